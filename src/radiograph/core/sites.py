@@ -1,0 +1,146 @@
+"""The address grammar: where in a transformer activations are read or written, and which matrix is meant.
+
+    embed · resid_pre.6 · resid_mid.6 · resid_post.6 · attn_z.6 (one head: attn_z.6.h3) · attn_out.6
+    mlp_in.6 · mlp_hidden.6 · mlp_out.6 · final_norm
+
+`attn_out` and `mlp_out` are what is added to the residual stream (after a post-norm where the model has one).
+`mlp_in` is what the first matrices of the MLP receive: after the norm and its gain. Ranges `resid_post.4-8`,
+lists `resid_post.{3,6}`, and `resid_post.*` expand against a layer count; negative layers count from the end.
+TransformerLens hook names and Hugging Face module paths are accepted as aliases and never written.
+Weights: `embed` `q.3` `k.3` `v.3` `o.3` `gate.3` `up.3` `down.3` `unembed`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from radiograph.core.errors import UserError, nearest
+
+SiteKind = Literal[
+    "embed",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "attn_z",
+    "attn_out",
+    "mlp_in",
+    "mlp_hidden",
+    "mlp_out",
+    "final_norm",
+]
+KINDS: tuple[str, ...] = get_args(SiteKind)
+UNLAYERED = frozenset({"embed", "final_norm"})
+# Depth of each kind inside its block, in the order in which a pre-norm block computes them.
+_ORDER = {k: i for i, k in enumerate(("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_hidden", "mlp_out", "resid_post"))}
+
+_ALIASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), target)
+    for pattern, target in (
+        (r"hook_embed", "embed"),
+        (r"blocks\.(\d+)\.hook_(resid_pre|resid_mid|resid_post|attn_out|mlp_out)", r"\2.\1"),
+        (r"blocks\.(\d+)\.attn\.hook_z", r"attn_z.\1"),
+        (r"blocks\.(\d+)\.mlp\.hook_in", r"mlp_in.\1"),
+        (r"blocks\.(\d+)\.mlp\.hook_post", r"mlp_hidden.\1"),
+        (r"ln_final\.hook_normalized", "final_norm"),
+        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)", r"resid_post.\1"),
+        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)\.mlp", r"mlp_out.\1"),
+        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)\.(?:self_attn|attn|attention)", r"attn_out.\1"),
+        (r"model\.embed_tokens|transformer\.wte|gpt_neox\.embed_in", "embed"),
+        (r"model\.norm|transformer\.ln_f|gpt_neox\.final_layer_norm", "final_norm"),
+    )
+)
+_SITE = re.compile(r"(?P<kind>[a-z_]+)(?:\.(?P<layer>\d+)(?:\.h(?P<head>\d+))?)?")
+_RANGE = re.compile(r"(?P<kind>[a-z_]+)\.(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place in a forward pass. `str(site)` is its address; equal addresses are equal sites."""
+
+    kind: SiteKind
+    layer: int | None = None
+    head: int | None = None
+
+    def __str__(self) -> str:
+        text = self.kind if self.layer is None else f"{self.kind}.{self.layer}"
+        return text if self.head is None else f"{text}.h{self.head}"
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Sort key along the forward pass; the deepest site decides where a truncated forward stops."""
+        if self.kind == "embed":
+            return (-1, 0)
+        if self.kind == "final_norm":
+            return (1 << 30, 0)
+        assert self.layer is not None
+        return (self.layer, _ORDER[self.kind])
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        """Read one address or alias; a range is an error here (see `expand`).
+
+        Raises:
+            UserError: unknown kind, or a layer or head missing or where none belongs.
+        """
+        address = canonical(text)
+        match = _SITE.fullmatch(address)
+        if match is None or match["kind"] not in KINDS:
+            kind = address.split(".")[0]
+            close = nearest(kind, list(KINDS))
+            raise UserError(
+                f"unknown site {text!r}",
+                expected="one of " + ", ".join(KINDS) + ", with .LAYER where it has one",
+                fix=f"did you mean {', '.join(close)}?" if close else "see `radiograph doctor --sites`",
+                code="unknown_site",
+            )
+        kind, layer, head = match["kind"], match["layer"], match["head"]
+        if (layer is None) != (kind in UNLAYERED):
+            need = "no layer" if kind in UNLAYERED else "a layer, as in resid_post.6"
+            raise UserError(f"site {text!r} needs {need}", code="unknown_site")
+        if head is not None and kind != "attn_z":
+            raise UserError(f"site {text!r}: only attn_z has heads", code="unknown_site")
+        return cls(kind, None if layer is None else int(layer), None if head is None else int(head))  # type: ignore[arg-type]
+
+
+def canonical(text: str) -> str:
+    """The radiograph address of a TransformerLens hook name or Hugging Face module path, or the text itself."""
+    text = text.strip()
+    for pattern, target in _ALIASES:
+        match = pattern.fullmatch(text)
+        if match:
+            return match.expand(target)
+    return text
+
+
+def expand(text: str, n_layers: int) -> list[Site]:
+    """All sites that an address, list, range or `*` names in a model of `n_layers` blocks, in forward order.
+
+    Raises:
+        UserError: unknown kind, an empty range, or a layer outside the model.
+    """
+    match = _RANGE.fullmatch(canonical(text))
+    if match is None:
+        sites = [Site.parse(text)]
+    else:
+        if match["star"]:
+            layers = list(range(n_layers))
+        elif match["list"]:
+            layers = [int(x) for x in match["list"].split(",")]
+        elif match["neg"]:
+            layers = [int(match["neg"])]
+        else:
+            layers = list(range(int(match["from"]), int(match["to"]) + 1))
+        sites = [Site.parse(f"{match['kind']}.{n_layers + x if x < 0 else x}") for x in layers]
+    if not sites:
+        raise UserError(f"site range {text!r} is empty", expected="LOW-HIGH with LOW <= HIGH", code="unknown_site")
+    for site in sites:
+        if site.layer is not None and not 0 <= site.layer < n_layers:
+            raise UserError(
+                f"site {site} is outside the model",
+                expected=f"a layer from 0 to {n_layers - 1}",
+                got=str(site.layer),
+                code="unknown_site",
+            )
+    return sorted(set(sites), key=lambda s: (*s.depth, s.head if s.head is not None else -1))
