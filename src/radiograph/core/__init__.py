@@ -1,21 +1,50 @@
 """Floor 0: errors, addresses, seeds, configuration, progress. Nothing here imports torch."""
 
+from radiograph.core.config import (
+    Config,
+    DictionaryRef,
+    FilePath,
+    FolderPath,
+    Input,
+    ModelRef,
+    RunPath,
+    SuiteRef,
+    inputs_of,
+)
+from radiograph.core.context import Context, Output
 from radiograph.core.errors import ExitCode, FormatError, MissingExtra, RadiographError, Refusal, UserError, nearest
 from radiograph.core.extras import require
+from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
 from radiograph.core.sites import Site, canonical, expand
+from radiograph.core.text import visible
 
 __all__ = [
+    "Config",
+    "Context",
+    "DictionaryRef",
     "ExitCode",
+    "FilePath",
+    "FolderPath",
     "FormatError",
+    "Input",
     "MissingExtra",
+    "ModelRef",
+    "Output",
+    "Progress",
     "RadiographError",
     "Refusal",
+    "RunPath",
+    "Silent",
     "Site",
+    "SuiteRef",
+    "Task",
     "UserError",
     "canonical",
     "derive",
     "expand",
+    "inputs_of",
     "nearest",
     "require",
+    "visible",
 ]

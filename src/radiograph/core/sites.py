@@ -33,7 +33,9 @@ SiteKind = Literal[
 KINDS: tuple[str, ...] = get_args(SiteKind)
 UNLAYERED = frozenset({"embed", "final_norm"})
 # Depth of each kind inside its block, in the order in which a pre-norm block computes them.
-_ORDER = {k: i for i, k in enumerate(("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_hidden", "mlp_out", "resid_post"))}
+_IN_BLOCK = ("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_hidden", "mlp_out", "resid_post")
+_ORDER = {kind: place for place, kind in enumerate(_IN_BLOCK)}
+_BLOCK = r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)"
 
 _ALIASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), target)
@@ -44,15 +46,18 @@ _ALIASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"blocks\.(\d+)\.mlp\.hook_in", r"mlp_in.\1"),
         (r"blocks\.(\d+)\.mlp\.hook_post", r"mlp_hidden.\1"),
         (r"ln_final\.hook_normalized", "final_norm"),
-        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)", r"resid_post.\1"),
-        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)\.mlp", r"mlp_out.\1"),
-        (r"(?:model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)\.(?:self_attn|attn|attention)", r"attn_out.\1"),
+        (_BLOCK, r"resid_post.\1"),
+        (_BLOCK + r"\.mlp", r"mlp_out.\1"),
+        (_BLOCK + r"\.(?:self_attn|attn|attention)", r"attn_out.\1"),
         (r"model\.embed_tokens|transformer\.wte|gpt_neox\.embed_in", "embed"),
         (r"model\.norm|transformer\.ln_f|gpt_neox\.final_layer_norm", "final_norm"),
     )
 )
 _SITE = re.compile(r"(?P<kind>[a-z_]+)(?:\.(?P<layer>\d+)(?:\.h(?P<head>\d+))?)?")
-_RANGE = re.compile(r"(?P<kind>[a-z_]+)\.(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))")
+_RANGE = re.compile(
+    r"(?P<kind>[a-z_]+)\."
+    r"(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Site:
             raise UserError(
                 f"unknown site {text!r}",
                 expected="one of " + ", ".join(KINDS) + ", with .LAYER where it has one",
-                fix=f"did you mean {', '.join(close)}?" if close else "see `radiograph doctor --sites`",
+                fix=f"did you mean {', '.join(close)}?" if close else None,
                 code="unknown_site",
             )
         kind, layer, head = match["kind"], match["layer"], match["head"]

@@ -1,0 +1,71 @@
+"""The configuration of a verb: frozen, strict, and the one source of its command line, tool schema and docs page.
+
+A field without default is a positional argument of the command, in the order of declaration. The docstring under a
+field is its help text. The `Input` mark on a type says what a text refers to, so that the runtime can resolve,
+confine and hash it, and write it into a manifest without an absolute path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+InputKind = Literal["model", "dictionary", "suite", "file", "folder", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Marks a text that names something outside the run."""
+
+    kind: InputKind
+
+
+ModelRef = Annotated[str, Input("model")]
+"""A local folder, a hub id, or `bundled:NAME`, each optionally `+ADAPTER`."""
+DictionaryRef = Annotated[str, Input("dictionary")]
+"""A dictionary folder or `dictionary:bundled`."""
+SuiteRef = Annotated[str, Input("suite")]
+"""A suite file, or a bundled one as `world:NAME`."""
+FilePath = Annotated[str, Input("file")]
+"""A file to read."""
+FolderPath = Annotated[str, Input("folder")]
+"""A folder to read or write."""
+RunPath = Annotated[str, Input("run")]
+"""A bundle that an earlier run left."""
+
+
+class Config(BaseModel):
+    """Base of every verb's configuration. Unknown keys are errors; nothing can be changed after it is read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_default=True,
+    )
+
+
+def inputs_of(config: type[Config]) -> dict[str, InputKind]:
+    """Field name to the kind of thing it names, for every field with an `Input` mark (also inside `X | None`)."""
+    found: dict[str, InputKind] = {}
+    for name, field in config.model_fields.items():
+        mark = next((m for m in _marks(field.annotation, field.metadata)), None)
+        if mark is not None:
+            found[name] = mark.kind
+    return found
+
+
+def _marks(annotation: object, metadata: list[object]) -> list[Input]:
+    from typing import get_args
+
+    own = [m for m in metadata if isinstance(m, Input)]
+    nested: list[Input] = []
+    for argument in get_args(annotation):
+        if isinstance(argument, Input):
+            nested.append(argument)
+        else:
+            nested.extend(_marks(argument, []))
+    return own + nested

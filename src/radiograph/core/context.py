@@ -1,0 +1,70 @@
+"""What a verb is handed when it runs. `runtime` implements it; floor-3 siblings are composed through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from radiograph.core.progress import Progress
+
+
+class Output(Protocol):
+    """The open bundle. Paths are relative to it; a name is written once."""
+
+    def json(self, path: str, value: object) -> None:
+        """A JSON document (records or plain data), UTF-8, keys in the order given."""
+        ...
+
+    def text(self, path: str, text: str) -> None:
+        """A UTF-8 text file."""
+        ...
+
+    def data(self, path: str, data: bytes) -> None:
+        """Any other file."""
+        ...
+
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """`tables/NAME.parquet` from equally long columns."""
+        ...
+
+    def folder(self, path: str) -> Path:
+        """A folder inside the bundle for a writer that needs one (weights, shards)."""
+        ...
+
+
+class Context(Protocol):
+    """The services of a run."""
+
+    seed: int
+    device: str
+    progress: Progress
+    output: Output
+
+    def path(self, reference: str, role: str) -> Path:
+        """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""
+        ...
+
+    def model(self, reference: str, role: str) -> Any:
+        """A loaded `models.LanguageModel`, its hashes recorded."""
+        ...
+
+    def pair(self, reference: str, candidate: str) -> Any:
+        """A `models.Pair`: two models, one set of base weights where the candidate is an adapter on the reference."""
+        ...
+
+    def dictionary(self, reference: str, role: str = "dictionary") -> Any:
+        """A loaded `dictionaries.Dictionary`, its hashes recorded."""
+        ...
+
+    def suite(self, reference: str, role: str = "suite") -> Any:
+        """A validated `evidence.Suite`, templates expanded."""
+        ...
+
+    def step(self, verb: str, /, **config: object) -> Any:
+        """Run another verb as a recorded step; its bundle lies inside this one. Returns a `StepResult`."""
+        ...
+
+    def measure(self, step: str, *, tokens: int = 0) -> Any:
+        """Time a part of the work: `with ctx.measure("behaviour"): …`. Goes to the manifest and the log alone."""
+        ...
