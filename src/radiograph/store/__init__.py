@@ -1,1 +1,36 @@
+"""Floor 2: every byte in and out. Bundles, transcripts, suites, caches, and the paths that may be touched."""
 
+from radiograph.store._bundle import (
+    MANIFEST,
+    PARTIAL,
+    REPORTS,
+    SIDECAR,
+    TIMED,
+    Bundle,
+    BundleWriter,
+    evidence_sha256,
+    now,
+)
+from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
+from radiograph.store._transcript import Transcript, broken_links, first_link
+from radiograph.store._workspace import Workspace
+
+__all__ = [
+    "MANIFEST",
+    "PARTIAL",
+    "REPORTS",
+    "SIDECAR",
+    "TIMED",
+    "Bundle",
+    "BundleWriter",
+    "Transcript",
+    "Workspace",
+    "broken_links",
+    "evidence_sha256",
+    "file_sha256",
+    "first_link",
+    "folder_sha256",
+    "listing_sha256",
+    "now",
+    "tree",
+]

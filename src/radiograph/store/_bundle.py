@@ -1,0 +1,164 @@
+"""The folder a run leaves behind: written as `.partial`, synced, renamed when complete.
+
+1. `BundleWriter` creates `NAME.partial` and refuses to write a name twice or outside the folder.
+2. `seal` hashes every file, writes `manifest.json` and its sidecar, syncs files and folders, and renames: a killed
+   run never looks finished.
+3. `Bundle` reads a finished one.
+
+Clock times live only in the files of `TIMED`; everything else is byte-equal for equal inputs, seed and threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from radiograph.core import FormatError, UserError
+from radiograph.evidence import Manifest, OutputRecord, pretty_json
+from radiograph.store._hashing import file_sha256, listing_sha256, tree
+
+MANIFEST = "manifest.json"
+SIDECAR = "manifest.sha256"
+TIMED = frozenset({MANIFEST, SIDECAR, "session.json", "tool_calls.jsonl", "events.jsonl", "research_log.md"})
+REPORTS = frozenset({"report.md", "report.html"})
+PARTIAL = ".partial"
+
+
+class BundleWriter:
+    """An open bundle; implements `core.Output`."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.final = _free(root, name)
+        self.path = self.final.with_name(self.final.name + PARTIAL)
+        self.path.mkdir()
+
+    def json(self, path: str, value: object) -> None:
+        """A JSON document."""
+        self.text(path, pretty_json(value))
+
+    def text(self, path: str, text: str) -> None:
+        """A UTF-8 text file with `\\n` line ends."""
+        self.data(path, text.encode())
+
+    def data(self, path: str, data: bytes) -> None:
+        """Any file."""
+        target = self._inside(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as handle:
+            handle.write(data)
+
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """`tables/NAME.parquet`, zstd, one row group, no clock time inside."""
+        import polars
+
+        target = self._inside(f"tables/{name}.parquet")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        polars.DataFrame(dict(columns), strict=True).write_parquet(target, compression="zstd", statistics=True)
+
+    def folder(self, path: str) -> Path:
+        """A folder inside the bundle."""
+        target = self._inside(path)
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def outputs(self) -> tuple[OutputRecord, ...]:
+        """Every file written so far, hashed; without the manifest."""
+        return tuple(
+            OutputRecord(path=p.relative_to(self.path).as_posix(), sha256=file_sha256(p), bytes=p.stat().st_size)
+            for p in tree(self.path)
+            if p.relative_to(self.path).as_posix() not in (MANIFEST, SIDECAR)
+        )
+
+    def seal(self, manifest: Manifest) -> str:
+        """Write the manifest and its sidecar, sync, rename. Returns the seal: the manifest's SHA-256."""
+        self.json(MANIFEST, manifest)
+        seal = file_sha256(self.path / MANIFEST)
+        self.text(SIDECAR, f"{seal}  {MANIFEST}\n")
+        for path in tree(self.path):
+            _sync(path)
+        for folder in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
+            _sync(folder)
+        _sync(self.path)
+        self.path.rename(self.final)
+        _sync(self.final.parent)
+        self.path = self.final
+        return seal
+
+    def discard(self) -> None:
+        """Remove an unfinished bundle that holds nothing worth keeping."""
+        if self.path != self.final:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _inside(self, path: str) -> Path:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+            raise ValueError(f"bundle path {path!r} must be relative and stay inside the bundle")
+        return self.path.joinpath(*pure.parts)
+
+
+class Bundle:
+    """A finished bundle, for reading."""
+
+    def __init__(self, path: Path) -> None:
+        if path.name.endswith(PARTIAL):
+            raise UserError(
+                f"{path.name} is an unfinished run", expected="a complete bundle", fix="run it again", code="incomplete"
+            )
+        if not (path / MANIFEST).is_file():
+            raise FormatError(f"{path.name} is not a bundle", expected=f"a folder with {MANIFEST}")
+        self.path = path
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest, validated."""
+        return Manifest.read(self.document(MANIFEST), MANIFEST)
+
+    def document(self, path: str) -> dict[str, Any]:
+        """A JSON document of the bundle."""
+        try:
+            document = json.loads((self.path / path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise FormatError(f"cannot read {path} of {self.path.name}", got=str(error)) from error
+        if not isinstance(document, dict):
+            raise FormatError(f"{path} of {self.path.name} is not a JSON object")
+        return document
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The verb's evidence."""
+        return self.document("result.json")
+
+
+def evidence_sha256(outputs: Sequence[OutputRecord]) -> str:
+    """The hash that a report can print without a circle: over all outputs but reports and files with clock times."""
+    skip = TIMED | REPORTS
+    return listing_sha256([(o.path, o.sha256) for o in outputs if PurePosixPath(o.path).name not in skip])
+
+
+def now() -> str:
+    """UTC time for names and manifests."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _free(root: Path, name: str) -> Path:
+    """`root/name`, or with `-2`, `-3` … where that is taken, so that a second run never touches the first."""
+    number = 1
+    while True:
+        path = root / (name if number == 1 else f"{name}-{number}")
+        if not path.exists() and not path.with_name(path.name + PARTIAL).exists():
+            return path
+        number += 1
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

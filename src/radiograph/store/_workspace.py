@@ -1,0 +1,104 @@
+"""Which paths may be read, and how a path is written down.
+
+Paths typed on a command line may point anywhere. Paths named by a config file, a tool call or a web request are
+confined: after resolving links they must lie inside the workspace (`RADIOGRAPH_BASE_DIR`, else the working directory),
+and are checked once more on the opened file. A refusal never says whether the forbidden path exists.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from radiograph.core import UserError, visible
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A base folder, and whether paths must stay inside it."""
+
+    base: Path
+    confined: bool = False
+
+    @classmethod
+    def current(cls, confined: bool = False) -> Workspace:
+        """The workspace of this process."""
+        return cls(Path(os.environ.get("RADIOGRAPH_BASE_DIR") or Path.cwd()).resolve(), confined)
+
+    def resolve(self, text: str, *, must_exist: bool = True) -> Path:
+        """The real path of a text.
+
+        Raises:
+            UserError: outside the workspace (`path_outside_workspace`), a NUL in the name, or nothing there.
+        """
+        if "\x00" in text:
+            raise self._outside(text)
+        path = Path(text)
+        real = (path if path.is_absolute() else self.base / path).resolve()
+        if self.confined and not real.is_relative_to(self.base):
+            raise self._outside(text)
+        if must_exist and not real.exists():
+            near = _neighbours(real)
+            raise UserError(
+                f"nothing at {visible(text)!r}",
+                where=self.label(real.parent),
+                fix=f"did you mean {', '.join(near)}?" if near else "check the path",
+                code="not_found",
+            )
+        return real
+
+    def open(self, text: str) -> BinaryIO:
+        """Open a file for reading; if confined, check where the opened file really is, so that a link swapped after
+        the first look is caught.
+        """
+        real = self.resolve(text)
+        if not real.is_file():
+            raise UserError(f"{visible(text)!r} is not a file", code="not_found")
+        handle = real.open("rb")
+        if self.confined:
+            after = real.resolve()
+            opened = os.fstat(handle.fileno())
+            named = after.stat() if after.exists() else None
+            same = named is not None and (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+            if not same or not after.is_relative_to(self.base):
+                handle.close()
+                raise self._outside(text)
+        return handle
+
+    def label(self, path: Path) -> str:
+        """How a path is written into a bundle: relative to the base, or `external:NAME` where the way there would name
+        a person or a host.
+        """
+        relative = Path(os.path.relpath(path, self.base))
+        if not _personal().isdisjoint(relative.parts):
+            return f"external:{path.name}"
+        return relative.as_posix()
+
+    def _outside(self, text: str) -> UserError:
+        return UserError(
+            f"path {visible(text)!r} is outside the workspace",
+            expected="a path inside the working directory, links followed",
+            fix="move the file into the workspace, or set RADIOGRAPH_BASE_DIR",
+            code="path_outside_workspace",
+        )
+
+
+def _personal() -> frozenset[str]:
+    names = {socket.gethostname(), Path.home().name}
+    try:
+        names.add(getpass.getuser())
+    except (KeyError, OSError):
+        pass
+    return frozenset(n for n in names if n)
+
+
+def _neighbours(path: Path) -> list[str]:
+    from radiograph.core import nearest
+
+    if not path.parent.is_dir():
+        return []
+    return nearest(path.name, [p.name for p in path.parent.iterdir()])
