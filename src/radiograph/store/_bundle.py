@@ -43,7 +43,7 @@ class BundleWriter:
         self.text(path, pretty_json(value))
 
     def text(self, path: str, text: str) -> None:
-        """A UTF-8 text file with `\\n` line ends."""
+        """A UTF-8 text file; line ends are written as given."""
         self.data(path, text.encode())
 
     def data(self, path: str, data: bytes) -> None:

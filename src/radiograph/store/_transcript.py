@@ -1,8 +1,8 @@
 """The hash-chained log of what was asked and answered: `tool_calls.jsonl`.
 
 Each entry's hash is SHA-256(prev || canonical JSON of the rest); the first prev is
-SHA-256("radiograph.transcript/1" || session id || config hash). A changed, dropped, swapped or inserted entry breaks the
-chain. A cut tail does not, which is why manifests store (seq, head).
+SHA-256("radiograph.transcript/1" || session id || config hash). A changed, dropped, swapped or inserted entry breaks
+the chain. A cut tail does not, which is why manifests store (seq, head).
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from radiograph.core import UserError, visible
+from radiograph.core import UserError, nearest, visible
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,12 @@ class Workspace:
 
 def _personal() -> frozenset[str]:
     names = {socket.gethostname(), Path.home().name}
-    try:
+    with suppress(KeyError, OSError):
         names.add(getpass.getuser())
-    except (KeyError, OSError):
-        pass
     return frozenset(n for n in names if n)
 
 
 def _neighbours(path: Path) -> list[str]:
-    from radiograph.core import nearest
-
     if not path.parent.is_dir():
         return []
     return nearest(path.name, [p.name for p in path.parent.iterdir()])
