@@ -1,0 +1,79 @@
+"""The codec: what lets a dictionary, a unit, a direction or a weight component stand in a forward pass.
+
+Rows of a site go in, sparse codes come out, and codes decode to rows again. Interventions, harvest and probes know
+this protocol and nothing of what implements it. Nothing here imports torch at run time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """Sparse activations of `size` features over rows: compressed rows, features ascending, no stored zero.
+
+    Row r owns the entries `offsets[r]:offsets[r + 1]`, so a row may be empty and rows may differ in length.
+    """
+
+    indices: Int[Tensor, " entry"]
+    """Feature of each entry."""
+    values: Float[Tensor, " entry"]
+    """Activation of each entry, in the codec's own unit."""
+    offsets: Int[Tensor, " row+1"]
+    """First entry of each row, and at the end the number of entries."""
+    size: int
+    """Number of features that could have fired."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, empty ones included."""
+        return self.offsets.shape[0] - 1
+
+    @property
+    def active(self) -> Int[Tensor, " row"]:
+        """Entries per row: the L0 of each row."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @property
+    def rows(self) -> Int[Tensor, " entry"]:
+        """Row of each entry."""
+        return self.offsets.new_ones(self.n_rows).cumsum(0).sub(1).repeat_interleave(self.active)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Encodes rows of its sites to sparse codes and decodes them back, row by row and without state."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Addresses read and written, in the order in which their rows are concatenated."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width of a row."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of features."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything that decides what `encode` and `decode` return."""
+        ...
+
+    def encode(self, rows: Float[Tensor, "row width"]) -> Codes:
+        """Activations of the features on each row."""
+        ...
+
+    def decode(self, codes: Codes) -> Float[Tensor, "row width"]:
+        """The rows that the codes stand for, biases included."""
+        ...
