@@ -1,1 +1,87 @@
+"""Floor 2: the only door to a network. References, site maps and weight addresses need no torch.
 
+Loading (`load`, `load_pair`), activations (`capture`, `stream`, `reading`, `edit`), scores (`logits`, `log_probs`,
+`cross_entropy`), text (`render_chat`, `tokenize`, `generate`), identity and comparability.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from radiograph.models._refs import ModelRef, locate
+from radiograph.models._tokenizers import Difference, same_tokenizer, tokenizer_sha256
+from radiograph.models.architectures import FAMILIES, Architecture, WeightAddress, weight_addresses
+
+if TYPE_CHECKING:
+    from radiograph.models._batching import Batch, Tokens, batches, pad, plan
+    from radiograph.models._chat import Prompt, render_chat, tokenize
+    from radiograph.models._forward import cross_entropy, forward, log_probs, logits, stream
+    from radiograph.models._generation import Generated, Sampling, generate, stop_ids
+    from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, reading
+    from radiograph.models._identity import Identity, files_sha256, tensors_sha256
+    from radiograph.models._loading import load, load_pair
+    from radiograph.models._model import LanguageModel, wrap
+
+_LAZY = {
+    "_batching": ("Batch", "Tokens", "batches", "pad", "plan"),
+    "_chat": ("Prompt", "render_chat", "tokenize"),
+    "_forward": ("cross_entropy", "forward", "log_probs", "logits", "stream"),
+    "_generation": ("Generated", "Sampling", "generate", "stop_ids"),
+    "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "reading"),
+    "_identity": ("Identity", "files_sha256", "tensors_sha256"),
+    "_loading": ("load", "load_pair"),
+    "_model": ("LanguageModel", "wrap"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
+
+__all__ = [
+    "FAMILIES",
+    "Activations",
+    "Architecture",
+    "Batch",
+    "Difference",
+    "Edit",
+    "Generated",
+    "Identity",
+    "LanguageModel",
+    "ModelRef",
+    "Prompt",
+    "Sampling",
+    "Tokens",
+    "WeightAddress",
+    "batches",
+    "capture",
+    "cross_entropy",
+    "current_batch",
+    "edit",
+    "files_sha256",
+    "forward",
+    "generate",
+    "load",
+    "load_pair",
+    "locate",
+    "log_probs",
+    "logits",
+    "pad",
+    "plan",
+    "reading",
+    "render_chat",
+    "same_tokenizer",
+    "stop_ids",
+    "stream",
+    "tensors_sha256",
+    "tokenize",
+    "tokenizer_sha256",
+    "weight_addresses",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,150 @@
+"""PEFT adapters on a shared base: attach, check, and switch.
+
+1. read adapter_config.json   2. inject the adapter's layers into the base network   3. load its tensors, of which every
+one must be there and fit   4. run a few tokens with the adapter off: equal to the plain base, bit for bit?
+LoRA, rsLoRA, DoRA, IA3 and `modules_to_save` are accepted, and whatever else works by layers inside the network; prompt
+adapters are refused, because they change the input and not the model.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from radiograph.core import FormatError, UserError
+from radiograph.models._model import AdapterSwitch, LanguageModel
+
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*?torch\.Size\((\[.*?\])\)", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An adapter inside a network; `restores_base`: switched off, it leaves the plain base."""
+
+    switch: AdapterSwitch
+    restores_base: bool
+    notes: tuple[str, ...]
+
+
+def check_adapter(folder: Path) -> None:
+    """Say so when an adapter was given where a model belongs."""
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder} is an adapter, not a model",
+            expected="BASE+ADAPTER",
+            fix=f"write BASE+{folder.name} with the model that it was trained on",
+            code="adapter_without_base",
+        )
+
+
+def attach(base: LanguageModel, folder: Path) -> Attached:
+    """Put the adapter in `folder` into the base's network, switched on.
+
+    Raises:
+        UserError: no adapter there; tensors of other shapes, missing, or not finite; a prompt adapter.
+        FormatError: files that are not what they say.
+    """
+    from peft import PeftModel
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    config = _config(folder)
+    plain = _probe(base)
+    known = {name: p.requires_grad for name, p in base.parameters().items()}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
+    except RuntimeError as error:
+        raise _misfit(folder, error) from error
+    except pickle.UnpicklingError as error:
+        raise FormatError(f"adapter {folder} would run code when opened", where=str(folder)) from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(
+            f"adapter {folder.name!r} does not fit {base.ref}",
+            where=str(folder),
+            got=str(error).splitlines()[0][:300],
+            code="adapter_mismatch",
+        ) from error
+    _check_complete(folder, [str(w.message) for w in caught])
+    _check_finite(folder, base.model)
+    base.model.eval()
+    for name, parameter in base.parameters().items():
+        parameter.requires_grad_(known.get(name, False))
+    layers = [m for m in base.model.modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)]
+    switch = AdapterSwitch(layers)
+    switch.set(False)
+    restored = torch.equal(_probe(base), plain)
+    switch.set(True)
+    return Attached(switch, restored, _notes(base, config))
+
+
+def _config(folder: Path) -> dict[str, object]:
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is not an adapter", expected="a file adapter_config.json", code="model_not_found")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise FormatError(f"{path} is not JSON", where=str(path), got=str(error)) from error
+    kind = str(config.get("peft_type", "?")).upper()
+    if "PROMPT" in kind or kind in {"P_TUNING", "PREFIX_TUNING"}:
+        raise UserError(
+            f"adapter {folder.name!r} is a prompt adapter ({kind})",
+            expected="an adapter inside the network: LoRA, rsLoRA, DoRA, IA3, modules_to_save",
+            code="adapter_mismatch",
+        )
+    return config
+
+
+def _probe(base: LanguageModel) -> torch.Tensor:
+    """Logits of a few fixed tokens, the evidence that switching off restores the base."""
+    count = min(8, base.context_length)
+    ids = torch.arange(count, device=base.device)[None] * 37 % base.vocab_size
+    with torch.inference_mode():
+        return base.model(input_ids=ids, use_cache=False).logits
+
+
+def _misfit(folder: Path, error: RuntimeError) -> UserError:
+    match = _MISMATCH.search(str(error))
+    if match is None:
+        return UserError(f"adapter {folder.name!r} cannot be loaded", where=str(folder), got=str(error)[:300])
+    return UserError(
+        f"adapter {folder.name!r} was trained for other shapes: tensor {match[1]}",
+        where=str(folder),
+        expected=match[3],
+        got=match[2],
+        code="adapter_mismatch",
+    )
+
+
+def _check_complete(folder: Path, messages: list[str]) -> None:
+    for message in messages:
+        if "missing adapter keys" in message:
+            raise UserError(
+                f"adapter {folder.name!r} lacks tensors for this base",
+                where=str(folder),
+                got=message[:300],
+                code="adapter_mismatch",
+            )
+
+
+def _check_finite(folder: Path, network: torch.nn.Module) -> None:
+    for name, parameter in network.named_parameters():
+        finite = torch.isfinite(parameter)
+        if not bool(finite.all()):
+            index = (~finite).nonzero()[0].tolist()
+            raise UserError(f"weight {name} is not finite", where=f"{folder}, index {index}", code="non_finite")
+
+
+def _notes(base: LanguageModel, config: dict[str, object]) -> tuple[str, ...]:
+    recorded = str(config.get("base_model_name_or_path") or "")
+    if Path(recorded).name == Path(base.ref.base.split("@")[0]).name and recorded:
+        return ()
+    return (f"adapter_base_unverified: recorded {recorded or 'nothing'!r}, given {base.ref.base!r}",)

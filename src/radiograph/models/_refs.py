@@ -1,0 +1,122 @@
+"""Model references: the string that names a model, and the folder it stands for. No torch.
+
+    FOLDER · OWNER/NAME[@REVISION] on the hub · bundled:NAME      each optionally +ADAPTER, a PEFT adapter named the same way
+
+1. split base from adapter at the last `+`, unless the whole text is an existing folder
+2. a folder that exists is itself; `bundled:NAME` is asked of the caller; what reads like a hub id is looked for in the
+   local hub cache, and on the hub only when the caller allows the network
+Refuses (`UserError`, exit 3) with what was looked for, where, and the nearest names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiograph.core import UserError, nearest
+
+Resolve = Callable[[str], Path]
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
+_DATA = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_PICKLES = ["*.bin"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A parsed reference. `str(ref)` gives back what was parsed."""
+
+    base: str
+    adapter: str | None = None
+
+    def __str__(self) -> str:
+        return self.base if self.adapter is None else f"{self.base}+{self.adapter}"
+
+    @classmethod
+    def parse(cls, text: str | ModelRef, *, base_dir: Path | None = None) -> ModelRef:
+        """Split a reference into base and adapter; `base_dir` is where relative folders are looked for.
+
+        Raises:
+            UserError: an empty base or adapter, or a NUL byte.
+        """
+        if isinstance(text, ModelRef):
+            return text
+        text = text.strip()
+        if not text or "\0" in text:
+            raise UserError("empty model reference", expected="FOLDER, OWNER/NAME or bundled:NAME, each with +ADAPTER")
+        cuts = [m.start() for m in re.finditer(r"\+", text)]
+        if not cuts or _folder(text, base_dir).is_dir():
+            return cls(text)
+        cut = next((c for c in reversed(cuts) if _folder(text[:c], base_dir).is_dir()), cuts[-1])
+        base, adapter = text[:cut], text[cut + 1 :]
+        if not base or not adapter:
+            raise UserError(f"model reference {text!r} has an empty side", expected="BASE+ADAPTER")
+        return cls(base, adapter)
+
+
+def locate(
+    name: str,
+    *,
+    base_dir: Path | None = None,
+    offline: bool = True,
+    resolve: Resolve | None = None,
+    code: bool = False,
+) -> Path:
+    """The local folder of one base or adapter name; `code` also fetches the hub repository's Python files.
+
+    Raises:
+        UserError: nothing of that name here, in the hub cache, or (when allowed) on the hub.
+    """
+    if name.startswith("bundled:"):
+        if resolve is None:
+            raise UserError(f"no bundled models are registered, so {name!r} cannot be resolved", code="model_not_found")
+        return resolve(name.removeprefix("bundled:"))
+    folder = _folder(name, base_dir)
+    if folder.is_dir():
+        return folder
+    match = _HUB_ID.fullmatch(name)
+    if match is None or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise _not_found(name, folder)
+    return _snapshot(match["id"], match["revision"], folder, offline=offline, code=code)
+
+
+def _folder(name: str, base_dir: Path | None) -> Path:
+    path = Path(name).expanduser()
+    return path if base_dir is None or path.is_absolute() else base_dir / path
+
+
+def _not_found(name: str, folder: Path, *, also: str = "", fix: str | None = None) -> UserError:
+    parent = folder.parent
+    siblings = sorted(p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
+    close = nearest(folder.name, siblings)
+    return UserError(
+        f"model {name!r} was not found",
+        where=f"folder {folder}{also}",
+        expected="a folder with config.json (or adapter_config.json), a hub id, or bundled:NAME",
+        fix=f"did you mean {', '.join(close)}?" if close else fix,
+        code="model_not_found",
+    )
+
+
+def _snapshot(hub_id: str, revision: str | None, folder: Path, *, offline: bool, code: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    offline = offline or constants.HF_HUB_OFFLINE
+    patterns = _DATA + (["*.py"] if code else [])
+    where = f"; hub cache {constants.HF_HUB_CACHE}" + ("" if offline else f"; hub {constants.ENDPOINT}")
+
+    def fetch(allow: list[str]) -> Path:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=allow, local_files_only=offline))
+
+    try:
+        path = fetch(patterns)
+        if not offline and not any(path.rglob("*.safetensors")):
+            path = fetch(patterns + _PICKLES)
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        fix = "the network is off: allow it (--online), or give a local folder" if offline else "is the hub reachable?"
+        raise _not_found(hub_id, folder, also=where, fix=fix) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise _not_found(hub_id, folder, also=where, fix=str(error).splitlines()[0]) from error
+    return path
