@@ -45,6 +45,10 @@ class Context(Protocol):
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""
         ...
 
+    def locate(self, reference: str) -> Path:
+        """Resolve and confine a path that is not an input of the run (a bundle to look at)."""
+        ...
+
     def model(self, reference: str, role: str) -> Any:
         """A loaded `models.LanguageModel`, its hashes recorded."""
         ...
@@ -67,4 +71,8 @@ class Context(Protocol):
 
     def measure(self, step: str, *, tokens: int = 0) -> Any:
         """Time a part of the work: `with ctx.measure("behaviour"): …`. Goes to the manifest and the log alone."""
+        ...
+
+    def service(self, name: str) -> Any:
+        """A function of the runtime or of a surface, for verbs about runs and surfaces (`verify`, `replay`, `mcp`)."""
         ...

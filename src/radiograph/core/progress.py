@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -22,19 +22,13 @@ class Task(Protocol):
 class Progress(Protocol):
     """Hands out tasks; says one line."""
 
-    def task(self, title: str, total: float | None = None) -> _TaskContext:
+    def task(self, title: str, total: float | None = None) -> AbstractContextManager[Task]:
         """Open a task; `total` in the caller's own units, None when unknown."""
         ...
 
     def say(self, text: str) -> None:
         """One line to whoever watches (never to stdout)."""
         ...
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
 
 
 class _Quiet:

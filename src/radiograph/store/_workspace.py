@@ -71,13 +71,26 @@ class Workspace:
         return handle
 
     def label(self, path: Path) -> str:
-        """How a path is written into a bundle: relative to the base, or `external:NAME` where the way there would name
-        a person or a host.
+        """How a path is written into a bundle: relative to the base; `run:PATH` inside the run that is being written;
+        `external:NAME` where the way there would name a person or a host.
         """
+        unfinished = next((p for p in path.parents if p.name.endswith(".partial")), None)
+        if unfinished is not None:
+            return f"run:{path.relative_to(unfinished).as_posix()}"
         relative = Path(os.path.relpath(path, self.base))
         if not _personal().isdisjoint(relative.parts):
             return f"external:{path.name}"
         return relative.as_posix()
+
+    def portable(self, reference: str) -> str:
+        """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
+        existing paths become labels, each part of `base+adapter` by itself.
+        """
+        parts = reference.split("+")
+        return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
+
+    def _is_path(self, text: str) -> bool:
+        return bool(text) and "\x00" not in text and (self.base / text).exists()
 
     def _outside(self, text: str) -> UserError:
         return UserError(

@@ -1,0 +1,128 @@
+"""The verbs there are, read from the files they live in.
+
+1. Every `methods/**/NAME.py` that does not start with an underscore is a verb; its path is its name
+   (`methods/weights/diff.py` is `weights diff`), and a trailing underscore is dropped (`import_.py` is `import`).
+2. Its first docstring line is read from the source, so that listing verbs imports none of them.
+3. The module is imported only when its configuration or its `run` is needed; it must not import torch at its top.
+4. Other packages join through the entry-point group `radiograph.verbs`: name `weights.diff`, value the module.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from radiograph.core import Config, UserError, nearest
+
+GROUP = "radiograph.verbs"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: its words, where it lives, and, on demand, what it takes and does."""
+
+    words: tuple[str, ...]
+    module_name: str
+    source: Path
+
+    @property
+    def name(self) -> str:
+        """As typed: `weights diff`."""
+        return " ".join(self.words)
+
+    @property
+    def key(self) -> str:
+        """In workflows and folder names: `weights.diff`."""
+        return ".".join(self.words)
+
+    @property
+    def tool(self) -> str:
+        """As an MCP tool: `weights_diff`."""
+        return "_".join(self.words).replace("-", "_")
+
+    @property
+    def doc(self) -> str:
+        """The module docstring, read without importing."""
+        return ast.get_docstring(ast.parse(self.source.read_text(encoding="utf-8"))) or ""
+
+    @property
+    def summary(self) -> str:
+        """Its first line."""
+        return self.doc.partition("\n")[0]
+
+    @property
+    def module(self) -> ModuleType:
+        """The imported file."""
+        return import_module(self.module_name)
+
+    @property
+    def config(self) -> type[Config]:
+        """Its configuration class."""
+        return self.module.Config
+
+    @property
+    def run(self) -> Callable[[Any, Any], Any]:
+        """Its function."""
+        return self.module.run
+
+    @property
+    def writes_bundle(self) -> bool:
+        """False for verbs about runs or surfaces, which say so with `BUNDLE = False`."""
+        return getattr(self.module, "BUNDLE", True)
+
+
+@cache
+def catalogue() -> dict[str, Verb]:
+    """Every verb by key, sorted."""
+    import radiograph.methods as methods
+
+    verbs: dict[str, Verb] = {}
+    for root in methods.__path__:
+        for path in sorted(Path(root).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            if any(p.startswith("_") for p in parts):
+                continue
+            words = tuple(p.rstrip("_").replace("_", "-") for p in parts)
+            verb = Verb(words, ".".join((methods.__name__, *parts)), path)
+            verbs[verb.key] = verb
+    for point in entry_points(group=GROUP):
+        spec = find_spec(point.value)
+        if spec is None or spec.origin is None:
+            continue
+        verb = Verb(tuple(point.name.split(".")), point.value, Path(spec.origin))
+        if verb.key in verbs:
+            raise UserError(
+                f"the verb {verb.name!r} exists twice",
+                where=f"entry point {point.name} = {point.value}",
+                fix="rename the plug-in's verb",
+            )
+        verbs[verb.key] = verb
+    return dict(sorted(verbs.items()))
+
+
+def find(name: str) -> Verb:
+    """The verb of a name written with blanks, dots or underscores.
+
+    Raises:
+        UserError: no such verb; the nearest are named.
+    """
+    verbs = catalogue()
+    wanted = name.replace(" ", ".")
+    for verb in verbs.values():
+        if wanted == verb.key or name == verb.tool:
+            return verb
+    close = nearest(wanted, list(verbs))
+    raise UserError(
+        f"no verb {name!r}",
+        expected="one of " + ", ".join(verbs),
+        fix=f"did you mean {', '.join(close)}?" if close else "see `radiograph --help`",
+        code="unknown_verb",
+    )

@@ -1,0 +1,184 @@
+"""The services of one run: inputs are resolved, confined and hashed here, steps are timed and recorded here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radiograph.core import ExitCode, Progress, RadiographError
+from radiograph.evidence import InputRecord, StepRecord
+from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
+
+if TYPE_CHECKING:
+    from radiograph.dictionaries import Dictionary
+    from radiograph.evidence import Suite
+    from radiograph.models import LanguageModel, Pair
+
+Runner = Callable[..., Any]
+
+
+@dataclass
+class StepResult:
+    """A recorded step: the verb's result and where its bundle lies inside the parent's."""
+
+    result: Any
+    path: str
+    exit_code: ExitCode
+
+
+@dataclass
+class RunContext:
+    """Implements `core.Context` for one run."""
+
+    seed: int
+    device: str
+    progress: Progress
+    workspace: Workspace
+    output: BundleWriter
+    transcript: Transcript | None
+    caller: str
+    run_step: Runner
+    settings: Any = None
+    services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    offline: bool = True
+    inputs: dict[str, InputRecord] = field(default_factory=dict)
+    steps: list[StepRecord] = field(default_factory=list)
+
+    def path(self, reference: str, role: str) -> Path:
+        """Resolve, confine and hash."""
+        path = self.workspace.resolve(reference)
+        folder = path.is_dir()
+        self._record(
+            InputRecord(
+                role=role,
+                ref=self.workspace.label(path),
+                kind="folder" if folder else "file",
+                sha256=folder_sha256(path) if folder else file_sha256(path),
+            )
+        )
+        return path
+
+    def locate(self, reference: str) -> Path:
+        """Resolve and confine only."""
+        return self.workspace.resolve(reference)
+
+    def model(self, reference: str, role: str) -> LanguageModel:
+        """Load one model."""
+        from radiograph import models
+
+        with self.progress.task(f"loading {role}"):
+            model = models.load(reference, **self._loading())
+        self._record_model(model, role)
+        return model
+
+    def pair(self, reference: str, candidate: str) -> Pair:
+        """Load two models, sharing base weights where they can be shared."""
+        from radiograph import models
+
+        with self.progress.task("loading reference and candidate"):
+            pair = models.load_pair(reference, candidate, **self._loading())
+        self._record_model(pair.reference, "reference")
+        self._record_model(pair.candidate, "candidate")
+        return pair
+
+    def dictionary(self, reference: str, role: str = "dictionary") -> Dictionary:
+        """Load a dictionary."""
+        from radiograph import dictionaries, organisms
+
+        if reference == "dictionary:bundled":
+            folder, label = organisms.bundled_path("dictionary"), reference
+        else:
+            folder = self.workspace.resolve(reference)
+            label = self.workspace.label(folder)
+        dictionary = dictionaries.load(folder)
+        self._record(InputRecord(role=role, ref=label, kind="dictionary", sha256=dictionary.hash))
+        return dictionary
+
+    def suite(self, reference: str, role: str = "suite") -> Suite:
+        """Load a suite, templates expanded."""
+        from radiograph import organisms, store
+
+        if reference.startswith("world:"):
+            suite = store.suite_from_document(organisms.world_suite(reference), where=reference)
+            self._record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
+            return suite
+        path = self.path(reference, role)
+        return store.read_suite(path)
+
+    def step(self, verb: str, /, **config: object) -> StepResult:
+        """Run another verb inside this bundle."""
+        number = sum(1 for s in self.steps if s.run) + 1
+        began = time.perf_counter()
+        step = self.run_step(verb, config, parent=self, number=number)
+        self.steps.append(
+            StepRecord(
+                name=verb,
+                status="done",
+                seconds=round(time.perf_counter() - began, 3),
+                run=step.path,
+                exit_code=int(step.exit_code),
+            )
+        )
+        return step
+
+    @contextmanager
+    def measure(self, step: str, *, tokens: int = 0) -> Generator[None]:
+        """Time a part, log it, and record why it failed if it did."""
+        began = time.perf_counter()
+        status = "done"
+        try:
+            yield
+        except RadiographError as error:
+            status = f"not_measured: {getattr(error, 'code', type(error).__name__)}"
+            raise
+        except BaseException as error:
+            status = f"failed: {type(error).__name__}"
+            raise
+        finally:
+            seconds = round(time.perf_counter() - began, 3)
+            self.steps.append(StepRecord(name=step, status=status, seconds=seconds, tokens=tokens))
+            if self.transcript is not None:
+                self.transcript.append(
+                    tool=step,
+                    args={},
+                    result=status,
+                    caller=self.caller,
+                    summary=status,
+                    is_error=status != "done",
+                    cost={"tokens": float(tokens), "seconds": seconds},
+                )
+
+    def service(self, name: str) -> Callable[..., Any]:
+        """A function of the runtime or of a surface, for verbs about runs and surfaces (`verify`, `replay`, `mcp`)."""
+        return self.services[name]
+
+    def _loading(self) -> dict[str, Any]:
+        from radiograph import organisms
+
+        return {
+            "device": self.device,
+            "offline": self.offline,
+            "resolve": organisms.bundled_path,
+            "base_dir": self.workspace.base,
+        }
+
+    def _record_model(self, model: LanguageModel, role: str) -> None:
+        identity = model.identity
+        self._record(
+            InputRecord(
+                role=role,
+                ref=self.workspace.portable(str(model.ref)),
+                kind="model",
+                sha256=identity.files_sha256,
+                tensors_sha256=identity.tensors_sha256,
+                notes=tuple(model.notes),
+            )
+        )
+        self._record(InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=identity.tokenizer_sha256))
+
+    def _record(self, record: InputRecord) -> None:
+        self.inputs[record.role] = record

@@ -1,0 +1,217 @@
+"""Run one verb into one bundle.
+
+1. The run id is a hash of (verb, resolved config, seed, version): equal runs have equal ids, and no clock.
+2. The verb runs with a context; its result becomes `result.json`, figures and reports are drawn from it alone.
+3. Bad input leaves nothing behind. A refusal leaves a complete bundle that says why. An internal error, a full disk, an
+   interrupt or a kill leaves a `.partial` folder, which no reader takes for a result.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, inputs_of
+from radiograph.evidence import Device, Manifest, Refused, Result, document_sha256
+from radiograph.runtime._catalogue import Verb, find
+from radiograph.runtime._context import RunContext, StepResult
+from radiograph.runtime._resolve import Resolved, resolve
+from radiograph.store import BundleWriter, Transcript, Workspace, evidence_sha256, now
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "polars", "pydantic")
+TRANSCRIPT = "tool_calls.jsonl"
+Service = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is not the verb's own: where, how loud, how confined, which seed and device."""
+
+    seed: int = 0
+    device: str = "cpu"
+    out: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    workspace: Workspace = field(default_factory=Workspace.current)
+    caller: str = "python"
+    offline: bool = True
+    services: Mapping[str, Service] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run."""
+
+    result: Any
+    exit_code: ExitCode
+    path: Path | None
+    seal: str | None
+
+
+def execute(verb: Verb, resolved: Resolved, settings: Settings) -> Outcome:
+    """Run a verb; leave its bundle unless it is one that writes none.
+
+    Raises:
+        UserError: bad input (exit 3); nothing is left behind.
+        Refusal: one that another file would mend (exit 3); nothing is left behind.
+    """
+    if not verb.writes_bundle:
+        context = _context(verb, settings, output=None, transcript=None)
+        result = verb.run(resolved.config, context)
+        return Outcome(result, _exit_code(result), None, None)
+    root, name = _place(verb, resolved, settings)
+    return _into_bundle(verb, resolved, settings, BundleWriter(root, name))
+
+
+def _into_bundle(verb: Verb, resolved: Resolved, settings: Settings, writer: BundleWriter) -> Outcome:
+    config = portable(resolved.config, settings.workspace)
+    run_id = _run_id(verb, config, settings.seed)
+    transcript = Transcript(writer.path / TRANSCRIPT, run_id, document_sha256(config))
+    context = _context(verb, settings, writer, transcript)
+    began = datetime.now(UTC)
+    try:
+        result: Result = verb.run(resolved.config, context)
+    except Refusal as refusal:
+        if refusal.exit_code is ExitCode.BAD_INPUT:
+            writer.discard()
+            raise
+        result = Refused(
+            code=refusal.code, text=refusal.message, expected=refusal.expected, got=refusal.got, fix=refusal.fix
+        )
+    except UserError:
+        writer.discard()
+        raise
+    seal = _finish(verb, resolved, settings, context, result, began, run_id)
+    return Outcome(result, _exit_code(result), writer.path, seal)
+
+
+def _finish(
+    verb: Verb,
+    resolved: Resolved,
+    settings: Settings,
+    context: RunContext,
+    result: Result,
+    began: datetime,
+    run_id: str,
+) -> str:
+    from radiograph import reports
+
+    writer = context.output
+    writer.json("result.json", result)
+    document = result.model_dump(mode="json")
+    for name, svg in reports.figures(document).items():
+        writer.data(f"figures/{name}.svg", svg)
+    evidence = evidence_sha256(writer.outputs())
+    page = reports.page(
+        document,
+        headline=result.headline,
+        exit_code=int(_exit_code(result)),
+        verb=verb.name,
+        summary=verb.summary,
+        evidence_sha256=evidence,
+        run_id=run_id,
+        inputs=[r.model_dump(mode="json") for r in context.inputs.values()],
+        figures={p.stem: p.read_text() for p in sorted((writer.path / "figures").glob("*.svg"))},
+    )
+    writer.text("report.md", page.markdown)
+    writer.text("report.html", page.html)
+    transcript = context.transcript
+    assert transcript is not None
+    manifest = Manifest(
+        tool_version=_version("radiograph"),
+        verb=verb.key,
+        method=str(getattr(result, "method", verb.key)),
+        status="refused" if isinstance(result, Refused) else "done",
+        exit_code=int(_exit_code(result)),
+        run_id=run_id,
+        config=portable(resolved.config, settings.workspace),
+        config_origins=resolved.origins,
+        seed=settings.seed,
+        started=began.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        packages={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        device=Device(type=settings.device, threads=_threads(), machine=platform.machine()),
+        inputs=tuple(context.inputs.values()),
+        outputs=writer.outputs(),
+        steps=tuple(context.steps),
+        evidence_sha256=evidence,
+        transcript_seq=transcript.seq,
+        transcript_head=transcript.head if transcript.seq else None,
+    )
+    return writer.seal(manifest)
+
+
+def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transcript: Transcript | None) -> RunContext:
+    def run_step(name: str, config: Mapping[str, Any], parent: RunContext, number: int) -> StepResult:
+        step = find(name)
+        folder = parent.output.folder("steps")
+        writer = BundleWriter(folder, f"{number}-{step.key}")
+        outcome = _into_bundle(step, resolve(step, config, environment=False), settings, writer)
+        assert outcome.path is not None
+        path = outcome.path.relative_to(parent.output.path).as_posix()
+        return StepResult(outcome.result, path, outcome.exit_code)
+
+    return RunContext(
+        seed=settings.seed,
+        device=settings.device,
+        progress=settings.progress,
+        workspace=settings.workspace,
+        output=output,  # type: ignore[arg-type]  # verbs without a bundle never touch it
+        transcript=transcript,
+        caller=settings.caller,
+        run_step=run_step,
+        settings=settings,
+        services=settings.services,
+        offline=settings.offline,
+    )
+
+
+def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
+    """The configuration as plain data, every path in it relative: what a manifest may hold."""
+    values = config.model_dump(mode="json")
+    for name, kind in inputs_of(type(config)).items():
+        value = values[name]
+        if isinstance(value, str) and kind != "suite":
+            values[name] = workspace.portable(value)
+        elif isinstance(value, list):
+            values[name] = [workspace.portable(v) for v in value]
+    return values
+
+
+def _place(verb: Verb, resolved: Resolved, settings: Settings) -> tuple[Path, str]:
+    if settings.out is None:
+        run_id = _run_id(verb, portable(resolved.config, settings.workspace), settings.seed)
+        return settings.workspace.base / "runs", f"{verb.key}-{now()}-{run_id}"
+    out = settings.workspace.resolve(str(settings.out), must_exist=False)
+    if out.exists():
+        raise UserError(
+            f"{settings.out} exists already", expected="a new folder", fix="choose another --out, or remove it first"
+        )
+    return out.parent, out.name
+
+
+def _run_id(verb: Verb, config: dict[str, Any], seed: int) -> str:
+    return document_sha256([verb.key, config, seed, _version("radiograph")])[:10]
+
+
+def _exit_code(result: object) -> ExitCode:
+    return result.exit_code if isinstance(result, Result) else ExitCode.PASS
+
+
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return "absent"
+
+
+def _threads() -> int:
+    import sys
+
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else len(os.sched_getaffinity(0))

@@ -1,0 +1,178 @@
+"""Is a bundle untouched, and do its conclusions still follow from its numbers? Needs no torch.
+
+1. the sidecar seals the manifest (and `seal`, if given, is the one printed when the run ended)
+2. every file of the manifest is there with its hash, and no other file is
+3. the evidence hash follows from the outputs, the transcript's chain is whole up to the head that the manifest names
+4. the verb's own `recompute(result, folder)` derives verdicts, scores and p-values again from what is stored
+5. each number in `report.html` equals the stored value that it points to
+6. bundles of steps inside this one are checked the same way
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from radiograph.core import ExitCode, FormatError, RadiographError, UserError
+from radiograph.evidence import Manifest, NewerSchema, Record, Result, document_sha256
+from radiograph.runtime._catalogue import find
+from radiograph.store import (
+    MANIFEST,
+    PARTIAL,
+    SIDECAR,
+    Bundle,
+    broken_links,
+    evidence_sha256,
+    file_sha256,
+    first_link,
+    tree,
+)
+
+Status = Literal["intact", "changed", "incomplete", "unverifiable"]
+_EXIT = {
+    "intact": ExitCode.PASS,
+    "changed": ExitCode.GATE_FAILED,
+    "incomplete": ExitCode.BAD_INPUT,
+    "unverifiable": ExitCode.NOT_MEASURED,
+}
+
+
+class Problem(Record):
+    """One thing that is not as it should be."""
+
+    path: str
+    text: str
+
+
+class Verification(Result):
+    """What `verify` found."""
+
+    SCHEMA: ClassVar[str] = "radiograph.verification/1"
+
+    status: Status
+    run: str
+    seal: str | None = None
+    files: int = 0
+    recomputed: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """Status, and the first problem."""
+        first = f": {self.problems[0].path}: {self.problems[0].text}" if self.problems else ""
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return f"{self.run}: {self.status}{first}{more}"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Intact 0, changed 2, incomplete 3, unverifiable 4."""
+        return _EXIT[self.status]
+
+
+def verify(path: Path, seal: str | None = None) -> Verification:
+    """Check a bundle.
+
+    Raises:
+        UserError: nothing there. FormatError: not a bundle.
+    """
+    if path.name.endswith(PARTIAL) and path.is_dir():
+        problem = Problem(path=path.name, text="unfinished: the run was interrupted before it was sealed")
+        return Verification(status="incomplete", run=path.name, problems=(problem,))
+    if not path.is_dir():
+        raise UserError(f"no run at {path.name!r}", expected="the folder that a run left", code="not_found")
+    if not (path / MANIFEST).is_file() and not (path / SIDECAR).is_file():
+        raise FormatError(f"{path.name} is not a bundle", expected=f"a folder with {MANIFEST}")
+    problems: list[Problem] = []
+    sealed = _check_seal(path, seal, problems)
+    try:
+        manifest = Bundle(path).manifest
+    except NewerSchema as error:
+        return Verification(
+            status="unverifiable", run=path.name, seal=sealed, problems=(Problem(path=MANIFEST, text=str(error)),)
+        )
+    except FormatError as error:
+        problems.append(Problem(path=MANIFEST, text=str(error)))
+        return Verification(status="changed", run=path.name, seal=sealed, problems=tuple(problems))
+    _check_files(path, manifest, problems)
+    _check_transcript(path, manifest, problems)
+    recomputed = _recompute(path, manifest, problems) if not problems else []
+    nested = _check_steps(path, manifest, problems)
+    status: Status = "changed" if problems else "intact"
+    return Verification(
+        status=status,
+        run=path.name,
+        seal=sealed,
+        files=len(manifest.outputs) + 2,
+        recomputed=(*recomputed, *nested),
+        problems=tuple(problems),
+    )
+
+
+def _check_seal(path: Path, seal: str | None, problems: list[Problem]) -> str | None:
+    if not (path / MANIFEST).is_file():
+        problems.append(Problem(path=MANIFEST, text="missing"))
+        return None
+    actual = file_sha256(path / MANIFEST)
+    try:
+        stored = (path / SIDECAR).read_bytes()
+    except OSError:
+        problems.append(Problem(path=SIDECAR, text="missing"))
+        stored = b""
+    if stored and stored != f"{actual}  {MANIFEST}\n".encode():
+        problems.append(Problem(path=SIDECAR, text=f"does not seal this {MANIFEST} (one of the two was changed)"))
+    if seal is not None and seal.lower() != actual:
+        problems.append(Problem(path=MANIFEST, text=f"seal is {actual}, not the one given"))
+    return actual
+
+
+def _check_files(path: Path, manifest: Manifest, problems: list[Problem]) -> None:
+    listed = {o.path: o for o in manifest.outputs}
+    present = {p.relative_to(path).as_posix() for p in tree(path)} - {MANIFEST, SIDECAR}
+    problems += [Problem(path=p, text="missing") for p in sorted(set(listed) - present)]
+    problems += [Problem(path=p, text="not in the manifest") for p in sorted(present - set(listed))]
+    for name in sorted(present & set(listed)):
+        if file_sha256(path / name) != listed[name].sha256:
+            problems.append(Problem(path=name, text="changed: its SHA-256 is not the one in the manifest"))
+    if evidence_sha256(manifest.outputs) != manifest.evidence_sha256:
+        problems.append(Problem(path=MANIFEST, text="evidence_sha256 does not follow from the outputs"))
+
+
+def _check_transcript(path: Path, manifest: Manifest, problems: list[Problem]) -> None:
+    log = path / "tool_calls.jsonl"
+    if not log.is_file():
+        if manifest.transcript_seq:
+            problems.append(Problem(path=log.name, text="missing"))
+        return
+    first = first_link(manifest.run_id, document_sha256(manifest.config))
+    broken = broken_links(log, first, manifest.transcript_seq, manifest.transcript_head)
+    problems += [Problem(path=log.name, text=text) for text in broken]
+
+
+def _recompute(path: Path, manifest: Manifest, problems: list[Problem]) -> list[str]:
+    done: list[str] = []
+    if manifest.status == "done":
+        recompute = getattr(find(manifest.verb).module, "recompute", None)
+        if recompute is not None:
+            try:
+                differences = recompute(Bundle(path).result, path)
+            except RadiographError as error:
+                differences = [str(error)]
+            problems += [Problem(path="result.json", text=text) for text in differences]
+            done.append(f"{manifest.verb}: verdict and scores")
+    from radiograph import reports
+
+    broken, checked = reports.broken_pointers(path)
+    problems += [Problem(path="report.html", text=text) for text in broken]
+    done.append(f"{manifest.verb}: {checked} numbers in the report")
+    return done
+
+
+def _check_steps(path: Path, manifest: Manifest, problems: list[Problem]) -> list[str]:
+    done: list[str] = []
+    for step in manifest.steps:
+        if step.run is None:
+            continue
+        inner = verify(path / step.run)
+        problems += [Problem(path=f"{step.run}/{p.path}", text=p.text) for p in inner.problems]
+        done += [f"{step.run}: {text}" for text in inner.recomputed]
+    return done

@@ -1,0 +1,62 @@
+"""From a configuration class to the arguments and options of a command.
+
+A field without default is an argument; every other is an option with its docstring as help, its default shown, and
+its type checked by pydantic, not here, so that every surface gives the same error.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from radiograph.core import Config
+
+
+def parameters(config: type[Config]) -> list[click.Parameter]:
+    """One click parameter a field. Options that were not given are left out of the result."""
+    return [_parameter(name, field) for name, field in config.model_fields.items()]
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, without what was not."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
+
+
+def _parameter(name: str, field: FieldInfo) -> click.Parameter:
+    base, many = _base(field.annotation)
+    if field.is_required():
+        return click.Argument([name], nargs=-1 if many else 1, required=True, metavar=name.upper())
+    flag = "--" + name.replace("_", "-")
+    shown = _shown(field)
+    help_text = " ".join((field.description or "").split())
+    if shown:
+        help_text = f"{help_text}  [default: {shown}]".strip()
+    if base is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=help_text)
+    if get_origin(base) is Literal:
+        choices = [str(c) for c in get_args(base)]
+        return click.Option([flag, name], default=None, help=f"{help_text}  ({', '.join(choices)})", metavar="CHOICE")
+    metavar = {int: "N", float: "X"}.get(base, "TEXT")
+    return click.Option([flag, name], default=None, multiple=many, help=help_text, metavar=metavar)
+
+
+def _base(annotation: Any) -> tuple[Any, bool]:
+    """The type inside `X | None` and `tuple[X, ...]`, and whether it repeats."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [a for a in get_args(annotation) if a is not types.NoneType]
+        return _base(inner[0])
+    if get_origin(annotation) in (tuple, list):
+        return get_args(annotation)[0], True
+    return annotation, False
+
+
+def _shown(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is None or default == () or default == "":
+        return ""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return ", ".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
