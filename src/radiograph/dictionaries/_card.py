@@ -1,0 +1,43 @@
+"""`card.md`: what a person should know before using a dictionary."""
+
+from __future__ import annotations
+
+from radiograph.core import visible
+from radiograph.dictionaries._dictionary import Dictionary
+from radiograph.dictionaries._metadata import Quality
+
+
+def card(dictionary: Dictionary) -> str:
+    """Markdown, without times, paths or anything that is not in the JSON."""
+    meta = dictionary.metadata
+    constants = ", ".join(f"{name} {value}" for name, value in dictionary.activation.constants.items())
+    rows = [
+        ("Site", ", ".join(dictionary.sites)),
+        ("Model", meta.model.reference if meta.model else "unknown"),
+        ("Model hash", (meta.model.tensors_sha256 if meta.model else None) or "unknown"),
+        ("Features × width", f"{dictionary.size} × {dictionary.width}"),
+        ("Activation", dictionary.activation.name + (f" ({constants})" if constants else "")),
+        ("Code unit", dictionary.value_unit),
+        ("Hash", dictionary.hash),
+        ("Decoder hash", dictionary.decoder_sha256),
+        ("Source", meta.source or "unknown"),
+        ("Licence", meta.licence or "unknown"),
+        ("Import check", meta.check),
+        *_quality(meta.quality),
+    ]
+    lines = [f"| {label} | {visible(value).replace('|', '&#124;')} |" for label, value in rows]
+    return "\n".join([f"# Dictionary {dictionary.hash[:8]}", "", "| | |", "|---|---|", *lines, ""])
+
+
+def _quality(quality: Quality | None) -> list[tuple[str, str]]:
+    if quality is None:
+        return [("Quality", "not measured")]
+    rows = [
+        ("Rows measured", f"{quality.n_rows:,}"),
+        ("FVU", f"{quality.fvu:.4f}"),
+        ("L0", f"{quality.l0:.2f}"),
+        ("Dead, dense", f"{quality.dead} (none in {quality.n_rows:,} rows), {quality.dense} (above 0.1)"),
+    ]
+    if quality.delta_ce is not None:
+        rows.append(("ΔCE", f"{quality.delta_ce:.4f} nats per token"))
+    return rows

@@ -1,0 +1,70 @@
+"""What a dictionary knows about itself beside its tensors: which model, how trained, how good."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from radiograph.evidence import Record
+
+
+class ModelIdentity(Record):
+    """The model whose activations the dictionary was trained on."""
+
+    reference: str
+    """As the user wrote it: for people. Identity is the hash."""
+    tensors_sha256: str | None = None
+    revision: str | None = None
+
+
+class Quality(Record):
+    """Reconstruction over a stated number of rows. Sums over the whole set, in float64."""
+
+    n_rows: int
+    fvu: float
+    """Σ‖x − x̂‖² / Σ‖x − x̄‖²: 0 perfect, 1 no better than the mean."""
+    l0: float
+    """Mean number of active features per row."""
+    dead: int
+    """Features that fired on no row; an upper bound of such a feature's density is 3 / n_rows (95 %)."""
+    dense: int
+    """Features that fired on more than a tenth of the rows."""
+    variance: float
+    """Mean of ‖x − x̄‖², in squared units of the site: tells a rescaled input from the one trained on."""
+    delta_ce: float | None = None
+    """Cross-entropy with the reconstruction spliced in minus clean, nats per token. None: not measured."""
+    ce_recovered_zero: float | None = None
+    ce_recovered_mean: float | None = None
+
+    @property
+    def explained_variance(self) -> float:
+        """1 − FVU."""
+        return 1 - self.fvu
+
+
+class Training(Record):
+    """How the dictionary was made, enough to make it again from the same rows."""
+
+    preset: str
+    seed: int
+    rows: int
+    steps: int
+    batch: int
+    learning_rate: float
+    scale: float
+    """Factor a on the input during training; already folded into the tensors."""
+    data_sha256: str | None = None
+
+
+class Metadata(Record):
+    """Everything in `dictionary.json` that decides no output."""
+
+    model: ModelIdentity | None = None
+    tokenizer_sha256: str | None = None
+    bos: Literal["skip", "keep"] | None = None
+    """Whether rows of the BOS token were trained on. They are always fed to the model."""
+    training: Training | None = None
+    quality: Quality | None = None
+    source: str | None = None
+    licence: str | None = None
+    check: Literal["native", "checked", "doubtful", "unchecked"] = "unchecked"
+    """`native`: trained by us on rows of the stated model. The others come from an import."""

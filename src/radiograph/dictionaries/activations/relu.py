@@ -1,0 +1,22 @@
+"""z = max(π, 0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from radiograph.core.codec import Codes
+from radiograph.dictionaries.activations import _base
+from radiograph.numerics.sparse import codes_of_dense
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(_base.Activation):
+    """Rectified: every positive pre-activation fires."""
+
+    def codes(self, pre: Float[Tensor, "row feature"], parameters: Mapping[str, Tensor]) -> Codes:
+        """Positive entries."""
+        return codes_of_dense(pre.clamp_min(0))
