@@ -82,7 +82,7 @@ def pad(
 
 
 def plan(lengths: Sequence[int], batch_tokens: int = 8192, batch_rows: int | None = None) -> list[tuple[int, ...]]:
-    """Row numbers per batch: shortest rows first, at most `batch_tokens` padded tokens (one row may exceed it alone)."""
+    """Row numbers per batch, shortest first, of at most `batch_tokens` padded tokens (a long row may stand alone)."""
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda r: (lengths[r], r)):

@@ -57,7 +57,7 @@ def log_probs(
 
 def cross_entropy(
     model: LanguageModel, tokens: Tokens, *, edits: Mapping[Site, Edit] | None = None, batch_tokens: int = 2048
-) -> list[Float[Tensor, "target"]]:
+) -> list[Float[Tensor, " target"]]:
     """Loss of every token but the first, in nats: per row, in the caller's order, on the CPU."""
     losses: list[Tensor] = [torch.empty(0)] * len(tokens)
     for batch, values in logits(model, tokens, edits=edits, batch_tokens=batch_tokens):

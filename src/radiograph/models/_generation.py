@@ -163,21 +163,20 @@ class _Decoder:
         check_finite(last, Batch(step.rows, step.ids[:, -1:], step.mask[:, -1:]), "logits")
         return last[:, 0]
 
-    def _choose(self, scores: Float[Tensor, "live vocabulary"]) -> Int[Tensor, "live"]:
+    def _choose(self, scores: Float[Tensor, "live vocabulary"]) -> Int[Tensor, " live"]:
         if self.sampling is None:
             return scores.argmax(-1)
         probabilities = (scores.float() / self.sampling.temperature).softmax(-1).cpu()
-        order = probabilities.sort(-1, descending=True, stable=True)
-        before = order.values.cumsum(-1) - order.values
-        kept = order.values.masked_fill(before >= self.sampling.top_p, 0.0)
+        sorted_, ids = torch.sort(probabilities, dim=-1, descending=True, stable=True)
+        kept = sorted_.masked_fill(sorted_.cumsum(-1) - sorted_ >= self.sampling.top_p, 0.0)
         drawn = [
             torch.multinomial(row, 1, generator=self.generators[i]) for i, row in zip(self.live, kept, strict=True)
         ]
-        return order.indices.gather(-1, torch.stack(drawn))[:, 0].to(scores.device)
+        return ids.gather(-1, torch.stack(drawn))[:, 0].to(scores.device)
 
     def _ended(self, index: int) -> bool:
         ids = self.new[index]
-        return len(ids) >= self.budgets[index] or bool(ids) and ids[-1] in self.stops
+        return len(ids) >= self.budgets[index] or (bool(ids) and ids[-1] in self.stops)
 
 
 def _result(model: LanguageModel, ids: list[int], stops: frozenset[int], n_prompt: int, *, cut: bool) -> Generated:

@@ -130,12 +130,9 @@ def _safetensors(path: Path) -> Iterator[tuple[str, str, list[int], bytes]]:
     with path.open("rb") as file:
         try:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= path.stat().st_size else None
-            items = [
-                (name, e["dtype"], list(e["shape"]), *e["data_offsets"])
-                for name, e in header.items()
-                if name != "__metadata__"
-            ]
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+            header.pop("__metadata__", None)
+            items = [(name, e["dtype"], list(e["shape"]), *e["data_offsets"]) for name, e in header.items()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"{path} is not a safetensors file", where=str(path)) from error
         for name, dtype, shape, start, stop in items:

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.models._adapters import Attached, attach, check_adapter
 from radiograph.models._identity import weight_files
-from radiograph.models._model import LanguageModel
+from radiograph.models._model import LanguageModel, Pair
 from radiograph.models._refs import ModelRef, Resolve, locate
 
 
@@ -74,7 +74,7 @@ def load_pair(
     trust_remote_code: bool = False,
     base_dir: Path | None = None,
     resolve: Resolve | None = None,
-) -> tuple[LanguageModel, LanguageModel]:
+) -> Pair:
     """Load a reference and a candidate, the weights once where the candidate is `REFERENCE+ADAPTER`.
 
     Both are then views of one network. With the adapter off the logits equal the plain base bit for bit: that is tried
@@ -93,18 +93,18 @@ def load_pair(
     first, second = (ModelRef.parse(r, base_dir=base_dir) for r in (reference, candidate))
     base = load(first, **options)
     if first == second:
-        return base, base
+        return Pair(base, base)
     if second.adapter is None or first.adapter is not None or second.base != first.base:
-        return base, load(second, **options)
+        return Pair(base, load(second, **options))
     adapter = locate(second.adapter, base_dir=base_dir, offline=offline, resolve=resolve)
     attached = attach(base, adapter)
     if not attached.restores_base:
-        return load(first, **options), _view(base, second, adapter, attached)
+        return Pair(load(first, **options), _view(base, second, adapter, attached))
     view = _view(base, second, adapter, attached)
     off = LanguageModel(
         view.model, view.tokenizer, first, base.folder, switch=attached.switch, notes=base.notes, lock=view.lock
     )
-    return off, view
+    return Pair(off, view)
 
 
 def read_pickle(path: Path) -> Mapping[str, torch.Tensor]:
@@ -139,7 +139,7 @@ def _load_base(folder: Path, dtype: torch.dtype, trust: bool) -> tuple[PreTraine
     weight_files(folder)
     try:
         with _quietly():
-            network, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -156,6 +156,7 @@ def _load_base(folder: Path, dtype: torch.dtype, trust: bool) -> tuple[PreTraine
         if type(error).__name__ != "SafetensorError":
             raise
         raise _bad_weights(folder, error) from error
+    network, report = loaded
     _check_report(folder, report)
     _check_finite(folder, network)
     unused = sorted(report["unexpected_keys"])

@@ -1,6 +1,7 @@
 """Model references: the string that names a model, and the folder it stands for. No torch.
 
-    FOLDER · OWNER/NAME[@REVISION] on the hub · bundled:NAME      each optionally +ADAPTER, a PEFT adapter named the same way
+    FOLDER · OWNER/NAME[@REVISION] on the hub · bundled:NAME
+    each optionally +ADAPTER, a PEFT adapter that is named in the same way
 
 1. split base from adapter at the last `+`, unless the whole text is an existing folder
 2. a folder that exists is itself; `bundled:NAME` is asked of the caller; what reads like a hub id is looked for in the

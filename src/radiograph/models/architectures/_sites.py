@@ -70,7 +70,7 @@ class Architecture:
                 if family.mid is None:
                     raise Refusal(
                         "site_absent",
-                        f"{site} does not exist in this {self.name} model: its blocks add attention and MLP in parallel",
+                        f"{site} does not exist in this {self.name} model: attention and MLP run in parallel",
                         fix=f"use resid_pre.{site.layer}, attn_out.{site.layer} or resid_post.{site.layer}",
                         fixable=True,
                     )

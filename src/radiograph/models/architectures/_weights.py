@@ -50,8 +50,8 @@ class WeightAddress:
 def weight_addresses(config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, WeightAddress]:
     """Address to stored tensor, in forward order, for the parameters that `shapes` names.
 
-    `config` is the dictionary of config.json. Names may lack the backbone's prefix (old GPT-2 files). A tied unembedding
-    has the address `unembed` and the embedding's parameter. Empty for an architecture that is not in the table.
+    `config` is the dictionary of config.json. Names may lack the backbone's prefix (old GPT-2 files). A tied
+    unembedding has the address `unembed` and the embedding's parameter. Empty for an unknown architecture.
     """
     family = family_of(config)
     if family is None:
