@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, reading
     from radiograph.models._identity import Identity, files_sha256, tensors_sha256
     from radiograph.models._loading import load, load_pair
-    from radiograph.models._model import LanguageModel, wrap
+    from radiograph.models._model import LanguageModel, Pair, same_shapes, wrap
 
 _LAZY = {
     "_batching": ("Batch", "Tokens", "batches", "pad", "plan"),
@@ -31,7 +31,7 @@ _LAZY = {
     "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "reading"),
     "_identity": ("Identity", "files_sha256", "tensors_sha256"),
     "_loading": ("load", "load_pair"),
-    "_model": ("LanguageModel", "wrap"),
+    "_model": ("LanguageModel", "Pair", "same_shapes", "wrap"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -46,6 +46,7 @@ __all__ = [
     "Identity",
     "LanguageModel",
     "ModelRef",
+    "Pair",
     "Prompt",
     "Sampling",
     "Tokens",
@@ -67,6 +68,7 @@ __all__ = [
     "plan",
     "reading",
     "render_chat",
+    "same_shapes",
     "same_tokenizer",
     "stop_ids",
     "stream",

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from radiograph.core import Site, UserError, expand, nearest
+from radiograph.core import Refusal, Site, UserError, expand, nearest
 from radiograph.models._identity import Identity, identify
 from radiograph.models._refs import ModelRef
+from radiograph.models._tokenizers import same_tokenizer
 from radiograph.models.architectures import FAMILIES, Architecture, WeightAddress, family_of, weight_addresses
 
 
@@ -195,6 +196,56 @@ class LanguageModel:
     @property
     def _text(self) -> Any:
         return self.model.config.get_text_config()
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A reference and a candidate; where the candidate is the reference with an adapter they share one network."""
+
+    reference: LanguageModel
+    candidate: LanguageModel
+
+    @property
+    def shares_base(self) -> bool:
+        """Whether the base weights are in memory once."""
+        return self.reference.model is self.candidate.model
+
+    def check_tokenizers(self) -> None:
+        """Refuse token-by-token comparison of models that read text differently.
+
+        Raises:
+            Refusal: `tokenisers_differ`, with the first differing entry.
+        """
+        difference = same_tokenizer(self.reference.tokenizer, self.candidate.tokenizer)
+        if difference is not None:
+            raise Refusal("tokenisers_differ", f"the tokenisers differ: {difference}")
+
+    def shape_difference(self) -> str | None:
+        """None if every matrix has the same shape in both, else the first that has not: then behaviour alone compares.
+
+        Embedding rows beyond the tokenizer do not count.
+        """
+        return same_shapes(self.reference, self.candidate)
+
+
+def same_shapes(reference: LanguageModel, candidate: LanguageModel) -> str | None:
+    """None, or the first parameter whose name or shape differs, with both sides."""
+    ours, theirs = _shapes(reference), _shapes(candidate)
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if ours.get(name) != theirs.get(name):
+            return f"{name}: {ours.get(name)} in the reference, {theirs.get(name)} in the candidate"
+    return None
+
+
+def _shapes(model: LanguageModel) -> dict[str, tuple[int, ...]]:
+    """Shapes by parameter name; vocabulary rows only up to the tokenizer's last id."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.parameters().items()}
+    ends = (model.model.get_input_embeddings(), model.model.get_output_embeddings())
+    vocabulary = {id(end.weight) for end in ends if end is not None}
+    for name, parameter in model.parameters().items():
+        if id(parameter) in vocabulary:
+            shapes[name] = (shapes[name][0] - model.spare_rows, *shapes[name][1:])
+    return shapes
 
 
 def wrap(

@@ -37,6 +37,9 @@ def same_tokenizer(reference: Any, candidate: Any) -> Difference | None:
     """None if both tokenizers give every text the same ids, else the first entry that differs."""
     if reference is candidate:
         return None
+    if reference is None or candidate is None:
+        ours, theirs = ("absent" if side is None else "present" for side in (reference, candidate))
+        return Difference("vocabulary", "tokenizer", ours, theirs)
     ours, theirs = _facts(reference), _facts(candidate)
     for part in _PARTS:
         a, b = ours[part], theirs[part]
