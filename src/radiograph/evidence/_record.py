@@ -7,6 +7,7 @@ their own and refuse newer ones by name.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, ClassVar, Self
 
@@ -111,6 +112,11 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(
         _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
+
+
+def document_sha256(value: object) -> str:
+    """SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def pretty_json(value: object) -> str:

@@ -1,0 +1,119 @@
+"""The result of an audit: one verdict, the evidence behind it, and what was not measured."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from radiograph.core import ExitCode
+from radiograph.evidence._behaviour import Axis, Behaviour, Panel, TargetedAxis
+from radiograph.evidence._features import InterpEvidence, Score
+from radiograph.evidence._record import Record, RefusalRecord, Result
+from radiograph.evidence._weights import WeightsSummary
+
+Verdict = Literal["no-evidence", "degraded", "targeted-change", "degraded+targeted", "inconclusive"]
+
+
+class Reason(Record):
+    """Why the verdict is what it is."""
+
+    code: str
+    text: str
+    pointer: str = ""
+    """JSON pointer into this document."""
+
+
+class Axes(Record):
+    """The two questions behind a verdict, answered apart."""
+
+    degraded: Axis
+    targeted: TargetedAxis
+
+
+class ModelRecord(Record):
+    """One of the two models."""
+
+    label: str
+    tensors_sha256: str
+    files_sha256: str
+    tokenizer_sha256: str
+    architecture: str
+    parameters: int
+    notes: tuple[str, ...] = ()
+
+
+class SuiteRecord(Record):
+    """The prompts that were used."""
+
+    name: str
+    path: str
+    sha256: str
+    prompts: int
+    neutral: str
+    neutral_n: int
+
+
+class Support(Record):
+    """Is the candidate inside the range of the benign models?"""
+
+    inside: bool
+    p: float
+
+
+class Audit(Result):
+    """What `audit` leaves in `result.json`; the other JSON files of its bundle are projections of it."""
+
+    SCHEMA: ClassVar[str] = "radiograph.audit/1"
+
+    title: str
+    run_id: str | None = None
+    session_id: str | None = None
+    reference: ModelRecord
+    candidate: ModelRecord
+    suite: SuiteRecord
+    verdict: Verdict
+    axes: Axes
+    reasons: tuple[Reason, ...]
+    identical: bool
+    """Equal tensors and tokenizer; every measured shift is then exactly 0."""
+    alpha: float
+    threshold: float | None = None
+    """Printed beside the score; decides nothing."""
+    p_combined: float | None = None
+    n_calibration: int = 0
+    n_families: int = 0
+    resolution_floor: float | None = None
+    support: Support | None = None
+    not_measured: tuple[RefusalRecord, ...] = ()
+    weights: WeightsSummary | None = None
+    behaviour: Behaviour | None = None
+    panel: Panel | None = None
+    score: Score
+    interp_evidence: InterpEvidence
+
+    @property
+    def method(self) -> str:
+        """The score method that was executed."""
+        return self.score.score_method_executed or "not_measured"
+
+    @property
+    def headline(self) -> str:
+        """Verdict and its first reason."""
+        why = f" ({self.reasons[0].code}: {self.reasons[0].text})" if self.reasons else ""
+        return f"{self.verdict}{why}"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The numbers behind it, a line each."""
+        out = [f"axes: degraded {self.axes.degraded} · targeted {self.axes.targeted}"]
+        if self.behaviour is not None:
+            out.append(f"answers: {self.behaviour.changed} of {self.behaviour.n} differ, {self.behaviour.flips} flips")
+        if self.score.aggregate_score is not None:
+            out.append(f"score: {self.score.aggregate_score:.4g} ({self.score.score_method_executed})")
+        return (*out, *(f"not measured: {r.what or r.code}: {r.text}" for r in self.not_measured))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """No-evidence 0 · inconclusive 4 · every other verdict 2."""
+        if self.verdict == "no-evidence":
+            return ExitCode.PASS
+        return ExitCode.NOT_MEASURED if self.verdict == "inconclusive" else ExitCode.GATE_FAILED
