@@ -12,6 +12,7 @@ from radiograph.store._bundle import (
     now,
 )
 from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
+from radiograph.store._suites import load_yaml, read_suite, suite_from_document, suite_sha256
 from radiograph.store._transcript import Transcript, broken_links, first_link
 from radiograph.store._workspace import Workspace
 
@@ -31,6 +32,10 @@ __all__ = [
     "first_link",
     "folder_sha256",
     "listing_sha256",
+    "load_yaml",
     "now",
+    "read_suite",
+    "suite_from_document",
+    "suite_sha256",
     "tree",
 ]
