@@ -94,9 +94,13 @@ class Dictionary:
             "size": self.size,
         }
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """SHA-256 of tensors and functional JSON. File names, cards and quality do not enter."""
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
         return functional_sha256(self.tensors, self.functional)
 
     @cached_property
