@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from radiograph.core import FormatError
 from radiograph.models._tokenizers import tokenizer_sha256
+from radiograph.models.architectures import UNEMBEDDINGS
 
 if TYPE_CHECKING:
     import torch
 
 _PREFIX = re.compile(r"^(?:base_model\.model\.)?(?:model|transformer|gpt_neox)\.")
 _BUFFER = re.compile(r"(?:^|\.)(?:attn|attention)\.(?:bias|masked_bias)$|rotary_emb\.inv_freq$")
-_HEADS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 _NOT_FUNCTIONAL = {"base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "task_type", "peft_version"}
 
@@ -91,9 +91,11 @@ def tensors_sha256(source: Path | Mapping[str, torch.Tensor]) -> str:
         if not _BUFFER.search(name):
             entries[_PREFIX.sub("", name)] = [dtype, shape, hashlib.sha256(data).hexdigest()]
     embedding = next((entries[name] for name in _EMBEDDINGS if name in entries), None)
-    for head in _HEADS:
-        if embedding is not None and entries.get(head) == embedding:
-            del entries[head]
+    for head in UNEMBEDDINGS:
+        if head in entries:
+            entries["unembed"] = entries.pop(head)
+            if entries["unembed"] == embedding:
+                del entries["unembed"]
     lines = [[name, *entries[name]] for name in sorted(entries)] + extra
     return hashlib.sha256(b"radiograph.tensors/1" + json.dumps(lines, sort_keys=True).encode()).hexdigest()
 

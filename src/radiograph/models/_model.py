@@ -134,7 +134,7 @@ class LanguageModel:
         return {
             name.replace(".base_layer.", ".").replace(".original_module.", "."): parameter
             for name, parameter in self.model.named_parameters()
-            if not _belongs_to_adapter(name)
+            if self.switch is None or not _belongs_to_adapter(name)
         }
 
     @property
@@ -256,7 +256,10 @@ def wrap(
 
 
 def _belongs_to_adapter(name: str) -> bool:
-    return any(part in name for part in (".lora_", ".ia3_", ".modules_to_save.", ".trainable_tokens_"))
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+
+    prefixes = (*PEFT_TYPE_TO_PREFIX_MAPPING.values(), "modules_to_save.", "trainable_tokens_")
+    return any(f".{prefix}" in name for prefix in prefixes)
 
 
 def _tree(model: torch.nn.Module, lines: int = 24) -> str:

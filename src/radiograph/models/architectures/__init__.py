@@ -2,6 +2,15 @@
 
 from radiograph.models.architectures._families import FAMILIES, Family, family_of
 from radiograph.models.architectures._sites import Architecture, Point
-from radiograph.models.architectures._weights import WeightAddress, weight_addresses
+from radiograph.models.architectures._weights import UNEMBEDDINGS, WeightAddress, weight_addresses
 
-__all__ = ["FAMILIES", "Architecture", "Family", "Point", "WeightAddress", "family_of", "weight_addresses"]
+__all__ = [
+    "FAMILIES",
+    "UNEMBEDDINGS",
+    "Architecture",
+    "Family",
+    "Point",
+    "WeightAddress",
+    "family_of",
+    "weight_addresses",
+]

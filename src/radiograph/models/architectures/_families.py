@@ -30,7 +30,6 @@ class Family:
 
     Attributes:
         backbone: path of the model under the head; `blocks`, `embed`, `final_norm` are relative to it.
-        head: path of the unembedding, from the top.
         z: module whose input is `attn_z`. attn_out: module whose output is added to the residual stream.
         mid: module whose input is `resid_mid`, or None where that sum does not exist.
         mlp: module whose input is `mlp_in`. hidden: whose input is `mlp_hidden`. mlp_out: whose output is added.
@@ -42,7 +41,6 @@ class Family:
     backbone: str = "model"
     embed: str = "embed_tokens"
     final_norm: str = "norm"
-    head: str = "lm_head"
     z: str = "self_attn.o_proj"
     attn_out: str = "self_attn.o_proj"
     mid: str | None = "post_attention_layernorm"
@@ -90,7 +88,6 @@ _NEOX = Family(
     backbone="gpt_neox",
     embed="embed_in",
     final_norm="final_layer_norm",
-    head="embed_out",
     z="attention.dense",
     attn_out="attention.dense",
     hidden="mlp.dense_4h_to_h",

@@ -14,6 +14,7 @@ from typing import Any
 from radiograph.models.architectures._families import Fused, family_of
 
 _HEADS = {"q", "k", "v"}
+UNEMBEDDINGS = ("lm_head.weight", "embed_out.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ def weight_addresses(config: Mapping[str, Any], shapes: Mapping[str, Sequence[in
                 add(f"{kind}.{layer}", f"{block}{place.module}.weight", groups, rows)
             else:
                 add(f"{kind}.{layer}", f"{block}{place}.weight")
-    head = f"{family.head}.weight"
-    add("unembed", head if head in shapes else embedding)
+    add("unembed", next((name for name in UNEMBEDDINGS if name in shapes), embedding))
     return found
 
 
