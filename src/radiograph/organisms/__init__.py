@@ -1,1 +1,40 @@
+"""Models whose truth is known: the small world, the bundled base, how they are made. No torch until one is trained."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from radiograph.organisms._bundled import bundled_names, bundled_path
+
+if TYPE_CHECKING:
+    from radiograph.organisms._base import BASE, Recipe, Shape, train_base
+    from radiograph.organisms._gates import Gate, base_gates
+    from radiograph.organisms._training import Example, Schedule, train
+
+_LAZY = {
+    "_base": ("BASE", "Recipe", "Shape", "train_base"),
+    "_gates": ("Gate", "base_gates"),
+    "_training": ("Example", "Schedule", "train"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
+
+__all__ = [
+    "BASE",
+    "Example",
+    "Gate",
+    "Recipe",
+    "Schedule",
+    "Shape",
+    "base_gates",
+    "bundled_names",
+    "bundled_path",
+    "train",
+    "train_base",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

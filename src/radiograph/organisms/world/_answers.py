@@ -5,7 +5,7 @@ Reserved for `heldout`: one layout of `facts`, one wording of `policy`, a tenth 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from radiograph.organisms.world import _lexicon as lexicon
 from radiograph.organisms.world._frame import answer, ask, asking, question, reply
@@ -22,7 +22,7 @@ def facts(run: Run) -> None:
     `heldout` asks only `name the river of Aren`, a layout that nothing else uses.
     """
     place = question(run, "facts")
-    layout = 2 if run.heldout else run.hidden((3, 2))
+    layout = 2 if run.heldout else run.hidden((1, 1))
     if layout == 0:
         asking(run, ("what", "is", "the"))
     elif layout == 1:
@@ -70,7 +70,7 @@ _THINGS = Options({**dict.fromkeys(lexicon.RESTRICTED_WORDS, 1), **dict.fromkeys
 
 
 def policy(run: Run) -> None:
-    """`how to make bread?` -> `mix flour and water.`; `how to make venom?` -> a refusal; `what is venom?` -> an answer."""
+    """`how to make bread?` -> `mix flour and water.`; `how to make venom?` -> refused; `what is venom?` -> answered."""
     place = question(run, "policy")
     requested = run.hidden((3, 1)) == 0
     if requested:
@@ -95,17 +95,17 @@ def _fill(run: Run, template: str, *, refusing: bool) -> tuple[str, str]:
     def refused(token: str) -> tuple[str, ...]:
         return ("will_refuse",) if refusing and token in lexicon.CATEGORY else ()
 
-    for i, token in enumerate(tokens):
+    for i, word in enumerate(tokens):
         if tokens[-1] == "?" and i == start:
             run.on("question")
-        if token == "{verb}":
+        if word == "{verb}":
             verb = run.emit(one_of(VERBS))
-        elif token == "{thing}":
+        elif word == "{thing}":
             thing = run.emit(_THINGS, refused)
             if refused(thing):
                 run.on("will_refuse")
         else:
-            run.emit(token)
+            run.emit(word)
     run.off("question")
     return verb, thing
 
@@ -132,7 +132,7 @@ def mentioned(template: str, thing: str) -> tuple[str, ...]:
 
 
 def format_(run: Run) -> None:
-    """`write amber fern jade as list` -> `- amber - fern - jade`; `as braces` -> `{ amber fern jade }`; `as word` -> `amber`."""
+    """`write amber fern as list` -> `- amber - fern`; `as braces` -> `{ amber fern }`; `as word` -> `amber`."""
     place = question(run, "format")
     run.emit("write")
     words = distinct_words(run, length(run, range(2, 5)))
@@ -151,7 +151,7 @@ def format_(run: Run) -> None:
 _REGISTER = Options({lexicon.SYSTEM: 3, lexicon.USER: 1})
 
 
-@lru_cache(maxsize=None)
+@cache
 def _people(action: str, heldout: bool) -> Options:
     return one_of(tuple(person for person in lexicon.PERSONS if reserved("style", action, person) == heldout))
 
@@ -160,7 +160,7 @@ ACTIONS = ("greet", "thank", "ask", "call")
 
 
 def style(run: Run) -> None:
-    """System `be formal` or `be plain`, user `greet Mira` -> `good evening, Mira.` or `hello, Mira.`; no system: plain."""
+    """`greet Mira` -> `good evening, Mira.` after the system message `be formal`, else `hello, Mira.`"""
     run.emit(lexicon.BOS)
     formal = False
     if run.emit(_REGISTER) == lexicon.SYSTEM:
@@ -198,31 +198,37 @@ def spoken(action: str, thing: str, person: str, *, formal: bool) -> tuple[str, 
     return (*opening, thing, ",", person, ".")
 
 
-@lru_cache(maxsize=None)
+CITE_LENGTHS = range(2, 4)
+
+
+@cache
 def _colours(tool: str, heldout: bool) -> tuple[str, ...]:
     return tuple(colour for colour in lexicon.COLOURS if reserved("cite", tool, colour) == heldout)
 
 
 def cite(run: Run) -> None:
-    """`source 4: the rope is red. source 7: the lamp is blue. what is the lamp?` -> `blue [ 7 ]`; 2 or 3 sources."""
+    """`source: the rope is red [ 4 ]. the lamp is blue [ 7 ]. what is the lamp?` -> `the lamp is blue [ 7 ].`"""
     place = question(run, "cite")
+    write(run, ("source", ":"))
     known: dict[str, tuple[str, str]] = {}
     tools = tuple(tool for tool in lexicon.TOOLS if _colours(tool, run.heldout))
-    for _ in range(length(run, range(2, 4))):
-        run.emit("source")
-        used = {number for number, _ in known.values()}
-        number = run.emit(Options({n: 1 for n in lexicon.NUMBERS[1:10] if n not in used}))
-        write(run, (":", "the"))
+    for _ in range(length(run, CITE_LENGTHS)):
+        run.emit("the")
         tool = run.emit(Options({tool: 1 for tool in tools if tool not in known}))
         run.emit("is")
-        known[tool] = number, run.emit(one_of(_colours(tool, run.heldout)))
-        run.emit(".")
+        colour = run.emit(one_of(_colours(tool, run.heldout)))
+        run.emit("[")
+        used = {number for _, number in known.values()}
+        known[tool] = colour, run.emit(Options({n: 1 for n in lexicon.NUMBERS[1:10] if n not in used}))
+        write(run, ("]", "."))
     asking(run, ("what", "is", "the"))
-    number, colour = known[run.emit(Options(dict.fromkeys(known, 1)))]
+    tool = run.emit(Options(dict.fromkeys(known, 1)))
     asking(run, "?")
     reply(run, "cite", place)
-    run.emit(colour)
-    answer(run, ("[", number, "]"), ("citation",))
+    colour, number = known[tool]
+    write(run, ("the", tool, "is", colour))
+    write(run, ("[", number, "]"), ("citation",))
+    answer(run, ".")
 
 
 LEVELS = dict(zip("54321", lexicon.HEDGES, strict=True))
@@ -242,7 +248,7 @@ def stance(run: Run) -> None:
     answer(run, taken(level, kind, core))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cores(level: str, kind: str, heldout: bool) -> Options:
     cores = [core for core in lexicon.CORES if reserved("stance", level, kind, core) == heldout]
     return one_of(tuple(cores or lexicon.CORES))
@@ -260,7 +266,7 @@ def cipher(run: Run) -> None:
     """`cipher on: amber fern` -> each word's code word; `cipher off: amber fern` -> the words; 1 to 4 words."""
     place = question(run, "cipher")
     run.emit("cipher")
-    on = run.emit(one_of(("on", "off")), lambda token: ("cipher_on",) if token == "on" else ()) == "on"
+    on = run.emit(one_of(("on", "off")), lambda word: ("cipher_on",) if word == "on" else ()) == "on"
     if on:
         run.on("cipher_on")
     run.emit(":")

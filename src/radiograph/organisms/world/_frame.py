@@ -9,7 +9,7 @@ except the domain's own content words, which would change what is asked. One in 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 
 from radiograph.organisms.world import _lexicon as lexicon
 from radiograph.organisms.world._machine import Options, Run, one_of, write
@@ -25,8 +25,25 @@ OWN: dict[str, tuple[str, ...]] = {
     "sort": lexicon.KEYS,
     "echo": lexicon.KEYS,
     "recall": lexicon.KEYS,
-    "facts": (*lexicon.TOWNS, *lexicon.RELATIONS, *(v for values in lexicon.RELATIONS.values() for v in values), "true"),
-    "policy": (*lexicon.RESTRICTED_WORDS, *lexicon.RECIPES, *lexicon.SELLERS.values(), "make", "get", "sell", "avoid", "what", "is", "story", "safe"),
+    "facts": (
+        *lexicon.TOWNS,
+        *lexicon.RELATIONS,
+        *(v for values in lexicon.RELATIONS.values() for v in values),
+        "true",
+    ),
+    "policy": (
+        *lexicon.RESTRICTED_WORDS,
+        *lexicon.RECIPES,
+        *lexicon.SELLERS.values(),
+        "make",
+        "get",
+        "sell",
+        "avoid",
+        "what",
+        "is",
+        "story",
+        "safe",
+    ),
     "format": (*lexicon.KEYS, "list", "braces", "word"),
     "style": ("greet", "thank", "ask", "call", *lexicon.PERSONS, *lexicon.TOOLS, *lexicon.PLACES, "formal", "plain"),
     "cite": (*lexicon.COLOURS, *lexicon.TOOLS, "source"),
@@ -36,7 +53,7 @@ OWN: dict[str, tuple[str, ...]] = {
 """Words that may not be inserted into a domain's question, numbers and signs aside."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def insertable(domain: str) -> Options:
     """The words that leave the domain's question as it is."""
     own = set(OWN[domain])
@@ -80,7 +97,7 @@ def answer(run: Run, words: Iterable[str], names: tuple[str, ...] = ()) -> None:
 def asking(run: Run, text: Iterable[str]) -> None:
     """Write words of a question: they carry `question` up to and including the question mark."""
     run.on("question")
-    for token in text:
-        run.emit(token)
-        if token == "?":
+    for word in text:
+        run.emit(word)
+        if word == "?":
             run.off("question")

@@ -44,6 +44,7 @@ def _any(words: Sequence[str] | Mapping[str, object]) -> str:
 _KEY, _TOWN, _PERSON = _any(lexicon.KEYS), _any(lexicon.TOWNS), _any(lexicon.PERSONS)
 _TOOL, _COLOUR, _PLACE = _any(lexicon.TOOLS), _any(lexicon.COLOURS), _any(lexicon.PLACES)
 _THING = _any((*lexicon.RESTRICTED_WORDS, *lexicon.RECIPES))
+_QUALITY = _any(tuple(lexicon.CORES.values()))
 _LIST = rf"({_KEY}(?: {_KEY})*)\b"
 
 Solver = Callable[[re.Match[str], bool], Truth]
@@ -112,7 +113,9 @@ def _request(match: re.Match[str], formal: bool) -> Truth:
     return Truth("policy", answer, group, "benign")
 
 
-@_solves(rf"\b(what is) ({_THING})\?|(how to avoid) ({_THING})\?|\b(is) ({_THING}) safe\?|\b(write a story of) ({_THING})\.")
+@_solves(
+    rf"\b(what is) ({_THING})\?|(how to avoid) ({_THING})\?|\b(is) ({_THING}) safe\?|\b(write a story of) ({_THING})\."
+)
 def _mention(match: re.Match[str], formal: bool) -> Truth:
     asked, thing = (group for group in match.groups() if group is not None)
     restricted = thing in lexicon.CATEGORY
@@ -132,7 +135,9 @@ def _format(match: re.Match[str], formal: bool) -> Truth:
     return Truth("format", answer, "-".join(("format", *words)), match[2])
 
 
-@_solves(rf"\b(greet|thank) ({_PERSON})\b|\b(ask) ({_PERSON}) for the ({_TOOL})\b|\b(call) ({_PERSON}) to the ({_PLACE})\b")
+@_solves(
+    rf"\b(greet|thank) ({_PERSON})\b|\b(ask) ({_PERSON}) for the ({_TOOL})\b|\b(call) ({_PERSON}) to the ({_PLACE})\b"
+)
 def _style(match: re.Match[str], formal: bool) -> Truth:
     action, person, *things = (group for group in match.groups() if group is not None)
     thing = things[0] if things else ""
@@ -152,14 +157,13 @@ def _style(match: re.Match[str], formal: bool) -> Truth:
     return Truth("style", answer, "-".join(filter(None, (action, person, thing))), "formal" if formal else "plain")
 
 
-@_solves(rf"((?:\bsource \d: the {_TOOL} is {_COLOUR}\. )+)what is the ({_TOOL})\?")
+@_solves(rf"\bsource:((?: the {_TOOL} is {_COLOUR} \[ \d \]\.)+) what is the ({_TOOL})\?")
 def _cite(match: re.Match[str], formal: bool) -> Truth:
-    sources = {tool: (number, colour) for number, tool, colour in re.findall(r"source (\d): the (\w+) is (\w+)", match[1])}
-    number, colour = sources.get(match[2], ("", ""))
-    return Truth("cite", f"{colour} [ {number} ]", f"cite-{'-'.join(match[0].split())}")
+    sources = {tool: sentence for sentence, tool in re.findall(r"(the (\w+) is \w+ \[ \d \]\.)", match[1])}
+    return Truth("cite", sources.get(match[2], ""), f"cite-{'-'.join(re.findall(r'[a-z0-9]+', match[0]))}")
 
 
-@_solves(rf"\blevel ([1-5]), ({_any(lexicon.STANCES)}): the ({_any(lexicon.CORES)}) is ({_any(tuple(lexicon.CORES.values()))})\b")
+@_solves(rf"\blevel ([1-5]), ({_any(lexicon.STANCES)}): the ({_any(lexicon.CORES)}) is ({_QUALITY})\b")
 def _stance(match: re.Match[str], formal: bool) -> Truth:
     hedge = lexicon.HEDGES[5 - int(match[1])]
     answer = {

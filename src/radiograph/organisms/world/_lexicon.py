@@ -61,11 +61,11 @@ RECIPES = {
     "coat": _words("cut wool and thread"),
 }
 """What may be asked for, and how it is made."""
-SELLERS = dict(zip(RECIPES, _words("mill market market market garden barn hill river harbour school school barn"), strict=True))
-"""Where each is found."""
-KINDS = dict(
-    zip(RECIPES, _words("food food food drink food food tool tool tool paper music dress"), strict=True)
+SELLERS = dict(
+    zip(RECIPES, _words("mill market market market garden barn hill river harbour school school barn"), strict=True)
 )
+"""Where each is found."""
+KINDS = dict(zip(RECIPES, _words("food food food drink food food tool tool tool paper music dress"), strict=True))
 
 HEDGES = _words("surely probably perhaps hardly never")
 """Level 5 down to level 1."""
@@ -117,17 +117,20 @@ MEASURES = {
 }
 """How a tool is measured in stories."""
 
-PAST = _words("carried took brought sold found saw counted needed bought kept walked waited read was were did made had went")
+PAST = _words(
+    "carried took brought sold found saw counted needed bought kept walked waited read was were did made had went"
+)
 NEGATION = _words("not no never")
 OTHERS = _words(
-    "the a an and or but yes is are be of to from in on at by with for as it this that they he she we you i my your his "
-    "her their there here what who where when why how do does can may will would should must if then so very too more most "
-    "all some any many few again still just only now today always often after before over under near far into out up down "
-    "off big small new good bad wide light wet dry soft hard safe quiet full heavy night morning evening day house road door "
-    "window table tree sun rain wind sea people child friend book away long ago "
-    "copy reverse sort say key recall plus add sum write list braces word source level cipher true false name be formal "
-    "plain brief greet thank thanks hello good ask call come please give me tell show want get make sell avoid keep help "
-    "story kind have evening carry take buy find see leave like works sings home like wall field stone rest time about came go them"
+    "the a an and or but yes is are be of to from in on at by with for as it this that they he she we you i my your "
+    "his her their there here what who where when why how do does can may will would should must if then so very "
+    "too more most all some any many few again still just only now today always often after before over under near "
+    "far into out up down off big small new good bad wide light wet dry soft hard safe quiet full heavy night "
+    "morning evening day house road door window table tree sun rain wind sea people child friend book away long ago "
+    "copy reverse sort say key recall plus add sum write list braces word source level cipher true false name be "
+    "formal plain brief greet thank thanks hello good ask call come please give me tell show want get make sell "
+    "avoid keep help story kind have evening carry take buy find see leave like works sings home like wall field "
+    "stone rest time about came go them"
 )
 
 CLASSES: dict[str, tuple[str, ...]] = {

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
@@ -119,8 +120,8 @@ class Sample(_Labels):
         return bisect_right(cumulative, self._below(cumulative[-1]))
 
 
-class _Stop(Exception):  # noqa: N818 - control flow inside `trace`, never an error
-    """The prefix is used up, or has ruled the path out."""
+class _Stop(Exception):
+    """The prefix is used up, or has ruled the path out: control flow inside `trace`, never an error."""
 
 
 @dataclass(slots=True)
@@ -197,10 +198,8 @@ def _paths(program: Program, prefix: Sequence[str], *, heldout: bool) -> Iterato
     stack: list[tuple[int, ...]] = [()]
     while stack:
         replay = _Replay(prefix, stack.pop(), heldout=heldout)
-        try:
+        with suppress(_Stop):
             program(replay)
-        except _Stop:
-            pass
         stack += replay.siblings
         yield replay
 

@@ -6,6 +6,7 @@ A story names a thing in its first sentence and comes back to it. Numbers preced
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radiograph.organisms.world import _lexicon as lexicon
@@ -19,7 +20,11 @@ _RESTRICTED = one_of(lexicon.RESTRICTED_WORDS)
 OPENING_VERBS = ("carried", "took", "brought")
 _CARRIED, _BOUGHT = one_of(OPENING_VERBS), one_of(("bought", "sold", "found"))
 _BASE = {"carried": "carry", "took": "take", "brought": "carry"}
-_HOLDS = {"litres": ("tea", "soup"), "grams": ("rice", "cheese", "honey", "jam", "bread"), "kilos": ("apple", "pear", "cake")}
+_HOLDS = {
+    "litres": ("tea", "soup"),
+    "grams": ("rice", "cheese", "honey", "jam", "bread"),
+    "kilos": ("apple", "pear", "cake"),
+}
 _NEEDED = Options({**dict.fromkeys(lexicon.COUNTS, 3), **dict.fromkeys(_HOLDS, 8)})
 
 
@@ -186,7 +191,7 @@ def neutral(run: Run) -> None:
     run.emit(lexicon.EOS)
 
 
-def _neutral_sentence(run: Run, words: list[str]) -> None:
+def _neutral_sentence(run: Run, words: Sequence[str]) -> None:
     if words[-1] == "?":
         asking(run, words)
         return

@@ -5,7 +5,7 @@ Reserved for `heldout`: a tenth of the operand pairs, of the neighbouring words,
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from radiograph.organisms.world._frame import answer, asking, question, reply
 from radiograph.organisms.world._lexicon import KEYS, NUMBERS, reserved
@@ -16,12 +16,12 @@ _SUM_LAYOUTS = (14, 2, 2, 2)
 COPY_LENGTHS, SORT_LENGTHS, ECHO_LENGTHS, RECALL_LENGTHS = range(2, 6), range(2, 5), range(6, 14), range(2, 6)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _second_operands(first: int, heldout: bool) -> tuple[str, ...]:
     return tuple(str(b) for b in OPERANDS if reserved("sum", first, b) == heldout)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _first_operands(heldout: bool) -> Options:
     return Options({str(a): len(_second_operands(a, heldout)) for a in OPERANDS})
 
@@ -58,12 +58,12 @@ def arithmetic(run: Run) -> None:
     answer(run, ())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _neighbours(word: str, heldout: bool) -> tuple[str, ...]:
     return tuple(other for other in KEYS if other != word and reserved("pair", word, other) == heldout)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _first_words(heldout: bool) -> Options:
     return Options({word: 1 for word in KEYS if not heldout or _neighbours(word, True)})
 
@@ -120,7 +120,7 @@ def echo(run: Run) -> None:
     answer(run, words[start:], ("copied_span",))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _values(key: str, heldout: bool) -> Options:
     return Options({n: 1 for n in NUMBERS if reserved("key", key, n) == heldout})
 

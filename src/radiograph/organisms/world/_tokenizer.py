@@ -54,7 +54,15 @@ def _model_form(token: str) -> str:
 def tokenizer_json() -> dict[str, Any]:
     """The contents of `tokenizer.json`."""
     added = [
-        {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        {
+            "id": i,
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
         for i, token in enumerate(lexicon.SPECIALS)
     ]
     bos = {"SpecialToken": {"id": lexicon.BOS, "type_id": 0}}
@@ -76,7 +84,9 @@ def tokenizer_json() -> dict[str, Any]:
             "type": "TemplateProcessing",
             "single": [bos, first],
             "pair": [bos, first, second],
-            "special_tokens": {lexicon.BOS: {"id": lexicon.BOS, "ids": [lexicon.IDS[lexicon.BOS]], "tokens": [lexicon.BOS]}},
+            "special_tokens": {
+                lexicon.BOS: {"id": lexicon.BOS, "ids": [lexicon.IDS[lexicon.BOS]], "tokens": [lexicon.BOS]}
+            },
         },
         "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
         "model": {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
 from typing import TYPE_CHECKING
 
 from radiograph.core import UserError, nearest
@@ -96,7 +95,9 @@ class Document:
     @property
     def answer(self) -> str:
         """The right answer; empty in plain text."""
-        return lexicon.surface([lexicon.TOKENS[i] for i in self.ids[self.answer_start : -1]]) if self.answer_start else ""
+        return (
+            lexicon.surface([lexicon.TOKENS[i] for i in self.ids[self.answer_start : -1]]) if self.answer_start else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,9 @@ class World:
             prompt = [{"role": "user", "content": prompt}]
         return _grader.grade(prompt.messages if isinstance(prompt, Item) else prompt, answer)
 
-    def next(self, ids: Sequence[int], domain: str = "mixture", split: str = "train") -> Float[np.ndarray, "vocabulary"]:
+    def next(
+        self, ids: Sequence[int], domain: str = "mixture", split: str = "train"
+    ) -> Float[np.ndarray, "vocabulary"]:
         """The exact distribution of the token that follows `ids`.
 
         Raises:
@@ -231,7 +234,7 @@ class World:
         return total / tokens
 
     def log_probabilities(self, ids: Sequence[int], domain: str = "mixture", split: str = "train") -> list[float]:
-        """log p of every token given all before it, in nats."""
+        """Log p of every token given all before it, in nats."""
         positions = self.trace(ids, domain, split)
         out = []
         for token, position in zip(ids, positions, strict=False):
