@@ -1,7 +1,13 @@
 """Floor 1: mathematics on arrays. No files, no models, no state; SciPy is imported where it is used."""
 
-from radiograph.numerics.conformal import Combined, combine, conformal_p, models_needed, resolution_floor
-from radiograph.numerics.panel import (
+from radiograph.numerics.audit.feature_scores import (
+    FeatureScores,
+    NeutralDrift,
+    reference_units,
+    score_features,
+    top_by_magnitude,
+)
+from radiograph.numerics.audit.panel import (
     Degraded,
     PanelResult,
     PerplexityRatio,
@@ -14,6 +20,10 @@ from radiograph.numerics.panel import (
     perplexity_ratio,
     task_rows,
 )
+from radiograph.numerics.audit.pooling import pool, pool_sparse, skip_first
+from radiograph.numerics.audit.specificity import Specificity, gini, share_outside, specificity
+from radiograph.numerics.audit.stability import Stability, spearman, stability
+from radiograph.numerics.conformal import Combined, combine, conformal_p, models_needed, resolution_floor
 from radiograph.numerics.proportions import (
     Interval,
     PairedTable,
@@ -43,12 +53,16 @@ __all__ = [
     "ChangeStatistics",
     "Combined",
     "Degraded",
+    "FeatureScores",
     "Interval",
     "Intruders",
+    "NeutralDrift",
     "PairedTable",
     "PanelResult",
     "PerplexityRatio",
+    "Specificity",
     "Spectrum",
+    "Stability",
     "TaskOutcomes",
     "TaskRow",
     "TextLosses",
@@ -62,6 +76,7 @@ __all__ = [
     "drop_bound",
     "effective_rank",
     "fisher_greater",
+    "gini",
     "holm",
     "intruder_cosines",
     "low_rank_spectrum",
@@ -70,10 +85,20 @@ __all__ = [
     "newcombe",
     "paired_table",
     "perplexity_ratio",
+    "pool",
+    "pool_sparse",
+    "reference_units",
     "resolution_floor",
     "robust_z",
+    "score_features",
+    "share_outside",
+    "skip_first",
+    "spearman",
+    "specificity",
     "spectrum",
+    "stability",
     "task_rows",
+    "top_by_magnitude",
     "weighted_mean",
     "wilson",
 ]
