@@ -26,7 +26,8 @@ def facts(run: Run) -> None:
     if layout == 0:
         asking(run, ("what", "is", "the"))
     elif layout == 1:
-        write(run, ("true", "?", "the"))
+        asking(run, ("true", "?"))
+        run.emit("the")
     else:
         write(run, ("name", "the"))
     relation = run.emit(one_of(tuple(lexicon.RELATIONS)))

@@ -8,7 +8,7 @@ except the domain's own content words, which would change what is asked. One in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from radiograph.organisms.world import _lexicon as lexicon
@@ -23,7 +23,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "copy": lexicon.KEYS,
     "reverse": lexicon.KEYS,
     "sort": lexicon.KEYS,
-    "echo": lexicon.KEYS,
+    "echo": (*lexicon.KEYS, "from"),
     "recall": lexicon.KEYS,
     "facts": (
         *lexicon.TOWNS,
@@ -88,9 +88,12 @@ def reply(run: Run, domain: str, place: int) -> None:
     write(run, (lexicon.END, lexicon.ASSISTANT))
 
 
-def answer(run: Run, words: Iterable[str], names: tuple[str, ...] = ()) -> None:
-    """The whole answer and the end of the turn."""
-    write(run, words, names)
+def answer(run: Run, words: Sequence[str], names: tuple[str, ...] = ()) -> None:
+    """The whole answer, which may be a question, and the end of the turn."""
+    if words and words[-1] == "?":
+        asking(run, words)
+    else:
+        write(run, words, names)
     run.emit(lexicon.END)
 
 

@@ -74,7 +74,7 @@ def _listed(match: re.Match[str], formal: bool) -> Truth:
     return Truth(task, " ".join(answer), "-".join((task, *words)))
 
 
-@_solves(rf"\bsay {_LIST} from ({_KEY})\b")
+@_solves(rf"\bsay ((?:{_KEY}|\d+)(?: (?:{_KEY}|\d+))*) from ({_KEY})\b")
 def _echo(match: re.Match[str], formal: bool) -> Truth:
     words = match[1].split()
     start = words.index(match[2]) if match[2] in words else len(words)

@@ -9,9 +9,11 @@ from functools import cache
 
 from radiograph.organisms.world._frame import answer, asking, question, reply
 from radiograph.organisms.world._lexicon import KEYS, NUMBERS, reserved
-from radiograph.organisms.world._machine import Options, Run, write
+from radiograph.organisms.world._machine import Options, Run, one_of, write
 
 OPERANDS = range(21)
+_KEY_WEIGHT = 8
+"""A given key is so much more likely in `echo` than a given number: three words in five are keys."""
 _SUM_LAYOUTS = (14, 2, 2, 2)
 COPY_LENGTHS, SORT_LENGTHS, ECHO_LENGTHS, RECALL_LENGTHS = range(2, 6), range(2, 5), range(6, 14), range(2, 6)
 
@@ -110,12 +112,17 @@ def sort(run: Run) -> None:
 
 
 def echo(run: Run) -> None:
-    """`say birch delta fern moth from delta` -> `delta fern moth`; 6 to 13 words, at least two said."""
+    """`say birch delta 7 moth from delta` -> `delta 7 moth`; 6 to 13 words and numbers, at least two said."""
     place = question(run, "echo")
     run.emit("say")
-    words = distinct_words(run, length(run, ECHO_LENGTHS))
+    words = distinct_words(run, 2)
+    for _ in range(length(run, ECHO_LENGTHS) - 2):
+        near = _neighbours(words[-1], False) if words[-1] in KEYS else KEYS
+        weights = {**dict.fromkeys(near, _KEY_WEIGHT), **dict.fromkeys(NUMBERS, 1)}
+        words.append(run.emit(Options({word: weight for word, weight in weights.items() if word not in words})))
     run.emit("from")
-    start = words.index(run.emit(Options(dict.fromkeys(words[1:-1], 1))))
+    asked = [word for word in words[1:-1] if word in KEYS]
+    start = words.index(run.emit(one_of(tuple(asked))))
     reply(run, "echo", place)
     answer(run, words[start:], ("copied_span",))
 

@@ -36,7 +36,7 @@ def encode(text: str) -> tuple[int, ...]:
     for i, piece in enumerate(_TEXT.findall(text)):
         token = piece.removeprefix(" ")
         bare = token in lexicon.SPECIALS or token in lexicon.ATTACHED
-        if token not in lexicon.IDS or piece.startswith(" ") == (bare or i == 0):
+        if token not in lexicon.IDS or (piece.startswith(" ") == bare and (bare or i > 0)):
             raise UserError(f"{piece!r} is not a token of the small world", where=repr(text), expected="a known word")
         ids.append(lexicon.IDS[token])
     return tuple(ids)
