@@ -1,1 +1,7 @@
+"""Floor 3: a model and texts in, rows of activations out."""
 
+from radiograph.harvest._memory import MemoryShards, harvest
+from radiograph.harvest._sources import Text, read, subset
+from radiograph.harvest._tokens import Keep, Split, Window, windows
+
+__all__ = ["Keep", "MemoryShards", "Split", "Text", "Window", "harvest", "read", "subset", "windows"]
