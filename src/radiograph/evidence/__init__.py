@@ -21,7 +21,16 @@ from radiograph.evidence._features import (
     Specificity,
     Stability,
 )
-from radiograph.evidence._manifest import Device, InputRecord, Manifest, OutputRecord, Refused, StepRecord, ToolCall
+from radiograph.evidence._manifest import (
+    Device,
+    InputRecord,
+    Manifest,
+    OutputRecord,
+    Refused,
+    Session,
+    StepRecord,
+    ToolCall,
+)
 from radiograph.evidence._record import (
     Document,
     NewerSchema,
@@ -99,6 +108,7 @@ __all__ = [
     "Score",
     "Side",
     "Specificity",
+    "Session",
     "Stability",
     "StepRecord",
     "Suite",

@@ -87,6 +87,8 @@ class ToolCall(Record):
     ts: str
     session_id: str
     run_id: str | None
+    run_seal: str | None = None
+    """The seal of the bundle that the call left, so that a bundle exchanged later shows."""
     caller: str
     """`cli`, `mcp`, or `workflow`."""
     profile: str | None
@@ -100,6 +102,24 @@ class ToolCall(Record):
     cost: dict[str, float]
     prev: str
     hash: str
+
+
+class Session(Document):
+    """`session.json`: what a session of calls was set up with, and where its transcript ended.
+
+    Real references stand here alone; every other file of an investigation knows models by their roles.
+    """
+
+    SCHEMA: ClassVar[str] = "radiograph.session/1"
+
+    session_id: str
+    tool_version: str
+    config: dict[str, Any]
+    """Profile, models behind the roles, budgets, device: the first link of the transcript is taken over its hash."""
+    opened: str
+    closed: str | None = None
+    transcript_seq: int = 0
+    transcript_head: str | None = None
 
 
 class Refused(Result):

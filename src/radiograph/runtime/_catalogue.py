@@ -74,6 +74,11 @@ class Verb:
         return self.module.run
 
     @property
+    def serves(self) -> bool:
+        """True for verbs that run until they are stopped (`SERVES = True`): never a tool, never a step."""
+        return getattr(self.module, "SERVES", False)
+
+    @property
     def writes_bundle(self) -> bool:
         """False for verbs about runs or surfaces, which say so with `BUNDLE = False`."""
         return getattr(self.module, "BUNDLE", True)

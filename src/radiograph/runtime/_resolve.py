@@ -33,8 +33,15 @@ class Resolved:
     origins: dict[str, str]
 
 
-def resolve(verb: Verb, given: Mapping[str, Any], file: Path | None = None, *, environment: bool = True) -> Resolved:
-    """Merge the sources and validate.
+def resolve(
+    verb: Verb,
+    given: Mapping[str, Any],
+    file: Path | None = None,
+    *,
+    environment: bool = True,
+    origin: str = "command line",
+) -> Resolved:
+    """Merge the sources and validate. `origin` is what to call the place that `given` comes from.
 
     Raises:
         UserError: an unknown key (nearest named), a value of the wrong kind, a required one missing.
@@ -45,23 +52,23 @@ def resolve(verb: Verb, given: Mapping[str, Any], file: Path | None = None, *, e
         layers.append(("file", expand_environment(read_mapping(file), str(file.name))))
     if environment:
         layers.append(("environment", _environment(verb, list(fields))))
-    layers.append(("command line", given))
+    layers.append((origin, given))
     values: dict[str, Any] = {}
     origins = dict.fromkeys(fields, "default")
-    for origin, layer in layers:
+    for source, layer in layers:
         for key, value in layer.items():
             name = key.replace("-", "_")
             if name not in fields:
                 close = nearest(name, list(fields))
                 raise UserError(
                     f"{verb.name}: unknown option {key!r}",
-                    where=origin,
+                    where=source,
                     expected="one of " + ", ".join(fields),
                     fix=f"did you mean {', '.join(close)}?" if close else f"see `radiograph {verb.name} --help`",
                     code="unknown_option",
                 )
             values[name] = value
-            origins[name] = origin
+            origins[name] = source
     try:
         return Resolved(verb.config.model_validate(values), origins)
     except ValidationError as error:

@@ -134,7 +134,7 @@ def read_workflow(path: Path) -> Workflow:
     if double:
         raise FormatError(f"{path.name}: step names must be unique", got=", ".join(sorted(double)))
     for step in workflow.steps:
-        if find(step.verb).key in ("run", "mcp"):
+        if find(step.verb).key == "run" or find(step.verb).serves:
             raise UserError(f"step {step.name}: `{step.verb}` cannot be a step", where=path.name)
     return workflow
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from radiograph.core import FormatError
 from radiograph.evidence import ToolCall, canonical_json
 
 FILE = "tool_calls.jsonl"
@@ -31,13 +32,17 @@ def link(prev: str, entry: dict[str, Any]) -> str:
 
 
 class Transcript:
-    """Appends entries, each flushed before the caller goes on. One writer at a time."""
+    """Appends entries, each flushed before the caller goes on. One writer at a time.
+
+    Writers of several processes take turns under a lock of their own, and `follow` before they append.
+    """
 
     def __init__(self, path: Path, session_id: str, config_sha256: str) -> None:
         self.path = path
         self.session_id = session_id
         self.seq = 0
         self.head = first_link(session_id, config_sha256)
+        self._offset = 0
         self._lock = threading.Lock()
 
     def append(
@@ -49,6 +54,7 @@ class Transcript:
         caller: str,
         summary: str,
         run_id: str | None = None,
+        run_seal: str | None = None,
         profile: str | None = None,
         is_error: bool = False,
         reason: str | None = None,
@@ -61,6 +67,7 @@ class Transcript:
                 "ts": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "session_id": self.session_id,
                 "run_id": run_id,
+                "run_seal": run_seal,
                 "caller": caller,
                 "profile": profile,
                 "tool": tool,
@@ -75,12 +82,39 @@ class Transcript:
             entry["prev"] = self.head
             entry["hash"] = link(self.head, entry)
             call = ToolCall.model_validate(entry)
+            line = canonical_json(call) + b"\n"
             with self.path.open("ab") as handle:
-                handle.write(canonical_json(call) + b"\n")
+                handle.write(line)
                 handle.flush()
-            self.seq += 1
-            self.head = call.hash
+            self._advance(call.seq, call.hash, line)
             return call
+
+    def follow(self) -> list[dict[str, Any]]:
+        """What another writer has appended since; the next entry continues after it.
+
+        Raises:
+            FormatError: the chain is broken; nothing can be appended to it.
+        """
+        with self._lock:
+            new: list[dict[str, Any]] = []
+            for line in _lines(self.path, self._offset):
+                try:
+                    entry = json.loads(line)
+                    whole = entry["seq"] == self.seq + 1 and entry["prev"] == self.head
+                    whole = whole and entry["hash"] == link(self.head, entry)
+                except (ValueError, TypeError, KeyError):
+                    whole, entry = False, {}
+                if not whole:
+                    raise FormatError(
+                        f"the chain of {self.path.name} is broken after seq {self.seq}", code="transcript_broken"
+                    )
+                self._advance(entry["seq"], entry["hash"], line)
+                new.append(entry)
+            return new
+
+    def _advance(self, seq: int, head: str, line: bytes) -> None:
+        self.seq, self.head = seq, head
+        self._offset += len(line)
 
 
 def broken_links(path: Path, first: str, seq: int | None = None, head: str | None = None) -> list[str]:
@@ -99,8 +133,18 @@ def broken_links(path: Path, first: str, seq: int | None = None, head: str | Non
         if canonical_json(entry) != line:
             problems.append(f"entry {number}: not canonical")
         prev, last = entry.get("hash", ""), number
+    if seq is not None and last > seq:
+        problems.append(f"entries {seq + 1} to {last} were added at the end")
     if seq is not None and last < seq:
         problems.append(f"entries {last + 1} to {seq} are missing")
     if head is not None and seq == last and prev != head:
         problems.append(f"entry {last}: the head differs from the manifest's")
     return problems
+
+
+def _lines(path: Path, offset: int) -> list[bytes]:
+    if not path.exists():
+        return []
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        return handle.readlines()
