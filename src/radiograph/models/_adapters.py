@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from radiograph.core import FormatError, UserError
-from radiograph.models._model import AdapterSwitch, LanguageModel
+from radiograph.models._model import AdapterSwitch, LanguageModel, check_weights
 
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*?torch\.Size\((\[.*?\])\)", re.S)
 
@@ -73,7 +73,7 @@ def attach(base: LanguageModel, folder: Path) -> Attached:
             code="adapter_mismatch",
         ) from error
     _check_complete(folder, [str(w.message) for w in caught])
-    _check_finite(folder, base.model)
+    check_weights(base.model, folder)
     base.model.eval()
     for name, parameter in base.parameters().items():
         parameter.requires_grad_(known.get(name, False))
@@ -133,14 +133,6 @@ def _check_complete(folder: Path, messages: list[str]) -> None:
                 got=message[:300],
                 code="adapter_mismatch",
             )
-
-
-def _check_finite(folder: Path, network: torch.nn.Module) -> None:
-    for name, parameter in network.named_parameters():
-        finite = torch.isfinite(parameter)
-        if not bool(finite.all()):
-            index = (~finite).nonzero()[0].tolist()
-            raise UserError(f"weight {name} is not finite", where=f"{folder}, index {index}", code="non_finite")
 
 
 def _notes(base: LanguageModel, config: dict[str, object]) -> tuple[str, ...]:

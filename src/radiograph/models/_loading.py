@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.models._adapters import Attached, attach, check_adapter
 from radiograph.models._identity import weight_files
-from radiograph.models._model import LanguageModel, Pair
+from radiograph.models._model import LanguageModel, Pair, check_weights
 from radiograph.models._refs import ModelRef, Resolve, locate
 
 
@@ -158,7 +159,7 @@ def _load_base(folder: Path, dtype: torch.dtype, trust: bool) -> tuple[PreTraine
         raise _bad_weights(folder, error) from error
     network, report = loaded
     _check_report(folder, report)
-    _check_finite(folder, network)
+    check_weights(network, folder)
     unused = sorted(report["unexpected_keys"])
     notes = (f"weights_unused: {len(unused)} tensors, first {unused[0]}",) if unused else ()
     return network.eval(), notes
@@ -171,7 +172,9 @@ def _quietly() -> Iterator[None]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on odd pickles before it refuses them
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bar:
@@ -245,19 +248,6 @@ def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
             fix="the download or export is incomplete",
             code="weights_missing",
         )
-
-
-def _check_finite(folder: Path, network: torch.nn.Module) -> None:
-    for name, parameter in network.named_parameters():
-        finite = torch.isfinite(parameter)
-        if not bool(finite.all()):
-            index = (~finite).nonzero()[0].tolist()
-            raise UserError(
-                f"weight {name} is not finite",
-                where=f"{folder}, index {index}",
-                got=str(float(parameter[tuple(index)])),
-                code="non_finite",
-            )
 
 
 def _not_causal(folder: Path, config: Any, error: ValueError) -> UserError:

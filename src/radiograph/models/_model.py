@@ -255,6 +255,20 @@ def wrap(
     return LanguageModel(model.eval(), tokenizer, ModelRef(ref))
 
 
+def check_weights(network: torch.nn.Module, folder: Path) -> None:
+    """Refuse weights that hold a NaN or an infinity, naming tensor and index."""
+    for name, parameter in network.named_parameters():
+        finite = torch.isfinite(parameter)
+        if not bool(finite.all()):
+            index = (~finite).nonzero()[0].tolist()
+            raise UserError(
+                f"weight {name} is not finite",
+                where=f"{folder}, index {index}",
+                got=str(float(parameter.detach()[tuple(index)])),
+                code="non_finite",
+            )
+
+
 def _belongs_to_adapter(name: str) -> bool:
     from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 

@@ -102,7 +102,7 @@ def _not_found(name: str, folder: Path, *, also: str = "", fix: str | None = Non
 
 def _snapshot(hub_id: str, revision: str | None, folder: Path, *, offline: bool, code: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
     offline = offline or constants.HF_HUB_OFFLINE
     patterns = _DATA + (["*.py"] if code else [])
@@ -116,8 +116,8 @@ def _snapshot(hub_id: str, revision: str | None, folder: Path, *, offline: bool,
         if not offline and not any(path.rglob("*.safetensors")):
             path = fetch(patterns + _PICKLES)
     except (LocalEntryNotFoundError, HFValidationError) as error:
-        fix = "the network is off: allow it (--online), or give a local folder" if offline else "is the hub reachable?"
-        raise _not_found(hub_id, folder, also=where, fix=fix) from error
-    except (HfHubHTTPError, OSError) as error:
+        off = "the network is off: allow it (--online), or give a local folder"
+        raise _not_found(hub_id, folder, also=where, fix=off if offline else str(error).splitlines()[0]) from error
+    except (HTTPError, OSError) as error:
         raise _not_found(hub_id, folder, also=where, fix=str(error).splitlines()[0]) from error
     return path
