@@ -23,6 +23,21 @@ from radiograph.numerics.audit.panel import (
 from radiograph.numerics.audit.pooling import pool, pool_sparse, skip_first
 from radiograph.numerics.audit.specificity import Specificity, gini, share_outside, specificity
 from radiograph.numerics.audit.stability import Stability, spearman, stability
+from radiograph.numerics.audit.verdict import (
+    REASONS,
+    Calibrated,
+    Decision,
+    FeatureTier,
+    Identity,
+    Stratum,
+    Targeted,
+    TargetedAxis,
+    TargetedEvidence,
+    Verdict,
+    decide,
+    exit_code_of,
+    targeted_axis,
+)
 from radiograph.numerics.conformal import Combined, combine, conformal_p, models_needed, resolution_floor
 from radiograph.numerics.proportions import (
     Interval,
@@ -49,11 +64,16 @@ from radiograph.numerics.spectra import (
 )
 
 __all__ = [
+    "REASONS",
     "Bootstrap",
+    "Calibrated",
     "ChangeStatistics",
     "Combined",
+    "Decision",
     "Degraded",
     "FeatureScores",
+    "FeatureTier",
+    "Identity",
     "Interval",
     "Intruders",
     "NeutralDrift",
@@ -63,18 +83,25 @@ __all__ = [
     "Specificity",
     "Spectrum",
     "Stability",
+    "Stratum",
+    "Targeted",
+    "TargetedAxis",
+    "TargetedEvidence",
     "TaskOutcomes",
     "TaskRow",
     "TextLosses",
+    "Verdict",
     "bootstrap",
     "capability_panel",
     "change_statistics",
     "clopper_pearson",
     "combine",
     "conformal_p",
+    "decide",
     "degraded_axis",
     "drop_bound",
     "effective_rank",
+    "exit_code_of",
     "fisher_greater",
     "gini",
     "holm",
@@ -97,6 +124,7 @@ __all__ = [
     "specificity",
     "spectrum",
     "stability",
+    "targeted_axis",
     "task_rows",
     "top_by_magnitude",
     "weighted_mean",
