@@ -1,0 +1,88 @@
+"""From a verb's result to its page: report.md and report.html.
+
+1. The schema's name chooses a module of `pages/` (`radiograph.audit/1` → `pages/audit.py`) and the templates of that
+   name; a result without one gets the generic page. Adding a page touches no other file.
+2. The document becomes one whose numbers carry their pointers (`_numbers`), the module adds what must be sorted or
+   grouped, and the templates write both files. Equal documents give equal bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from markupsafe import Markup
+
+from radiograph.reports import _environment
+from radiograph.reports._figure import inlined
+from radiograph.reports._numbers import point, pointed
+
+_SCHEMA = re.compile(r"radiograph\.([a-z][a-z0-9_-]*)/\d+")
+_EXIT_WORDS = {
+    0: "pass",
+    2: "the gate failed",
+    4: "not measured, or inconclusive",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report in both forms."""
+
+    markdown: str
+    html: str
+
+
+def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """The figures of a result by name, as SVG; none where there is nothing to draw."""
+    special = _special(document)
+    return special.figures(document) if special is not None else {}
+
+
+def page(
+    document: Mapping[str, Any],
+    *,
+    headline: str,
+    exit_code: int,
+    verb: str,
+    summary: str,
+    evidence_sha256: str,
+    run_id: str,
+    inputs: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, str],
+) -> Page:
+    """Write the report of one result; `document` is what `result.json` holds."""
+    special = _special(document)
+    name = special.__name__.rpartition(".")[2] if special is not None else "generic"
+    places = pointed(document)
+    context = {
+        "doc": places,
+        "headline": headline,
+        "exit_code": exit_code,
+        "exit_words": _EXIT_WORDS.get(exit_code, "failed"),
+        "verb": verb,
+        "summary": summary,
+        "evidence_sha256": evidence_sha256,
+        "run_id": run_id,
+        "inputs": list(inputs),
+        "figures": {k: Markup(inlined(svg, k)) for k, svg in figures.items()},  # noqa: S704 - drawn by `figures`
+        "tool_version": version("radiograph"),
+        "point": lambda pointer: point(document, pointer),
+        "view": special.view(places) if special is not None else {},
+    }
+    return Page(
+        markdown=_environment.markdown().get_template(f"{name}.md.j2").render(context),
+        html=_environment.html().get_template(f"{name}.html.j2").render(context),
+    )
+
+
+def _special(document: Mapping[str, Any]) -> ModuleType | None:
+    match = _SCHEMA.fullmatch(str(document.get("schema", "")))
+    name = f"radiograph.reports.pages.{match[1].replace('-', '_')}" if match else ""
+    return import_module(name) if name and find_spec(name) else None
