@@ -1,5 +1,15 @@
 """Floor 1: mathematics on arrays. No files, no models, no state; SciPy is imported where it is used."""
 
+from radiograph.numerics.audit.agreement import (
+    Divergence,
+    Estimate,
+    FlipContrast,
+    FlipContrasts,
+    Flips,
+    divergence,
+    flip_contrasts,
+    flips,
+)
 from radiograph.numerics.audit.feature_scores import (
     FeatureScores,
     NeutralDrift,
@@ -71,8 +81,13 @@ __all__ = [
     "Combined",
     "Decision",
     "Degraded",
+    "Divergence",
+    "Estimate",
     "FeatureScores",
     "FeatureTier",
+    "FlipContrast",
+    "FlipContrasts",
+    "Flips",
     "Identity",
     "Interval",
     "Intruders",
@@ -99,10 +114,13 @@ __all__ = [
     "conformal_p",
     "decide",
     "degraded_axis",
+    "divergence",
     "drop_bound",
     "effective_rank",
     "exit_code_of",
     "fisher_greater",
+    "flip_contrasts",
+    "flips",
     "gini",
     "holm",
     "intruder_cosines",
