@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Suite
     from radiograph.models import LanguageModel, Pair
+    from radiograph.runtime._roles import Roles
 
 Runner = Callable[..., Any]
 
@@ -45,6 +46,7 @@ class RunContext:
     settings: Any = None
     services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     offline: bool = True
+    roles: Roles | None = None
     inputs: dict[str, InputRecord] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
 
@@ -52,6 +54,8 @@ class RunContext:
         """Resolve, confine and hash."""
         path = self.workspace.resolve(reference)
         folder = path.is_dir()
+        if not folder:
+            self.workspace.open(reference).close()
         self._record(
             InputRecord(
                 role=role,
@@ -71,19 +75,20 @@ class RunContext:
         from radiograph import models
 
         with self.progress.task(f"loading {role}"):
-            model = models.load(reference, **self._loading())
-        self._record_model(model, role)
-        return model
+            model = models.load(self._real(reference), **self._loading())
+        return self._known_as(model, reference, role)
 
     def pair(self, reference: str, candidate: str) -> Pair:
         """Load two models, sharing base weights where they can be shared."""
         from radiograph import models
 
         with self.progress.task("loading reference and candidate"):
-            pair = models.load_pair(reference, candidate, **self._loading())
-        self._record_model(pair.reference, "reference")
-        self._record_model(pair.candidate, "candidate")
-        return pair
+            pair = models.load_pair(self._real(reference), self._real(candidate), **self._loading())
+        return replace(
+            pair,
+            reference=self._known_as(pair.reference, reference, "reference"),
+            candidate=self._known_as(pair.candidate, candidate, "candidate"),
+        )
 
     def dictionary(self, reference: str, role: str = "dictionary") -> Dictionary:
         """Load a dictionary."""
@@ -165,6 +170,25 @@ class RunContext:
             "resolve": organisms.bundled_path,
             "base_dir": self.workspace.base,
         }
+
+    def _real(self, reference: str) -> str:
+        """What to load: the model behind a role, or the reference itself, confined."""
+        if self.roles is not None:
+            return self.roles.real(reference)
+        self.workspace.confine(reference)
+        return reference
+
+    def _known_as(self, model: LanguageModel, reference: str, role: str) -> LanguageModel:
+        """Record a loaded model; in an investigation it is known by its role from here on."""
+        if self.roles is None:
+            self.workspace.confine(reference)
+        else:
+            from radiograph.models import ModelRef
+
+            notes = tuple(self.roles.hide(note) for note in model.notes)
+            model = replace(model, ref=ModelRef(reference), notes=notes)
+        self._record_model(model, role)
+        return model
 
     def _record_model(self, model: LanguageModel, role: str) -> None:
         identity = model.identity

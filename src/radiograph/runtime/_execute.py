@@ -23,6 +23,7 @@ from radiograph.evidence import Device, Manifest, Refused, Result, document_sha2
 from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
 from radiograph.runtime._resolve import Resolved, resolve
+from radiograph.runtime._roles import Roles
 from radiograph.store import BundleWriter, Transcript, Workspace, evidence_sha256, now
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "polars", "pydantic")
@@ -42,6 +43,10 @@ class Settings:
     caller: str = "python"
     offline: bool = True
     services: Mapping[str, Service] = field(default_factory=dict)
+    runs: Path | None = None
+    """Where bundles go if not into `runs` of the workspace: the folder of a session."""
+    roles: Roles | None = None
+    """The only models there are, under role names."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,16 @@ def _finish(
     from radiograph import reports
 
     writer = context.output
-    writer.json("result.json", result)
-    document = result.model_dump(mode="json")
+    document, headline = result.model_dump(mode="json"), result.headline
+    if settings.roles is not None:
+        document, headline = settings.roles.hidden(document), settings.roles.hide(headline)
+    writer.json("result.json", document)
     for name, svg in reports.figures(document).items():
         writer.data(f"figures/{name}.svg", svg)
     evidence = evidence_sha256(writer.outputs())
     page = reports.page(
         document,
-        headline=result.headline,
+        headline=headline,
         exit_code=int(_exit_code(result)),
         verb=verb.name,
         summary=verb.summary,
@@ -144,7 +151,8 @@ def _finish(
         transcript_seq=transcript.seq,
         transcript_head=transcript.head if transcript.seq else None,
     )
-    return writer.seal(manifest)
+    with settings.progress.task("sealing"):
+        return writer.seal(manifest)
 
 
 def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transcript: Transcript | None) -> RunContext:
@@ -169,6 +177,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         settings=settings,
         services=settings.services,
         offline=settings.offline,
+        roles=settings.roles,
     )
 
 
@@ -187,7 +196,7 @@ def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
 def _place(verb: Verb, resolved: Resolved, settings: Settings) -> tuple[Path, str]:
     if settings.out is None:
         run_id = _run_id(verb, portable(resolved.config, settings.workspace), settings.seed)
-        return settings.workspace.base / "runs", f"{verb.key}-{now()}-{run_id}"
+        return settings.runs or settings.workspace.base / "runs", f"{verb.key}-{now()}-{run_id}"
     out = settings.workspace.resolve(str(settings.out), must_exist=False)
     if out.exists():
         raise UserError(

@@ -5,7 +5,7 @@
 3. the evidence hash follows from the outputs, the transcript's chain is whole up to the head that the manifest names
 4. the verb's own `recompute(result, folder)` derives verdicts, scores and p-values again from what is stored
 5. each number in `report.html` equals the stored value that it points to
-6. bundles of steps inside this one are checked the same way
+6. bundles of steps inside this one are checked the same way, and so is a session with the bundles of its calls
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 from radiograph.core import ExitCode, FormatError, RadiographError, UserError
 from radiograph.evidence import Manifest, NewerSchema, Record, Result, document_sha256
 from radiograph.runtime._catalogue import find
+from radiograph.runtime._sessions import SESSION, Finding, check_session, is_session, read_session, session_seal
 from radiograph.store import (
     MANIFEST,
     PARTIAL,
@@ -81,7 +82,9 @@ def verify(path: Path, seal: str | None = None) -> Verification:
     if not path.is_dir():
         raise UserError(f"no run at {path.name!r}", expected="the folder that a run left", code="not_found")
     if not (path / MANIFEST).is_file() and not (path / SIDECAR).is_file():
-        raise FormatError(f"{path.name} is not a bundle", expected=f"a folder with {MANIFEST}")
+        if is_session(path):
+            return _verify_session(path, seal)
+        raise FormatError(f"{path.name} is not a bundle", expected=f"a folder with {MANIFEST} or {SESSION}")
     problems: list[Problem] = []
     sealed = _check_seal(path, seal, problems)
     try:
@@ -106,6 +109,33 @@ def verify(path: Path, seal: str | None = None) -> Verification:
         recomputed=(*recomputed, *nested),
         problems=tuple(problems),
     )
+
+
+def _verify_session(path: Path, seal: str | None) -> Verification:
+    sealed = session_seal(path)
+    try:
+        session = read_session(path)
+    except FormatError as error:
+        status: Status = "unverifiable" if isinstance(error, NewerSchema) else "changed"
+        return Verification(
+            status=status, run=path.name, seal=sealed, problems=(Problem(path=SESSION, text=str(error)),)
+        )
+    found, files = check_session(path, session, _inside_session)
+    problems = [Problem(path=name, text=text) for name, text in found]
+    if seal is not None and seal.lower() != sealed:
+        problems.append(Problem(path=SESSION, text=f"seal is {sealed}, not the one given"))
+    status = "changed" if problems else "intact"
+    if status == "intact" and session.closed is None:
+        status = "incomplete"
+        problems.append(Problem(path=SESSION, text="the session was not closed, so a cut tail would not show"))
+    return Verification(status=status, run=path.name, seal=sealed, files=files, problems=tuple(problems))
+
+
+def _inside_session(path: Path, seal: str) -> list[Finding]:
+    """Problems of a bundle that a call of a session left."""
+    if not path.is_dir():
+        return [("", "missing")]
+    return [(p.path, p.text) for p in verify(path, seal).problems]
 
 
 def _check_seal(path: Path, seal: str | None, problems: list[Problem]) -> str | None:

@@ -70,6 +70,21 @@ class Workspace:
                 raise self._outside(text)
         return handle
 
+    def confine(self, reference: str) -> None:
+        """Refuse a model reference that names a place outside, whether or not there is anything.
+
+        Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name.
+
+        Raises:
+            UserError: `path_outside_workspace`.
+        """
+        if not self.confined:
+            return
+        for text in {reference, *reference.split("+")}:
+            home_or_nul = text.startswith("~") or "\x00" in text
+            if home_or_nul or not (self.base / text).resolve().is_relative_to(self.base):
+                raise self._outside(reference)
+
     def label(self, path: Path) -> str:
         """How a path is written into a bundle: relative to the base; `run:PATH` inside the run that is being written;
         `external:NAME` where the way there would name a person or a host.
