@@ -1,18 +1,59 @@
-"""Floor 3: sparse dictionaries of activations: encode, decode, train, measure, store, and guard against misuse."""
+"""Floor 3: sparse dictionaries of activations: encode, decode, train, measure, store, and guard against misuse.
 
-from radiograph.dictionaries._dictionary import Dictionary
-from radiograph.dictionaries._files import load, save
+Metadata and training configs need no torch; what does is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Quality, Training
-from radiograph.dictionaries.activations import Activation, activation
+
+if TYPE_CHECKING:
+    from radiograph.dictionaries._control import random_control
+    from radiograph.dictionaries._dictionary import Dictionary
+    from radiograph.dictionaries._files import DictionaryDocument, load, save
+    from radiograph.dictionaries._guard import Check, check, neighbours, require
+    from radiograph.dictionaries._quality import Measured, evaluate, measure
+    from radiograph.dictionaries.activations import Activation, activation
+
+_LAZY = {
+    "_control": ("random_control",),
+    "_dictionary": ("Dictionary",),
+    "_files": ("DictionaryDocument", "load", "save"),
+    "_guard": ("Check", "check", "neighbours", "require"),
+    "_quality": ("Measured", "evaluate", "measure"),
+    "activations": ("Activation", "activation"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Activation",
+    "Check",
     "Dictionary",
+    "DictionaryDocument",
+    "Measured",
     "Metadata",
     "ModelIdentity",
     "Quality",
     "Training",
     "activation",
+    "check",
+    "evaluate",
     "load",
+    "measure",
+    "neighbours",
+    "random_control",
+    "require",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -136,8 +136,9 @@ class Dictionary:
         self._check_width(rows)
         if not len(rows):
             return codes_of_dense(self.encoder.new_zeros(0, self.size))
-        parts = rows.split(self._chunk(rows.device.type))
-        return concatenate([self.activation.codes(self.preactivations(part), self.parameters) for part in parts])
+        return concatenate(
+            [self.activation.codes(self.preactivations(part), self.parameters) for part in self.chunks(rows)]
+        )
 
     def encode_dense(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "row feature"]:
         """The dense table of codes: [row, feature] memory, for small cases."""
@@ -167,9 +168,14 @@ class Dictionary:
         moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}
         return replace(self, parameters={n: moved.pop(n) for n in self.parameters}, **moved)
 
-    def _chunk(self, device: str) -> int:
-        budget = PREACTIVATION_BYTES.get(device, PREACTIVATION_BYTES["cpu"])
-        return max(1, budget // (self.size * self.encoder.element_size()))
+    def with_parameters(self, **parameters: Float[Tensor, " feature"]) -> Dictionary:
+        """The same dictionary with other parameters of its activation."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
+    def chunks(self, rows: Float[Tensor, "row width"]) -> tuple[Float[Tensor, "row width"], ...]:
+        """The rows in parts whose pre-activations fit the budget of their device."""
+        budget = PREACTIVATION_BYTES.get(rows.device.type, PREACTIVATION_BYTES["cpu"])
+        return rows.split(max(1, budget // (self.size * self.encoder.element_size())))
 
     def _check_width(self, rows: Float[Tensor, "row width"]) -> None:
         if rows.shape[1] != self.width:

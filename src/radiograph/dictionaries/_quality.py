@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 import torch
@@ -48,7 +49,7 @@ def measure(codec: Codec, batches: Iterable[Float[Tensor, "row width"]]) -> Meas
     """Quality and per-feature counts on all rows of the batches together.
 
     Raises:
-        UserError: no rows, or rows that do not vary.
+        UserError: no rows, rows that do not vary, or a value that is not finite.
     """
     spread = Moments(codec.width)
     error, active = 0.0, 0
@@ -57,6 +58,8 @@ def measure(codec: Codec, batches: Iterable[Float[Tensor, "row width"]]) -> Meas
         rows = rows.float() if rows.dtype.itemsize < 4 else rows
         codes = codec.encode(rows)
         error += float((rows - codec.decode(codes)).double().square().sum())
+        if not isfinite(error):
+            raise UserError("rows or reconstructions are not finite", got=f"squared error {error}", code="not_finite")
         active += len(codes.indices)
         fired += torch.bincount(codes.indices.cpu(), minlength=codec.size)
         spread.add(rows.cpu().numpy())

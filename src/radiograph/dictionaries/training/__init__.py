@@ -1,7 +1,26 @@
-"""Training: config, start, step, schedule and loop, one file each."""
+"""Training: config, start, step, schedule and loop, one file each. Config and presets need no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from radiograph.dictionaries.training._config import PRESETS, TrainingConfig, preset
-from radiograph.dictionaries.training._rows import Rows, Split
-from radiograph.dictionaries.training._train import LogRow, Trained, WorseThanMean, train
+
+if TYPE_CHECKING:
+    from radiograph.dictionaries.training._rows import Rows, Split
+    from radiograph.dictionaries.training._train import LogRow, Trained, WorseThanMean, train
+
+_LAZY = {"_rows": ("Rows", "Split"), "_train": ("LogRow", "Trained", "WorseThanMean", "train")}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = ["PRESETS", "LogRow", "Rows", "Split", "Trained", "TrainingConfig", "WorseThanMean", "preset", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
