@@ -113,6 +113,30 @@ def weight_files(folder: Path) -> list[Path]:
     raise FormatError(f"no weights in {folder}", expected="*.safetensors, or pytorch_model.bin", code="format")
 
 
+def safetensors_header(path: Path) -> list[tuple[str, str, list[int], int, int]]:
+    """(name, dtype, shape, first byte, byte after the last) of every tensor, bytes counted from the file's start.
+
+    Raises:
+        FormatError: not a safetensors file, or one that ends too early.
+    """
+    with path.open("rb") as file:
+        try:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+            header.pop("__metadata__", None)
+            data = 8 + length
+            items = [
+                (name, e["dtype"], list(e["shape"]), *(data + offset for offset in e["data_offsets"]))
+                for name, e in header.items()
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path} is not a safetensors file", where=str(path)) from error
+    size, needed = path.stat().st_size, max((item[-1] for item in items), default=data)
+    if size < needed:
+        raise FormatError(f"{path} ends before its last tensor", expected=f"{needed} bytes", got=f"{size} bytes")
+    return items
+
+
 def _compose(base: str, adapter: str) -> str:
     return hashlib.sha256(f"radiograph.composed/1 {base} {adapter}".encode()).hexdigest()
 
@@ -129,16 +153,10 @@ def _stored(folder: Path) -> Iterator[tuple[str, str, list[int], bytes]]:
 
 def _safetensors(path: Path) -> Iterator[tuple[str, str, list[int], bytes]]:
     """Read the file itself: NumPy has no bfloat16, and the bytes are all that is wanted."""
+    items = safetensors_header(path)
     with path.open("rb") as file:
-        try:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, path.stat().st_size)))
-            header.pop("__metadata__", None)
-            items = [(name, e["dtype"], list(e["shape"]), *e["data_offsets"]) for name, e in header.items()]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} is not a safetensors file", where=str(path)) from error
         for name, dtype, shape, start, stop in items:
-            file.seek(8 + length + start)
+            file.seek(start)
             yield name, dtype, shape, file.read(stop - start)
 
 
