@@ -8,7 +8,6 @@ adapters are refused, because they change the input and not the model.
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import warnings
@@ -19,6 +18,7 @@ import torch
 
 from radiograph.core import FormatError, UserError
 from radiograph.models._model import AdapterSwitch, LanguageModel, check_weights
+from radiograph.models._refs import adapter_config, adapter_notes
 
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*?torch\.Size\((\[.*?\])\)", re.S)
 
@@ -32,17 +32,6 @@ class Attached:
     notes: tuple[str, ...]
 
 
-def check_adapter(folder: Path) -> None:
-    """Say so when an adapter was given where a model belongs."""
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(
-            f"{folder} is an adapter, not a model",
-            expected="BASE+ADAPTER",
-            fix=f"write BASE+{folder.name} with the model that it was trained on",
-            code="adapter_without_base",
-        )
-
-
 def attach(base: LanguageModel, folder: Path) -> Attached:
     """Put the adapter in `folder` into the base's network, switched on.
 
@@ -54,7 +43,7 @@ def attach(base: LanguageModel, folder: Path) -> Attached:
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import AuxiliaryTrainingWrapper
 
-    config = _config(folder)
+    config = adapter_config(folder)
     plain = _probe(base)
     known = {name: p.requires_grad for name, p in base.parameters().items()}
     try:
@@ -82,25 +71,7 @@ def attach(base: LanguageModel, folder: Path) -> Attached:
     switch.set(False)
     restored = torch.equal(_probe(base), plain)
     switch.set(True)
-    return Attached(switch, restored, _notes(base, config))
-
-
-def _config(folder: Path) -> dict[str, object]:
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        raise UserError(f"{folder} is not an adapter", expected="a file adapter_config.json", code="model_not_found")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON", where=str(path), got=str(error)) from error
-    kind = str(config.get("peft_type", "?")).upper()
-    if "PROMPT" in kind or kind in {"P_TUNING", "PREFIX_TUNING"}:
-        raise UserError(
-            f"adapter {folder.name!r} is a prompt adapter ({kind})",
-            expected="an adapter inside the network: LoRA, rsLoRA, DoRA, IA3, modules_to_save",
-            code="adapter_mismatch",
-        )
-    return config
+    return Attached(switch, restored, adapter_notes(base.ref, config))
 
 
 def _probe(base: LanguageModel) -> torch.Tensor:
@@ -133,10 +104,3 @@ def _check_complete(folder: Path, messages: list[str]) -> None:
                 got=message[:300],
                 code="adapter_mismatch",
             )
-
-
-def _notes(base: LanguageModel, config: dict[str, object]) -> tuple[str, ...]:
-    recorded = str(config.get("base_model_name_or_path") or "")
-    if Path(recorded).name == Path(base.ref.base.split("@")[0]).name and recorded:
-        return ()
-    return (f"adapter_base_unverified: recorded {recorded or 'nothing'!r}, given {base.ref.base!r}",)

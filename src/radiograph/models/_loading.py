@@ -22,10 +22,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from radiograph.core import FormatError, UserError, nearest
-from radiograph.models._adapters import Attached, attach, check_adapter
+from radiograph.models._adapters import Attached, attach
 from radiograph.models._identity import weight_files
 from radiograph.models._model import LanguageModel, Pair, check_weights
-from radiograph.models._refs import ModelRef, Resolve, locate
+from radiograph.models._refs import ModelRef, Resolve, check_adapter, locate
 
 
 def load(

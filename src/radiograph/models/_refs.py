@@ -11,12 +11,14 @@ Refuses (`UserError`, exit 3) with what was looked for, where, and the nearest n
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from radiograph.core import UserError, nearest
+from radiograph.core import FormatError, UserError, nearest
 
 Resolve = Callable[[str], Path]
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
@@ -80,6 +82,48 @@ def locate(
     if match is None or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise _not_found(name, folder)
     return _snapshot(match["id"], match["revision"], folder, offline=offline, code=code)
+
+
+def check_adapter(folder: Path) -> None:
+    """Say so when an adapter was given where a model belongs."""
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder} is an adapter, not a model",
+            expected="BASE+ADAPTER",
+            fix=f"write BASE+{folder.name} with the model that it was trained on",
+            code="adapter_without_base",
+        )
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """The adapter_config.json of an adapter inside the network.
+
+    Raises:
+        UserError: no such file, or a prompt adapter. FormatError: not JSON.
+    """
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is not an adapter", expected="a file adapter_config.json", code="model_not_found")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise FormatError(f"{path} is not JSON", where=str(path), got=str(error)) from error
+    kind = str(config.get("peft_type", "?")).upper()
+    if "PROMPT" in kind or kind in {"P_TUNING", "PREFIX_TUNING"}:
+        raise UserError(
+            f"adapter {folder.name!r} is a prompt adapter ({kind})",
+            expected="an adapter inside the network: LoRA, rsLoRA, DoRA, IA3, modules_to_save",
+            code="adapter_mismatch",
+        )
+    return config
+
+
+def adapter_notes(base: ModelRef, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """A remark where the adapter records another base than the one given."""
+    recorded = str(config.get("base_model_name_or_path") or "")
+    if Path(recorded).name == Path(base.base.split("@")[0]).name and recorded:
+        return ()
+    return (f"adapter_base_unverified: recorded {recorded or 'nothing'!r}, given {base.base!r}",)
 
 
 def _folder(name: str, base_dir: Path | None) -> Path:
