@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from radiograph.core import UserError
+from radiograph.core import Refusal, UserError
 from radiograph.dictionaries import evaluate, measure, random_control
 
 from .make import planted, random_dictionary
@@ -27,9 +27,10 @@ def test_quality_is_its_definition_for_any_batch(name, batch, rows):
     assert q.l0 == pytest.approx(float((z != 0).double().sum(1).mean()))
     assert q.variance == pytest.approx(float(rows.double().var(0, correction=0).sum()))
     fired = (z != 0).sum(0)
-    assert torch.equal(found.fired, fired)
     assert (q.dead, q.dense) == (int((fired == 0).sum()), int((fired > 50).sum()))
-    assert torch.allclose(found.density, fired.double() / 500)
+    assert torch.equal(torch.from_numpy(found.codes.density), fired.double() / 500)
+    assert found.codes.l1 == pytest.approx(float(z.double().abs().sum(1).mean()))
+    assert found.reconstruction.fvu == q.fvu
 
 
 def test_order_of_batches_changes_nothing(rows):
@@ -60,9 +61,10 @@ def vars_of(d):
 
 
 def test_rows_without_variance_are_refused():
-    for rows in (torch.ones(5, 12), torch.ones(0, 12)):
-        with pytest.raises(UserError, match="no FVU"):
+    for rows, code in ((torch.ones(5, 12), "no_variance"), (torch.ones(0, 12), "no_rows")):
+        with pytest.raises(Refusal) as refusal:
             evaluate(random_dictionary(), [rows])
+        assert refusal.value.code == code
 
 
 def test_values_that_are_not_finite_are_refused(rows):

@@ -1,43 +1,32 @@
-"""How good a dictionary is on given rows.
+"""How good a dictionary is on given rows. The arithmetic and its definitions are those of `numerics.reconstruction`.
 
-1. encode and decode batch by batch   2. FVU = Σ‖x − x̂‖² / Σ‖x − x̄‖², one ratio for the whole set, sums in float64
-3. L0 = mean active features per row; density = share of rows on which a feature fires; dead: fired on none of the n
-rows (density below 3 / n with 95 % confidence); dense: density above 0.1.
-Batch size and order change nothing. Averages of per-batch ratios are other quantities and are not reported here.
-Refuses rows without variance: FVU has no denominator. What splicing costs is measured by `interventions`.
+1. encode and decode batch by batch   2. one FVU for the whole set, sums in float64   3. L0, density, dead and dense
+features, over the rows given and no others (padding and specials are left out by whoever made the rows)
+Batch size and order change nothing. What splicing the reconstruction costs the model is measured by `interventions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
-from typing import Final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from radiograph.core import UserError
-from radiograph.core.codec import Codec
+from radiograph.core import Refusal, UserError
+from radiograph.core.codec import Codec, Codes
 from radiograph.dictionaries._metadata import Quality
-from radiograph.numerics.moments import Moments
-
-DENSE: Final = 0.1
+from radiograph.numerics.reconstruction import CodeStatistics, CodeSums, Reconstruction, ReconstructionSums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Quality, with the counts behind it."""
+    """The numbers that a dictionary carries with it, and the fuller ones behind them."""
 
     quality: Quality
-    fired: Int[Tensor, " feature"]
-    """Rows on which each feature fired."""
-
-    @property
-    def density(self) -> Float[Tensor, " feature"]:
-        """Share of the rows on which each feature fired."""
-        return self.fired.double() / self.quality.n_rows
+    reconstruction: Reconstruction
+    codes: CodeStatistics
 
 
 def evaluate(codec: Codec, batches: Iterable[Float[Tensor, "row width"]]) -> Quality:
@@ -46,32 +35,40 @@ def evaluate(codec: Codec, batches: Iterable[Float[Tensor, "row width"]]) -> Qua
 
 
 def measure(codec: Codec, batches: Iterable[Float[Tensor, "row width"]]) -> Measured:
-    """Quality and per-feature counts on all rows of the batches together.
+    """Quality, reconstruction and code statistics on all rows of the batches together.
 
     Raises:
-        UserError: no rows, rows that do not vary, or a value that is not finite.
+        UserError: a value that is not finite.
+        Refusal: `no_rows`, or `no_variance` where FVU has no denominator.
     """
-    spread = Moments(codec.width)
-    error, active = 0.0, 0
-    fired = torch.zeros(codec.size, dtype=torch.long)
+    sums, counts = ReconstructionSums(codec.width), CodeSums(codec.size)
     for rows in batches:
+        if not bool(rows.isfinite().all()):
+            at = (~rows.isfinite()).nonzero()[0].tolist()
+            raise UserError("a row is not finite", where=f"row {at[0]} of a batch, column {at[1]}", code="not_finite")
+        # NumPy has no bfloat16, and a codec computes in its own type anyway.
         rows = rows.float() if rows.dtype.itemsize < 4 else rows
         codes = codec.encode(rows)
-        error += float((rows - codec.decode(codes)).double().square().sum())
-        if not isfinite(error):
-            raise UserError("rows or reconstructions are not finite", got=f"squared error {error}", code="not_finite")
-        active += len(codes.indices)
-        fired += torch.bincount(codes.indices.cpu(), minlength=codec.size)
-        spread.add(rows.cpu().numpy())
-    if not spread.total > 0:
-        raise UserError("rows that do not vary have no FVU", got=f"{spread.count} rows, variance {spread.total:g}")
-    n = spread.count
+        sums.add(rows.cpu().numpy(), codec.decode(codes).cpu().numpy())
+        _count(counts, codes)
+    reconstruction, statistics = sums.result(), counts.result()
+    if isinstance(statistics, Refusal):
+        raise statistics
+    if isinstance(reconstruction, Refusal):
+        raise reconstruction
     quality = Quality(
-        n_rows=n,
-        fvu=error / spread.total,
-        l0=active / n,
-        dead=int((fired == 0).sum()),
-        dense=int((fired > DENSE * n).sum()),
-        variance=spread.total / n,
+        n_rows=reconstruction.n,
+        fvu=reconstruction.fvu,
+        l0=statistics.l0,
+        dead=statistics.dead,
+        dense=statistics.dense,
+        variance=sums.target.variance,
     )
-    return Measured(quality, fired)
+    return Measured(quality, reconstruction, statistics)
+
+
+def _count(counts: CodeSums, codes: Codes) -> None:
+    size = codes.values.new_zeros(codes.n_rows, dtype=torch.float64)
+    size.index_add_(0, codes.rows, codes.values.double().abs())
+    fired = torch.bincount(codes.indices, minlength=codes.size)
+    counts.add(codes.active.cpu().numpy(), size.cpu().numpy(), fired.cpu().numpy())

@@ -4,14 +4,13 @@
 positions untouched   3. the same with zeros there, and with the site's mean over the kept positions
 4. ΔCE = spliced − clean; recovered = (ablated − spliced) / (ablated − clean), for zero *and* mean ablation
 Units: nats per predicted token, means over every token but the first of each row. Hooks are gone afterwards.
-Refuses recovered shares where an ablation costs less than `SMALLEST_GAP`: a ratio of two noises is no measurement.
+Refuses recovered shares where an ablation costs less than 0.05 nats: a ratio of two noises is no measurement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -21,8 +20,7 @@ from radiograph.core import Refusal, Site, UserError
 from radiograph.core.codec import Codec
 from radiograph.models import Edit, LanguageModel, Tokens, cross_entropy, current_batch, stream
 from radiograph.numerics.moments import Moments
-
-SMALLEST_GAP: Final = 0.05
+from radiograph.numerics.reconstruction import recovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +42,14 @@ class SpliceLosses:
         return self.spliced - self.clean
 
     @property
-    def recovered_zero(self) -> float:
-        """1: as good as clean. 0: as bad as zeros. Raises a Refusal where zeros cost too little."""
-        return self._recovered(self.zero, "zero")
+    def recovered_zero(self) -> float | Refusal:
+        """1: as good as clean. 0: as bad as zeros. A Refusal where zeros cost too little."""
+        return recovered(self.clean, self.spliced, self.zero)
 
     @property
-    def recovered_mean(self) -> float:
-        """1: as good as clean. 0: as bad as the mean. Raises a Refusal where the mean costs too little."""
-        return self._recovered(self.mean, "mean")
-
-    def _recovered(self, ablated: float, name: str) -> float:
-        gap = ablated - self.clean
-        if gap < SMALLEST_GAP:
-            raise Refusal(
-                "ablation_costs_nothing",
-                f"CE recovered against {name} ablation has no meaning here",
-                expected=f"ablation costs at least {SMALLEST_GAP} nats per token",
-                got=f"{gap:.4f}",
-            )
-        return (ablated - self.spliced) / gap
+    def recovered_mean(self) -> float | Refusal:
+        """1: as good as clean. 0: as bad as the mean. A Refusal where the mean costs too little."""
+        return recovered(self.clean, self.spliced, self.mean)
 
 
 def splice_losses(
