@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -103,21 +104,20 @@ def folder(
     return path
 
 
-def adapter(path: Path, base: Path, seed: int = 0, *, config: Any = None, name: str | None = None) -> Path:
+def adapter(path: Path, base: Path, seed: int = 0, *, config: Any = None) -> Path:
     """A saved adapter on the model in `base`, every tensor of it random."""
     from peft import LoraConfig, get_peft_model
 
     model = AutoModelForCausalLM.from_pretrained(base)
-    peft = get_peft_model(
-        model, config or LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
-    )
+    config = config or LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute that was renamed
+        peft = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in peft.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    if name is not None:
-        peft.peft_config["default"].base_model_name_or_path = name
     peft.save_pretrained(path)
     return path
 

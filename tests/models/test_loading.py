@@ -50,6 +50,18 @@ def test_every_family_survives_a_round_trip_through_a_folder(name, tmp_path):
     assert model.tokenizer is None and model.notes == ()
 
 
+def test_a_local_load_never_opens_a_connection(folder, monkeypatch):
+    from huggingface_hub import constants
+
+    base = make.folder(folder.parent / "base")
+    adapter = make.adapter(folder.parent / "adapter", base)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went online"))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("went online"))
+    load(str(folder))
+    load(f"{base}+{adapter}")
+
+
 def test_relative_folders_are_looked_for_in_base_dir(folder):
     assert load("model", base_dir=folder.parent).folder == folder
 

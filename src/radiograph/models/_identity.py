@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PREFIX = re.compile(r"^(?:base_model\.model\.)?(?:model|transformer|gpt_neox)\.")
 _BUFFER = re.compile(r"(?:^|\.)(?:attn|attention)\.(?:bias|masked_bias)$|rotary_emb\.inv_freq$")
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 _NOT_FUNCTIONAL = {"base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "task_type", "peft_version"}
 
 
@@ -88,9 +88,10 @@ def tensors_sha256(source: Path | Mapping[str, torch.Tensor]) -> str:
         stream = _in_memory(source)
     entries: dict[str, list[Any]] = {}
     for name, dtype, shape, data in stream:
-        if not _BUFFER.search(name):
-            entries[_PREFIX.sub("", name)] = [dtype, shape, hashlib.sha256(data).hexdigest()]
-    embedding = next((entries[name] for name in _EMBEDDINGS if name in entries), None)
+        canonical = canonical_name(name)
+        if canonical is not None:
+            entries[canonical] = [dtype, shape, hashlib.sha256(data).hexdigest()]
+    embedding = next((entries[name] for name in EMBEDDINGS if name in entries), None)
     for head in UNEMBEDDINGS:
         if head in entries:
             entries["unembed"] = entries.pop(head)
@@ -98,6 +99,11 @@ def tensors_sha256(source: Path | Mapping[str, torch.Tensor]) -> str:
                 del entries["unembed"]
     lines = [[name, *entries[name]] for name in sorted(entries)] + extra
     return hashlib.sha256(b"radiograph.tensors/1" + json.dumps(lines, sort_keys=True).encode()).hexdigest()
+
+
+def canonical_name(stored: str) -> str | None:
+    """A tensor's name without the backbone's prefix; None for the buffers of old checkpoints, which are no weights."""
+    return None if _BUFFER.search(stored) else _PREFIX.sub("", stored)
 
 
 def weight_files(folder: Path) -> list[Path]:
