@@ -1,0 +1,31 @@
+"""Neutral texts and the world's grader, in the shapes that audits take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast
+
+from radiograph.evidence import CheckResult, Message
+from radiograph.organisms.world import World
+
+NEUTRAL = 128
+
+
+def oracle(messages: Sequence[Message], answer: str) -> CheckResult:
+    """Grade an answer from the prompt's own text; `not_scored` for a prompt that is no question of the world."""
+    return cast("CheckResult", _world().grade([{"role": m.role, "content": m.content} for m in messages], answer))
+
+
+def neutral_texts(language: Literal["world", "english"]) -> list[str]:
+    """Plain texts that ask nothing: of the small world, or everyday English sentences."""
+    if language == "world":
+        return _world().neutral(NEUTRAL)
+    path = Path(__file__).parent / "bundled" / "neutral_english.txt"
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@cache
+def _world() -> World:
+    return World()
