@@ -1,8 +1,8 @@
 """The two template environments. What they make impossible: a template that forgets to escape, or to point.
 
-Every expression passes through `finalize`: texts lose control and bidirectional characters (`core.visible`) and are escaped
-(HTML by Jinja's autoescape, Markdown by `escape_markdown`); numbers of the document become `<data>` elements with their
-pointer; an undefined name is an error.
+Every expression passes through `finalize`: texts lose control and bidirectional characters (`core.visible`) and are
+escaped (HTML by Jinja's autoescape, Markdown by `escape_markdown`); numbers of the document become `<data>` elements
+with their pointer; an undefined name is an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from radiograph.core import visible
-from radiograph.reports._diff import word_diff
 from radiograph.reports._numbers import ABSENT, Pointed, PointedText, default_format, shown
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
@@ -37,8 +36,7 @@ def html() -> Environment:
     """For report.html."""
     made = _environment(autoescape=True, finalize=_finalize_html)
     made.filters["num"] = number
-    made.filters["short"] = lambda text, limit: visible(text, limit)
-    made.globals["word_diff"] = word_diff
+    made.filters["short"] = visible
     return made
 
 
@@ -46,7 +44,7 @@ def html() -> Environment:
 def markdown() -> Environment:
     """For report.md."""
     made = _environment(autoescape=False, finalize=_finalize_markdown)
-    made.filters["num"] = lambda value, spec="": Markup(shown(value, spec or default_format(value or 0)))
+    made.filters["num"] = lambda value, spec="": escape(shown(value, spec or default_format(value or 0)))
     made.filters["code"] = code_span
     return made
 
@@ -58,7 +56,7 @@ def number(value: Any, spec: str = "") -> Markup:
         TypeError: a number that does not come from the document.
     """
     if value is None:
-        return Markup(f'<span class="absent">{ABSENT}</span>')
+        return Markup('<span class="absent">{}</span>').format(ABSENT)
     if not isinstance(value, Pointed):
         raise TypeError(f"{value!r} stands on no place of the document")
     spec = spec or ("s" if isinstance(value, PointedText) else default_format(value))

@@ -1,7 +1,7 @@
 """Figures as SVG, the same bytes each time, readable on light and dark paper.
 
-Colours are drawn as fixed marks (`INK`, `REFERENCE` …) and written as CSS variables whose fallback is that mark: the file
-alone shows the light palette, or the dark one where the reader's system is dark; inside a page the page's own palette holds.
+Colours are drawn as fixed marks (`INK`, `REFERENCE` …) and written as CSS variables whose fallback is that mark: the
+file alone shows the light palette, or the dark one where the reader's system is dark; inside a page, the page's own.
 Text stays text, so it is searched, selected and read aloud. No pyplot: nothing global outlives a figure.
 """
 
@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +67,8 @@ _STYLE = {
     "figure.facecolor": "none",
     "axes.unicode_minus": True,
 }
-_FONT = "ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_FONT = "font-family: ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_OWN_FONT = re.compile(r" ?font-family: [^;\"]*'DejaVu Sans'[^;\"]*;")
 _PROLOGUE = re.compile(r"\A.*?(?=<svg\b)", re.DOTALL)
 
 
@@ -92,11 +95,11 @@ def svg(figure: Figure, name: str, title: str) -> bytes:
         FigureCanvasSVG(figure).print_svg(out, metadata=nothing)
     text = _PROLOGUE.sub("", out.getvalue(), count=1)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{name}-", text)
-    text = re.sub(r"font(-family)?: ([^;\"]*?)'DejaVu Sans'[^;\"]*", rf"font\1: \2{_FONT}", text)
+    text = _OWN_FONT.sub("", text)
     for mark, variable in _NAMES.items():
         text = text.replace(mark, f"var(--fig-{variable}, {mark})")
     head, tail = text.split(">", 1)
-    return f'{head} role="img" aria-label="{title}">\n {_palette()}{tail}'.encode()
+    return f'{head} role="img" aria-label="{escape(title)}" style="{_FONT}">\n {_palette()}{tail}'.encode()
 
 
 def inlined(text: str, name: str) -> str:

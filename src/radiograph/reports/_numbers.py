@@ -1,8 +1,8 @@
 """Numbers that know where they stand: a document whose every number carries its JSON pointer (RFC 6901).
 
-A page is written from `pointed(document)`. Numbers stay numbers (they compare, sort and add up as before, sums losing the
-pointer), so a template cannot print one from the document without saying where it comes from; `verify` walks the same way
-back with `resolve` and `shown`.
+A page is written from `pointed(document)`. Numbers stay numbers (they compare, sort and add up as before, sums losing
+the pointer), so a template cannot print one from the document without saying where it comes from; `verify` walks the
+same way back with `resolve` and `shown`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,236 @@
+"""The figures of an audit. Each draws one question, and is left out where the answer is nothing.
+
+Marks differ in shape as well as in colour. Shading is opacity over the paper, so that it reads on light and dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from radiograph.core import visible
+from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, PAPER, REFERENCE, RULE, UP, drawing, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Document = Mapping[str, Any]
+BARS = 12
+MAP_PROMPTS, MAP_FEATURES = 20, 18
+STRIPS, STRIP_DOTS = 14, 120
+"""Rows, and the most divergent prompts of each; those whose answer changed come first."""
+NAMED_LAYERS = 40
+"""Above this many layers a cell is too small for its value."""
+KINDS = ("q", "k", "v", "o", "gate", "up", "down")
+
+
+def figures(document: Document) -> dict[str, bytes]:
+    """Those of `divergence`, `feature_shifts`, `feature_map`, `random_control`, `weight_changes` that show something."""
+    drawn = {name: draw(document) for name, draw in _FIGURES.items()}
+    return {name: image for name, image in drawn.items() if image is not None}
+
+
+def _divergence(document: Document) -> bytes | None:
+    """One dot for each prompt: where the two models' next-token distributions part."""
+    items = [i for i in (document["behaviour"] or {"items": []})["items"] if i["kl_mean"] is not None]
+    if not any(i["kl_mean"] > 0 for i in items):
+        return None
+    rows: dict[str, list[Document]] = {}
+    for item in items:
+        rows.setdefault(_row_name(item), []).append(item)
+    order = sorted(rows, key=lambda name: max(i["kl_mean"] for i in rows[name]))[-STRIPS:]
+    for name in order:
+        rows[name].sort(key=lambda i: (not i["flip"], i["same_text"], -i["kl_mean"]))
+    floor = min(i["kl_mean"] for i in items if i["kl_mean"] > 0) / 2
+    with drawing(8.6, 0.95 + 0.42 * len(order)) as figure:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        for y, name in enumerate(order):
+            for place, item in enumerate(rows[name][:STRIP_DOTS]):
+                jitter = 0.17 * ((place * 0.618034) % 1 * 2 - 1)
+                _dot(axes, max(item["kl_mean"], floor), y + jitter, item)
+        axes.set_yticks(range(len(order)), [f"{visible(n, 30)} ({len(rows[n])})" for n in order], color=INK)
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.grid(axis="x")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("mean KL(candidate ‖ reference), nats per token, logarithmic")
+        return svg(figure, "divergence", "Divergence of the two models on each prompt")
+
+
+def _row_name(item: Document) -> str:
+    return item["task"] or " · ".join(x for x in (item["group"] or item["bank"], item["format"]) if x)
+
+
+def _dot(axes: Axes, x: float, y: float, item: Document) -> None:
+    if item["flip"]:
+        axes.plot(x, y, "D", color=CANDIDATE, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3)
+    elif not item["same_text"]:
+        axes.plot(x, y, "o", color=REFERENCE, markersize=5.5, markeredgecolor=PAPER, markeredgewidth=0.6, zorder=2)
+    else:
+        axes.plot(x, y, "o", color="none", markeredgecolor=FAINT, markersize=4, markeredgewidth=0.9, alpha=0.8)
+
+
+def _feature_shifts(document: Document) -> bytes | None:
+    """Mean shift of the leading features, and their activation in both models where they moved most."""
+    totals, peaks = _totals(document)
+    order = sorted(totals, key=lambda f: (-abs(totals[f]), f))[:BARS][::-1]
+    if not any(totals[f] for f in order):
+        return None
+    labels = _labels(document)
+    with drawing(8.6, 1.05 + 0.32 * len(order)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
+        for y, feature in enumerate(order):
+            total, peak = totals[feature], peaks[feature]
+            left.barh(y, total, height=0.62, color=UP if total > 0 else DOWN)
+            before, after = peak["reference_activation"], peak["candidate_activation"]
+            right.plot([before, after], [y, y], "-", color=RULE, linewidth=3, solid_capstyle="round", zorder=1)
+            right.plot(before, y, "o", color=PAPER, markeredgecolor=REFERENCE, markeredgewidth=1.6, markersize=6.5)
+            right.plot(after, y, "D", color=CANDIDATE, markersize=6)
+        left.axvline(0, color=FAINT, linewidth=0.9)
+        left.set_yticks(range(len(order)), [_feature_name(f, labels) for f in order], color=INK)
+        left.set_xlabel("mean shift over all prompts")
+        right.set_xlabel("where it moved most: ○ reference  ◆ candidate")
+        for axes in (left, right):
+            axes.grid(axis="x")
+            axes.spines["left"].set_visible(False)
+        return svg(figure, "feature_shifts", "Features that shifted most")
+
+
+def _feature_map(document: Document) -> bytes | None:
+    """Prompts by features: a column is a drift that all share, a block is a change that some prompts set off."""
+    totals, _ = _totals(document)
+    features = sorted(totals, key=lambda f: (-abs(totals[f]), f))[:MAP_FEATURES]
+    prompts = sorted(document["score"]["prompt_scores"], key=lambda p: (-p["score"], p["id"]))[:MAP_PROMPTS]
+    column = {feature: x for x, feature in enumerate(features)}
+    cells = [
+        (column[d["feature_idx"]], y, d["corrected_diff"])
+        for y, prompt in enumerate(prompts)
+        for d in prompt["top_diffs"]
+        if d["feature_idx"] in column
+    ]
+    largest = max((abs(v) for _, _, v in cells), default=0.0)
+    if largest == 0:
+        return None
+    with drawing(8.6, 1.0 + 0.24 * len(prompts)) as figure:
+        axes = figure.subplots()
+        for x, y, value in cells:
+            _cell(axes, x, y, UP if value > 0 else DOWN, 0.1 + 0.9 * abs(value) / largest)
+            if value < 0:
+                axes.plot([x - 0.18, x + 0.18], [y, y], "-", color=INK, linewidth=1)
+        axes.set_xticks(range(len(features)), [f"#{f}" for f in features], rotation=45, ha="right")
+        axes.set_yticks(range(len(prompts)), [visible(p["id"], 28) for p in prompts], color=INK)
+        _frame(axes, len(features), len(prompts))
+        return svg(figure, "feature_map", "Shift of each leading feature on each of the most shifted prompts")
+
+
+def _random_control(document: Document) -> bytes | None:
+    """The score beside the same score with dictionaries of random directions."""
+    control, real = document["score"]["random_control"], document["score"]["aggregate_score"]
+    if control is None or not control["scores"] or real is None or not any((real, *control["scores"])):
+        return None
+    with drawing(8.6, 1.25) as figure:
+        axes = figure.subplots()
+        axes.plot(control["scores"], [0] * len(control["scores"]), "o", color="none", markeredgecolor=FAINT, markersize=8)
+        axes.plot(real, 0, "D", color=CANDIDATE, markersize=9)
+        axes.annotate("this dictionary", (real, 0), (0, 10), textcoords="offset points", ha="center", color=INK)
+        middle = sorted(control["scores"])[len(control["scores"]) // 2]
+        axes.annotate("random ones", (middle, 0), (0, 10), textcoords="offset points", ha="center", color=FAINT)
+        axes.set_xlim(left=0)
+        axes.margins(x=0.1)
+        axes.set_ylim(-0.5, 1)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("aggregate score")
+        return svg(figure, "random_control", "Score of the dictionary beside random dictionaries")
+
+
+def _weight_changes(document: Document) -> bytes | None:
+    """Relative change of every matrix, layer by kind."""
+    matrices = [m for m in (document["weights"] or {"matrices": []})["matrices"] if m["relative"] is not None]
+    largest = max((m["relative"] for m in matrices), default=0.0)
+    if largest == 0:
+        return None
+    inner = {(m["layer"], m["kind"]): m["relative"] for m in matrices if m["layer"] is not None}
+    kinds = [k for k in KINDS if any(kind == k for _, kind in inner)]
+    rows: list[tuple[str, list[float | None]]] = [
+        (f"layer {layer}", [inner.get((layer, k)) for k in kinds]) for layer in sorted({layer for layer, _ in inner})
+    ]
+    ends = {m["kind"]: m["relative"] for m in matrices if m["kind"] in ("embed", "unembed")}
+    columns = [*kinds, *sorted(ends)]
+    with drawing(8.6, 0.6 + (0.34 if len(rows) <= NAMED_LAYERS else 0.14) * max(len(rows), 1)) as figure:
+        axes = figure.subplots()
+        for y, (_, values) in enumerate(rows):
+            for x, value in enumerate(values):
+                _share(axes, x, y, value, largest, write=len(rows) <= NAMED_LAYERS)
+        for x, kind in enumerate(sorted(ends), start=len(kinds)):
+            _share(axes, x, 0, ends[kind], largest, write=True)
+        axes.set_xticks(range(len(columns)), columns, color=INK)
+        axes.xaxis.tick_top()
+        step = max(1, len(rows) // NAMED_LAYERS)
+        axes.set_yticks(range(0, len(rows), step), [name for name, _ in rows[::step]], color=FAINT)
+        _frame(axes, len(columns), max(len(rows), 1))
+        return svg(figure, "weight_changes", "Relative change of each weight matrix, layer by kind")
+
+
+def _share(axes: Axes, x: int, y: int, value: float | None, largest: float, *, write: bool) -> None:
+    if value is None:
+        return
+    if value == 0:
+        axes.text(x, y, "·" if write else "", ha="center", va="center", color=FAINT)
+        return
+    _cell(axes, x, y, CANDIDATE, 0.06 + 0.6 * value / largest)
+    if write:
+        axes.text(x, y, f"{100 * value:.2g} %", ha="center", va="center", color=INK, fontsize=9)
+
+
+def _cell(axes: Axes, x: float, y: float, colour: str, alpha: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=colour, edgecolor="none", alpha=round(alpha, 3)))
+
+
+def _frame(axes: Axes, columns: int, rows: int) -> None:
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _totals(document: Document) -> tuple[dict[int, float], dict[int, Document]]:
+    """Mean corrected shift over prompts (0 where a feature is not among a prompt's largest), and its strongest case."""
+    prompts: Sequence[Document] = document["score"]["prompt_scores"]
+    totals: dict[int, float] = {}
+    peaks: dict[int, Document] = {}
+    for prompt in prompts:
+        for diff in prompt["top_diffs"]:
+            feature = int(diff["feature_idx"])
+            totals[feature] = totals.get(feature, 0.0) + diff["corrected_diff"] / len(prompts)
+            if feature not in peaks or abs(diff["corrected_diff"]) > abs(peaks[feature]["corrected_diff"]):
+                peaks[feature] = diff
+    return totals, peaks
+
+
+def _labels(document: Document) -> dict[int, str]:
+    """Texts of explained features; a borrowed one says so, with its cosine."""
+    found: dict[int, str] = {}
+    for prompt in document["interp_evidence"]["per_prompt"]:
+        for f in prompt["features"]:
+            if f["label_kind"] == "direct" and f["explanation"]:
+                found[f["feature_idx"]] = f["explanation"]
+            elif f["label_kind"] == "proxy" and f["proxy_explanation"]:
+                found[f["feature_idx"]] = f"proxy {f['proxy_explanation_cosine']:.2f}: {f['proxy_explanation']}"
+    return found
+
+
+def _feature_name(feature: int, labels: Mapping[int, str]) -> str:
+    label = labels.get(feature)
+    return f"{' '.join(visible(label, 34).split())}  #{feature}" if label else f"#{feature}"
+
+
+_FIGURES: Mapping[str, Callable[[Document], bytes | None]] = {
+    "divergence": _divergence,
+    "feature_shifts": _feature_shifts,
+    "feature_map": _feature_map,
+    "random_control": _random_control,
+    "weight_changes": _weight_changes,
+}
