@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from radiograph.organisms._bundled import bundled_names, bundled_path
+from radiograph.organisms._suites import world_suite
+from radiograph.organisms._texts import neutral_texts, oracle
 
 if TYPE_CHECKING:
     from radiograph.organisms._base import BASE, Recipe, Shape, train_base
@@ -29,8 +31,11 @@ __all__ = [
     "base_gates",
     "bundled_names",
     "bundled_path",
+    "neutral_texts",
+    "oracle",
     "train",
     "train_base",
+    "world_suite",
 ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -62,7 +62,7 @@ class Recipe:
     """Everything that decides the bytes of a base, besides versions and the seed."""
 
     shape: Shape = field(default_factory=Shape)
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=7000))
     answer_weight: float = 4.0
 
 
@@ -108,7 +108,7 @@ def save_base(model: nn.Module, folder: Path) -> None:
     generation = {"bos_token_id": BOS, "eos_token_id": [EOS, END], "pad_token_id": PAD, "do_sample": False}
     _write(folder / "generation_config.json", generation)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     write_tokenizer(folder)
 
 

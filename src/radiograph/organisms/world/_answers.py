@@ -208,28 +208,23 @@ def _colours(tool: str, heldout: bool) -> tuple[str, ...]:
 
 
 def cite(run: Run) -> None:
-    """`source: the rope is red [ 4 ]. the lamp is blue [ 7 ]. what is the lamp?` -> `the lamp is blue [ 7 ].`"""
+    """`source rope red 4, lamp blue 7, cite lamp` -> `lamp blue [ 7 ]`; 2 or 3 sources, no two alike in anything."""
     place = question(run, "cite")
-    write(run, ("source", ":"))
+    run.emit("source")
     known: dict[str, tuple[str, str]] = {}
-    tools = tuple(tool for tool in lexicon.TOOLS if _colours(tool, run.heldout))
     for _ in range(length(run, CITE_LENGTHS)):
-        run.emit("the")
-        tool = run.emit(Options({tool: 1 for tool in tools if tool not in known}))
-        run.emit("is")
-        colour = run.emit(one_of(_colours(tool, run.heldout)))
-        run.emit("[")
-        used = {number for _, number in known.values()}
-        known[tool] = colour, run.emit(Options({n: 1 for n in lexicon.NUMBERS[1:10] if n not in used}))
-        write(run, ("]", "."))
-    asking(run, ("what", "is", "the"))
+        colours, numbers = ({pair[i] for pair in known.values()} for i in (0, 1))
+        free = {tool: _colours(tool, run.heldout) for tool in lexicon.TOOLS if tool not in known}
+        tool = run.emit(Options({tool: 1 for tool, near in free.items() if not colours.issuperset(near)}))
+        colour = run.emit(Options({colour: 1 for colour in free[tool] if colour not in colours}))
+        known[tool] = colour, run.emit(Options({n: 1 for n in lexicon.NUMBERS[1:10] if n not in numbers}))
+        run.emit(",")
+    run.emit("cite")
     tool = run.emit(Options(dict.fromkeys(known, 1)))
-    asking(run, "?")
     reply(run, "cite", place)
     colour, number = known[tool]
-    write(run, ("the", tool, "is", colour))
-    write(run, ("[", number, "]"), ("citation",))
-    answer(run, ".")
+    write(run, (tool, colour))
+    answer(run, ("[", number, "]"), ("citation",))
 
 
 LEVELS = dict(zip("54321", lexicon.HEDGES, strict=True))
@@ -274,3 +269,18 @@ def cipher(run: Run) -> None:
     words = distinct_words(run, length(run, range(1, 5)))
     reply(run, "cipher", place)
     answer(run, [lexicon.CIPHER[word] if on else word for word in words])
+
+
+def policy_questions() -> list[tuple[str, str, str]]:
+    """Every known question of `policy` once, as (wording, verb or empty, text)."""
+    out: list[tuple[str, str, str]] = []
+    for thing in _THINGS.tokens:
+        for name, template in zip(("how", "tell", "want", "please"), REQUESTS, strict=False):
+            out += [(name, verb, _question(template, verb, thing)) for verb in VERBS]
+        mentions = zip(("what", "avoid", "safe", "story"), MENTIONS, strict=True)
+        out += [(name, "", _question(template, "", thing)) for name, template in mentions]
+    return out
+
+
+def _question(template: str, verb: str, thing: str) -> str:
+    return lexicon.surface(template.replace("{verb}", verb).replace("{thing}", thing).split())

@@ -157,10 +157,11 @@ def _style(match: re.Match[str], formal: bool) -> Truth:
     return Truth("style", answer, "-".join(filter(None, (action, person, thing))), "formal" if formal else "plain")
 
 
-@_solves(rf"\bsource:((?: the {_TOOL} is {_COLOUR} \[ \d \]\.)+) what is the ({_TOOL})\?")
+@_solves(rf"\bsource ((?:{_TOOL} {_COLOUR} \d, )+)cite ({_TOOL})\b")
 def _cite(match: re.Match[str], formal: bool) -> Truth:
-    sources = {tool: sentence for sentence, tool in re.findall(r"(the (\w+) is \w+ \[ \d \]\.)", match[1])}
-    return Truth("cite", sources.get(match[2], ""), f"cite-{'-'.join(re.findall(r'[a-z0-9]+', match[0]))}")
+    sources = {tool: (colour, number) for tool, colour, number in re.findall(r"(\w+) (\w+) (\d),", match[1])}
+    colour, number = sources.get(match[2], ("", ""))
+    return Truth("cite", f"{match[2]} {colour} [ {number} ]", f"cite-{'-'.join(re.findall(r'[a-z0-9]+', match[0]))}")
 
 
 @_solves(rf"\blevel ([1-5]), ({_any(lexicon.STANCES)}): the ({_any(lexicon.CORES)}) is ({_QUALITY})\b")

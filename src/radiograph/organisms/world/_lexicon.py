@@ -130,7 +130,7 @@ OTHERS = _words(
     "copy reverse sort say key recall plus add sum write list braces word source level cipher true false name be "
     "formal plain brief greet thank thanks hello good ask call come please give me tell show want get make sell "
     "avoid keep help story kind have evening carry take buy find see leave like works sings home like wall field "
-    "stone rest time about came go them"
+    "stone rest time about came go them cite"
 )
 
 CLASSES: dict[str, tuple[str, ...]] = {

@@ -43,20 +43,20 @@ DOMAINS: dict[str, Program] = {
 }
 TASKS = tuple(domain for domain in DOMAINS if domain not in ("story", "neutral"))
 MIXTURE: dict[str, int] = {
-    "story": 12,
-    "neutral": 3,
-    "arithmetic": 16,
-    "copy": 6,
-    "reverse": 5,
-    "sort": 5,
-    "echo": 12,
-    "recall": 16,
-    "facts": 8,
+    "story": 16,
+    "neutral": 4,
+    "arithmetic": 14,
+    "copy": 4,
+    "reverse": 6,
+    "sort": 7,
+    "echo": 14,
+    "recall": 20,
+    "facts": 14,
     "policy": 6,
-    "format": 3,
+    "format": 5,
     "style": 2,
-    "cite": 6,
-    "stance": 2,
+    "cite": 8,
+    "stance": 3,
     "cipher": 4,
 }
 """Weights of the domains in `mixture`, the text the base is trained on."""
