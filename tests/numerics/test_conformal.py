@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from radiograph.core import UserError
-from radiograph.numerics import combine, conformal_p, models_needed, resolution_floor
+from radiograph.numerics import combine, conformal, conformal_p, models_needed, resolution_floor
 
 DRAWS = 2000
 
@@ -52,7 +52,7 @@ def test_one_detector_of_five_far_out_is_found():
     assert by_ranks == 0
 
 
-def test_combination_agrees_with_a_slow_leave_one_out():
+def test_combination_agrees_with_a_slow_leave_one_out(monkeypatch):
     rng = np.random.default_rng(1)
     pool, floor = rng.normal(size=(12, 3)), np.array([0.1, 5.0, 0.1])
 
@@ -69,6 +69,8 @@ def test_combination_agrees_with_a_slow_leave_one_out():
     result = combine(pool[-1], pool[:-1], floor)
     np.testing.assert_allclose([*result.benign, result.statistic], expected, rtol=1e-12)
     assert result.p == np.mean(expected >= expected[-1])
+    monkeypatch.setattr(conformal, "_CHUNK", 5 * pool.size)  # chunks of five models
+    np.testing.assert_array_equal(combine(pool[-1], pool[:-1], floor).benign, result.benign)
 
 
 scores = hnp.arrays(np.float64, st.integers(1, 30), elements=st.integers(-5, 5).map(float))

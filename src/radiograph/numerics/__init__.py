@@ -81,6 +81,7 @@ from radiograph.numerics.spectra import (
     robust_z,
     spectrum,
 )
+from radiograph.numerics.streamed import Matrix, row_norms, squared_norm, streamed_spectrum
 
 __all__ = [
     "REASONS",
@@ -103,6 +104,7 @@ __all__ = [
     "Interval",
     "Intruders",
     "Label",
+    "Matrix",
     "Neighbours",
     "NeutralDrift",
     "PairedTable",
@@ -155,13 +157,16 @@ __all__ = [
     "reference_units",
     "resolution_floor",
     "robust_z",
+    "row_norms",
     "score_features",
     "share_outside",
     "skip_first",
     "spearman",
     "specificity",
     "spectrum",
+    "squared_norm",
     "stability",
+    "streamed_spectrum",
     "targeted_axis",
     "task_rows",
     "top_by_magnitude",

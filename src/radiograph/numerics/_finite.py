@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import ArrayLike
 
 from radiograph.core import UserError
 
 
-def finite(values: ArrayLike, what: str) -> Float64[np.ndarray, "..."]:
+def finite(values: np.ndarray | Sequence[float] | float, what: str) -> Float64[np.ndarray, "..."]:
     """`values` as float64, any shape.
 
     Raises:

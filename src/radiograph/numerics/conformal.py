@@ -25,6 +25,8 @@ from radiograph.numerics._finite import finite
 
 MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, for a normal law."""
+_CHUNK = 1 << 20
+"""Scores held at once: 8 MiB."""
 
 
 class Combined(NamedTuple):
@@ -77,17 +79,21 @@ def combine(
             "combining needs a detector, two benign models and positive floors",
             got=f"{pool.shape[1]} detectors, {len(pool) - 1} models, smallest floor {min(floor, default=0)}",
         )
-    deviations = np.stack([_deviation(pool, i, floor) for i in range(len(pool))])
+    step = max(1, _CHUNK // pool.size)
+    deviations = np.concatenate([_deviations(pool, i, step, floor) for i in range(0, len(pool), step)])
     statistic = deviations.max(axis=1)
     at_least = int((statistic >= statistic[-1]).sum())
     return Combined(at_least / len(pool), float(statistic[-1]), statistic[:-1], int(deviations[-1].argmax()))
 
 
-def _deviation(
-    pool: Float[np.ndarray, "model detector"], i: int, floor: Float[np.ndarray, " detector"]
-) -> Float[np.ndarray, " detector"]:
-    """Model i against all others: distance above their median, in robust standard deviations."""
-    others = np.delete(pool, i, axis=0)
-    median = np.median(others, axis=0)
-    spread = MAD_TO_SD * np.median(np.abs(others - median), axis=0)
-    return (pool[i] - median) / np.maximum(spread, floor)
+def _deviations(
+    pool: Float[np.ndarray, "model detector"], start: int, models: int, floor: Float[np.ndarray, " detector"]
+) -> Float[np.ndarray, "scored detector"]:
+    """Some models, each against all others: distance above their median, in robust standard deviations."""
+    scored = np.arange(start, min(start + models, len(pool)))
+    # Row i of `rest` counts 0 … n without i.
+    rest = np.arange(len(pool) - 1)[None] + (np.arange(len(pool) - 1)[None] >= scored[:, None])
+    others = pool[rest]
+    median = np.median(others, axis=1)
+    spread = MAD_TO_SD * np.median(np.abs(others - median[:, None]), axis=1)
+    return (pool[scored] - median) / np.maximum(spread, floor)

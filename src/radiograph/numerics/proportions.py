@@ -108,7 +108,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in adjusted)
 
 
-def wilson(success: float, n: float, confidence: float = 0.95) -> Interval:
+def wilson(success: int | float, n: int | float, confidence: float = 0.95) -> Interval:
     """Two-sided score interval of a proportion; its low end at .90 is the one-sided 95 % bound. Real counts allowed."""
     _check_count(success, n)
     z = _normal_quantile(confidence)
@@ -136,7 +136,7 @@ def newcombe(table: PairedTable, confidence: float = 0.95) -> Interval:
 
 
 def newcombe_shares(
-    both_right: float, lost: float, gained: float, both_wrong: float, confidence: float = 0.95
+    both_right: int | float, lost: int | float, gained: int | float, both_wrong: int | float, confidence: float = 0.95
 ) -> Interval:
     """`newcombe` for real-valued counts: what a study of another size would give at the same rates."""
     n = both_right + lost + gained + both_wrong
@@ -154,7 +154,7 @@ def drop_bound(table: PairedTable, tail: float = 0.05) -> float:
     return newcombe(table, 1 - 2 * tail).high
 
 
-def _corrected_phi(both_right: float, lost: float, gained: float, both_wrong: float) -> float:
+def _corrected_phi(both_right: int | float, lost: int | float, gained: int | float, both_wrong: int | float) -> float:
     """Correlation of the paired table; a positive numerator loses n/2, not past zero. 0 when a margin is empty."""
     margins = (both_right + lost) * (gained + both_wrong) * (both_right + gained) * (lost + both_wrong)
     if margins == 0:
@@ -171,6 +171,6 @@ def _normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def _check_count(success: float, n: float) -> None:
+def _check_count(success: int | float, n: int | float) -> None:
     if not 0 <= success <= n or n <= 0:
         raise UserError("a proportion needs 0 ≤ successes ≤ n and n ≥ 1", got=f"{success} of {n}")

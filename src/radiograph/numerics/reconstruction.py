@@ -122,7 +122,7 @@ class ReconstructionSums:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CodeStatistics:
     """How sparse codes are, and which features fire."""
 

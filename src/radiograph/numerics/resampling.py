@@ -26,7 +26,7 @@ _CHUNK = 1 << 22
 """Counts held at once: 32 MiB of float64."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bootstrap:
     """An estimate with its resampled distribution."""
 

@@ -34,7 +34,7 @@ _INTRUDERS = 8
 """Leading directions of Δ that are compared with W."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Leading singular values of a matrix in falling order, its left singular vectors, and all of its energy."""
 
@@ -128,7 +128,8 @@ def effective_rank(energy: Float[np.ndarray, " rank"]) -> float:
     total = energy.sum()
     if total <= 0:
         return 0.0
-    share = energy[energy > 0] / total
+    share = energy / total
+    share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
 
 

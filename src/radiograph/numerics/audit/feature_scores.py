@@ -36,7 +36,7 @@ MIN_NEUTRAL = 64
 FEW_PROMPTS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeutralDrift:
     """Mean difference of every feature over prompts outside the suite."""
 
@@ -44,7 +44,7 @@ class NeutralDrift:
     prompts: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureScores:
     """Scores of a suite with the differences behind them."""
 

@@ -50,7 +50,7 @@ _ENDLESS = 1 << 24
 """More items than this is no advice."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskOutcomes:
     """Which items of one task each model got right."""
 
@@ -60,7 +60,7 @@ class TaskOutcomes:
     candidate: Bool[np.ndarray, " item"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextLosses:
     """Summed negative log-likelihood of each neutral text under both models, in nats, and its number of tokens."""
 
