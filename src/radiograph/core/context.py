@@ -45,6 +45,10 @@ class Context(Protocol):
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""
         ...
 
+    def label(self, reference: str) -> str:
+        """A reference as it may be written into evidence: relative, without absolute paths."""
+        ...
+
     def locate(self, reference: str) -> Path:
         """Resolve and confine a path that is not an input of the run (a bundle to look at)."""
         ...
@@ -59,6 +63,10 @@ class Context(Protocol):
 
     def dictionary(self, reference: str, role: str = "dictionary") -> Any:
         """A loaded `dictionaries.Dictionary`, its hashes recorded."""
+        ...
+
+    def dictionary_folder(self, reference: str) -> Path:
+        """The folder that a dictionary reference names."""
         ...
 
     def suite(self, reference: str, role: str = "suite") -> Any:

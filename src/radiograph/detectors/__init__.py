@@ -1,1 +1,35 @@
+"""Floor 4: what an audit scores. `detectors()` finds them; `Measurement` is what they look at.
 
+Checking stored evidence (`recompute`) needs no torch, so what does is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radiograph.detectors._catalogue import Detector, detectors, score_all
+    from radiograph.detectors._recompute import differences
+    from radiograph.detectors._tables import tables
+    from radiograph.detectors.measure import Banks, Measurement, render
+
+_HOME = {
+    "Detector": "_catalogue",
+    "detectors": "_catalogue",
+    "score_all": "_catalogue",
+    "differences": "_recompute",
+    "tables": "_tables",
+    "Banks": "measure",
+    "Measurement": "measure",
+    "render": "measure",
+}
+
+__all__ = ["Banks", "Detector", "Measurement", "detectors", "differences", "render", "score_all", "tables"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

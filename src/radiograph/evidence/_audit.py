@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from radiograph.core import ExitCode
 from radiograph.evidence._behaviour import Axis, Behaviour, Panel, TargetedAxis
@@ -117,3 +117,33 @@ class Audit(Result):
         if self.verdict == "no-evidence":
             return ExitCode.PASS
         return ExitCode.NOT_MEASURED if self.verdict == "inconclusive" else ExitCode.GATE_FAILED
+
+    def projections(self) -> dict[str, Any]:
+        """The JSON files beside `result.json`: parts of it, for readers that want one thing."""
+        whole = self.model_dump(mode="json")
+        decision = (
+            *("title", "reference", "candidate", "suite", "verdict", "axes", "reasons", "alpha", "threshold"),
+            *("p_combined", "n_calibration", "n_families", "resolution_floor", "support"),
+        )
+        score = whole["score"]
+        return {
+            "decision.json": {"schema": "radiograph.audit.decision/1"}
+            | {key: whole[key] for key in decision}
+            | {
+                "score_method_requested": score["score_method"],
+                "score_method_executed": score["score_method_executed"],
+                "k": score["k"],
+                "aggregate": score["aggregate"],
+                "aggregate_score": score["aggregate_score"],
+                "exit_code": int(self.exit_code),
+            },
+            "suite_results.json": {
+                "schema": "radiograph.audit.suite_results/1",
+                "suite": whole["suite"],
+                "models": {side: whole[side]["label"] for side in ("reference", "candidate")},
+                "behaviour": whole["behaviour"],
+                "panel": whole["panel"],
+            },
+            "score.json": {"schema": "radiograph.audit.score/1"} | score,
+            "interp_evidence.json": {"schema": "radiograph.audit.interp_evidence/1"} | whole["interp_evidence"],
+        }

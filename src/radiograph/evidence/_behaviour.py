@@ -21,7 +21,7 @@ class Response(Record):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "context"]
     checks: tuple[CheckResult, ...] = ()
     passed: bool | None = None
     """All checks passed; None when nothing could be scored."""
@@ -64,17 +64,18 @@ class PanelRow(Record):
     low: float
     high: float
     """Newcombe's paired 95 % interval."""
-    upper: float
-    """One-sided 95 % upper bound of the drop."""
-    p: float
-    p_holm: float
-    lost: bool
+    upper: float | None
+    """One-sided 95 % upper bound of the drop; None for a task of fewer than 30 items, which measures nothing."""
+    p: float | None
+    p_holm: float | None
 
 
 class Panel(Record):
     """The degraded axis."""
 
     axis: Axis
+    code: str | None
+    """`panel_too_small` or `perplexity_missing` where the axis is unknown for want of data."""
     reason: str
     rows: tuple[PanelRow, ...]
     perplexity_ratio: Estimate | None

@@ -132,6 +132,17 @@ class Neighbour(Record):
     explanation: str
 
 
+class Example(Record):
+    """A place where the feature fires, with what stands around it."""
+
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
+    """The feature's activation on each token, under the model that fires harder there."""
+    peak: int
+    """Index of the strongest token."""
+    model: Literal["reference", "candidate"]
+
+
 class ExplainedFeature(Record):
     """A shifted feature with whatever is known of it."""
 
@@ -142,6 +153,7 @@ class ExplainedFeature(Record):
     density: float | None = None
     pos_logits: tuple[tuple[str, float], ...] = ()
     neg_logits: tuple[tuple[str, float], ...] = ()
+    examples: tuple[Example, ...] = ()
     label_kind: LabelKind
     explanation: str | None = None
     type: str | None = None

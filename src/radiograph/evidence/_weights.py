@@ -17,10 +17,12 @@ class MatrixChange(Record):
     parameter: str
     shape: tuple[int, ...]
     status: Literal["equal", "changed", "added", "missing", "resized"]
+    reference_norm: float | None = None
+    """Frobenius norm of the reference; None if the two have no common shape."""
     norm: float | None = None
     """Frobenius norm of the difference."""
     relative: float | None = None
-    """Divided by the norm of the reference."""
+    """Divided by the norm of the reference; None where that is zero."""
     spectral: float | None = None
     top_share: float | None = None
     """Largest squared singular value over their sum: 1 is rank one."""
@@ -31,6 +33,8 @@ class MatrixChange(Record):
     numerical_rank: int | None = None
     intruder_cosine: float | None = None
     """Largest cosine of the change's leading left singular vectors with the matrix's own; low: intruder dimension."""
+    intruder_chance: float | None = None
+    """What random directions reach in 5 % of draws."""
     missed_energy: float | None = None
     """Share of the change's energy outside the randomised factorisation; None when exact."""
     path: Literal["equal", "thin", "dense", "randomised", "vector"] = "dense"
@@ -52,10 +56,19 @@ class WeightsSummary(Record):
     """All matrices together."""
 
     n_tensors: int
+    """Stored tensors of either model; tied ones once."""
     n_changed: int
-    relative_norm: float
-    """sqrt(sum of squared changes) / sqrt(sum of squared reference weights) over all matrices."""
+    """Those that are not equal: changed, added, missing or resized."""
+    relative_norm: float | None
+    """sqrt(sum of squared changes) / sqrt(sum of squared reference weights) over all matrices; None if the
+    models share none."""
     top_share: float | None
+    """Largest top share of a matrix; 0 if none changed."""
     embed_outlier: float | None
+    """Largest robust z of a token's embedding row; None without comparable tokens."""
+    spare_rows: int = 0
+    """Embedding rows beyond the tokenizer, left out."""
+    notes: tuple[str, ...] = ()
+    """Why a number is absent."""
     matrices: tuple[MatrixChange, ...]
     tokens: tuple[TokenMove, ...]

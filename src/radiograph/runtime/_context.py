@@ -66,6 +66,10 @@ class RunContext:
         )
         return path
 
+    def label(self, reference: str) -> str:
+        """A reference as it may be written into evidence."""
+        return self.workspace.portable(reference)
+
     def locate(self, reference: str) -> Path:
         """Resolve and confine only."""
         return self.workspace.resolve(reference)
@@ -92,23 +96,26 @@ class RunContext:
 
     def dictionary(self, reference: str, role: str = "dictionary") -> Dictionary:
         """Load a dictionary."""
-        from radiograph import dictionaries, organisms
+        from radiograph import dictionaries
+
+        dictionary = dictionaries.load(self.dictionary_folder(reference))
+        self._record(InputRecord(role=role, ref=self.label(reference), kind="dictionary", sha256=dictionary.hash))
+        return dictionary
+
+    def dictionary_folder(self, reference: str) -> Path:
+        """Where a dictionary lies."""
+        from radiograph import organisms
 
         if reference == "dictionary:bundled":
-            folder, label = organisms.bundled_path("dictionary"), reference
-        else:
-            folder = self.workspace.resolve(reference)
-            label = self.workspace.label(folder)
-        dictionary = dictionaries.load(folder)
-        self._record(InputRecord(role=role, ref=label, kind="dictionary", sha256=dictionary.hash))
-        return dictionary
+            return organisms.bundled_path("dictionary")
+        return self.workspace.resolve(reference)
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""
         from radiograph import organisms, store
 
         if reference.startswith("world:"):
-            suite = store.suite_from_document(organisms.world_suite(reference), where=reference)
+            suite = store.suite_from_document(organisms.world_suite(), where=reference)
             self._record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
             return suite
         path = self.path(reference, role)
@@ -197,12 +204,14 @@ class RunContext:
                 role=role,
                 ref=self.workspace.portable(str(model.ref)),
                 kind="model",
-                sha256=identity.files_sha256,
+                sha256=identity.files_sha256 or identity.tensors_sha256,
                 tensors_sha256=identity.tensors_sha256,
                 notes=tuple(model.notes),
             )
         )
-        self._record(InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=identity.tokenizer_sha256))
+        self._record(
+            InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=identity.tokenizer_sha256 or "none")
+        )
 
     def _record(self, record: InputRecord) -> None:
         self.inputs[record.role] = record

@@ -11,6 +11,7 @@ from radiograph.store._bundle import (
     evidence_sha256,
     now,
 )
+from radiograph.store._explanations import Binding, ExplanationCache
 from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
 from radiograph.store._suites import load_yaml, read_suite, suite_from_document, suite_sha256
 from radiograph.store._transcript import Transcript, broken_links, first_link
@@ -22,8 +23,10 @@ __all__ = [
     "REPORTS",
     "SIDECAR",
     "TIMED",
+    "Binding",
     "Bundle",
     "BundleWriter",
+    "ExplanationCache",
     "Transcript",
     "Workspace",
     "broken_links",

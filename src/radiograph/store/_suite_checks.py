@@ -86,7 +86,7 @@ def _pattern_fault(check: Check) -> str | None:
         missed = [s for s in check.accepts if not pattern.search(s, timeout=0.05)]
         taken = [s for s in check.rejects if pattern.search(s, timeout=0.05)]
     except regex.error as error:
-        return f"invalid pattern at {error.pos}: {error.msg}"
+        return f"invalid pattern: {error}"
     except TimeoutError:
         return "the pattern needs too long on its own samples"
     if missed or taken:

@@ -290,7 +290,7 @@ def _messages(place: Place, row: dict[str, Any], system: Any, faults: Faults) ->
     has_system = any(m.role == "system" for m in messages)
     if has_system and row.get("system_prompt"):
         faults.add((*place, "system_prompt"), "system_prompt stands beside a system message; keep one")
-    own = row["system_prompt"] if "system_prompt" in row else system
+    own = row.get("system_prompt", system)
     if own and not has_system:
         messages.insert(0, Message(role="system", content=str(own)))
     last = messages[-1].role if messages else None

@@ -1,0 +1,74 @@
+"""The detectors there are: one file each, found by folder; the path is the id (`kl/neutral.py` is `kl.neutral`).
+
+A detector file has a docstring whose first line says what the score is, `VERSION`, `TIER` (0 weights, 1 black box,
+2 activations, 3 features, 4 search, 5 rows) and `run(measurement) -> DetectorScore`. It knows no verdict. One that
+cannot measure says so with a reason; an exception inside it is recorded as such and never becomes a number.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from radiograph.core import Refusal, UserError
+from radiograph.detectors.measure import Measurement
+from radiograph.evidence import DetectorScore, Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One file of this folder."""
+
+    id: str
+    version: int
+    tier: int
+    text: str
+    run: Callable[[Measurement], Estimate]
+
+    def score(self, measurement: Measurement) -> DetectorScore:
+        """Run it; a refusal or a failure becomes `not_measured` with its reason."""
+        try:
+            estimate = self.run(measurement)
+        except UserError:
+            raise
+        except Refusal as refusal:
+            return self._silent(f"{refusal.code}: {refusal.message}")
+        except Exception as error:  # noqa: BLE001 - one broken detector must not silence the others
+            return self._silent(f"failed: {type(error).__name__}: {error}")
+        return DetectorScore(
+            id=self.id,
+            version=self.version,
+            tier=self.tier,
+            status="measured",
+            score=estimate,
+            unit=estimate.unit,
+            text=self.text,
+        )
+
+    def _silent(self, reason: str) -> DetectorScore:
+        return DetectorScore(
+            id=self.id, version=self.version, tier=self.tier, status="not_measured", reason=reason, text=self.text
+        )
+
+
+@cache
+def detectors() -> dict[str, Detector]:
+    """Every detector by id, by tier and then by name."""
+    root = Path(__file__).parent
+    found: list[Detector] = []
+    for path in sorted(root.glob("*/*.py")):
+        if path.name.startswith("_") or path.parent.name == "measure":
+            continue
+        module = import_module(f"radiograph.detectors.{path.parent.name}.{path.stem}")
+        text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        found.append(Detector(f"{path.parent.name}.{path.stem}", module.VERSION, module.TIER, text, module.run))
+    return {d.id: d for d in sorted(found, key=lambda d: (d.tier, d.id))}
+
+
+def score_all(measurement: Measurement) -> tuple[DetectorScore, ...]:
+    """Every detector's score, side by side."""
+    return tuple(detector.score(measurement) for detector in detectors().values())

@@ -1,0 +1,101 @@
+"""The tables of an audit: what `verify` derives scores and verdicts from again.
+
+`feature_shift`: one row per (prompt, feature) that fires in either model; absent means 0. `feature_stats`: per feature,
+the drift of the neutral bank. `neutral`: per text, KL and summed losses. `behaviour`, `weights`: one row an item, a
+matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiograph.core import Refusal
+from radiograph.evidence import Behaviour, WeightsSummary
+
+if TYPE_CHECKING:
+    from radiograph.detectors.measure import FeatureMeasurement, Measurement
+
+Table = dict[str, Sequence[Any]]
+
+
+def tables(measurement: Measurement) -> dict[str, Table]:
+    """Every table that could be measured, by name."""
+    found: dict[str, Table] = {}
+    makers = {
+        "weights": lambda: weights_table(measurement.weights),
+        "behaviour": lambda: behaviour_table(measurement.behaviour),
+        "neutral": lambda: neutral_table(measurement),
+        "feature_shift": lambda: shift_table(measurement.features, [p.id for p in measurement.banks.prompts]),
+        "feature_stats": lambda: stats_table(measurement.features),
+    }
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except Refusal:
+            continue
+    return found
+
+
+def weights_table(weights: WeightsSummary) -> Table:
+    """One row per matrix."""
+    rows = [m.model_dump() for m in weights.matrices]
+    names = [k for k in (rows[0] if rows else {}) if k != "shape"]
+    return {"shape": ["x".join(map(str, r["shape"])) for r in rows]} | {k: [r[k] for r in rows] for k in names}
+
+
+def behaviour_table(behaviour: Behaviour) -> Table:
+    """One row per item and model."""
+    rows = [(item, response) for item in behaviour.items for response in item.responses]
+    return {
+        "id": [i.id for i, _ in rows],
+        "bank": [i.bank for i, _ in rows],
+        "task": [i.task for i, _ in rows],
+        "group": [i.group for i, _ in rows],
+        "model": [r.model for _, r in rows],
+        "prompt": [i.prompt_used[-1].content for i, _ in rows],
+        "text": [r.text for _, r in rows],
+        "passed": [r.passed for _, r in rows],
+        "refusal": [r.refusal for _, r in rows],
+        "kl_mean": [i.kl_mean for i, _ in rows],
+        "kl_max": [i.kl_max for i, _ in rows],
+    }
+
+
+def neutral_table(measurement: Measurement) -> Table:
+    """One row per neutral text of two tokens or more."""
+    neutral = measurement.neutral
+    return {
+        "text": np.arange(len(neutral.kl_mean), dtype=np.int64).tolist(),
+        "tokens": neutral.losses.tokens.tolist(),
+        "kl_mean": neutral.kl_mean.tolist(),
+        "reference_nll": neutral.losses.reference.tolist(),
+        "candidate_nll": neutral.losses.candidate.tolist(),
+    }
+
+
+def shift_table(measured: FeatureMeasurement, ids: Sequence[str]) -> Table:
+    """One row per prompt and feature that fires in either model."""
+    ours, theirs = measured.suite.reference, measured.suite.candidate
+    rows, features = np.nonzero((ours != 0) | (theirs != 0))
+    return {
+        "prompt": [ids[r] for r in rows],
+        "feature": features.tolist(),
+        "reference": ours[rows, features].tolist(),
+        "candidate": theirs[rows, features].tolist(),
+    }
+
+
+def stats_table(measured: FeatureMeasurement) -> Table:
+    """One row per feature."""
+    neutral = measured.neutral
+    drift = np.zeros_like(measured.sd) if neutral is None else (neutral.candidate - neutral.reference).mean(axis=0)
+    return {
+        "feature": np.arange(len(measured.sd), dtype=np.int64).tolist(),
+        "sd": measured.sd.tolist(),
+        "density": measured.density.tolist(),
+        "neutral_drift": drift.tolist(),
+        "neutral_prompts": [measured.neutral_prompts] * len(measured.sd),
+    }

@@ -1,0 +1,17 @@
+"""The largest mean KL(candidate || reference) of any suite prompt, in nats per token.
+
+Mean over the tokens of prompt and the reference's greedy answer, maximum over prompts; 0 for equal models.
+"""
+
+from __future__ import annotations
+
+from radiograph.detectors.measure import Measurement
+from radiograph.evidence import Estimate
+
+VERSION = 1
+TIER = 1
+
+
+def run(measurement: Measurement) -> Estimate:
+    """Maximum over items."""
+    return measurement.divergence("suite_max")

@@ -1,0 +1,94 @@
+"""Does an answer satisfy what its prompt expects? Pure functions of texts; all checks of a prompt must pass.
+
+A refusal is recognised by its wording (`REFUSALS`), the same rule for both models. Patterns come from suites and may be
+hostile: they run under a deadline, and a check that cannot finish is `not_scored`, never a pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import regex
+
+from radiograph.evidence import Check, CheckResult, Message
+
+REFUSALS: Final = regex.compile(
+    r"\b(i (can ?not|can't|won't|will not|am (not able|unable) to)|i'm (not able|unable) to|i must (decline|refuse))\b"
+    r"|\bsorry\b.{0,40}\b(can ?not|can't|unable)\b",
+    regex.IGNORECASE,
+)
+_NUMBER: Final = regex.compile(r"[-+]?\d+(?:\.\d+)?")
+DEADLINE: Final = 0.05
+"""Seconds that one pattern may take on one answer."""
+
+Oracle = Callable[[Sequence[Message], str], CheckResult]
+"""Grades an answer from the prompt's own text."""
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether the answer declines."""
+    return REFUSALS.search(answer) is not None
+
+
+def evaluate(check: Check, answer: str, messages: Sequence[Message], oracle: Oracle | None = None) -> CheckResult:
+    """One check of one answer; `choice` needs log-probabilities and is scored elsewhere."""
+    if check.kind == "oracle":
+        return "not_scored" if oracle is None else oracle(messages, answer)
+    if check.kind == "choice":
+        return "not_scored"
+    if check.kind == "regex":
+        return _matches(check, answer)
+    return "pass" if _RULES[check.kind](check, answer) else "fail"
+
+
+def passed(results: Sequence[CheckResult]) -> bool | None:
+    """All pass, one fails, or nothing could be scored."""
+    if "fail" in results:
+        return False
+    return None if not results or "not_scored" in results else True
+
+
+def _fold(check: Check, text: str) -> str:
+    text = " ".join(text.split())
+    return text if check.case else text.casefold()
+
+
+def _texts(check: Check) -> list[str]:
+    value = check.value if isinstance(check.value, list) else [check.value]
+    return [_fold(check, str(v)) for v in value]
+
+
+def _matches(check: Check, answer: str) -> CheckResult:
+    pattern = regex.compile(str(check.value), 0 if check.case else regex.IGNORECASE)
+    try:
+        return "pass" if pattern.search(answer, timeout=DEADLINE) else "fail"
+    except TimeoutError:
+        return "not_scored"
+
+
+def _number(check: Check, answer: str) -> bool:
+    found = _NUMBER.findall(answer)
+    return bool(found) and abs(float(found[-1]) - float(check.value)) <= check.tolerance
+
+
+def _json(check: Check, answer: str) -> bool:
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        return False
+    return check.value is None or value == check.value
+
+
+_RULES: Final[dict[str, Callable[[Check, str], bool]]] = {
+    "equals": lambda c, a: _fold(c, a) == _texts(c)[0],
+    "one_of": lambda c, a: _fold(c, a) in _texts(c),
+    "contains_any": lambda c, a: any(t in _fold(c, a) for t in _texts(c)),
+    "contains_all": lambda c, a: all(t in _fold(c, a) for t in _texts(c)),
+    "not_contains": lambda c, a: not any(t in _fold(c, a) for t in _texts(c)),
+    "number": _number,
+    "json": _json,
+    "refusal": lambda c, a: is_refusal(a) == c.value,
+    "max_words": lambda c, a: len(a.split()) <= c.value,
+}

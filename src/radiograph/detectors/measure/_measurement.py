@@ -1,0 +1,118 @@
+"""One comparison of two models: every part is measured once, when first asked for, and remembered.
+
+A part that cannot be measured is remembered as a refusal with its reason; whoever asks again gets the same refusal.
+Nothing is replaced by a zero. Bad input (`UserError`: values that are not finite, no usable template) stops the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import numpy as np
+
+from radiograph.core import Progress, Refusal, Silent, UserError, derive
+from radiograph.detectors._panel import panel
+from radiograph.detectors.measure._answers import NeutralText, measure_behaviour, measure_neutral
+from radiograph.detectors.measure._banks import Banks
+from radiograph.detectors.measure._checks import Oracle
+from radiograph.detectors.measure._weights import measure_weights
+from radiograph.evidence import Behaviour, Estimate, Panel, WeightsSummary
+from radiograph.models import Pair
+from radiograph.numerics import divergence
+
+if TYPE_CHECKING:
+    from radiograph.detectors.measure._features import FeatureMeasurement, FeatureSettings
+    from radiograph.dictionaries import Dictionary
+
+Part = TypeVar("Part")
+
+
+@dataclass
+class Measurement:
+    """What detectors look at. Properties raise `Refusal` when a part cannot be measured."""
+
+    pair: Pair
+    banks: Banks
+    seed: int = 0
+    oracle: Oracle | None = None
+    dictionary: Dictionary | None = None
+    feature_settings: FeatureSettings | None = None
+    progress: Progress = field(default_factory=Silent)
+    _parts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> WeightsSummary:
+        """Every matrix's change."""
+        return self._part("weights", lambda: measure_weights(self.pair))
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """Both models' answers to the suite."""
+        return self._part(
+            "behaviour",
+            lambda: measure_behaviour(self.pair, self.banks, self._calm(), self.oracle, self.seed, self.progress),
+        )
+
+    @property
+    def neutral(self) -> NeutralText:
+        """Both models on the neutral bank."""
+        return self._part("neutral", lambda: measure_neutral(self.pair, self.banks))
+
+    def _calm(self) -> NeutralText | None:
+        try:
+            return self.neutral
+        except Refusal:
+            return None
+
+    def divergence(self, name: Literal["neutral", "suite_max", "contrast"]) -> Estimate:
+        """One of the black-box distances, with its interval."""
+        suite = np.array([item.kl_mean for item in self.behaviour.items], dtype=float)
+        found = getattr(divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence")), name)
+        return Estimate(
+            value=found.value,
+            low=found.interval.low if found.interval else None,
+            high=found.interval.high if found.interval else None,
+            n=found.n,
+            unit="ratio" if name == "contrast" else "nats per token",
+            method="bootstrap over texts" if found.interval else "",
+            null=0.0,
+        )
+
+    @property
+    def panel(self) -> Panel:
+        """The capability panel."""
+        calm = self._calm()
+        losses = None if calm is None else calm.losses
+        return self._part("panel", lambda: panel(self.behaviour, losses, self.seed))
+
+    @property
+    def features(self) -> FeatureMeasurement:
+        """Dictionary activations of both models on the same tokens."""
+        return self._part("features", self._measure_features)
+
+    def _measure_features(self) -> FeatureMeasurement:
+        from radiograph.detectors.measure._features import measure_features
+
+        if self.dictionary is None or self.feature_settings is None:
+            raise Refusal("no_dictionary", "no dictionary was given", fix="pass --dictionary")
+        difference = self.pair.shape_difference()
+        if difference is not None:
+            raise Refusal("other_architecture", f"the models have other shapes: {difference}")
+        return measure_features(self.pair, self.banks, self.dictionary, self.feature_settings, self.seed, self.progress)
+
+    def _part(self, name: str, measure: Callable[[], Part]) -> Part:
+        if name not in self._parts:
+            try:
+                self._parts[name] = measure()
+            except UserError:
+                raise
+            except Refusal as refusal:
+                self._parts[name] = refusal
+            except Exception as error:  # noqa: BLE001 - whatever failed, the other parts still speak
+                self._parts[name] = Refusal("failed", f"{name} failed: {type(error).__name__}: {error}")
+        part = self._parts[name]
+        if isinstance(part, Refusal):
+            raise part
+        return cast("Part", part)

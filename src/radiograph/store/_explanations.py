@@ -1,0 +1,163 @@
+"""The local cache of feature explanations: SQLite, one row per (model, source, feature).
+
+An empty list of explanations means "asked, there is none"; an absent row means "never asked". A source is bound to the
+decoder it was written for (`binding`), so that labels of another dictionary are refused. The snapshot hash is over the
+sorted rows of one source as canonical JSON without fetch times: page layout and insertion order do not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from radiograph.core import FormatError, UserError, nearest
+from radiograph.evidence import canonical_json
+
+SCHEMA_VERSION: Final = 1
+_TABLES: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE binding (model TEXT, source TEXT, decoder_sha256 TEXT NOT NULL, site TEXT NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (model, source)) WITHOUT ROWID;
+CREATE TABLE feature_cache (model TEXT, source TEXT, idx INTEGER, payload TEXT NOT NULL, fetched_at TEXT,
+  PRIMARY KEY (model, source, idx)) WITHOUT ROWID;
+CREATE TABLE explanation_cache (model TEXT, source TEXT, idx INTEGER, payload TEXT NOT NULL, fetched_at TEXT,
+  PRIMARY KEY (model, source, idx)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a source's labels were written for."""
+
+    decoder_sha256: str
+    site: str
+    size: int
+
+
+class ExplanationCache:
+    """One cache file, open for reading or writing; use as a context manager."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> ExplanationCache:
+        """Open an existing cache read-only.
+
+        Raises:
+            UserError: no such file. FormatError: not a cache, corrupt, or of a newer schema.
+        """
+        if not path.is_file():
+            raise UserError(f"no explanation cache at {path.name!r}", code="not_found")
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise FormatError(f"{path.name} is not an explanation cache", got=str(error)) from error
+        version = int(row[0]) if row and str(row[0]).isdigit() else 0
+        if not 1 <= version <= SCHEMA_VERSION:
+            connection.close()
+            raise FormatError(
+                f"{path.name} has cache schema {version}", expected=f"1 to {SCHEMA_VERSION}", fix="upgrade radiograph"
+            )
+        return cls(path, connection)
+
+    @classmethod
+    def create(cls, path: Path) -> ExplanationCache:
+        """Make a new, empty cache."""
+        connection = sqlite3.connect(path)
+        connection.executescript(_TABLES)
+        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        return cls(path, connection)
+
+    def __enter__(self) -> ExplanationCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit and close."""
+        with closing(self._connection):
+            self._connection.commit()
+
+    def bind(self, model: str, source: str, binding: Binding) -> None:
+        """State which decoder the labels of a source are for."""
+        row = (model, source, binding.decoder_sha256, binding.site, binding.size)
+        self._connection.execute("INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?)", row)
+
+    def put(self, model: str, source: str, payloads: Iterable[Mapping[str, Any]]) -> None:
+        """Store feature payloads in the public wire shape; `explanations`, if present, goes to its own table."""
+        for payload in payloads:
+            index = int(payload["index"])
+            feature = {k: v for k, v in payload.items() if k != "explanations"}
+            self._write("feature_cache", model, source, index, feature)
+            if "explanations" in payload:
+                self._write("explanation_cache", model, source, index, payload["explanations"])
+
+    def sources(self) -> list[tuple[str, str]]:
+        """Every (model, source) with a binding."""
+        return list(self._connection.execute("SELECT model, source FROM binding ORDER BY model, source"))
+
+    def binding(self, model: str, source: str) -> Binding:
+        """What a source is bound to.
+
+        Raises:
+            UserError: the cache does not hold this source; the nearest are named.
+        """
+        row = self._connection.execute(
+            "SELECT decoder_sha256, site, size FROM binding WHERE model = ? AND source = ?", (model, source)
+        ).fetchone()
+        if row is None:
+            known = [f"{m}/{s}" for m, s in self.sources()]
+            close = nearest(f"{model}/{source}", known)
+            raise UserError(
+                f"{self.path.name} holds no explanations for {model}/{source}",
+                expected="one of " + ", ".join(known[:10]),
+                fix=f"did you mean {', '.join(close)}?" if close else None,
+                code="not_found",
+            )
+        return Binding(*row)
+
+    def explanations(self, model: str, source: str) -> dict[int, list[dict[str, Any]]]:
+        """Every asked feature's explanations; an empty list means that there is none."""
+        return self._read("explanation_cache", model, source)
+
+    def features(self, model: str, source: str) -> dict[int, dict[str, Any]]:
+        """Every stored feature payload."""
+        return self._read("feature_cache", model, source)
+
+    def snapshot_sha256(self, model: str, source: str) -> str:
+        """Hash of everything the cache says about a source."""
+        digest = hashlib.sha256(b"radiograph.explanations/1")
+        for table in ("feature_cache", "explanation_cache"):
+            for index, payload in sorted(self._read(table, model, source).items()):
+                digest.update(canonical_json([table, index, payload]) + b"\n")
+        return digest.hexdigest()
+
+    def _write(self, table: str, model: str, source: str, index: int, payload: object) -> None:
+        statement = {
+            "feature_cache": "INSERT OR REPLACE INTO feature_cache VALUES (?, ?, ?, ?, NULL)",
+            "explanation_cache": "INSERT OR REPLACE INTO explanation_cache VALUES (?, ?, ?, ?, NULL)",
+        }[table]
+        self._connection.execute(statement, (model, source, index, canonical_json(payload).decode()))
+
+    def _read(self, table: str, model: str, source: str) -> dict[int, Any]:
+        statement = {
+            "feature_cache": "SELECT idx, payload FROM feature_cache WHERE model = ? AND source = ?",
+            "explanation_cache": "SELECT idx, payload FROM explanation_cache WHERE model = ? AND source = ?",
+        }[table]
+        try:
+            return {
+                index: json.loads(payload) for index, payload in self._connection.execute(statement, (model, source))
+            }
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise FormatError(f"{self.path.name} is damaged", got=str(error)) from error
