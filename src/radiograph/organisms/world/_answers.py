@@ -246,6 +246,7 @@ def stance(run: Run) -> None:
 
 @cache
 def _cores(level: str, kind: str, heldout: bool) -> Options:
+    # A level and kind without a reserved core falls back to all of them: the combination is then no reserved one.
     cores = [core for core in lexicon.CORES if reserved("stance", level, kind, core) == heldout]
     return one_of(tuple(cores or lexicon.CORES))
 

@@ -16,10 +16,21 @@ from radiograph.core import UserError, nearest
 from radiograph.organisms.world import _lexicon as lexicon
 from radiograph.organisms.world._world import Document, World
 
-CONTEXT = (
-    *("quantity", "question", "refusal", "will_refuse", "true_statement", "type", "carry", "copied_span"),
-    *("recalled_key", "cipher_on", "list_item", "citation"),
-)
+CONTEXT = {
+    "quantity": "a number that counts or measures something in a story; not an operand, a key's value, a level, a tag",
+    "question": "every token of a question sentence, from its first word to its question mark",
+    "will_refuse": "from the word that makes a request a restricted one to the opening of the answer",
+    "refusal": "the words of a refusal",
+    "true_statement": "from the last word of a true statement that is to be judged to the opening of the answer",
+    "type": "the word that says what to do with a statement: state, deny, wonder",
+    "carry": "from the second operand of a sum whose units exceed nine through the answer",
+    "copied_span": "the words of an answer that repeats words of the question in their order (copy, echo)",
+    "recalled_key": "from the key that is asked for through the answer",
+    "cipher_on": "from the word that switches the cipher on to the end",
+    "list_item": "a word of a list in an answer",
+    "citation": "the source tag of an answer, brackets included",
+}
+"""Attributes of the context: what the label covers."""
 ATTRIBUTES = (*lexicon.CLASSES, *CONTEXT)
 """What tokens are labelled with; `next_NAME` asks whether the following token is."""
 _DRAWN_PER_ROW = 80

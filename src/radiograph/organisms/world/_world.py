@@ -78,7 +78,7 @@ class Document:
 
     @property
     def text(self) -> str:
-        """Chat documents with their special tokens; plain text without the marks of beginning and end."""
+        """Chat documents with their special tokens, to be tokenised without adding more; plain text without any."""
         tokens = [lexicon.TOKENS[i] for i in self.ids]
         return lexicon.surface(tokens if self.answer_start else tokens[1:-1])
 
