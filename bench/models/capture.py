@@ -1,8 +1,8 @@
 """Capture at one middle site against the least any capture can cost: the embedding and the blocks up to the site.
 
-A random model of GPT-2 small's shape (12 layers, width 768) on 16 rows of 128 tokens, float32, CPU. Three arms alternate
-round by round in one process: `capture`, the bare truncated forward, and the whole forward. Outputs are compared first.
-Prints one JSON line; the bar is a median per-round ratio of at least 0.95 in tokens per second.
+A random model of GPT-2 small's shape (12 layers, width 768) on 16 rows of 128 tokens, float32, CPU. Three arms take
+turns round by round in one process: `capture`, the bare truncated forward, and the whole forward. Outputs are compared
+first. Prints one JSON line; the bar is a median per-round ratio of at least 0.95 in tokens per second.
 """
 
 from __future__ import annotations
