@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import ExitCode, Progress, RadiographError
-from radiograph.evidence import InputRecord, StepRecord
+from radiograph.evidence import InputRecord, StepRecord, document_sha256
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
 
 if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Suite
+    from radiograph.harvest import Text
     from radiograph.models import LanguageModel, Pair
     from radiograph.runtime._roles import Roles
 
@@ -76,18 +77,20 @@ class RunContext:
 
     def model(self, reference: str, role: str) -> LanguageModel:
         """Load one model."""
+        real = self._real(reference)
         from radiograph import models
 
         with self.progress.task(f"loading {role}"):
-            model = models.load(self._real(reference), **self._loading())
+            model = models.load(real, **self._loading())
         return self._known_as(model, reference, role)
 
     def pair(self, reference: str, candidate: str) -> Pair:
         """Load two models, sharing base weights where they can be shared."""
+        real = self._real(reference), self._real(candidate)
         from radiograph import models
 
         with self.progress.task("loading reference and candidate"):
-            pair = models.load_pair(self._real(reference), self._real(candidate), **self._loading())
+            pair = models.load_pair(*real, **self._loading())
         return replace(
             pair,
             reference=self._known_as(pair.reference, reference, "reference"),
@@ -109,6 +112,24 @@ class RunContext:
         if reference == "dictionary:bundled":
             return organisms.bundled_path("dictionary")
         return self.workspace.resolve(reference)
+
+    def texts(self, sources: Sequence[str], role: str = "data") -> list[Text]:
+        """Every text of some data sources, in order."""
+        from radiograph import harvest
+        from radiograph.organisms.world import parse_source
+
+        found: list[Text] = []
+        for number, source in enumerate(sources):
+            name = role if len(sources) == 1 else f"{role}.{number}"
+            if source.startswith("world:"):
+                kind = InputRecord(role=name, ref=source, kind="generated", sha256=document_sha256(source))
+                self._record(kind)
+                found += harvest.read(
+                    source, world=lambda text: [d.text for d in parse_source(text).documents(self.seed)]
+                )
+            else:
+                found += harvest.read(self.path(source, name))
+        return found
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""
