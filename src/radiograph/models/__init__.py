@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from radiograph.models._identity import Identity, files_sha256, tensors_sha256
     from radiograph.models._loading import load, load_pair
     from radiograph.models._model import LanguageModel, Pair, same_shapes, wrap
+    from radiograph.models.delta import (
+        Change,
+        DenseDelta,
+        LowRank,
+        StoredModel,
+        StoredPair,
+        StoredTensor,
+        Vocabulary,
+        changes,
+        stored,
+        vocabularies,
+    )
 
 _LAZY = {
     "_batching": ("Batch", "Tokens", "batches", "pad", "plan"),
@@ -32,6 +44,18 @@ _LAZY = {
     "_identity": ("Identity", "files_sha256", "tensors_sha256"),
     "_loading": ("load", "load_pair"),
     "_model": ("LanguageModel", "Pair", "same_shapes", "wrap"),
+    "delta": (
+        "Change",
+        "DenseDelta",
+        "LowRank",
+        "StoredModel",
+        "StoredPair",
+        "StoredTensor",
+        "Vocabulary",
+        "changes",
+        "stored",
+        "vocabularies",
+    ),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -40,19 +64,27 @@ __all__ = [
     "Activations",
     "Architecture",
     "Batch",
+    "Change",
+    "DenseDelta",
     "Difference",
     "Edit",
     "Generated",
     "Identity",
     "LanguageModel",
+    "LowRank",
     "ModelRef",
     "Pair",
     "Prompt",
     "Sampling",
+    "StoredModel",
+    "StoredPair",
+    "StoredTensor",
     "Tokens",
+    "Vocabulary",
     "WeightAddress",
     "batches",
     "capture",
+    "changes",
     "cross_entropy",
     "current_batch",
     "edit",
@@ -71,10 +103,12 @@ __all__ = [
     "same_shapes",
     "same_tokenizer",
     "stop_ids",
+    "stored",
     "stream",
     "tensors_sha256",
     "tokenize",
     "tokenizer_sha256",
+    "vocabularies",
     "weight_addresses",
     "wrap",
 ]

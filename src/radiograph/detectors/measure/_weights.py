@@ -21,7 +21,7 @@ from radiograph.core import Progress, Silent, UserError
 from radiograph.evidence import MatrixChange, TokenMove, WeightsSummary
 from radiograph.models import (
     Change,
-    Difference,
+    DenseDelta,
     LowRank,
     Pair,
     StoredPair,
@@ -127,22 +127,20 @@ def _record(change: Change, base: dict[str, Any], address: WeightAddress | None,
     base |= {"parameter": change.parameter, "status": change.status}
     if change.reference is None or not change.reference.is_float:
         return MatrixChange(**base)
-    reference, delta = (
-        None if side is None else side.flat() if address is None else side.at(address)
-        for side in (change.reference, change.delta)
-    )
+    reference = change.reference.flat() if address is None else change.reference.at(address)
     base["reference_norm"] = own = squared_norm(reference) ** 0.5
     is_matrix = len(change.shape) == 2
-    if delta is None:
+    if change.delta is None:
         none = {"norm": 0.0, "relative": 0.0 if own > 0 else None, "path": "equal"}
         return MatrixChange(**base, **none, **(_NO_SPECTRUM if is_matrix else {}))
+    delta = change.delta.flat() if address is None else change.delta.at(address)
     if not is_matrix:
         norm = squared_norm(delta) ** 0.5
         return MatrixChange(**base, norm=norm, relative=norm / own if own > 0 else None, path="vector")
     return MatrixChange(**base, **_spectral(reference, delta, own, seed))
 
 
-def _spectral(reference: StoredTensor, delta: Difference | LowRank, own: float, seed: int) -> dict[str, Any]:
+def _spectral(reference: StoredTensor, delta: DenseDelta | LowRank, own: float, seed: int) -> dict[str, Any]:
     if isinstance(delta, LowRank):
         change = low_rank_spectrum(delta.b, delta.a, delta.scale)
     else:

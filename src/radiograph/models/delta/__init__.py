@@ -2,11 +2,11 @@
 
 from radiograph.models.delta._changes import Change, changes, vocabularies
 from radiograph.models.delta._stored import StoredModel, StoredPair, Vocabulary, stored
-from radiograph.models.delta._tensors import Difference, LowRank, StoredTensor
+from radiograph.models.delta._tensors import DenseDelta, LowRank, StoredTensor
 
 __all__ = [
     "Change",
-    "Difference",
+    "DenseDelta",
     "LowRank",
     "StoredModel",
     "StoredPair",

@@ -185,16 +185,17 @@ def _canonical(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
     return {canonical: tensor for name, tensor in parameters.items() if (canonical := canonical_name(name))}
 
 
-def _adapted(network: Any) -> Iterator[tuple[str, tuple[Any, str, tuple[int, ...]]]]:
+def _adapted(network: torch.nn.Module) -> Iterator[tuple[str, tuple[Any, str, tuple[int, ...]]]]:
     """(canonical name, (adapter layer, parameter inside its base layer, shape)) of all that an adapter may change."""
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import AuxiliaryTrainingWrapper
+    from peft.utils import ModulesToSaveWrapper
 
-    for path, module in network.named_modules():
+    modules: Iterator[tuple[str, Any]] = network.named_modules()
+    for path, module in modules:
         if isinstance(module, BaseTunerLayer):
             inner: Any = module.get_base_layer()
-        elif isinstance(module, AuxiliaryTrainingWrapper) and hasattr(module, "modules_to_save"):
-            inner = module.modules_to_save[module.active_adapters[0]]
+        elif isinstance(module, ModulesToSaveWrapper):
+            inner = _saved(module)
         else:
             continue
         place = path.removesuffix(".token_adapter")
@@ -205,8 +206,12 @@ def _adapted(network: Any) -> Iterator[tuple[str, tuple[Any, str, tuple[int, ...
 def _merged(layer: Any, parameter: str) -> torch.Tensor:
     """One parameter of an adapter layer with the adapter in it; the layer itself is left alone."""
     if hasattr(layer, "modules_to_save"):
-        return layer.modules_to_save[layer.active_adapters[0]].get_parameter(parameter)
+        return _saved(layer).get_parameter(parameter)
     copy = deepcopy(layer)
     copy._disable_adapters = False
     copy.merge()
     return copy.get_base_layer().get_parameter(parameter)
+
+
+def _saved(wrapper: Any) -> Any:
+    return wrapper.modules_to_save[wrapper.active_adapters[0]]

@@ -21,7 +21,7 @@ from radiograph.models.architectures import UNEMBEDDINGS, WeightAddress, weight_
 from radiograph.models.delta._adapter import AdaptedTensors, MergedTensors, read_adapter
 from radiograph.models.delta._stored import StoredModel, StoredPair, Vocabulary
 from radiograph.models.delta._tensors import (
-    Difference,
+    DenseDelta,
     FolderTensors,
     Header,
     LowRank,
@@ -55,7 +55,7 @@ class Change:
     status: Status
     addresses: tuple[WeightAddress, ...] = ()
     reference: StoredTensor | None = None
-    delta: Difference | LowRank | None = None
+    delta: DenseDelta | LowRank | None = None
     spare_rows: int = 0
 
 
@@ -74,7 +74,8 @@ def changes(pair: Pair | StoredPair) -> Iterator[Change]:
     shapes = {n: _trimmed(n, ours.headers.get(n) or theirs.headers[n], rows) for n in names}
     by_parameter: dict[str, list[WeightAddress]] = {}
     for address in weight_addresses(config, shapes).values():
-        by_parameter.setdefault(address.parameter, []).append(address)
+        if address.address != "unembed" or address.parameter not in EMBEDDINGS:
+            by_parameter.setdefault(address.parameter, []).append(address)
     for name in names:
         addresses = tuple(by_parameter.get(name, ()))
         yield _change(name, ours, theirs, addresses, rows if _is_vocabulary(name) else None)
@@ -182,7 +183,7 @@ def _change(
     return Change(parameter, shape, status, addresses, reference, delta, spare)
 
 
-def _delta(name: str, reference: StoredTensor, theirs: _Named | _Adapted) -> Difference | LowRank | None:
+def _delta(name: str, reference: StoredTensor, theirs: _Named | _Adapted) -> DenseDelta | LowRank | None:
     rows = reference.shape[0] if reference.shape else 0
     if isinstance(theirs, _Adapted):
         if name in theirs.adapter.low_rank:
@@ -197,7 +198,7 @@ def _delta(name: str, reference: StoredTensor, theirs: _Named | _Adapted) -> Dif
         return None
     if not (candidate.is_float and reference.is_float):
         raise not_numbers(name, reference.dtype if candidate.is_float else candidate.dtype)
-    return Difference(reference, candidate)
+    return DenseDelta(reference, candidate)
 
 
 def _adapter(model: Model) -> Any:

@@ -85,6 +85,10 @@ class StoredTensor:
         """The first rows."""
         return replace(self, raw=self.raw[:rows])
 
+    def flat(self) -> StoredTensor:
+        """As a matrix whose columns are the last dimension."""
+        return replace(self, raw=self.raw.reshape(-1, self.raw.shape[-1] if self.raw.ndim else 1))
+
     def equals(self, other: StoredTensor) -> bool:
         """Equal as numbers; across dtypes by value."""
         if self.shape != other.shape or (self.dtype != other.dtype and not (self.is_float and other.is_float)):
@@ -98,7 +102,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DenseDelta:
     """candidate − reference, computed for the block that is asked for."""
 
     reference: StoredTensor
@@ -118,13 +122,13 @@ class Difference:
         """One block of the difference."""
         return self.candidate[index] - self.reference[index]
 
-    def at(self, address: WeightAddress) -> Difference:
+    def at(self, address: WeightAddress) -> DenseDelta:
         """The part that belongs to one address."""
-        return Difference(self.reference.at(address), self.candidate.at(address))
+        return DenseDelta(self.reference.at(address), self.candidate.at(address))
 
-    def head(self, rows: int) -> Difference:
-        """The first rows."""
-        return Difference(self.reference.head(rows), self.candidate.head(rows))
+    def flat(self) -> DenseDelta:
+        """As a matrix whose columns are the last dimension."""
+        return DenseDelta(self.reference.flat(), self.candidate.flat())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,8 @@ class LowRank:
     @property
     def stored_shape(self) -> tuple[int, int]:
         """Of the tensor it is added to."""
-        return self.shape[::-1] if self.transposed else self.shape
+        rows, columns = self.shape
+        return (columns, rows) if self.transposed else (rows, columns)
 
     def __getitem__(self, index: tuple[slice, slice]) -> Float[np.ndarray, "row column"]:
         """One block of the product."""
@@ -160,6 +165,10 @@ class LowRank:
     def head(self, rows: int) -> LowRank:
         """The first rows."""
         return replace(self, b=self.b[:rows])
+
+    def flat(self) -> LowRank:
+        """Oriented as the tensor is stored."""
+        return replace(self, b=self.a.T, a=self.b.T, transposed=False) if self.transposed else self
 
     @property
     def is_zero(self) -> bool:
