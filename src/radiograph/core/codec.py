@@ -25,7 +25,7 @@ class Codes:
     """Feature of each entry."""
     values: Float[Tensor, " entry"]
     """Activation of each entry, in the codec's own unit."""
-    offsets: Int[Tensor, " row+1"]
+    offsets: Int[Tensor, " offset"]
     """First entry of each row, and at the end the number of entries."""
     size: int
     """Number of features that could have fired."""

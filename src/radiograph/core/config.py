@@ -1,8 +1,8 @@
 """The configuration of a verb: frozen, strict, and the one source of its command line, tool schema and docs page.
 
-A field without default is a positional argument of the command, in the order of declaration. The docstring under a
-field is its help text. The `Input` mark on a type says what a text refers to, so that the runtime can resolve,
-confine and hash it, and write it into a manifest without an absolute path.
+The docstring under a field is its help text. The `Input` mark on a type says what a text refers to, so that the
+runtime can resolve, confine and hash it, and write it into a manifest without an absolute path; a marked field without
+default is a positional argument of the command, in the order of declaration.
 """
 
 from __future__ import annotations

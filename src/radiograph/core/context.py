@@ -69,6 +69,10 @@ class Context(Protocol):
         """The folder that a dictionary reference names."""
         ...
 
+    def texts(self, sources: Sequence[str], role: str = "data") -> Any:
+        """Every `harvest.Text` of some data sources (files, `world:…`), their hashes recorded."""
+        ...
+
     def suite(self, reference: str, role: str = "suite") -> Any:
         """A validated `evidence.Suite`, templates expanded."""
         ...

@@ -116,20 +116,21 @@ class RunContext:
     def texts(self, sources: Sequence[str], role: str = "data") -> list[Text]:
         """Every text of some data sources, in order."""
         from radiograph import harvest
-        from radiograph.organisms.world import parse_source
 
         found: list[Text] = []
         for number, source in enumerate(sources):
             name = role if len(sources) == 1 else f"{role}.{number}"
             if source.startswith("world:"):
-                kind = InputRecord(role=name, ref=source, kind="generated", sha256=document_sha256(source))
-                self._record(kind)
-                found += harvest.read(
-                    source, world=lambda text: [d.text for d in parse_source(text).documents(self.seed)]
-                )
+                self._record(InputRecord(role=name, ref=source, kind="generated", sha256=document_sha256(source)))
+                found += harvest.read(source, world=self._world)
             else:
                 found += harvest.read(self.path(source, name))
         return found
+
+    def _world(self, source: str) -> list[str]:
+        from radiograph.organisms.world import parse_source
+
+        return [document.text for document in parse_source(source).documents(self.seed)]
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""

@@ -1,7 +1,8 @@
 """From a configuration class to the arguments and options of a command.
 
-A field without default is an argument; every other is an option with its docstring as help, its default shown, and
-its type checked by pydantic, not here, so that every surface gives the same error.
+A field that names an input (`core.Input`) and has no default is an argument; every other is an option with its
+docstring as help and its default shown. Values are checked by pydantic, not here, so that every surface gives the same
+error.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from radiograph.core import Config
+from radiograph.core import Config, inputs_of
 
 
 def parameters(config: type[Config]) -> list[click.Parameter]:
     """One click parameter a field. Options that were not given are left out of the result."""
-    return [_parameter(name, field) for name, field in config.model_fields.items()]
+    named = inputs_of(config)
+    return [_parameter(name, field, name in named) for name, field in config.model_fields.items()]
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -25,13 +27,15 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
 
 
-def _parameter(name: str, field: FieldInfo) -> click.Parameter:
+def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Parameter:
     base, many = _base(field.annotation)
-    if field.is_required():
+    if field.is_required() and names_input:
         return click.Argument([name], nargs=-1 if many else 1, required=True, metavar=name.upper())
     flag = "--" + name.replace("_", "-")
-    shown = _shown(field)
+    shown = "" if field.is_required() else _shown(field)
     help_text = " ".join((field.description or "").split())
+    if field.is_required():
+        help_text = f"{help_text}  [required]"
     if shown:
         help_text = f"{help_text}  [default: {shown}]".strip()
     if base is bool:
