@@ -161,6 +161,30 @@ def test_writing_a_weight_and_reading_it_back(model):
         assert torch.equal(torch.from_numpy(array), stored)
 
 
+def test_a_language_model_under_a_vision_model_is_found():
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    text = {k: v for k, v in make.CONFIGS["gemma3"].items() if k != "model_type"}
+    vision = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 28,
+    }
+    config = AutoConfig.for_model("gemma3", text_config=text, vision_config={**vision, "patch_size": 14})
+    model = wrap(AutoModelForCausalLM.from_config(config))
+    batch = pad([[5, 6, 7], [8, 9, 10]])
+    found = capture_all(model, batch)
+    assert {site: value.shape[-1] for site, value in found.items()} == {s: model.site_width(s) for s in found}
+    states = model.model(input_ids=batch.ids, output_hidden_states=True, use_cache=False).hidden_states
+    assert torch.equal(found[Site("final_norm")], states[-1])
+    assert torch.equal(found[Site("resid_post", 0)], states[1])
+    assert {"embed", "unembed", "q.2", "gate.0"} <= set(model.weights)
+    shapes = {name: tuple(p.shape) for name, p in model.parameters().items()}
+    assert weight_addresses(config.to_dict(), shapes) == model.weights
+
+
 def test_unknown_architecture_still_runs_and_names_its_modules():
     from transformers import AutoConfig, AutoModelForCausalLM
 

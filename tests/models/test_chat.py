@@ -101,3 +101,6 @@ def test_plain_text_gets_what_the_tokenizer_adds(tokenizer):
     prompt = tokenize(tokenizer, "the fox</s>")
     assert list(prompt.ids) == tokenizer("the fox</s>")["input_ids"]
     assert prompt.kinds[-1] == "special" and set(prompt.kinds[:-1]) == {"content"}
+    whole = tokenize(tokenizer, make.WORDS)
+    cut = tokenize(tokenizer, make.WORDS, max_tokens=7)
+    assert cut.ids == whole.ids[-7:] and cut.n_cut == len(whole.ids) - 7

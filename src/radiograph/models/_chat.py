@@ -30,10 +30,13 @@ class Prompt:
     n_cut: int = 0
 
 
-def tokenize(tokenizer: Any, text: str) -> Prompt:
-    """Plain text, with the special tokens that the tokenizer adds by itself."""
+def tokenize(tokenizer: Any, text: str, *, max_tokens: int | None = None) -> Prompt:
+    """Plain text, with the special tokens that the tokenizer adds by itself; too long a text is cut from its left."""
     encoded = tokenizer(text, return_offsets_mapping=True)
-    return _prompt(tokenizer, encoded, [(0, len(text))])
+    prompt = _prompt(tokenizer, encoded, [(0, len(text))])
+    if max_tokens is None or len(prompt.ids) <= max_tokens:
+        return prompt
+    return _cut(prompt, encoded["offset_mapping"], (0, len(text)), max_tokens)
 
 
 def render_chat(

@@ -72,8 +72,9 @@ def cross_entropy(
 
 def forward(model: LanguageModel, batch: Batch) -> Float[Tensor, "batch position vocabulary"]:
     """Logits of one batch, under inference mode and without a cache. Padding positions hold arbitrary values."""
+    batch = batch.to(model.device)
     with torch.inference_mode(), model.session() as network, running(batch):
-        return network(**batch.to(model.device).inputs(), use_cache=False).logits
+        return network(**batch.inputs(), use_cache=False).logits
 
 
 def check_tokens(model: LanguageModel, tokens: Tokens) -> None:

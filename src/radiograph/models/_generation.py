@@ -9,6 +9,7 @@ and not on the batch it stands in. Works inside `edit`, whose functions then see
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -118,6 +119,8 @@ class _Decoder:
     ) -> None:
         self.model, self.batch, self.budgets, self.stops, self.sampling = model, batch, budgets, stops, sampling
         self.cache = DynamicCache(config=model.model.config)
+        known = inspect.signature(model.model.forward).parameters
+        self.options = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
         self.new: list[list[int]] = [[] for _ in batch.rows]
         self.live = list(range(len(batch.rows)))  # batch rows still in the cache, in cache order
         seeds = [] if sampling is None else [derive(sampling.seed, "generate", row) for row in batch.rows]
@@ -157,7 +160,7 @@ class _Decoder:
                 position_ids=positions,
                 past_key_values=self.cache,
                 use_cache=True,
-                logits_to_keep=1,
+                **self.options,
             )
         last = output.logits[:, -1:]
         check_finite(last, Batch(step.rows, step.ids[:, -1:], step.mask[:, -1:]), "logits")

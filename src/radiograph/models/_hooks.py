@@ -45,11 +45,12 @@ def capture(model: LanguageModel, batch: Batch, sites: Sequence[Site]) -> Activa
     Raises:
         UserError: unknown architecture or a site outside the model. Refusal: a site that it does not compute.
     """
+    batch = batch.to(model.device)
     backbone = model.model.get_submodule(model.architecture.family.backbone)
     with torch.inference_mode(), model.session(), running(batch), _read(model, sites, stop=True) as (found, stop):
         if sites:
             try:
-                backbone(**batch.to(model.device).inputs(), use_cache=False)
+                backbone(**batch.inputs(), use_cache=False)
             except _Stop as reached:
                 if reached is not stop:
                     raise

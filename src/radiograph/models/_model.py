@@ -6,10 +6,11 @@ switch for the time of a `session`. One lock per network lets several threads us
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ class LanguageModel:
                 fix=f"nearest: {', '.join(close)}" if close else "generation and logits work without a site map",
                 code="unknown_architecture",
             )
+        inside = f"{family.backbone}.language_model"  # under a vision model
+        if any(path == inside for path, _ in self.model.named_modules()):
+            family = replace(family, backbone=inside)
         return Architecture(name, family, self.n_layers, self.n_heads, self.head_dim)
 
     def sites(self, text: str) -> list[Site]:
@@ -175,8 +179,8 @@ class LanguageModel:
 
     @property
     def context_length(self) -> int:
-        """Most positions the model was built for."""
-        return int(self._text.max_position_embeddings)
+        """Most positions the model was built for; no bound where its config states none."""
+        return int(getattr(self._text, "max_position_embeddings", None) or sys.maxsize)
 
     @property
     def device(self) -> torch.device:

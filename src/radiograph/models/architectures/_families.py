@@ -132,7 +132,8 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
-    """The row for a model's config (the dictionary of its config.json), or None if there is none."""
+    """The row for a model's config (the dictionary of its config.json; of its text part), or None if there is none."""
+    config = config.get("text_config") or config
     family = FAMILIES.get(str(config.get("model_type")))
     if family is _NEOX and config.get("use_parallel_residual", True):
         return replace(_NEOX, mid=None)

@@ -57,7 +57,10 @@ def weight_addresses(config: Mapping[str, Any], shapes: Mapping[str, Sequence[in
     family = family_of(config)
     if family is None:
         return {}
-    prefix = f"{family.backbone}." if any(name.startswith(f"{family.backbone}.") for name in shapes) else ""
+    config = config.get("text_config") or config
+    nested = (f"{family.backbone}.language_model.", f"language_model.{family.backbone}.")  # under a vision model
+    prefixes = (*nested, f"{family.backbone}.", "")
+    prefix = next((p for p in prefixes if f"{p}{family.embed}.weight" in shapes), "")
     found: dict[str, WeightAddress] = {}
 
     def add(address: str, parameter: str, groups: int = 1, rows: tuple[int, int] | None = None) -> None:
