@@ -13,7 +13,9 @@ def file_sha256(path: Path) -> str:
 
 
 def tree(folder: Path) -> list[Path]:
-    """Every regular file below a folder, sorted by its POSIX path; links are not followed out of it."""
+    """Every regular file below a folder, sorted by its POSIX path. A link to a file counts as that file; linked folders
+    are not entered.
+    """
     return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
 
 

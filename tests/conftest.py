@@ -1,0 +1,93 @@
+"""Every test runs offline, with shapes checked at run time where signatures state them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["NO_COLOR"] = "1"
+
+# Before the first import of these packages: jaxtyping rewrites a module while it is loaded.
+SHAPED = ("models", "interventions")
+install_import_hook([f"radiograph.{name}" for name in SHAPED], "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need an accelerator are skipped where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not _accelerator():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no accelerator"))
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this machine can be reached."""
+    connect = socket.socket.connect
+
+    def local(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local)
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the plug-in of `tests/plugin/package` is installed, for PYTHONPATH."""
+    target = tmp_path_factory.mktemp("site")
+    package = Path(__file__).parent / "plugin" / "package"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", target, package], check=True, capture_output=True, timeout=120)
+    return target
+
+
+@pytest.fixture
+def toy(toy_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The plug-in's verbs in this process."""
+    from radiograph.runtime import catalogue
+
+    monkeypatch.syspath_prepend(toy_site)
+    catalogue.cache_clear()
+    yield
+    catalogue.cache_clear()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory that is also the base of every relative path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def somebody(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a person whose name, and whose host's name, must not be found in what a run leaves."""
+    from running import HOST, PERSON
+
+    home = tmp_path_factory.mktemp("homes") / PERSON
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, PERSON)
+    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
+    return home
+
+
+def _accelerator() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,1 @@
+"""A plug-in as another team would write it."""
