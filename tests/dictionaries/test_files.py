@@ -43,6 +43,11 @@ def test_equal_dictionaries_give_equal_bytes_under_any_name(tmp_path):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "resid_post.9-other-model" / file).read_bytes()
 
 
+def test_no_absolute_path_is_kept():
+    assert ModelIdentity(reference="/home/somebody/models/base").reference == "base"
+    assert ModelIdentity(reference="bundled:base+adapter").reference == "bundled:base+adapter"
+
+
 def test_nothing_is_overwritten_and_nothing_half_is_left(tmp_path):
     save(random_dictionary(), tmp_path / "d")
     with pytest.raises(UserError, match="new folder"):

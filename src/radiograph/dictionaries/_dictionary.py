@@ -172,7 +172,7 @@ class Dictionary:
         """The same dictionary with other parameters of its activation."""
         return replace(self, parameters={**self.parameters, **parameters})
 
-    def chunks(self, rows: Float[Tensor, "row width"]) -> tuple[Float[Tensor, "row width"], ...]:
+    def chunks(self, rows: Float[Tensor, "row width"]) -> tuple[Float[Tensor, "_ width"], ...]:
         """The rows in parts whose pre-activations fit the budget of their device."""
         budget = PREACTIVATION_BYTES.get(rows.device.type, PREACTIVATION_BYTES["cpu"])
         return rows.split(max(1, budget // (self.size * self.encoder.element_size())))

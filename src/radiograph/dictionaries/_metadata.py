@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
+
+from pydantic import field_validator
 
 from radiograph.evidence import Record
 
@@ -11,9 +14,14 @@ class ModelIdentity(Record):
     """The model whose activations the dictionary was trained on."""
 
     reference: str
-    """As the user wrote it: for people. Identity is the hash."""
+    """As the user wrote it, without the folders of an absolute path: for people. Identity is the hash."""
     tensors_sha256: str | None = None
     revision: str | None = None
+
+    @field_validator("reference")
+    @classmethod
+    def _no_absolute_path(cls, value: str) -> str:
+        return Path(value).name if Path(value).is_absolute() else value
 
 
 class Quality(Record):

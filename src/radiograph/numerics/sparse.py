@@ -52,7 +52,7 @@ def gather_sum(
     indices: Int[Tensor, "*shape"],
     values: Float[Tensor, "*shape"],
     table: Float[Tensor, "feature width"],
-    offsets: Int[Tensor, " row+1"] | None = None,
+    offsets: Int[Tensor, " offset"] | None = None,
 ) -> Float[Tensor, "row width"]:
     """Σ value × table[index] per row: of equally long rows ([row, k]), or of compressed ones with their offsets."""
     if offsets is None:
@@ -79,7 +79,7 @@ class ByFeature:
 
     order: Int[Tensor, " entry"]
     rows: Int[Tensor, " entry"]
-    offsets: Int[Tensor, " feature+1"]
+    offsets: Int[Tensor, " offset"]
 
     def product(
         self, values: Float[Tensor, "row k"], rows: Float[Tensor, "row width"]
@@ -128,5 +128,5 @@ def concatenate(parts: list[Codes]) -> Codes:
     return Codes(indices, torch.cat([part.values for part in parts]), offsets, parts[0].size)
 
 
-def _offsets(counts: Int[Tensor, " row"]) -> Int[Tensor, " row+1"]:
+def _offsets(counts: Int[Tensor, " row"]) -> Int[Tensor, " offset"]:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
