@@ -61,6 +61,10 @@ class Context(Protocol):
         """A `models.Pair`: two models, one set of base weights where the candidate is an adapter on the reference."""
         ...
 
+    def stored(self, reference: str, role: str) -> Any:
+        """A `models.StoredModel`: found and hashed, not loaded, for what reads weights alone."""
+        ...
+
     def dictionary(self, reference: str, role: str = "dictionary") -> Any:
         """A loaded `dictionaries.Dictionary`, its hashes recorded."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from radiograph.core import ExitCode, Progress, RadiographError
 from radiograph.evidence import InputRecord, StepRecord, document_sha256
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Suite
     from radiograph.harvest import Text
-    from radiograph.models import LanguageModel, Pair
+    from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
 
 Runner = Callable[..., Any]
+AnyModel = TypeVar("AnyModel", bound="LanguageModel | StoredModel")
 
 
 @dataclass
@@ -96,6 +97,13 @@ class RunContext:
             reference=self._known_as(pair.reference, reference, "reference"),
             candidate=self._known_as(pair.candidate, candidate, "candidate"),
         )
+
+    def stored(self, reference: str, role: str) -> StoredModel:
+        """Find a model and hash its files, without loading it."""
+        from radiograph import models
+
+        places = {key: value for key, value in self._loading().items() if key != "device"}
+        return self._known_as(models.stored(self._real(reference), **places), reference, role)
 
     def dictionary(self, reference: str, role: str = "dictionary") -> Dictionary:
         """Load a dictionary."""
@@ -207,8 +215,8 @@ class RunContext:
         self.workspace.confine(reference)
         return reference
 
-    def _known_as(self, model: LanguageModel, reference: str, role: str) -> LanguageModel:
-        """Record a loaded model; in an investigation it is known by its role from here on."""
+    def _known_as(self, model: AnyModel, reference: str, role: str) -> AnyModel:
+        """Record a model; in an investigation it is known by its role from here on."""
         if self.roles is None:
             self.workspace.confine(reference)
         else:
@@ -219,7 +227,7 @@ class RunContext:
         self._record_model(model, role)
         return model
 
-    def _record_model(self, model: LanguageModel, role: str) -> None:
+    def _record_model(self, model: LanguageModel | StoredModel, role: str) -> None:
         identity = model.identity
         self._record(
             InputRecord(
@@ -231,9 +239,9 @@ class RunContext:
                 notes=tuple(model.notes),
             )
         )
-        self._record(
-            InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=identity.tokenizer_sha256 or "none")
-        )
+        tokenizer = identity.tokenizer_sha256
+        if tokenizer is not None:
+            self._record(InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=tokenizer))
 
     def _record(self, record: InputRecord) -> None:
         self.inputs[record.role] = record
