@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from radiograph.core import ExitCode, UserError
 from radiograph.dictionaries import Metadata, ModelIdentity
@@ -69,6 +70,30 @@ def test_gradients_do_not_depend_on_the_chunk(monkeypatch):
     single = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
     for a, b in zip(whole.gradients, single.gradients, strict=True):
         assert torch.allclose(a, b, atol=1e-12)
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return out
+
+
+def test_no_dense_product_and_no_whole_gather_is_ever_allocated(monkeypatch):
+    n, size, width, k = 512, 2048, 16, 8
+    monkeypatch.setattr("radiograph.dictionaries.training._step.BUFFER_BYTES", 16 * size * 4)
+    monkeypatch.setattr("radiograph.numerics.sparse.SCRATCH_BYTES", 16 * k * width * 4)
+    rows, weights = problem(torch.float32, n, size, width)
+    with Largest() as seen:
+        step(rows, weights, k=k, variance=16.0, dead=torch.arange(100))
+    assert seen.elements == size * width == 16 * size
+    assert seen.elements < min(n * size, n * k * width)
 
 
 def test_auxiliary_loss_by_hand():
