@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radiograph.detectors._catalogue import Detector, detectors, score_all
     from radiograph.detectors._recompute import differences
-    from radiograph.detectors._tables import tables
-    from radiograph.detectors.measure import Banks, Measurement, render
+    from radiograph.detectors._tables import tables, weights_table
+    from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
 _HOME = {
     "Detector": "_catalogue",
@@ -20,12 +20,25 @@ _HOME = {
     "score_all": "_catalogue",
     "differences": "_recompute",
     "tables": "_tables",
+    "weights_table": "_tables",
     "Banks": "measure",
     "Measurement": "measure",
+    "measure_weights": "measure",
     "render": "measure",
 }
 
-__all__ = ["Banks", "Detector", "Measurement", "detectors", "differences", "render", "score_all", "tables"]
+__all__ = [
+    "Banks",
+    "Detector",
+    "Measurement",
+    "detectors",
+    "differences",
+    "measure_weights",
+    "render",
+    "score_all",
+    "tables",
+    "weights_table",
+]
 
 
 def __getattr__(name: str) -> Any:

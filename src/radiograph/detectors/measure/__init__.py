@@ -1,11 +1,32 @@
-"""What detectors look at: each part of a comparison, measured once."""
+"""What detectors look at: each part of a comparison, measured once.
 
-from radiograph.detectors.measure._banks import Banks, render
-from radiograph.detectors.measure._checks import Oracle, evaluate, is_refusal
-from radiograph.detectors.measure._encoding import Pooled, encode_pair, kept_tokens, site_rows
-from radiograph.detectors.measure._evidence import explain_prompts, score_record, silent_score
-from radiograph.detectors.measure._features import FeatureMeasurement, FeatureSettings
-from radiograph.detectors.measure._measurement import Measurement
+Weights are compared without torch, so what needs it is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radiograph.detectors.measure._banks import Banks, render
+    from radiograph.detectors.measure._checks import Oracle, evaluate, is_refusal
+    from radiograph.detectors.measure._encoding import Pooled, encode_pair, kept_tokens, site_rows
+    from radiograph.detectors.measure._evidence import explain_prompts, score_record, silent_score
+    from radiograph.detectors.measure._features import FeatureMeasurement, FeatureSettings
+    from radiograph.detectors.measure._measurement import Measurement
+    from radiograph.detectors.measure._weights import measure_weights, relative_norm, top_share
+
+_LAZY = {
+    "_banks": ("Banks", "render"),
+    "_checks": ("Oracle", "evaluate", "is_refusal"),
+    "_encoding": ("Pooled", "encode_pair", "kept_tokens", "site_rows"),
+    "_evidence": ("explain_prompts", "score_record", "silent_score"),
+    "_features": ("FeatureMeasurement", "FeatureSettings"),
+    "_measurement": ("Measurement",),
+    "_weights": ("measure_weights", "relative_norm", "top_share"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Banks",
@@ -19,8 +40,18 @@ __all__ = [
     "explain_prompts",
     "is_refusal",
     "kept_tokens",
+    "measure_weights",
+    "relative_norm",
     "render",
     "score_record",
     "silent_score",
     "site_rows",
+    "top_share",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
