@@ -41,7 +41,7 @@ _DARK = {
     UP: "#ef8570",
     DOWN: "#6db3e0",
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",

@@ -7,12 +7,15 @@ same way back with `resolve` and `shown`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radiograph.core import visible
 
 ABSENT = "–"
+_LEADING_ZERO = re.compile(r"(?<![\d.])0(?=\.\d)")
+_NEGATIVE_ZERO = re.compile(r"^-(?=[0.,]*%?$)")
 
 
 class PointedFloat(float):
@@ -78,7 +81,7 @@ def resolve(document: Any, pointer: str) -> Any:
 
 
 def shown(value: Any, spec: str) -> str:
-    """A value as the page shows it: Python's format language, a true minus sign.
+    """A value as the page shows it: Python's format language, true minus signs; a final `!` drops a 0 before the point.
 
     Raises:
         ValueError: a format that does not fit the value.
@@ -90,8 +93,10 @@ def shown(value: Any, spec: str) -> str:
     if isinstance(value, str):
         return visible(value)
     plain = float(value) if isinstance(value, float) else int(value)
-    text = format(plain, spec)
-    return text.replace("-", "−") if float(text.rstrip("%").replace(",", "")) else text.replace("-", "")
+    text = format(plain, spec.removesuffix("!"))
+    if spec.endswith("!"):
+        text = _LEADING_ZERO.sub("", text)
+    return _NEGATIVE_ZERO.sub("", text).replace("-", "−")
 
 
 def default_format(value: float) -> str:

@@ -19,7 +19,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from radiograph.reports import _environment
 from radiograph.reports._figure import inlined
 from radiograph.reports._numbers import point, pointed
 
@@ -58,6 +57,8 @@ def page(
     figures: Mapping[str, str],
 ) -> Page:
     """Write the report of one result; `document` is what `result.json` holds."""
+    from radiograph.reports import _environment  # jinja2: readers of a finished page do without it
+
     special = _special(document)
     name = special.__name__.rpartition(".")[2] if special is not None else "generic"
     places = pointed(document)
@@ -68,6 +69,7 @@ def page(
         "exit_words": _EXIT_WORDS.get(exit_code, "failed"),
         "verb": verb,
         "summary": summary,
+        "refused": str(document.get("schema", "")).startswith("radiograph.refused/"),
         "evidence_sha256": evidence_sha256,
         "run_id": run_id,
         "inputs": list(inputs),

@@ -19,13 +19,15 @@ BARS = 12
 MAP_PROMPTS, MAP_FEATURES = 20, 18
 STRIPS, STRIP_DOTS = 14, 120
 """Rows, and the most divergent prompts of each; those whose answer changed come first."""
+WIDTH = 10.8
+"""Inches: the width of the page's column."""
 NAMED_LAYERS = 40
 """Above this many layers a cell is too small for its value."""
 KINDS = ("q", "k", "v", "o", "gate", "up", "down")
 
 
 def figures(document: Document) -> dict[str, bytes]:
-    """Those of `divergence`, `feature_shifts`, `feature_map`, `random_control`, `weight_changes` that show something."""
+    """`divergence`, `feature_shifts`, `feature_map`, `random_control`, `weight_changes`: those that show something."""
     drawn = {name: draw(document) for name, draw in _FIGURES.items()}
     return {name: image for name, image in drawn.items() if image is not None}
 
@@ -42,9 +44,11 @@ def _divergence(document: Document) -> bytes | None:
     for name in order:
         rows[name].sort(key=lambda i: (not i["flip"], i["same_text"], -i["kl_mean"]))
     floor = min(i["kl_mean"] for i in items if i["kl_mean"] > 0) / 2
-    with drawing(8.6, 0.95 + 0.42 * len(order)) as figure:
+    with drawing(WIDTH, 0.95 + 0.42 * len(order)) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.tick_params(which="minor", length=0)
         for y, name in enumerate(order):
             for place, item in enumerate(rows[name][:STRIP_DOTS]):
                 jitter = 0.17 * ((place * 0.618034) % 1 * 2 - 1)
@@ -77,7 +81,7 @@ def _feature_shifts(document: Document) -> bytes | None:
     if not any(totals[f] for f in order):
         return None
     labels = _labels(document)
-    with drawing(8.6, 1.05 + 0.32 * len(order)) as figure:
+    with drawing(WIDTH, 1.05 + 0.32 * len(order)) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
         for y, feature in enumerate(order):
             total, peak = totals[feature], peaks[feature]
@@ -111,7 +115,7 @@ def _feature_map(document: Document) -> bytes | None:
     largest = max((abs(v) for _, _, v in cells), default=0.0)
     if largest == 0:
         return None
-    with drawing(8.6, 1.0 + 0.24 * len(prompts)) as figure:
+    with drawing(WIDTH, 1.0 + 0.24 * len(prompts)) as figure:
         axes = figure.subplots()
         for x, y, value in cells:
             _cell(axes, x, y, UP if value > 0 else DOWN, 0.1 + 0.9 * abs(value) / largest)
@@ -128,13 +132,15 @@ def _random_control(document: Document) -> bytes | None:
     control, real = document["score"]["random_control"], document["score"]["aggregate_score"]
     if control is None or not control["scores"] or real is None or not any((real, *control["scores"])):
         return None
-    with drawing(8.6, 1.25) as figure:
+    with drawing(WIDTH, 1.25) as figure:
         axes = figure.subplots()
-        axes.plot(control["scores"], [0] * len(control["scores"]), "o", color="none", markeredgecolor=FAINT, markersize=8)
+        axes.plot(
+            control["scores"], [0] * len(control["scores"]), "o", color="none", markeredgecolor=FAINT, markersize=8
+        )
         axes.plot(real, 0, "D", color=CANDIDATE, markersize=9)
         axes.annotate("this dictionary", (real, 0), (0, 10), textcoords="offset points", ha="center", color=INK)
-        middle = sorted(control["scores"])[len(control["scores"]) // 2]
-        axes.annotate("random ones", (middle, 0), (0, 10), textcoords="offset points", ha="center", color=FAINT)
+        lowest = (min(control["scores"]), 0)
+        axes.annotate("random ones", lowest, (-12, -3.5), textcoords="offset points", ha="right", color=FAINT)
         axes.set_xlim(left=0)
         axes.margins(x=0.1)
         axes.set_ylim(-0.5, 1)
@@ -151,42 +157,42 @@ def _weight_changes(document: Document) -> bytes | None:
     if largest == 0:
         return None
     inner = {(m["layer"], m["kind"]): m["relative"] for m in matrices if m["layer"] is not None}
-    kinds = [k for k in KINDS if any(kind == k for _, kind in inner)]
-    rows: list[tuple[str, list[float | None]]] = [
-        (f"layer {layer}", [inner.get((layer, k)) for k in kinds]) for layer in sorted({layer for layer, _ in inner})
-    ]
-    ends = {m["kind"]: m["relative"] for m in matrices if m["kind"] in ("embed", "unembed")}
-    columns = [*kinds, *sorted(ends)]
-    with drawing(8.6, 0.6 + (0.34 if len(rows) <= NAMED_LAYERS else 0.14) * max(len(rows), 1)) as figure:
+    kinds = [k for k in KINDS if any(kind == k for _, kind in inner)] or ["all"]
+    ends = {m["kind"]: m["relative"] for m in matrices if m["layer"] is None}
+    layers = sorted({layer for layer, _ in inner})
+    names = [*(["embed"] if "embed" in ends else []), *layers, *(["unembed"] if "unembed" in ends else [])]
+    write = len(names) <= NAMED_LAYERS
+    with drawing(WIDTH, 0.6 + (0.34 if write else 0.14) * len(names)) as figure:
         axes = figure.subplots()
-        for y, (_, values) in enumerate(rows):
-            for x, value in enumerate(values):
-                _share(axes, x, y, value, largest, write=len(rows) <= NAMED_LAYERS)
-        for x, kind in enumerate(sorted(ends), start=len(kinds)):
-            _share(axes, x, 0, ends[kind], largest, write=True)
-        axes.set_xticks(range(len(columns)), columns, color=INK)
+        for y, name in enumerate(names):
+            if name in ends:
+                _share(axes, (len(kinds) - 1) / 2, y, ends[name], largest, write=write, width=len(kinds))
+            for x, kind in enumerate(kinds):
+                _share(axes, x, y, inner.get((name, kind)), largest, write=write)
+        axes.set_xticks(range(len(kinds)), kinds, color=INK)
         axes.xaxis.tick_top()
-        step = max(1, len(rows) // NAMED_LAYERS)
-        axes.set_yticks(range(0, len(rows), step), [name for name, _ in rows[::step]], color=FAINT)
-        _frame(axes, len(columns), max(len(rows), 1))
+        step = 1 + len(names) // NAMED_LAYERS
+        labels = [f"layer {name}" if isinstance(name, int) else name for name in names]
+        axes.set_yticks(range(0, len(names), step), labels[::step], color=FAINT)
+        _frame(axes, len(kinds), len(names))
         return svg(figure, "weight_changes", "Relative change of each weight matrix, layer by kind")
 
 
-def _share(axes: Axes, x: int, y: int, value: float | None, largest: float, *, write: bool) -> None:
+def _share(axes: Axes, x: float, y: int, value: float | None, largest: float, *, write: bool, width: float = 1) -> None:
     if value is None:
         return
-    if value == 0:
-        axes.text(x, y, "·" if write else "", ha="center", va="center", color=FAINT)
-        return
-    _cell(axes, x, y, CANDIDATE, 0.06 + 0.6 * value / largest)
+    if value > 0:
+        _cell(axes, x, y, CANDIDATE, 0.06 + 0.6 * value / largest, width)
     if write:
-        axes.text(x, y, f"{100 * value:.2g} %", ha="center", va="center", color=INK, fontsize=9)
+        text = f"{100 * value:.2g} %" if value else "·"
+        axes.text(x, y, text, ha="center", va="center", color=INK if value else FAINT, fontsize=9)
 
 
-def _cell(axes: Axes, x: float, y: float, colour: str, alpha: float) -> None:
+def _cell(axes: Axes, x: float, y: float, colour: str, alpha: float, width: float = 1) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=colour, edgecolor="none", alpha=round(alpha, 3)))
+    corner, size = (x - width / 2 + 0.03, y - 0.45), (width - 0.06, 0.9)
+    axes.add_patch(Rectangle(corner, *size, facecolor=colour, edgecolor="none", alpha=round(alpha, 3)))
 
 
 def _frame(axes: Axes, columns: int, rows: int) -> None:
