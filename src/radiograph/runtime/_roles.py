@@ -45,11 +45,11 @@ class Roles:
         """The reference behind a role.
 
         Raises:
-            UserError: not a role of this investigation.
+            UserError: not a role. It does not repeat what was asked for: hiding a name would confirm a guess.
         """
         if role not in self.models:
             raise UserError(
-                f"no model {visible(role)!r} in this investigation",
+                "no such model in this investigation",
                 expected="one of " + ", ".join(self.models),
                 code="unknown_role",
             )

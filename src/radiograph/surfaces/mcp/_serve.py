@@ -94,6 +94,7 @@ async def _over_http(desk: Desk, port: int) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
+    listener.listen()
     async with _server(desk) as server:
         app = server.streamable_http_app(host="127.0.0.1", max_request_body_size=REQUEST_BYTES)
         sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"}) + "\n")
