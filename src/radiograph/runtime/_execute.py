@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +66,7 @@ def execute(verb: Verb, resolved: Resolved, settings: Settings) -> Outcome:
         UserError: bad input (exit 3); nothing is left behind.
         Refusal: one that another file would mend (exit 3); nothing is left behind.
     """
+    _confine_file_values(resolved, settings.workspace)
     if not verb.writes_bundle:
         context = _context(verb, settings, output=None, transcript=None)
         result = verb.run(resolved.config, context)
@@ -160,7 +161,8 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         step = find(name)
         folder = parent.output.folder("steps")
         writer = BundleWriter(folder, f"{number}-{step.key}")
-        outcome = _into_bundle(step, resolve(step, config, environment=False), settings, writer)
+        inherited = replace(settings, workspace=parent.workspace)
+        outcome = _into_bundle(step, resolve(step, config, environment=False), inherited, writer)
         assert outcome.path is not None
         path = outcome.path.relative_to(parent.output.path).as_posix()
         return StepResult(outcome.result, path, outcome.exit_code)
@@ -191,6 +193,16 @@ def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
         elif isinstance(value, list):
             values[name] = [workspace.portable(v) for v in value]
     return values
+
+
+def _confine_file_values(resolved: Resolved, workspace: Workspace) -> None:
+    """What a person types may point anywhere; what a configuration file names must lie inside the workspace."""
+    inside = replace(workspace, confined=True)
+    for name in inputs_of(type(resolved.config)):
+        value = getattr(resolved.config, name)
+        if resolved.origins.get(name) == "file" and value is not None:
+            for reference in [value] if isinstance(value, str) else value:
+                inside.confine(reference)
 
 
 def _place(verb: Verb, resolved: Resolved, settings: Settings) -> tuple[Path, str]:

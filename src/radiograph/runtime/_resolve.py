@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from radiograph.core import Config, FormatError, UserError, nearest
-from radiograph.core.limits import WORKFLOW_BYTES
+from radiograph.core.limits import DOCUMENT_VALUES, WORKFLOW_BYTES
 from radiograph.runtime._catalogue import Verb
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -97,7 +97,19 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise FormatError(f"cannot read {path.name}", got=str(error).replace("\n", " ")) from error
     if not isinstance(document, dict):
         raise FormatError(f"{path.name} must be a mapping of keys to values", got=type(document).__name__)
+    _bound(document, path.name)
     return document
+
+
+def _bound(document: Any, name: str) -> None:
+    """YAML aliases can make a small file into an endless document; count before anybody walks it."""
+    count, waiting = 0, [document]
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > DOCUMENT_VALUES:
+            raise FormatError(f"{name} unfolds to more than {DOCUMENT_VALUES} values", fix="write it without aliases")
+        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
 
 
 def expand_environment(value: Any, where: str) -> Any:

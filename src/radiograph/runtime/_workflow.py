@@ -9,7 +9,8 @@
    `run_dir`, `steps.NAME.out`; `{{` is a brace; a value that is nothing but `"{top}"` keeps its type.
 2. Everything is resolved and validated before the first step runs: undefined names, unknown verbs and options are
    errors that name the step.
-3. A step that fails its gate (exit 2) or measures nothing (exit 4) stops the workflow unless it says
+3. What the file names must lie inside the workspace, or inside the run itself.
+4. A step that fails its gate (exit 2) or measures nothing (exit 4) stops the workflow unless it says
    `on_gate: continue`.
 """
 
@@ -17,15 +18,17 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from radiograph.core import Config, Context, ExitCode, FormatError, UserError, nearest
+from radiograph.core import Config, ExitCode, FormatError, UserError, nearest
 from radiograph.core.limits import WORKFLOW_STEPS
 from radiograph.evidence import Record, Result
 from radiograph.runtime._catalogue import find
+from radiograph.runtime._context import RunContext
 from radiograph.runtime._resolve import read_mapping, resolve
 
 _NAME = re.compile(r"\{\{|\}\}|\$?\{([A-Za-z_][\w.\-]*)\}")
@@ -87,7 +90,7 @@ class WorkflowResult(Result):
         return ExitCode.PASS
 
 
-def run_workflow(path: Path, context: Context, variables: dict[str, Any], *, dry_run: bool = False) -> WorkflowResult:
+def run_workflow(path: Path, context: RunContext, variables: dict[str, Any], *, dry_run: bool = False) -> WorkflowResult:
     """Read, resolve, validate, run.
 
     Raises:
@@ -102,6 +105,7 @@ def run_workflow(path: Path, context: Context, variables: dict[str, Any], *, dry
         return WorkflowResult(workflow=path.name, steps=planned)
     root = context.output.folder("steps").parent
     scope["run_dir"] = str(root)
+    context = replace(context, workspace=replace(context.workspace, confined=True, open_run=root))
     outcomes: list[StepOutcome] = []
     stopped = False
     for step in workflow.steps:
@@ -134,8 +138,13 @@ def read_workflow(path: Path) -> Workflow:
     if double:
         raise FormatError(f"{path.name}: step names must be unique", got=", ".join(sorted(double)))
     for step in workflow.steps:
-        if find(step.verb).key == "run" or find(step.verb).serves:
-            raise UserError(f"step {step.name}: `{step.verb}` cannot be a step", where=path.name)
+        try:
+            verb = find(step.verb)
+        except UserError as error:
+            error.where = f"{path.name}: step {step.name}"
+            raise
+        if verb.key == "run" or verb.serves:
+            raise UserError(f"`{step.verb}` cannot be a step", where=f"{path.name}: step {step.name}")
     return workflow
 
 
@@ -203,7 +212,7 @@ def _validate(step: Step, scope: dict[str, Any], names: list[str]) -> None:
         raise
 
 
-def _run(step: Step, config: dict[str, Any], context: Context) -> StepOutcome:
+def _run(step: Step, config: dict[str, Any], context: RunContext) -> StepOutcome:
     done = context.step(find(step.verb).key, **config)
     return StepOutcome(
         name=step.name,

@@ -24,6 +24,8 @@ class Workspace:
 
     base: Path
     confined: bool = False
+    open_run: Path | None = None
+    """The bundle that is being written; what it holds counts as inside, wherever it lies."""
 
     @classmethod
     def current(cls, confined: bool = False) -> Workspace:
@@ -40,7 +42,7 @@ class Workspace:
             raise self._outside(text)
         path = Path(text)
         real = (path if path.is_absolute() else self.base / path).resolve()
-        if self.confined and not real.is_relative_to(self.base):
+        if self.confined and not self._holds(real):
             raise self._outside(text)
         if must_exist and not real.exists():
             near = _neighbours(real)
@@ -65,7 +67,7 @@ class Workspace:
             opened = os.fstat(handle.fileno())
             named = after.stat() if after.exists() else None
             same = named is not None and (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
-            if not same or not after.is_relative_to(self.base):
+            if not same or not self._holds(after):
                 handle.close()
                 raise self._outside(text)
         return handle
@@ -82,7 +84,7 @@ class Workspace:
             return
         for text in {reference, *reference.split("+")}:
             home_or_nul = text.startswith("~") or "\x00" in text
-            if home_or_nul or not (self.base / text).resolve().is_relative_to(self.base):
+            if home_or_nul or not self._holds((self.base / text).resolve()):
                 raise self._outside(reference)
 
     def label(self, path: Path) -> str:
@@ -103,6 +105,9 @@ class Workspace:
         """
         parts = reference.split("+")
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
+
+    def _holds(self, real: Path) -> bool:
+        return real.is_relative_to(self.base) or (self.open_run is not None and real.is_relative_to(self.open_run))
 
     def _is_path(self, text: str) -> bool:
         return bool(text) and "\x00" not in text and (self.base / text).exists()
