@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from radiograph.models import (
     Change,
     DenseDelta,
     LowRank,
-    Pair,
     StoredPair,
     StoredTensor,
     Vocabulary,
@@ -40,6 +39,9 @@ from radiograph.numerics import (
     squared_norm,
     streamed_spectrum,
 )
+
+if TYPE_CHECKING:
+    from radiograph.models import Pair
 
 _PATHS = {"low_rank": "thin", "dense": "dense", "randomised": "randomised"}
 _OWN_DENSE_LIMIT = 512
