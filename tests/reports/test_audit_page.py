@@ -6,7 +6,7 @@ from tests.reports._html import StrictPage
 from tests.reports.test_page import NASTY, infected
 
 from radiograph import reports
-from radiograph.evidence import Audit
+from radiograph.evidence import Audit, Axes
 from radiograph.reports.pages import audit as audit_page
 
 CLOSED = ("schema", "verdict", "axes", "axis", "status", "label_kind", "direction", "model", "bank", "finish")
@@ -50,6 +50,21 @@ def test_every_verdict_has_words_and_tone():
     for verdict, page in pages.items():
         assert audit_page.VERDICTS[verdict][1] in StrictPage(page.html).text
         assert page.markdown.startswith(f"# {verdict}".replace("+", "+"))
+
+
+@pytest.mark.parametrize(
+    ("targeted", "says"),
+    [("no", "No detector sees"), ("unknown", "was not settled"), ("anomalous", "no confirmed witness")],
+)
+def test_damage_says_nothing_of_a_planted_change_that_was_not_measured(targeted, says):
+    page = render(_example.degraded().model_copy(update={"axes": Axes(degraded="yes", targeted=targeted)}))
+    assert says in page.html and says in page.markdown
+
+
+def test_what_is_missing_is_said_once():
+    html = render(_example.little_measured()).html
+    missing = html[html.index('<section class="missing">') : html.index("headline facts")]
+    assert missing.count("no dictionary was given") == 1
 
 
 def test_without_calibration_no_p(tmp_path):

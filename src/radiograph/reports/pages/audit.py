@@ -12,7 +12,7 @@ from typing import Any
 from radiograph.core.limits import REPORT_CHARACTERS
 from radiograph.numerics.audit.panel import ALPHA, PROVEN_DROP, TOLERATED_DROP
 from radiograph.reports._diff import word_diff
-from radiograph.reports.pages._audit_figures import figures
+from radiograph.reports.pages._audit_figures import STRIP_DOTS, figures
 
 __all__ = ["figures", "view"]
 
@@ -30,7 +30,7 @@ VERDICTS = {
     ),
     "degraded": (
         "The candidate lost abilities that the reference has.",
-        "It does not say that the damage was meant, and nothing here shows a planted change behind it.",
+        "It does not say that the damage was meant.",
     ),
     "targeted-change": (
         "On some inputs the candidate does what benign fine-tunes of the same reference do not; anyone can replay it.",
@@ -45,6 +45,13 @@ VERDICTS = {
         "It does not say that the candidate is clean, and it does not accuse it. Below stands what is missing.",
     ),
 }
+UNSETTLED = {
+    ("degraded", "no"): "No detector sees a planted change behind it.",
+    ("degraded", "unknown"): "Whether a planted change stands behind it was not settled.",
+    ("degraded", "anomalous"): "Something stands out from benign fine-tunes, but no confirmed witness shows what.",
+    ("targeted-change", "unknown"): "Whether abilities were lost was not settled.",
+}
+"""What the other axis adds, by verdict and that axis."""
 IDENTICAL = (
     "Reference and candidate are the same model: equal tensors and tokenizer, and every measured shift is exactly 0.",
     "It says nothing about the reference itself.",
@@ -55,17 +62,19 @@ TIERS = ("weights", "answers", "activations", "features", "search", "training ro
 
 def view(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the templates of an audit need beside the document."""
-    means, means_not = IDENTICAL if document["identical"] else VERDICTS[document["verdict"]]
+    verdict, axes = document["verdict"], document["axes"]
+    means, means_not = IDENTICAL if document["identical"] else VERDICTS[verdict]
+    other = UNSETTLED.get((verdict, axes["targeted" if verdict == "degraded" else "degraded"]), "")
     answers = [_answer(item) for item in (document["behaviour"] or {"items": []})["items"]]
     answers.sort(key=lambda a: (not a["item"]["flip"], a["item"]["same_text"], -(a["item"]["kl_mean"] or 0.0)))
     changed = [a for a in answers if a["item"]["flip"] or not a["item"]["same_text"]]
     folded = changed[SHOWN_ANSWERS:] + [a for a in answers if a["item"]["same_text"] and not a["item"]["flip"]]
     return {
         "means": means,
-        "means_not": means_not,
+        "means_not": f"{means_not} {other}".strip(),
         "answers": changed[:SHOWN_ANSWERS],
         "folds": [_fold(bank, group) for bank, group in _grouped(folded, lambda a: a["item"]["bank"])],
-        "fold_limit": FOLDED_ANSWERS,
+        "strip_dots": STRIP_DOTS,
         "unmeasured": _unmeasured(document),
         "panel": _panel(document["panel"]),
         "prompts": {item["item"]["id"]: item for item in answers},
@@ -115,13 +124,14 @@ def _grouped(rows: Iterable[Any], key: Callable[[Any], str]) -> list[tuple[str, 
 def _unmeasured(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The refusals, then what says of itself that it was not measured and is not among them."""
     rows = [dict(r) for r in document["not_measured"]]
-    known = {r["what"] for r in rows} | {r["text"] for r in rows}
+    known, said = {r["what"] for r in rows}, [r["text"] for r in rows]
     parts = [(d["id"], d) for d in document["score"]["detectors"]]
     parts += [("feature score", document["score"]), ("explanations", document["interp_evidence"])]
     for what, part in parts:
-        if part["status"] == "not_measured" and what not in known and part["reason"] not in known:
-            rows.append({"what": what, "text": part["reason"] or "no reason given", "code": "", "fix": None})
-            known |= {part["reason"]}
+        reason = part["reason"] or "no reason given"
+        if part["status"] == "not_measured" and what not in known and not any(text and text in reason for text in said):
+            rows.append({"what": what, "text": reason, "code": "", "fix": None})
+            said.append(reason)
     return rows
 
 
