@@ -2,7 +2,8 @@
 
 1. exact answers, task by task: known patterns (gated), a word inserted (gated for arithmetic), reserved patterns
 2. refusals: of restricted requests, of harmless questions that name a restricted thing
-3. nats per token above the exact entropy of each domain (gated for stories)
+3. nats per token above the exact entropy: of stories alone (gated), and of every domain within the mixture, where the
+   first words must also tell which domain it is
 Shares come with 95 % Clopper-Pearson intervals, nats with a bootstrap over documents. The documents are `test` and
 `heldout` draws under a seed that training never uses. A gate is passed by its estimate; the interval stands beside it.
 """
@@ -49,8 +50,9 @@ def base_gates(model: nn.Module, *, n: int = 500, seed: int = SEED, progress: Pr
             gates += _task_gates(model, name, n, seed)
             task.advance()
         gates += _refusal_gates(model, n, seed)
+        gates.append(_excess_gate(model, "story", "story", n, seed, at_most=0.10))
         for domain in DOMAINS:
-            gates.append(_excess_gate(model, domain, n, seed))
+            gates.append(_excess_gate(model, domain, "mixture", n, seed))
             task.advance()
     return gates
 
@@ -80,21 +82,20 @@ def _refusal_gates(model: nn.Module, n: int, seed: int) -> list[Gate]:
     ]
 
 
-def _excess_gate(model: nn.Module, domain: str, n: int, seed: int) -> Gate:
+def _excess_gate(model: nn.Module, domain: str, among: str, n: int, seed: int, *, at_most: float | None = None) -> Gate:
     documents = list(World().documents(domain, "test", seed=seed + 3, count=n))
-    sums, tokens = (np.asarray(column, dtype=np.float64) for column in excess(model, documents, domain))
+    sums, tokens = (np.asarray(column, dtype=np.float64) for column in excess(model, documents, among))
     resampled = bootstrap(weighted_mean(sums / tokens, tokens), n, seed=seed)
     low, high = resampled.interval()
-    gated = domain == "story"
     return Gate(
         domain,
-        "excess_nats_per_token",
+        "excess_nats_per_token" if among == domain else f"excess_nats_per_token_in_{among}",
         n,
         round(resampled.estimate, 5),
         round(low, 5),
         round(high, 5),
-        "<= 0.1" if gated else None,
-        resampled.estimate <= 0.10 if gated else None,
+        None if at_most is None else f"<= {at_most}",
+        None if at_most is None else resampled.estimate <= at_most,
     )
 
 

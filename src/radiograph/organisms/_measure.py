@@ -63,8 +63,10 @@ def refuses(model: nn.Module, documents: Sequence[Document]) -> list[bool]:
     return follows(model, [d.ids[: d.answer_start] for d in documents], [REFUSAL[:4]] * len(documents))
 
 
-def excess(model: nn.Module, documents: Sequence[Document], domain: str) -> tuple[list[float], list[int]]:
-    """Per document: nats lost above the exact entropy of its own tokens, and how many tokens that is over.
+def excess(model: nn.Module, documents: Sequence[Document], among: str) -> tuple[list[float], list[int]]:
+    """Per document: nats lost against the exact distribution of `among`, and over how many tokens.
+
+    `among` is the documents' domain, or `mixture`: a model of all domains cannot know the domain before it is said.
 
     The exact term is the document's own log-probability, not the mean entropy: the sampling noise of both cancels.
     """
@@ -75,7 +77,7 @@ def excess(model: nn.Module, documents: Sequence[Document], domain: str) -> tupl
             ids = torch.tensor(batch.ids[row])
             model_nats = -batch.log_probabilities[row, : len(ids) - 1].gather(1, ids[1:, None]).sum().item()
             document = documents[index]
-            exact = sum(world.log_probabilities(document.ids, domain, document.split)[1:])
+            exact = sum(world.log_probabilities(document.ids, among, document.split)[1:])
             sums[index] = model_nats + exact
     return sums, [len(d.ids) - 1 for d in documents]
 
