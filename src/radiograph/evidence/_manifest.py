@@ -87,6 +87,7 @@ class ToolCall(Record):
     ts: str
     session_id: str
     run_id: str | None
+    """Folder name of the bundle that the call left, or None."""
     run_seal: str | None = None
     """The seal of the bundle that the call left, so that a bundle exchanged later shows."""
     caller: str

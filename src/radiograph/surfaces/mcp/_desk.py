@@ -114,7 +114,8 @@ class Desk:
         counts = False
         try:
             if call.tool in self.verbs:
-                counts = self._afford(session, call)
+                self._afford(session, call)
+                counts = True
                 reply = Reply(self._verb(session, call).model_dump(mode="json"))
             else:
                 reply = Reply(self._own(session, call))
@@ -215,15 +216,13 @@ class Desk:
             tools=tuple(self.tools),
         )
 
-    def _afford(self, session: Session, call: _Call) -> bool:
-        """Whether the call counts, if every budget has something left; its time ends where the session's does."""
+    def _afford(self, session: Session, call: _Call) -> None:
+        """Refuse a call if a budget has nothing left; its time ends where the session's does."""
         with session.hold():
             for name in ("calls", "seconds", "bytes"):
                 self._require_left(session, name)
             seconds = self.investigation.budgets.seconds
             call.watch.limit(None if seconds is None else seconds - session.spent["seconds"])
-        call.began = time.monotonic()
-        return True
 
     def _require_left(self, session: Session, name: str) -> None:
         limit = getattr(self.investigation.budgets, name)
