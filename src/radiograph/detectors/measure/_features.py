@@ -21,7 +21,6 @@ from radiograph.detectors.measure._encoding import Pooled, Reduce, encode_pair, 
 from radiograph.dictionaries import Dictionary, random_control
 from radiograph.evidence import Estimate
 from radiograph.models import Pair
-from radiograph.numerics.audit.feature_scores import ScoreMethod
 from radiograph.numerics import (
     FeatureScores,
     NeutralDrift,
@@ -30,6 +29,7 @@ from radiograph.numerics import (
     score_features,
     weighted_mean,
 )
+from radiograph.numerics.audit.feature_scores import ScoreMethod
 
 CONTROL_ROWS = 2048
 """Neutral rows on which random dictionaries get the real one's sparsity."""
