@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-MIN_POSITIVE = 5
+MIN_POSITIVE = 20
 """Tokens that an attribute needs in each half."""
+NEAR_BEST = 0.02
+"""Attributes this close to the best AUROC compete by how many tokens they cover: a class is preferred to one word."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def choose(choosing: Labelled, scoring: Labelled, floor: float) -> dict[int, Cho
     """The best attribute of every feature that holds up on the other half; features without one are absent."""
     first, second = aurocs(choosing), aurocs(scoring)
     usable = np.where(np.isnan(first) | np.isnan(second), -np.inf, first)
-    best = usable.argmax(axis=1)
+    near = usable >= usable.max(axis=1, keepdims=True) - NEAR_BEST
+    best = np.where(near, choosing.truth.sum(axis=0), -1).argmax(axis=1)
     found: dict[int, Choice] = {}
     for feature, attribute in enumerate(best):
         held = float(second[feature, attribute])

@@ -39,7 +39,7 @@ class Config(Base):
     """The model it was trained on."""
     route: Literal["world"] = "world"
     """How words are found."""
-    documents: int = Field(default=2000, ge=100)
+    documents: int = Field(default=4000, ge=100)
     """Labelled documents, half to choose, half to score."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Share of the features that are asked; the rest stays unlabelled."""
