@@ -6,6 +6,7 @@ switch for the time of a `session`. One lock per network lets several threads us
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from radiograph.models._identity import Identity, identify
 from radiograph.models._refs import ModelRef
 from radiograph.models._tokenizers import same_tokenizer
 from radiograph.models.architectures import FAMILIES, Architecture, WeightAddress, family_of, weight_addresses
+
+_WRAPPERS = re.compile(r"\.(?:base_layer|original_module|token_adapter)(?=\.)")
+"""What PEFT puts into the names of base parameters."""
 
 
 class AdapterSwitch:
@@ -136,7 +140,7 @@ class LanguageModel:
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Base parameters under the names they have without an adapter; ties once."""
         return {
-            name.replace(".base_layer.", ".").replace(".original_module.", "."): parameter
+            _WRAPPERS.sub("", name): parameter
             for name, parameter in self.model.named_parameters()
             if self.switch is None or not _belongs_to_adapter(name)
         }

@@ -66,9 +66,7 @@ class AdaptedTensors:
 
     def read(self, name: str) -> StoredTensor:
         """One tensor as the adapted model has it, factors multiplied out."""
-        if name in self.replaced:
-            return self.files.read(self.replaced[name])
-        tensor = self.base.read(name)
+        tensor = self.files.read(self.replaced[name]) if name in self.replaced else self.base.read(name)
         if name not in self.low_rank:
             return tensor
         product = self.low_rank[name][:, :]
@@ -98,8 +96,11 @@ def read_adapter(folder: Path, base: Tensors, transposed: frozenset[str]) -> Ada
         if _check(folder, name, factors.stored_shape, base)
     }
     replaced = {name: stored for stored, name in names.items() if not _FACTOR.fullmatch(name)}
-    for name, stored in replaced.items():
+    for name, stored in list(replaced.items()):
         _check(folder, name, None if _resizable(name) else files.headers[stored].shape, base)
+        # PEFT saves an embedding that it adapts although the adapter does not change it.
+        if name in low_rank and files.read(stored).equals(base.read(name)):
+            del replaced[name]
     return AdaptedTensors(base, low_rank, replaced, files)
 
 

@@ -186,7 +186,7 @@ def _change(
 def _delta(name: str, reference: StoredTensor, theirs: _Named | _Adapted) -> DenseDelta | LowRank | None:
     rows = reference.shape[0] if reference.shape else 0
     if isinstance(theirs, _Adapted):
-        if name in theirs.adapter.low_rank:
+        if name in theirs.adapter.low_rank and name not in theirs.adapter.replaced:
             factors = theirs.adapter.low_rank[name]
             factors = factors if factors.transposed else factors.head(rows)
             return None if factors.is_zero else factors

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -176,6 +176,7 @@ class LowRank:
         return not self.a.any() or not self.b.any() or self.scale == 0
 
 
+@runtime_checkable
 class Tensors(Protocol):
     """A model's tensors by stored name."""
 
