@@ -9,7 +9,6 @@ from radiograph.runtime import Outcome, Settings, execute, find, resolve
 from radiograph.store import Workspace
 from radiograph.surfaces._services import services
 
-
 PERSON, HOST = "zelda-q", "zeldas-host"
 
 

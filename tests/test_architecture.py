@@ -7,8 +7,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import gates
 import pytest
+
+import gates
 
 PROJECT = Path(__file__).parent.parent
 PACKAGE = PROJECT / "src" / "radiograph"
@@ -61,7 +62,11 @@ VIOLATIONS = [
     (gates.heavy_at_the_top, {"methods/x.py": "class A:\n    import polars\n"}, "polars"),
     (gates.child_processes, {"store/x.py": "import subprocess"}, "subprocess"),
     (gates.child_processes, {"store/x.py": "import os\nos.system('ls')"}, "store/x.py:2"),
-    (gates.child_processes, {"runtime/x.py": "from concurrent.futures import ProcessPoolExecutor as P"}, "runtime/x.py"),
+    (
+        gates.child_processes,
+        {"runtime/x.py": "from concurrent.futures import ProcessPoolExecutor as P"},
+        "runtime/x.py",
+    ),
     (gates.child_processes, {"store/x.py": "from os import execvp"}, "os.execvp"),
     (gates.child_processes, {"harvest/x.py": "from torch import multiprocessing"}, "torch.multiprocessing"),
     (optional_packages, {"surfaces/a.py": "import mcp", "store/b.py": "import mcp.types"}, "store/b.py"),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from running import numbers
 
 RADIOGRAPH = Path(sys.executable).with_name("radiograph")

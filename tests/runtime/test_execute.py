@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from running import contents, go, leaks, numbers
 
 from radiograph.core import ExitCode, UserError
 from radiograph.runtime import verify
 from radiograph.store import TIMED, Bundle
+from running import contents, go, leaks, numbers
 
 pytestmark = pytest.mark.usefixtures("toy", "workspace")
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import go
 
 from radiograph.core import ExitCode
 from radiograph.runtime import verify
 from radiograph.store import Bundle
+from running import go
 
 KILLS = 20
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from running import contents, go, numbers
 
 from radiograph.core import ExitCode, UserError
 from radiograph.runtime import verify
+from running import contents, go, numbers
 
 pytestmark = pytest.mark.usefixtures("toy", "workspace")
 
@@ -32,7 +32,9 @@ def test_the_verbs_own_tolerance_decides(bundle, monkeypatch, shift, status, cod
     import radiograph_toy.mean as verb
 
     original = verb.run
-    monkeypatch.setattr(verb, "run", lambda config, ctx: (r := original(config, ctx)).model_copy(update={"mean": r.mean * (1 + shift)}))  # fmt: skip  # noqa: E501
+    monkeypatch.setattr(
+        verb, "run", lambda config, ctx: (r := original(config, ctx)).model_copy(update={"mean": r.mean * (1 + shift)})
+    )
     outcome = go("replay", run="run")
     assert (outcome.result.status, int(outcome.exit_code)) == (status, code)
     if status == "different":

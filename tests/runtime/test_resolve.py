@@ -24,20 +24,29 @@ def test_precedence_and_origins(file, monkeypatch):
     monkeypatch.setenv("RADIOGRAPH_TOY_MEAN_LIMIT", "2")
     monkeypatch.setenv("RADIOGRAPH_TOY_MEAN_DATA", "environment.txt")
     found = resolve(find("toy mean"), {"data": "typed.txt"}, file)
-    assert (found.config.data, found.config.limit, found.config.scale, found.config.mode) == ("typed.txt", 2, 1.5, "plain")
+    assert (found.config.data, found.config.limit, found.config.scale, found.config.mode) == (
+        "typed.txt",
+        2,
+        1.5,
+        "plain",
+    )
     assert found.origins == {
         "data": "command line",
         "limit": "environment",
         "scale": "file",
         "mode": "default",
         "tag": "default",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("suffix", ["toml", "json"])
 def test_every_format_says_the_same(workspace, file, suffix):
     other = workspace / f"c.{suffix}"
-    other.write_text('data = "file.txt"\nlimit = 1\nscale = 1.5' if suffix == "toml" else '{"data": "file.txt", "limit": 1, "scale": 1.5}')  # fmt: skip  # noqa: E501
+    other.write_text(
+        'data = "file.txt"\nlimit = 1\nscale = 1.5'
+        if suffix == "toml"
+        else '{"data": "file.txt", "limit": 1, "scale": 1.5}'
+    )
     verb = find("toy mean")
     assert resolve(verb, {}, other, environment=False) == resolve(verb, {}, file, environment=False)
 

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import contents, go, numbers
 
 from radiograph.core import ExitCode, FormatError, UserError
 from radiograph.evidence import document_sha256
 from radiograph.runtime import verify
 from radiograph.store import MANIFEST, SIDECAR, file_sha256, listing_sha256
+from running import contents, go, numbers
 
 pytestmark = pytest.mark.usefixtures("toy", "workspace")
 

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from running import contents, go, numbers
 
 from radiograph.core import ExitCode, FormatError, UserError
 from radiograph.runtime import verify
 from radiograph.store import Bundle
+from running import contents, go, numbers
 
 pytestmark = pytest.mark.usefixtures("toy", "workspace")
 
@@ -160,13 +160,19 @@ def test_what_the_run_itself_wrote_is_inside(workspace, tmp_path_factory):
         ("f.yaml", "- 1"),
         ("f.yaml", "schema: radiograph.workflow/2\nsteps: [{name: a, verb: verify}]"),
         ("f.yaml", "a: !!python/object/apply:os.system [ls]"),
-        ("f.yaml", "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in zip("abcdefghijk", "bcdefghijkl"))),
+        (
+            "f.yaml",
+            "a: &a [x, x]\n"
+            + "".join(
+                f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in zip("abcdefghijk", "bcdefghijkl", strict=True)
+            ),
+        ),
         ("f.yaml", "a: &a [*a]"),
         ("f.toml", "steps = "),
         ("f.json", "[" * 10_000),
         ("f.json", "{" + " " * 2**20 + "}"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_workflow_is_bad_input(workspace, name, text):
     (workspace / name).write_text(text)
     with pytest.raises(FormatError):

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from running import go, numbers
 
 from radiograph.surfaces.cli._main import run
+from running import go, numbers
 
 RADIOGRAPH = Path(sys.executable).with_name("radiograph")
 
@@ -106,7 +106,9 @@ class TestOutput:
 
     def test_repeated_options_and_config_files(self, data, capsys, workspace):
         (workspace / "c.yaml").write_text("limit: 1\nscale: 3\n")
-        assert run(["toy", "mean", data, "--config", "c.yaml", "--limit", "9", "--tag", "a", "--tag", "b", "--json"]) == 0
+        assert (
+            run(["toy", "mean", data, "--config", "c.yaml", "--limit", "9", "--tag", "a", "--tag", "b", "--json"]) == 0
+        )
         document = json.loads(capsys.readouterr().out)
         assert (document["mean"], document["tag"]) == (6.0, ["a", "b"])
 
@@ -148,7 +150,9 @@ def test_interrupt_is_130_and_leaves_an_unfinished_run(toy_site, workspace):
     assert [p.name for p in workspace.iterdir()] == ["r.partial"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--help"], ["run", "--help"], ["--version"], ["toy", "--help"]], ids=" ".join)  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["verify", "--help"], ["run", "--help"], ["--version"], ["toy", "--help"]], ids=" ".join
+)
 def test_help_is_light(arguments, toy_site):
     """No torch, transformers, NumPy or polars on the way to a help text."""
     code = (

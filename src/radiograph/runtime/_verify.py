@@ -161,7 +161,7 @@ def _check_files(path: Path, manifest: Manifest, problems: list[Problem]) -> Non
     problems += [Problem(path=p, text="missing") for p in sorted(set(listed) - present)]
     problems += [Problem(path=p, text="not in the manifest") for p in sorted(present - set(listed))]
     links = (p for p in sorted(path.rglob("*")) if p.is_symlink())
-    problems += [Problem(path=p.relative_to(path).as_posix(), text="is a link: a bundle holds its files") for p in links]
+    problems += [Problem(path=p.relative_to(path).as_posix(), text="a link, not a file") for p in links]
     for name in sorted(present & set(listed)):
         if file_sha256(path / name) != listed[name].sha256:
             problems.append(Problem(path=name, text="changed: its SHA-256 is not the one in the manifest"))

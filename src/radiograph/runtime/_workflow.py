@@ -90,7 +90,9 @@ class WorkflowResult(Result):
         return ExitCode.PASS
 
 
-def run_workflow(path: Path, context: RunContext, variables: dict[str, Any], *, dry_run: bool = False) -> WorkflowResult:
+def run_workflow(
+    path: Path, context: RunContext, variables: dict[str, Any], *, dry_run: bool = False
+) -> WorkflowResult:
     """Read, resolve, validate, run.
 
     Raises:
