@@ -5,7 +5,7 @@
     site · width         the model has the site, and rows of that width
     rows                 at least 2,048 neutral rows to measure on
     scale                mean ‖x − x̄‖² within a factor 2 of the recorded value (a doubled input has four times that)
-    explained_variance   within 0.05 of the recorded value
+    explained_variance   within 0.05 of the recorded value (on the same neutral texts where the dictionary has it)
     l0                   within a factor 2 of the recorded value
     best_at_site         explains more at its site than at the same kind of site one layer before or after
     explanations         the decoder hash is the one that the explanations are bound to (where there are any)
@@ -126,7 +126,7 @@ def _place(dictionary: Dictionary, widths: Mapping[str, int]) -> list[Check]:
 
 
 def _behaviour(dictionary: Dictionary, widths: Mapping[str, int], rows_at: RowsAt) -> list[Check]:
-    recorded = dictionary.metadata.quality
+    recorded = dictionary.metadata.neutral or dictionary.metadata.quality
     if recorded is None or widths.get(dictionary.site) != dictionary.width:
         names = ("rows", "scale", "explained_variance", "l0", "best_at_site")
         return [Check(name, "a measurement", NOT_MEASURED, False) for name in names]

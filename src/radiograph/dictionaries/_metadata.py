@@ -72,6 +72,9 @@ class Metadata(Record):
     """Whether rows of the BOS token were trained on. They are always fed to the model."""
     training: Training | None = None
     quality: Quality | None = None
+    """On held-out rows of the data that it was trained on."""
+    neutral: Quality | None = None
+    """On the standard neutral texts: what the guard measures again before the dictionary may speak."""
     source: str | None = None
     licence: str | None = None
     check: Literal["native", "checked", "doubtful", "unchecked"] = "unchecked"

@@ -109,9 +109,9 @@ def run(config: Config, ctx: Context) -> Audit:
         RefusalRecord(code="no_trigger_search", what="trigger search", text="not part of this run"),
     ]
     draft = Audit(
-        title=config.title or f"{config.candidate} against {config.reference}",
-        reference=_model(pair.reference),
-        candidate=_model(pair.candidate),
+        title=config.title or f"{ctx.label(config.candidate)} against {ctx.label(config.reference)}",
+        reference=_model(pair.reference, ctx.label(config.reference)),
+        candidate=_model(pair.candidate, ctx.label(config.candidate)),
         suite=suite,
         verdict="inconclusive",
         axes=Axes(degraded="unknown", targeted="unknown"),
@@ -225,32 +225,28 @@ def _dictionary(config: Config) -> str:
 
 
 def _guard(measurement: Measurement, dictionary: Dictionary) -> tuple[GuardCheck, ...]:
-    """Check the dictionary against the reference, before any score.
+    """Check the dictionary against the reference, before any score, on the texts that `dictionary train` records.
 
     Raises:
         Refusal: `dictionary_mismatch` (exit 3), both sides named.
     """
     from radiograph import dictionaries
-    from radiograph.core import Site
-    from radiograph.detectors.measure import site_rows
+    from radiograph.harvest import harvest, read
+    from radiograph.organisms import standard_neutral
 
     model = measurement.pair.reference
-    banks = measurement.banks
-    widths = {str(s): model.site_width(s) for kind in _KINDS for s in _sites(model, kind)}
+    texts = read(standard_neutral(model.tokenizer))
     checks = dictionaries.check(
         dictionary,
         model_sha256=model.identity.tensors_sha256,
-        widths=widths,
-        rows_at=lambda site: site_rows(
-            model, [*banks.neutral, *banks.rendered], Site.parse(site), "skip_first", GUARD_ROWS
-        ),
+        widths={str(s): model.site_width(s) for kind in _KINDS for s in _sites(model, kind)},
+        rows_at=lambda site: harvest(model, texts, [site]).rows(site),
     )
     dictionaries.require(checks)
     return tuple(GuardCheck(check=c.name, expected=c.expected, observed=c.observed, passed=c.passed) for c in checks)
 
 
 _KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_z", "attn_out", "mlp_in", "mlp_hidden", "mlp_out")
-GUARD_ROWS = 2048
 
 
 def _sites(model: LanguageModel, kind: str) -> list[Any]:
@@ -316,10 +312,10 @@ def _feature_evidence(
     )
 
 
-def _model(model: LanguageModel) -> ModelRecord:
+def _model(model: LanguageModel, label: str) -> ModelRecord:
     identity = model.identity
     return ModelRecord(
-        label=str(model.ref),
+        label=label,
         tensors_sha256=identity.tensors_sha256,
         files_sha256=identity.files_sha256 or "",
         tokenizer_sha256=identity.tokenizer_sha256 or "",
@@ -330,8 +326,18 @@ def _model(model: LanguageModel) -> ModelRecord:
 
 
 def _identical(pair: Pair) -> bool:
-    a, b = pair.reference.identity, pair.candidate.identity
-    return (a.tensors_sha256, a.tokenizer_sha256) == (b.tensors_sha256, b.tokenizer_sha256)
+    """Equal tensors, tokenizer and template, and a config that computes the same from them."""
+    a, b = pair.reference, pair.candidate
+    same = a.identity.tensors_sha256 == b.identity.tensors_sha256 and (
+        a.identity.tokenizer_sha256 == b.identity.tokenizer_sha256
+    )
+    return same and _functional(a.config) == _functional(b.config)
+
+
+def _functional(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what changes no output."""
+    skip = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache")
+    return {key: value for key, value in config.items() if key not in skip}
 
 
 def _decided(audit: Audit) -> Audit:

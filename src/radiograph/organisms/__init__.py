@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from radiograph.organisms._bundled import bundled_names, bundled_path
 from radiograph.organisms._suites import world_suite
-from radiograph.organisms._texts import neutral_texts, oracle
+from radiograph.organisms._texts import neutral_texts, oracle, reads_world, standard_neutral
 
 if TYPE_CHECKING:
     from radiograph.organisms._base import BASE, Recipe, Shape, train_base
@@ -33,6 +33,8 @@ __all__ = [
     "bundled_path",
     "neutral_texts",
     "oracle",
+    "reads_world",
+    "standard_neutral",
     "train",
     "train_base",
     "world_suite",

@@ -83,6 +83,7 @@ class RunContext:
 
         with self.progress.task(f"loading {role}"):
             model = models.load(real, **self._loading())
+        _set_threads(model)
         return self._known_as(model, reference, role)
 
     def pair(self, reference: str, candidate: str) -> Pair:
@@ -92,6 +93,7 @@ class RunContext:
 
         with self.progress.task("loading reference and candidate"):
             pair = models.load_pair(*real, **self._loading())
+        _set_threads(pair.reference)
         return replace(
             pair,
             reference=self._known_as(pair.reference, reference, "reference"),
@@ -245,3 +247,14 @@ class RunContext:
 
     def _record(self, record: InputRecord) -> None:
         self.inputs[record.role] = record
+
+
+SMALL_MODEL = 5_000_000
+"""Parameters below which one thread is faster than several: products too small to share out."""
+
+
+def _set_threads(model: LanguageModel) -> None:
+    import torch
+
+    if sum(p.numel() for p in model.parameters().values()) < SMALL_MODEL:
+        torch.set_num_threads(1)

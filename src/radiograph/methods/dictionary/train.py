@@ -102,9 +102,8 @@ def run(config: Config, ctx: Context) -> DictionaryTraining:
         trained = train(shards, site, settings, metadata=_metadata(config, ctx, model), progress=ctx.progress)
     with ctx.measure("evaluate"):
         quality, fvu_random = _evaluate(trained.dictionary, model, shards, site, ctx.seed)
-    dictionary = replace(
-        trained.dictionary, metadata=trained.dictionary.metadata.model_copy(update={"quality": quality})
-    )
+    update = {"quality": quality, "neutral": _neutral(trained.dictionary, model, site)}
+    dictionary = replace(trained.dictionary, metadata=trained.dictionary.metadata.model_copy(update=update))
     dictionaries.save(dictionary, ctx.output.folder("dictionary"))
     return DictionaryTraining(
         model=ctx.label(config.model),
@@ -152,11 +151,19 @@ def _evaluate(dictionary: Dictionary, model: LanguageModel, shards: Any, site: s
     control = evaluate(random_control(dictionary, rows, seed), [rows])
     held = [w for w in shards.windows if w.split == "validation"]
     losses = splice_losses(model, dictionary, [w.ids for w in held], [w.kept for w in held])
-    try:
-        found = {"ce_recovered_zero": losses.recovered_zero, "ce_recovered_mean": losses.recovered_mean}
-    except Refusal:
-        found = {}
-    return quality.model_copy(update={"delta_ce": losses.delta_ce, **found}), control.fvu
+    recovered = {"ce_recovered_zero": losses.recovered_zero, "ce_recovered_mean": losses.recovered_mean}
+    measured = {name: value for name, value in recovered.items() if not isinstance(value, Refusal)}
+    return quality.model_copy(update={"delta_ce": losses.delta_ce, **measured}), control.fvu
+
+
+def _neutral(dictionary: Dictionary, model: LanguageModel, site: str) -> Quality:
+    """Quality on the standard neutral texts, so that a guard can later measure the same thing."""
+    from radiograph.dictionaries import evaluate
+    from radiograph.harvest import harvest, read
+    from radiograph.organisms import standard_neutral
+
+    shards = harvest(model, read(standard_neutral(model.tokenizer)), [site])
+    return evaluate(dictionary, [shards.rows(site)])
 
 
 def _recovered(value: float | None, n: int) -> Estimate | None:

@@ -124,12 +124,11 @@ def _labelled(
     import numpy as np
 
     from radiograph.explanations import Labelled
+    from radiograph.organisms import reads_world
     from radiograph.organisms.world import World
 
     world = World()
-    probe = world.neutral(1)[0]
-    read = None if model.tokenizer is None else model.tokenizer(probe, add_special_tokens=False)["input_ids"]
-    if model.tokenizer is None or tuple(read or ()) != world.encode(probe):
+    if model.tokenizer is None or not reads_world(model.tokenizer):
         raise Refusal("no_world", "the model does not read the small world's tokens", fix="use a model of the world")
     documents = list(world.documents("mixture", "test", seed=derive(seed, "labels"), count=2 * count))
     special = set(model.tokenizer.all_special_ids)
