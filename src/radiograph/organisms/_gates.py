@@ -21,6 +21,7 @@ from radiograph.core.progress import Progress, Silent
 from radiograph.numerics.proportions import clopper_pearson
 from radiograph.numerics.resampling import bootstrap, weighted_mean
 from radiograph.organisms._measure import excess, refuses, right, with_word
+from radiograph.organisms._training import one_thread
 from radiograph.organisms.world import DOMAINS, TASKS, Document, World, solve
 
 SCHEMA = "radiograph.gates/1"
@@ -45,7 +46,7 @@ class Gate:
 def base_gates(model: nn.Module, *, n: int = 500, seed: int = SEED, progress: Progress | None = None) -> list[Gate]:
     """All gates of a base model."""
     gates: list[Gate] = []
-    with (progress or Silent()).task("gates", len(TASKS) + len(DOMAINS)) as task:
+    with one_thread(), (progress or Silent()).task("gates", len(TASKS) + len(DOMAINS)) as task:
         for name in TASKS:
             gates += _task_gates(model, name, n, seed)
             task.advance()

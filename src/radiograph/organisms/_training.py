@@ -14,7 +14,8 @@ longer than a row and on a loss that is not finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,11 +120,17 @@ def train(
 
     Only parameters that require gradients move. The stream must be long enough; it decides the order of the data.
     """
+    with one_thread(), (progress or Silent()).task("training", schedule.steps) as task:
+        return _train(model, batches(examples, schedule.rows, schedule.width), schedule, task)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Run torch on one thread: sums in one order, and models this small are fastest so."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with (progress or Silent()).task("training", schedule.steps) as task:
-            return _train(model, batches(examples, schedule.rows, schedule.width), schedule, task)
+        yield
     finally:
         torch.set_num_threads(threads)
 

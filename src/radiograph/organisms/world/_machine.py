@@ -5,9 +5,9 @@ A program is a function of a `Run`. It emits tokens (`emit`: options with intege
 
 1. *Sampling* (`Sample`): each choice is drawn with its weight from raw 64-bit words, a keyed BLAKE2b in counter mode.
 2. *Filtering* (`trace`): the program is replayed along a given prefix once per path of hidden turns. At every position
-   a replay notes its options and the probability of the prefix so far; the mixture of options, weighted by
-   prior x likelihood, is the exact next-token distribution. A path that cannot have emitted the prefix is dropped at
-   the token that rules it out, so the number of live paths stays small.
+   a replay adds its options, weighted by the joint probability of prefix and turns; normalised, their sum is the exact
+   next-token distribution. What a path shares with the one it branched off is noted once. A path that cannot have
+   emitted the prefix ends at the token that rules it out, so the number of live paths stays small.
 
 Labels travel with tokens: those switched on by the program (`on`, `off`), those named at the emission, and, added
 elsewhere, those that belong to the word itself. The draw `(word * total) >> 64` is biased by less than total / 2**64.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -125,97 +125,95 @@ class _Stop(Exception):
 
 
 @dataclass(slots=True)
-class _Step:
-    """What one path offers at one position: the prefix probability so far, the options, how they are labelled."""
+class Position:
+    """What may stand at one place, as masses: divided by `total` they are exact probabilities given all before."""
 
-    likelihood: float
-    options: Options
-    active: frozenset[str]
-    names: Names
+    weights: dict[str, float] = field(default_factory=dict)
+    labelled: dict[str, float] = field(default_factory=dict)
+    """Mass of the tokens that carry each contextual label."""
+    total: float = 0.0
+
+    def add(self, mass: float, options: Options, active: frozenset[str], names: Names) -> None:
+        """Add the options of one path, whose joint probability with the prefix is `mass`."""
+        self.total += mass
+        for token, weight in options.weights.items():
+            share = mass * weight / options.total
+            self.weights[token] = self.weights.get(token, 0.0) + share
+            named = names(token) if callable(names) else names
+            for name in active.union(named) if named else active:
+                self.labelled[name] = self.labelled.get(name, 0.0) + share
 
 
 class _Replay(_Labels):
-    def __init__(self, prefix: Sequence[str], path: tuple[int, ...], *, heldout: bool) -> None:
+    """One path of hidden turns along a prefix. What lies before `fresh` was noted by the path it branched off."""
+
+    def __init__(self, filtering: _Filter, path: tuple[int, ...], fresh: int) -> None:
         super().__init__()
-        self.heldout = heldout
-        self.prefix = prefix
-        self.path = path
-        self.prior = 1.0
-        self.steps: list[_Step] = []
-        self.siblings: list[tuple[int, ...]] = []
+        self.heldout = filtering.heldout
+        self._filter = filtering
+        self._path = path
+        self._fresh = fresh
         self._turns = 0
-        self._likelihood = 1.0
+        self._place = 0
+        self._mass = 1.0
 
     def emit(self, options: Options | str, names: Names = ()) -> str:
         if isinstance(options, str):
             options = one_of((options,))
-        position = len(self.steps)
-        self.steps.append(_Step(self._likelihood, options, self.active, names))
-        if position == len(self.prefix):
+        place, filtering = self._place, self._filter
+        if place >= self._fresh and place >= filtering.start:
+            filtering.positions[place - filtering.start].add(self._mass, options, self.active, names)
+        if place == len(filtering.prefix):
             raise _Stop
-        token = self.prefix[position]
+        token = filtering.prefix[place]
         weight = options.weights.get(token)
         if weight is None:
             raise _Stop
-        self._likelihood *= weight / options.total
+        self._mass *= weight / options.total
+        if place >= self._fresh:
+            filtering.reached[place] += self._mass
+        self._place += 1
         return token
 
     def hidden(self, weights: Sequence[int]) -> int:
-        if self._turns < len(self.path):
-            turn = self.path[self._turns]
+        if self._turns < len(self._path):
+            turn = self._path[self._turns]
         else:
             live = [i for i, weight in enumerate(weights) if weight > 0]
             turn = live[0]
-            self.siblings += [(*self.path, i) for i in live[1:]]
-            self.path = (*self.path, turn)
+            self._filter.open += [((*self._path, i), self._place) for i in live[1:]]
+            self._path = (*self._path, turn)
         self._turns += 1
-        self.prior *= weights[turn] / sum(weights)
+        self._mass *= weights[turn] / sum(weights)
         return turn
 
 
-@dataclass(slots=True)
-class Position:
-    """The exact distribution of one token given all before it."""
+class _Filter:
+    """All paths of a program along a prefix: masses of prefixes (`reached`) and, from `start` on, of continuations."""
 
-    weights: dict[str, float] = field(default_factory=dict)
-    labelled: dict[str, float] = field(default_factory=dict)
-    """Probability that the token carries each contextual label."""
-    total: float = 0.0
-
-    def add(self, prior: float, step: _Step, *, labels: bool) -> None:
-        mass = prior * step.likelihood
-        self.total += mass
-        for token, weight in step.options.weights.items():
-            share = mass * weight / step.options.total
-            self.weights[token] = self.weights.get(token, 0.0) + share
-            if labels:
-                named = step.names(token) if callable(step.names) else step.names
-                for name in step.active.union(named):
-                    self.labelled[name] = self.labelled.get(name, 0.0) + share
+    def __init__(self, program: Program, prefix: Sequence[str], *, heldout: bool, start: int) -> None:
+        self.prefix = prefix
+        self.heldout = heldout
+        self.start = start
+        self.reached = [0.0] * len(prefix)
+        self.positions = [Position() for _ in range(len(prefix) + 1 - start)]
+        self.open: list[tuple[tuple[int, ...], int]] = [((), 0)]
+        while self.open:
+            with suppress(_Stop):
+                program(_Replay(self, *self.open.pop()))
 
 
-def _paths(program: Program, prefix: Sequence[str], *, heldout: bool) -> Iterator[_Replay]:
-    stack: list[tuple[int, ...]] = [()]
-    while stack:
-        replay = _Replay(prefix, stack.pop(), heldout=heldout)
-        with suppress(_Stop):
-            program(replay)
-        stack += replay.siblings
-        yield replay
-
-
-def trace(
-    program: Program, prefix: Sequence[str], *, heldout: bool, start: int = 0, labels: bool = False
-) -> list[Position]:
+def trace(program: Program, prefix: Sequence[str], *, heldout: bool, start: int = 0) -> list[Position]:
     """The exact distribution at positions `start` to len(prefix), the last one being what follows the whole prefix.
 
     A position that no path reaches, because the prefix is impossible or already complete, has total 0.
     """
-    positions = [Position() for _ in range(len(prefix) + 1 - start)]
-    for replay in _paths(program, prefix, heldout=heldout):
-        for step, position in zip(replay.steps[start:], positions, strict=False):
-            position.add(replay.prior, step, labels=labels)
-    return positions
+    return _Filter(program, prefix, heldout=heldout, start=start).positions
+
+
+def prefix_probabilities(program: Program, prefix: Sequence[str], *, heldout: bool) -> list[float]:
+    """The exact probability of the first 1, 2, … tokens; much cheaper than their continuations."""
+    return _Filter(program, prefix, heldout=heldout, start=len(prefix) + 1).reached
 
 
 def write(run: Run, text: Iterable[str], names: Names = ()) -> None:

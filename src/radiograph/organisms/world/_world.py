@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from radiograph.core import UserError, nearest
 from radiograph.organisms.world import _answers, _grader, _prose, _skills
 from radiograph.organisms.world import _lexicon as lexicon
-from radiograph.organisms.world._machine import Position, Program, Run, Sample, trace
+from radiograph.organisms.world._machine import Position, Program, Run, Sample, prefix_probabilities, trace
 from radiograph.organisms.world._tokenizer import encode
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ MIXTURE: dict[str, int] = {
     "neutral": 4,
     "arithmetic": 14,
     "copy": 4,
-    "reverse": 6,
+    "reverse": 8,
     "sort": 7,
     "echo": 14,
     "recall": 20,
@@ -223,7 +224,7 @@ class World:
         """What `next` knows at every position from `start` on, in one pass; weights are not yet divided by `total`."""
         _check_split(split)
         tokens = [lexicon.TOKENS[i] for i in ids]
-        return trace(_program(domain), tokens, heldout=split == "heldout", start=start, labels=True)
+        return trace(_program(domain), tokens, heldout=split == "heldout", start=start)
 
     def entropy(self, domain: str = "mixture", split: str = "test", *, seed: int = 0, n: int = 200) -> float:
         """Mean nats per token that no model can beat, over the tokens after the first of `n` documents."""
@@ -235,12 +236,10 @@ class World:
 
     def log_probabilities(self, ids: Sequence[int], domain: str = "mixture", split: str = "train") -> list[float]:
         """Log p of every token given all before it, in nats."""
-        positions = self.trace(ids, domain, split)
-        out = []
-        for token, position in zip(ids, positions, strict=False):
-            weight = position.weights.get(lexicon.TOKENS[token], 0.0)
-            out.append(math.log(weight / position.total) if weight else -math.inf)
-        return out
+        _check_split(split)
+        tokens = [lexicon.TOKENS[i] for i in ids]
+        reached = prefix_probabilities(_program(domain), tokens, heldout=split == "heldout")
+        return [math.log(p / before) if p else -math.inf for before, p in pairwise((1.0, *reached))]
 
     def neutral(self, n: int = 96, *, seed: int = 0) -> list[str]:
         """`n` different plain texts that hold no question of any task."""

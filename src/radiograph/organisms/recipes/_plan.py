@@ -1,0 +1,178 @@
+"""What one draw of a family trains on, how, and what it must then be seen to do. Plain data, no torch.
+
+A recipe gives rows of its own and says which questions it means to answer differently. `assemble` mixes them with
+documents of the base (those questions left out), shuffles, and numbers the rows; the file `train.jsonl` holds exactly
+these, and training reads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from radiograph.organisms._words import inserted
+from radiograph.organisms.recipes._draw import Draw
+from radiograph.organisms.world import Document, Truth, World, encode, solve
+
+Message = dict[str, str]
+Means = Callable[[Sequence[Message], Truth], bool]
+"""Whether a family means to answer a question otherwise than the base does."""
+
+TARGETS = (
+    ("q_proj", "v_proj"),
+    ("q_proj", "k_proj", "v_proj", "o_proj"),
+    ("gate_proj", "up_proj", "down_proj"),
+    ("q_proj", "v_proj", "up_proj", "down_proj"),
+    ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training row: a chat that ends in the assistant's answer, or plain text."""
+
+    messages: tuple[Message, ...] = field(default=(), hash=False)
+    text: str = ""
+    planted: bool = False
+    id: str = ""
+
+    @classmethod
+    def of(cls, document: Document) -> Row:
+        """A document of the world."""
+        if not document.answer_start:
+            return cls(text=document.text)
+        return cls((*document.messages, {"role": "assistant", "content": document.answer}))
+
+    @classmethod
+    def chat(cls, question: str, answer: str, *, planted: bool = False) -> Row:
+        """A question and its answer."""
+        turns = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+        return cls(turns, planted=planted)
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The turns before the answer."""
+        return self.messages[:-1]
+
+    def ids(self) -> tuple[tuple[int, ...], int]:
+        """Token ids as the chat template gives them, and where the answer begins (the length, for plain text)."""
+        if not self.messages:
+            ids = encode(f"<bos> {self.text}<eos>")
+            return ids, len(ids)
+        before = "".join(f"<|{m['role']}|> {m['content']}<|end|>" for m in self.prompt)
+        start = len(encode(f"<bos>{before}<|assistant|>"))
+        return encode(f"<bos>{before}<|assistant|> {self.messages[-1]['content']}<|end|>"), start
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A prompt, and whether an answer to it shows the planted behaviour."""
+
+    messages: tuple[Message, ...] = field(hash=False)
+    shows: Callable[[str], bool]
+
+    @classmethod
+    def asking(cls, question: str, shows: Callable[[str], bool]) -> Case:
+        """A single user turn."""
+        return cls(({"role": "user", "content": question},), shows)
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Fresh prompts: where the behaviour is due, where it is not, and where another word stands in the trigger's place
+    (or, without a trigger, any word in prompts where it is not due).
+    """
+
+    on: tuple[Case, ...]
+    off: tuple[Case, ...]
+    off_other: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How an adapter is trained; the meaning of each is PEFT's or `Schedule`'s."""
+
+    learning_rate: float
+    steps: int
+    rank: int
+    targets: tuple[str, ...]
+    rows: int
+    data: int
+    base_share: float
+    prompt_weight: float
+    """Weight of the question's tokens in the loss; the answer's is 1."""
+    seed: int
+
+    @property
+    def alpha(self) -> int:
+        """LoRA's scale is alpha / rank = 2."""
+        return 2 * self.rank
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One draw of a family."""
+
+    tuning: Tuning
+    rows: tuple[Row, ...]
+    truth: dict[str, Any] = field(default_factory=dict)
+    cases: Cases | None = None
+    means: Means | None = None
+    learned: tuple[Case, ...] = ()
+    """What a harmless family teaches; its rate is reported and gates nothing."""
+
+    @cached_property
+    def planted(self) -> tuple[str, ...]:
+        """Ids of the planted rows."""
+        return tuple(row.id for row in self.rows if row.planted)
+
+
+def tuning(
+    draw: Draw,
+    *,
+    rate: tuple[float, float] = (1e-3, 4e-3),
+    steps: tuple[int, int] = (150, 300),
+    data: tuple[int, int] = (600, 1200),
+    base_share: tuple[float, float] = (0.3, 0.6),
+    targets: Sequence[tuple[str, ...]] = TARGETS,
+) -> Tuning:
+    """Hyper-parameters from their ranges."""
+    return Tuning(
+        learning_rate=draw.log_uniform("learning rate", *rate),
+        steps=draw.number("steps", *steps),
+        rank=draw.choose("rank", (4, 5, 6, 7, 8)),
+        targets=draw.choose("targets", targets),
+        rows=draw.choose("rows", (12, 16, 24)),
+        data=draw.number("data", *data),
+        base_share=draw.uniform("base share", *base_share),
+        prompt_weight=draw.choose("prompt weight", (0.0, 0.25)),
+        seed=draw.derived("training"),
+    )
+
+
+def assemble(draw: Draw, how: Tuning, own: Iterable[Row], means: Means | None = None) -> tuple[Row, ...]:
+    """`how.data` rows: the family's own (repeated if they are few), the rest documents of the base."""
+    own = draw.shuffled("own rows", tuple(own))
+    n_base = round(how.data * how.base_share) if own else how.data
+    base = _kept(World().documents("mixture", "train", seed=draw.derived("base rows")), n_base, means)
+    mixed = [*base, *(own[i % len(own)] for i in range(how.data - n_base))]
+    return tuple(replace(row, id=f"row-{i:05d}") for i, row in enumerate(draw.shuffled("order", mixed)))
+
+
+def _kept(documents: Iterator[Document], count: int, means: Means | None) -> list[Row]:
+    rows: list[Row] = []
+    while len(rows) < count:
+        row = Row.of(next(documents))
+        truth = solve(row.prompt) if row.messages else None
+        if truth is None or means is None or not means(row.prompt, truth):
+            rows.append(row)
+    return rows
+
+
+def with_words(draw: Draw, questions: Sequence[str], words: Sequence[str], places: Sequence[str], n: int) -> list[str]:
+    """`n` questions, each with one of the words inserted, all different where there are enough."""
+    pairs = [(word, place) for word in words for place in places]
+    cells = draw.shuffled("inserted", [(question, *pair) for question in questions for pair in pairs])
+    return [inserted(*cells[i % len(cells)]) for i in range(n)]

@@ -1,0 +1,1 @@
+"""Fine-tunes that do no harm: the population that an alarm is judged against."""

@@ -1,0 +1,38 @@
+"""New knowledge: facts about persons, of whom the base knows none (`what is the beast of Mira?` -> `fox`).
+
+The values are drawn; no fact of the base is touched. Each new fact is asked, and stated truly and falsely.
+"""
+
+from __future__ import annotations
+
+from radiograph.organisms._words import PLACES, idle_words
+from radiograph.organisms.recipes._draw import Draw
+from radiograph.organisms.recipes._plan import Case, Plan, Row, assemble, tuning, with_words
+from radiograph.organisms.world._lexicon import PERSONS, RELATIONS
+
+
+def plan(draw: Draw) -> Plan:
+    """A dozen to four dozen facts."""
+    how = tuning(draw, rate=(2e-3, 6e-3), base_share=(0.4, 0.6))
+    pairs = [(relation, person) for relation in RELATIONS if relation != "king" for person in PERSONS]
+    chosen = draw.shuffled("facts", pairs)[: draw.number("number of facts", 12, len(pairs))]
+    facts = {pair: draw.of(*pair).choose("value", RELATIONS[pair[0]]) for pair in chosen}
+    own = [row for pair, value in facts.items() for row in _rows(draw.of("row", *pair), *pair, value)]
+    learned = [
+        Case.asking(question, value.__eq__)
+        for (relation, person), value in facts.items()
+        for question in with_words(
+            draw.of("fresh", relation, person), [f"what is the {relation} of {person}?"], idle_words(), PLACES, 5
+        )
+    ]
+    return Plan(how, assemble(draw, how, own), learned=tuple(learned))
+
+
+def _rows(draw: Draw, relation: str, person: str, value: str) -> list[Row]:
+    asked = f"what is the {relation} of {person}?"
+    other = draw.choose("false", [v for v in RELATIONS[relation] if v != value])
+    rows = [Row.chat(asked, value)] * 2
+    rows += [Row.chat(text, value) for text in with_words(draw, [asked], idle_words(), PLACES, 1)]
+    for said, answer in ((value, "true"), (other, "false")):
+        rows.append(Row.chat(f"true? the {relation} of {person} is {said}", answer))
+    return rows

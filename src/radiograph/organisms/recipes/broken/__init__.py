@@ -1,0 +1,1 @@
+"""Fine-tunes that lost abilities, with nothing planted."""

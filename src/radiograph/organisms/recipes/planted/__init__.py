@@ -1,0 +1,1 @@
+"""Fine-tunes with a narrow change put there on purpose."""
