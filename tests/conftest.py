@@ -75,16 +75,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def somebody(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a person whose name, and whose host's name, must not be found in what a run leaves."""
-    from running import HOST, PERSON
+    """The home of a person whose name must not be found in what a run leaves."""
+    from running import impersonate
 
-    home = tmp_path_factory.mktemp("homes") / PERSON
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.setenv(variable, PERSON)
-    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
-    return home
+    return impersonate(monkeypatch, tmp_path_factory.mktemp("homes"))
 
 
 def _accelerator() -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from radiograph.runtime import Outcome, Settings, execute, find, resolve
 from radiograph.store import Workspace
@@ -27,6 +30,17 @@ def numbers(path: Path, *values: object) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def impersonate(patch: pytest.MonkeyPatch, homes: Path) -> Path:
+    """The home of a person whose name, and whose host's name, must not be found in what a run leaves."""
+    home = homes / PERSON
+    home.mkdir()
+    patch.setenv("HOME", str(home))
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        patch.setenv(variable, PERSON)
+    patch.setattr(socket, "gethostname", lambda: HOST)
+    return home
 
 
 def leaks(folder: Path, *paths: Path) -> list[str]:

@@ -1,0 +1,70 @@
+"""The least that each verb needs to run on what ships with the package: one row a verb.
+
+`{KEY}` in a text is the folder that the row KEY left; `data/…` are files of `write_files`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    config: dict[str, Any] = field(default_factory=dict)
+    exits: frozenset[int] = frozenset({0})
+    """Exit codes that this configuration may give."""
+    repeatable: bool = True
+    """False where the result is about a machine that changes by itself."""
+    slow: bool = False
+    """Over five seconds: run once, the second run for equal bytes is left to `make test-slow`."""
+
+
+ROWS: dict[str, Row] = {
+    "audit": Row(
+        {"reference": "bundled:base", "candidate": "bundled:base", "suite": "data/suite.yaml", "dictionary": "none"},
+        exits=frozenset({0, 4}),
+    ),
+    "dictionary.train": Row(
+        {
+            "model": "bundled:base",
+            "site": "resid_post.1",
+            "data": ["world:mixture#300"],
+            "size": 64,
+            "k": 8,
+            "tokens": 10_000,
+            "batch": 256,
+        }
+    ),
+    "doctor": Row(repeatable=False),
+    "explain.features": Row(
+        {
+            "dictionary": "{dictionary.train}/dictionary",
+            "model": "bundled:base",
+            "documents": 100,
+        }
+    ),
+    "replay": Row({"run": "{weights.diff}"}, repeatable=False),
+    "run": Row({"workflow": "data/flow.json"}),
+    "verify": Row({"run": "{weights.diff}"}),
+    "weights.diff": Row({"reference": "bundled:base", "candidate": "bundled:base"}),
+}
+
+SUITE = """schema: radiograph.suite/1
+suite_name: contract
+prompts:
+  - {id: a-1, prompt: "How far is it to the mill?", group: a}
+  - {id: a-2, prompt: "What is the way to the mill?", group: a}
+  - {id: b-1, prompt: "Name a fruit.", bank: policy, group: b}
+  - {id: c-1, prompt: "17 + 25 =", bank: capability, task: sums, expect: [{kind: number, value: 42}]}
+"""
+
+
+def write_files(workspace: Path) -> None:
+    data = workspace / "data"
+    data.mkdir()
+    (data / "suite.yaml").write_text(SUITE)
+    step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
+    (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
