@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 
+
 def visible(text: str, limit: int | None = None) -> str:
     """The text with control, format and unassigned characters spelled out, cut to `limit` characters.
 
     Newlines and tabs stay; everything that could move a cursor, recolour a line, reorder it (bidirectional controls) or
     hide in it (zero-width and tag characters) does not.
     """
-    out = "".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text)
+    out = text if text.isprintable() else "".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text)
     if limit is not None and len(out) > limit:
         return out[: limit - 1] + "…"
     return out

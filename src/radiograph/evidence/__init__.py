@@ -32,6 +32,7 @@ from radiograph.evidence._manifest import (
     StepRecord,
     ToolCall,
 )
+from radiograph.evidence._organisms import Gate, GatedClass, OrganismClass, OrganismTruth
 from radiograph.evidence._record import (
     Document,
     NewerSchema,
@@ -79,6 +80,8 @@ __all__ = [
     "ExplainedFeature",
     "ExplanationSource",
     "FeatureDiff",
+    "Gate",
+    "GatedClass",
     "Generation",
     "GuardCheck",
     "Identifier",
@@ -93,6 +96,8 @@ __all__ = [
     "ModelRecord",
     "Neighbour",
     "NewerSchema",
+    "OrganismClass",
+    "OrganismTruth",
     "OutputRecord",
     "Panel",
     "PanelRow",

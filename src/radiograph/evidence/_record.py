@@ -12,6 +12,7 @@ import json
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic_core import to_json
 
 from radiograph.core import ExitCode, FormatError
 
@@ -121,7 +122,9 @@ def document_sha256(value: object) -> str:
 
 def pretty_json(value: object) -> str:
     """JSON for people: keys in the order given, one space of indent, a final newline."""
-    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if not isinstance(value, BaseModel):
+        json.dumps(value, allow_nan=False)  # plain data has not been validated: a non-finite number stops here
+    return to_json(value, indent=1).decode() + "\n"
 
 
 def _plain(value: object) -> Any:

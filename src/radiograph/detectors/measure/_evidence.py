@@ -34,6 +34,9 @@ from radiograph.numerics import FeatureScores, specificity, stability
 
 TOP_DIFFS = 10
 EXPLAINED = 3
+"""Features explained per prompt."""
+EXPLAINED_PROMPTS = 40
+"""Prompts whose features are explained: those with the largest scores."""
 _ESTIMATORS = {
     "abs_diff_topk": "none",
     "abs_diff_topk_drift_corrected": "suite_mean",
@@ -99,10 +102,11 @@ def score_record(measured: FeatureMeasurement, banks: Banks, detectors: Sequence
 def explain_prompts(
     measured: FeatureMeasurement, pair: Pair, banks: Banks, labels: LabelSource, seed: int
 ) -> tuple[tuple[PromptFeatures, ...], Coverage]:
-    """The leading features of every prompt with labels, logit effects and examples."""
+    """The leading features of the prompts that shift most, with labels, logit effects and examples."""
     scores = measured.requested
-    tops = [[int(f) for f in row[:EXPLAINED] if scores.corrected[p, f] != 0] for p, row in enumerate(scores.top)]
-    shown = [f for row in tops for f in row]
+    order = np.argsort(-scores.prompt_scores, kind="stable")[:EXPLAINED_PROMPTS]
+    tops = {int(p): [int(f) for f in scores.top[p, :EXPLAINED] if scores.corrected[p, f] != 0] for p in order}
+    shown = [f for row in tops.values() for f in row]
     decoder = measured.dictionary.decoder.detach().cpu().double().numpy()
     named = label_features(shown, decoder, labels, seed=derive(seed, "labels"))
     distinct = sorted(set(shown))
@@ -111,12 +115,12 @@ def explain_prompts(
     examples = feature_examples(pair, measured.dictionary, distinct, [*banks.rendered, *banks.neutral])
     rows = tuple(
         PromptFeatures(
-            id=prompt.id,
+            id=banks.prompts[row].id,
             features=tuple(
-                _explained(measured, scores, row, f, named.of[f], found[f], examples.get(f, ())) for f in tops[row]
+                _explained(measured, scores, row, f, named.of[f], found[f], examples.get(f, ())) for f in features
             ),
         )
-        for row, prompt in enumerate(banks.prompts)
+        for row, features in tops.items()
     )
     return rows, named.coverage(shown)
 
