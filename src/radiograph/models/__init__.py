@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from radiograph.models._refs import ModelRef, locate
-from radiograph.models._tokenizers import Difference, same_tokenizer, tokenizer_sha256
+from radiograph.models._tokenizers import Difference, same_tokenizer, token_text, tokenizer_sha256
 from radiograph.models.architectures import FAMILIES, Architecture, WeightAddress, weight_addresses
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ __all__ = [
     "stored",
     "stream",
     "tensors_sha256",
+    "token_text",
     "tokenize",
     "tokenizer_sha256",
     "vocabularies",

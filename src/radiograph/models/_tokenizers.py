@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _PARTS = ("vocabulary", "merges", "specials", "rules")
@@ -48,6 +49,25 @@ def same_tokenizer(reference: Any, candidate: Any) -> Difference | None:
                 left, right = (None if side.get(entry) is None else str(side[entry]) for side in (a, b))
                 return Difference(part, entry, left, right)
     return None
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """One token as it stands inside a text: with the space before it, where the token holds one.
+
+    Decoders drop the space at the start of a text, so the token is decoded after an anchor that is taken off again.
+    """
+    anchor = _anchor(tokenizer)
+    lead = str(tokenizer.decode([anchor]))
+    both = str(tokenizer.decode([anchor, token]))
+    return both[len(lead) :] if both.startswith(lead) else str(tokenizer.decode([token]))
+
+
+@lru_cache(maxsize=8)
+def _anchor(tokenizer: Any) -> int:
+    """An ordinary token: the first of the plain text "a", else of the vocabulary."""
+    special = set(tokenizer.all_special_ids)
+    ids = tokenizer("a", add_special_tokens=False)["input_ids"]
+    return next((i for i in [*ids, *range(len(tokenizer))] if i not in special), 0)
 
 
 def _facts(tokenizer: Any) -> dict[str, dict[str, Any]]:

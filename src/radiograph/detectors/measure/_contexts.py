@@ -17,7 +17,7 @@ from torch import Tensor
 from radiograph.core import Site
 from radiograph.core.codec import Codec, Codes
 from radiograph.evidence import Example
-from radiograph.models import LanguageModel, Pair, stream
+from radiograph.models import LanguageModel, Pair, stream, token_text
 from radiograph.models import Prompt as Rendered
 
 LOGITS = 5
@@ -115,5 +115,4 @@ def _named(model: LanguageModel, ids: Tensor, row: Tensor) -> tuple[tuple[str, f
 
 
 def _text(model: LanguageModel, token: int) -> str:
-    assert model.tokenizer is not None
-    return str(model.tokenizer.decode([token]))
+    return token_text(model.tokenizer, token)
