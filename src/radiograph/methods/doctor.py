@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, ExitCode, FolderPath, machine
+from radiograph.core import Context, ExitCode, FolderPath
 from radiograph.evidence import Record, Result
+from radiograph.methods import _machine as machine
 
 GIB = 2**30
 AGGREGATES = {"all", "dev"}

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, inputs_of, machine
+from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, inputs_of
 from radiograph.evidence import Device, Manifest, Refused, Result, document_sha256
 from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
@@ -234,4 +235,4 @@ def _threads() -> int:
     import sys
 
     torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch is not None else machine.usable_cores()
+    return torch.get_num_threads() if torch is not None else os.cpu_count() or 1

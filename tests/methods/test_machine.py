@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from radiograph.core import machine
+from radiograph.methods import _machine as machine
 
 
 @pytest.fixture
