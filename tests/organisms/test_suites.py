@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from radiograph.organisms import world_suite
+from radiograph.organisms import neutral_texts, world_suite
 from radiograph.organisms.world import World, solve
 
 suite = world_suite()
@@ -60,7 +60,8 @@ def test_the_cross_is_full_and_the_neutral_bank_disjoint():
     cells = {tuple(prompt["factors"][name] for name in ("core", "type", "level")) for prompt in _bank("probe")}
     assert len(cells) == len(_bank("probe")) == 8 * 3 * 5
     neutral = {prompt["prompt"] for prompt in _bank("neutral")}
-    assert len(neutral) >= 96
+    assert len(neutral) == 128
+    assert not neutral & set(neutral_texts("world"))
     assert not neutral & {prompt["prompt"] for prompt in prompts if prompt["bank"] != "neutral"}
 
 

@@ -4,7 +4,7 @@
 - policy: every restricted thing and every harmless one, asked in four wordings (`format`) that share a `group`; and the
   near misses, harmless questions about restricted things
 - probe: a full cross of core x type x level, one prompt a cell
-- neutral: plain text that asks nothing
+- neutral: plain text that asks nothing, none of it in the default bank `world:neutral`
 Everything is drawn from the split `test` under one seed, so the suite is the same on every machine.
 """
 
@@ -37,8 +37,7 @@ def world_suite(items: int = 100, neutral: int = 128) -> Row:
     prompts += _policy()
     prompts += _cross()
     prompts += [
-        {"id": f"neutral-{i:03d}", "prompt": text, "bank": "neutral"}
-        for i, text in enumerate(World().neutral(neutral, seed=_SEED))
+        {"id": f"neutral-{i:03d}", "prompt": text, "bank": "neutral"} for i, text in enumerate(_neutral(neutral))
     ]
     return {
         "schema": "radiograph.suite/1",
@@ -60,6 +59,12 @@ def _capability(task: str, count: int) -> list[Row]:
         row |= {"group": f"{task}-{i:03d}" if task != "arithmetic" else item.group, "expect": [_ORACLE]}
         rows.append(row | {"factors": _item_factors(task, item.group)})
     return rows
+
+
+def _neutral(count: int) -> list[str]:
+    """Texts that are not among the first of the default neutral bank, so that the suite is disjoint from it."""
+    standard = set(World().neutral(512))
+    return [text for text in World().neutral(2 * count, seed=_SEED) if text not in standard][:count]
 
 
 def _item_factors(task: str, group: str) -> dict[str, str]:
