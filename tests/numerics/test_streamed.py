@@ -46,7 +46,7 @@ def test_blocks_equal_the_whole(shape, dtype):
     assert found.energy == pytest.approx(expected.energy, rel=1e-12)
     k = min(8, *shape)
     np.testing.assert_allclose(np.abs(found.left[:, :k].T @ expected.left[:, :k]), np.eye(k), atol=1e-5)
-    assert blocks.largest <= max(2000, min(shape) ** 2)
+    assert blocks.largest <= 2000
 
 
 def test_above_the_dense_limit_blocks_equal_the_randomised_route(monkeypatch):

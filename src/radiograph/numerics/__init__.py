@@ -71,6 +71,7 @@ from radiograph.numerics.reconstruction import (
 )
 from radiograph.numerics.resampling import Bootstrap, bootstrap, weighted_mean
 from radiograph.numerics.spectra import (
+    INTRUDERS,
     ChangeStatistics,
     Intruders,
     Spectrum,
@@ -84,6 +85,7 @@ from radiograph.numerics.spectra import (
 from radiograph.numerics.streamed import Matrix, row_norms, squared_norm, streamed_spectrum
 
 __all__ = [
+    "INTRUDERS",
     "REASONS",
     "Bootstrap",
     "Calibrated",

@@ -30,7 +30,7 @@ DENSE_LIMIT = 2048
 LEADING = 64
 OVERSAMPLED = 16
 POWER_STEPS = 2
-_INTRUDERS = 8
+INTRUDERS = 8
 """Leading directions of Δ that are compared with W."""
 
 
@@ -143,7 +143,7 @@ def intruder_cosines(change: Spectrum, reference: Spectrum, *, seed: int = 0) ->
     """
     if change.shape[0] != reference.shape[0]:
         raise UserError("a change and its matrix differ in rows", got=f"{change.shape[0]} and {reference.shape[0]}")
-    strong = int((change.values[:_INTRUDERS] > 1e-6 * change.values[:1]).sum())
+    strong = int((change.values[:INTRUDERS] > 1e-6 * change.values[:1]).sum())
     if strong == 0:
         return None
     used = reference.left[:, :LEADING]

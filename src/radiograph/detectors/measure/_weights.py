@@ -31,6 +31,7 @@ from radiograph.models import (
     vocabularies,
 )
 from radiograph.numerics import (
+    INTRUDERS,
     change_statistics,
     intruder_cosines,
     low_rank_spectrum,
@@ -146,7 +147,7 @@ def _spectral(reference: StoredTensor, delta: DenseDelta | LowRank, own: float, 
     if isinstance(delta, LowRank):
         change = low_rank_spectrum(delta.b, delta.a, delta.scale)
     else:
-        change = streamed_spectrum(delta, seed=seed)
+        change = streamed_spectrum(delta, vectors=INTRUDERS, seed=seed)
     found = change_statistics(change, own, eps=delta.eps)
     used = streamed_spectrum(reference, dense_limit=_OWN_DENSE_LIMIT, seed=seed)
     intruders = intruder_cosines(change, used, seed=seed)

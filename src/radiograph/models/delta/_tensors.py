@@ -93,12 +93,11 @@ class StoredTensor:
         """Equal as numbers; across dtypes by value."""
         if self.shape != other.shape or (self.dtype != other.dtype and not (self.is_float and other.is_float)):
             return False
-        if self.dtype == other.dtype and np.array_equal(self.raw, other.raw):
-            return True
-        flat, others = self.raw.reshape(-1), other.raw.reshape(-1)
-        ours, theirs = StoredTensor(flat, self.dtype), StoredTensor(others, other.dtype)
-        starts = range(0, flat.size, _COMPARE)
-        return self.is_float and all(np.array_equal(ours[s : s + _COMPARE], theirs[s : s + _COMPARE]) for s in starts)
+        ours, theirs = (t.raw.reshape(-1) for t in (self, other))
+        if self.is_float:
+            ours, theirs = StoredTensor(ours, self.dtype), StoredTensor(theirs, other.dtype)
+        starts = range(0, self.raw.size, _COMPARE)
+        return all(np.array_equal(ours[s : s + _COMPARE], theirs[s : s + _COMPARE]) for s in starts)
 
 
 @dataclass(frozen=True, slots=True)
