@@ -8,7 +8,7 @@ import unicodedata
 def visible(text: str, limit: int | None = None) -> str:
     """The text with control, format and unassigned characters spelled out, cut to `limit` characters.
 
-    Newlines and tabs stay; everything that could move a cursor, recolour a line, reorder it (bidirectional controls) or
+    Newlines and tabs stay; everything that could move a cursor, recolour a line, reorder it (bidirectional controls), break it or
     hide in it (zero-width and tag characters) does not.
     """
     out = text if text.isprintable() else "".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text)
@@ -20,4 +20,4 @@ def visible(text: str, limit: int | None = None) -> str:
 def _harmless(character: str) -> bool:
     if character in "\n\t":
         return True
-    return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Cn"}
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
