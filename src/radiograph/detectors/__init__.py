@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radiograph.detectors._catalogue import Detector, detectors, score_all
     from radiograph.detectors._recompute import differences
+    from radiograph.detectors._shifts import FeatureSettings, score_record, silent_score
     from radiograph.detectors._tables import tables, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
@@ -19,6 +20,9 @@ _HOME = {
     "detectors": "_catalogue",
     "score_all": "_catalogue",
     "differences": "_recompute",
+    "FeatureSettings": "_shifts",
+    "score_record": "_shifts",
+    "silent_score": "_shifts",
     "tables": "_tables",
     "weights_table": "_tables",
     "Banks": "measure",
@@ -30,12 +34,15 @@ _HOME = {
 __all__ = [
     "Banks",
     "Detector",
+    "FeatureSettings",
     "Measurement",
     "detectors",
     "differences",
     "measure_weights",
     "render",
     "score_all",
+    "score_record",
+    "silent_score",
     "tables",
     "weights_table",
 ]

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from radiograph.core import Refusal, UserError
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import DetectorScore, Estimate
 
 
@@ -27,9 +27,9 @@ class Detector:
     version: int
     tier: int
     text: str
-    run: Callable[[Measurement], Estimate]
+    run: Callable[[Measured], Estimate]
 
-    def score(self, measurement: Measurement) -> DetectorScore:
+    def score(self, measurement: Measured) -> DetectorScore:
         """Run it; a refusal or a failure becomes `not_measured` with its reason."""
         try:
             estimate = self.run(measurement)
@@ -69,6 +69,6 @@ def detectors() -> dict[str, Detector]:
     return {d.id: d for d in sorted(found, key=lambda d: (d.tier, d.id))}
 
 
-def score_all(measurement: Measurement) -> tuple[DetectorScore, ...]:
+def score_all(measurement: Measured) -> tuple[DetectorScore, ...]:
     """Every detector's score, side by side."""
     return tuple(detector.score(measurement) for detector in detectors().values())

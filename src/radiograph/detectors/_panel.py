@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from radiograph.core import derive
+from radiograph.detectors._measured import distinct
 from radiograph.evidence import Behaviour, Estimate, Item, Panel, PanelRow
 from radiograph.numerics import TaskOutcomes, TaskRow, TextLosses, capability_panel
 
 
 def panel(behaviour: Behaviour, losses: TextLosses | None, seed: int) -> Panel:
-    """The degraded axis from the capability items and the loss of both models on neutral text."""
+    """The degraded axis from the distinct capability items and the loss of both models on neutral text."""
     tasks: dict[str, list[Item]] = {}
-    for item in behaviour.items:
+    for item in distinct(behaviour.items):
         if item.bank == "capability" and item.task and all(r.passed is not None for r in item.responses[:2]):
             tasks.setdefault(item.task, []).append(item)
     outcomes = [

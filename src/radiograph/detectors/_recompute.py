@@ -1,108 +1,234 @@
 """Do an audit's conclusions follow from the tables it stores? Needs no torch.
 
-1. every score method again from `feature_shift` and `feature_stats`: aggregate and prompt scores to 1e-9
-2. counts of changed answers and flips, and both mean KLs, from items and `neutral`
-3. the panel again from the items and the losses: every row, the ratio and the axis
+1. the tables of the answers and of the weights hold what `result.json` says; counts and means follow from them
+2. the score again from the feature tables: every method, prompt, listed feature and interval, to 1e-9
+3. the panel again from the answers and the losses; every detector again from all of these
 Returns what does not follow, each with its JSON pointer; the verdict itself is checked by the verb.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
-from radiograph.core import Refusal
+from radiograph.core import FormatError, Refusal
+from radiograph.detectors._catalogue import score_all
+from radiograph.detectors._measured import Measured, NeutralText, distinct, mean_kl
 from radiograph.detectors._panel import panel
-from radiograph.evidence import Audit
-from radiograph.numerics import NeutralDrift, TextLosses, score_features
+from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
+from radiograph.detectors._tables import behaviour_table, weights_table
+from radiograph.evidence import Audit, Behaviour, Panel, RandomControl, Record, WeightsSummary
+from radiograph.numerics import NeutralDrift, TextLosses
 
 RELATIVE = 1e-9
+_SHOWN = 10
+"""Differences named per part."""
+_TABLES = ("weights", "behaviour", "neutral", "feature_shift", "feature_prompts", "feature_stats")
 
 
 def differences(audit: Audit, folder: Path, seed: int) -> list[str]:
     """Everything stored that the tables do not give."""
-    return [*_score_differences(audit, folder), *_behaviour_differences(audit, folder, seed)]
-
-
-def _score_differences(audit: Audit, folder: Path) -> list[str]:
-    score = audit.score
-    if score.status == "not_measured":
-        return ["/score/aggregate_score: a number without a measurement"] if score.aggregate_score is not None else []
-    shift, stats = _read(folder, "feature_shift"), _read(folder, "feature_stats")
-    ids = [p.id for p in score.prompt_scores]
-    row = {name: place for place, name in enumerate(ids)}
-    ours, theirs = np.zeros((2, len(ids), len(stats["feature"])))
-    rows = np.array([row[name] for name in shift["prompt"]], dtype=int)
-    features = np.array(shift["feature"], dtype=int)
-    ours[rows, features] = shift["reference"]
-    theirs[rows, features] = shift["candidate"]
-    groups = {i.id: i.group or i.id for i in audit.behaviour.items} if audit.behaviour else {}
-    n_neutral = int(stats["neutral_prompts"][0])
-    drift = NeutralDrift(np.array(stats["neutral_drift"]), n_neutral) if n_neutral else None
+    stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed)
     found: list[str] = []
-    for number, method in enumerate(score.methods):
-        again = score_features(
-            ours,
-            theirs,
-            method=method.method,
-            k=score.k,
-            aggregate=score.aggregate,
-            groups=[groups.get(i, i) for i in ids],
-            neutral=drift,
-        )
-        value = None if isinstance(again, Refusal) else again.score
-        if not _close(value, method.aggregate):
-            found.append(f"/score/methods/{number}/aggregate: stored {method.aggregate}, the tables give {value}")
-        if method.method == score.score_method and not isinstance(again, Refusal):
-            found += _prompt_differences(audit, again.prompt_scores, again.score)
+    for check in (_tables, _weights, _behaviour, _panel, _score, _detectors):
+        try:
+            found += check(stored)
+        except (Refusal, LookupError, ValueError, TypeError) as error:
+            found.append(f"{check.__name__[1:]}: cannot be derived again: {type(error).__name__}: {error}")
     return found
 
 
-def _prompt_differences(audit: Audit, scores: Float64[np.ndarray, " prompt"], aggregate: float) -> list[str]:
-    found = [
-        f"/score/prompt_scores/{place}/score: stored {stored.score}, the tables give {value}"
-        for place, (stored, value) in enumerate(zip(audit.score.prompt_scores, scores, strict=True))
-        if not _close(float(value), stored.score)
-    ]
-    if not _close(aggregate, audit.score.aggregate_score):
-        found.append(f"/score/aggregate_score: stored {audit.score.aggregate_score}, the tables give {aggregate}")
-    return found
+@dataclass
+class Stored(Measured):
+    """A comparison as a bundle holds it."""
 
+    audit: Audit
+    tables: Mapping[str, dict[str, list[Any]] | None]
+    seed: int
 
-def _behaviour_differences(audit: Audit, folder: Path, seed: int) -> list[str]:
-    behaviour = audit.behaviour
-    if behaviour is None:
-        return ["/panel: a panel without answers"] if audit.panel else []
-    found: list[str] = []
-    counts = {"changed": sum(not i.same_text for i in behaviour.items), "flips": sum(i.flip for i in behaviour.items)}
-    for name, value in counts.items():
-        if getattr(behaviour, name) != value:
-            found.append(f"/behaviour/{name}: stored {getattr(behaviour, name)}, the items give {value}")
-    losses = None
-    kl: dict[str, Any] = {"kl_suite": np.array([i.kl_mean for i in behaviour.items], dtype=float)}
-    if (folder / "tables" / "neutral.parquet").is_file():
-        table = _read(folder, "neutral")
+    def table(self, name: str) -> dict[str, list[Any]]:
+        """A table. Raises its Refusal where the bundle has none."""
+        table = self.tables[name]
+        if table is None:
+            raise Refusal("no_table", f"tables/{name}.parquet is not in the bundle")
+        return table
+
+    @property
+    def weights(self) -> WeightsSummary:
+        """Every matrix's change."""
+        return _present(self.audit.weights, "weights")
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """Both models' answers."""
+        return _present(self.audit.behaviour, "behaviour")
+
+    @property
+    def neutral(self) -> NeutralText:
+        """Both models on the neutral bank."""
+        table = self.table("neutral")
         losses = TextLosses(*(np.array(table[k]) for k in ("reference_nll", "candidate_nll", "tokens")))
-        kl["kl_neutral"] = np.array(table["kl_mean"])
-    for name, values in kl.items():
-        stored = getattr(behaviour, name)
-        if not _close(float(values.mean()), stored.value if stored else None):
-            found.append(f"/behaviour/{name}: does not follow from the stored texts")
-    if audit.panel is not None and panel(behaviour, losses, seed) != audit.panel:
-        found.append("/panel: does not follow from the stored answers and losses")
-    return found
+        return NeutralText(np.array(table["kl_mean"], dtype=float), losses)
+
+    @property
+    def panel(self) -> Panel:
+        """The panel, derived again."""
+        losses = self.neutral.losses if self.tables["neutral"] is not None else None
+        return panel(self.behaviour, losses, self.seed)
+
+    @property
+    def features(self) -> FeatureShifts:
+        """Pooled activations."""
+        shift, prompts, stats = (self.table(f"feature_{name}") for name in ("shift", "prompts", "stats"))
+        score = self.audit.score
+        place = {name: row for row, name in enumerate(prompts["prompt"])}
+        ours, theirs = np.zeros((2, len(place), len(stats["feature"])))
+        at = np.array([place[name] for name in shift["prompt"]], dtype=int), np.array(shift["feature"], dtype=int)
+        ours[at], theirs[at] = shift["reference"], shift["candidate"]
+        n_neutral = int(stats["neutral_prompts"][0])
+        return FeatureShifts(
+            settings=FeatureSettings(score.score_method, score.k, score.aggregate, score.reduce),  # type: ignore[arg-type]
+            ids=tuple(prompts["prompt"]),
+            groups=tuple(prompts["group"]),
+            reference=ours,
+            candidate=theirs,
+            n_tokens=np.array(prompts["tokens"]),
+            missed=np.array(prompts["missed"], dtype=float),
+            moved=np.array(prompts["moved"], dtype=float),
+            neutral=NeutralDrift(np.array(stats["neutral_drift"]), n_neutral) if n_neutral else None,
+            sd=np.array(stats["sd"], dtype=float),
+            density=np.array(stats["density"], dtype=float),
+            control=score.random_control or RandomControl(scores=(), share_outside=(), l0=0.0),
+            distinct=np.array(prompts["distinct"]),
+            seed=self.seed,
+        )
 
 
-def _read(folder: Path, name: str) -> dict[str, list[Any]]:
+def _tables(stored: Stored) -> Iterator[str]:
+    """Tables that only repeat the document must repeat it exactly."""
+    audit = stored.audit
+    repeated = {
+        "weights": None if audit.weights is None else weights_table(audit.weights),
+        "behaviour": None if audit.behaviour is None else behaviour_table(audit.behaviour),
+    }
+    for name, expected in repeated.items():
+        table = stored.tables[name]
+        if (table is None) != (expected is None):
+            yield f"/{name}: only one of result.json and tables/{name}.parquet has it"
+        elif table is not None and expected is not None:
+            columns = [c for c in {**table, **expected} if table.get(c) != list(expected.get(c, []))]
+            if columns:
+                yield f"/{name}: tables/{name}.parquet has other values of {', '.join(columns)}"
+
+
+def _weights(stored: Stored) -> Iterator[str]:
+    from radiograph.detectors.measure import relative_norm, top_share
+
+    weights = stored.audit.weights
+    if weights is None:
+        return
+    yield from _unequal("/weights/relative_norm", weights.relative_norm, relative_norm(weights.matrices))
+    yield from _unequal("/weights/top_share", weights.top_share, top_share(weights.matrices))
+    if weights.embed_outlier is not None:
+        largest = max((t.z for t in weights.tokens if t.matrix == "embed"), default=0.0)
+        yield from _unequal("/weights/embed_outlier", weights.embed_outlier, largest)
+
+
+def _behaviour(stored: Stored) -> Iterator[str]:
+    behaviour = stored.audit.behaviour
+    if behaviour is None:
+        return
+    items = behaviour.items
+    counts = {"n": len(items), "changed": sum(not i.same_text for i in items), "flips": sum(i.flip for i in items)}
+    for name, value in counts.items():
+        yield from _unequal(f"/behaviour/{name}", getattr(behaviour, name), value)
+    for place, item in enumerate(items):
+        ours, theirs = item.responses[:2]
+        if item.same_text != (ours.text == theirs.text):
+            yield f"/behaviour/items/{place}/same_text: the answers say otherwise"
+        if item.flip != (None not in (ours.passed, theirs.passed) and ours.passed != theirs.passed):
+            yield f"/behaviour/items/{place}/flip: the checks say otherwise"
+    suite = np.array([i.kl_mean for i in distinct(items)], dtype=float)
+    calm = None if stored.tables["neutral"] is None else mean_kl(stored.neutral.kl_mean, stored.seed)
+    yield from _unequal("/behaviour/kl_suite", behaviour.kl_suite, mean_kl(suite, stored.seed))
+    yield from _unequal("/behaviour/kl_neutral", behaviour.kl_neutral, calm)
+
+
+def _panel(stored: Stored) -> Iterator[str]:
+    if stored.audit.panel is not None:
+        yield from _unequal("/panel", stored.audit.panel, stored.panel)
+
+
+def _score(stored: Stored) -> Iterator[str]:
+    score = stored.audit.score
+    if stored.tables["feature_shift"] is None:
+        if score.status == "measured" or score.aggregate_score is not None or score.prompt_scores:
+            yield "/score: a number without a measurement"
+        return
+    again = score_record(stored.features, score.detectors)
+    yield from _unequal("/score", score, again)
+
+
+def _detectors(stored: Stored) -> Iterator[str]:
+    """A detector that failed stays as it is; what it would have said is not known to the run."""
+    kept = {d.id: (place, d) for place, d in enumerate(stored.audit.score.detectors)}
+    for again in score_all(stored):
+        place, detector = kept.get(again.id, (None, None))
+        if detector is None or (detector.status, again.status) == ("not_measured", "not_measured"):
+            continue
+        if not (detector.reason or "").startswith("failed"):
+            where = f"/score/detectors/{place}"
+            yield from _unequal(f"{where}/status", detector.status, again.status)
+            yield from _unequal(f"{where}/score", detector.score, again.score)
+
+
+def _unequal(pointer: str, stored: Any, again: Any) -> list[str]:
+    """Where a stored value is not the derived one, numbers compared to 1e-9."""
+    found = list(_walk(pointer, _plain(stored), _plain(again)))
+    rest = len(found) - _SHOWN
+    return found[:_SHOWN] + ([f"{pointer}: and {rest} more"] if rest > 0 else [])
+
+
+def _walk(pointer: str, stored: Any, again: Any) -> Iterator[str]:
+    if isinstance(stored, Mapping) and isinstance(again, Mapping):
+        for key in {**stored, **again}:
+            yield from _walk(f"{pointer}/{key}", stored.get(key), again.get(key))
+    elif isinstance(stored, Sequence) and not isinstance(stored, str) and isinstance(again, Sequence):
+        if len(stored) != len(again):
+            yield f"{pointer}: stored {len(stored)}, the tables give {len(again)}"
+        for place, (a, b) in enumerate(zip(stored, again, strict=False)):
+            yield from _walk(f"{pointer}/{place}", a, b)
+    elif not _close(stored, again):
+        yield f"{pointer}: stored {stored}, the tables give {again}"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, Record) else value
+
+
+def _close(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= RELATIVE * max(abs(a), abs(b), 1e-300)
+    return a == b
+
+
+def _present(part: Any, name: str) -> Any:
+    if part is None:
+        raise Refusal("not_measured", f"{name} was not measured")
+    return part
+
+
+def _read(folder: Path, name: str) -> dict[str, list[Any]] | None:
     import polars
 
-    return polars.read_parquet(folder / "tables" / f"{name}.parquet").to_dict(as_series=False)
-
-
-def _close(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= RELATIVE * max(abs(a), abs(b), 1e-300)
+    path = folder / "tables" / f"{name}.parquet"
+    if not path.is_file():
+        return None
+    try:
+        return polars.read_parquet(path).to_dict(as_series=False)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise FormatError(f"tables/{name}.parquet cannot be read", got=str(error)) from error

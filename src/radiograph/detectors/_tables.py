@@ -1,13 +1,13 @@
 """The tables of an audit: what `verify` derives scores and verdicts from again.
 
-`feature_shift`: one row per (prompt, feature) that fires in either model; absent means 0. `feature_stats`: per feature,
-the drift of the neutral bank. `neutral`: per text, KL and summed losses. `behaviour`, `weights`: one row an item, a
-matrix.
+`feature_shift`: one row per (prompt, feature) that fires in either model; absent means 0. `feature_prompts`: tokens and
+squared shifts of each prompt. `feature_stats`: per feature, the drift of the neutral bank. `neutral`: per text, KL and
+summed losses. `behaviour`, `weights`: one row an item and model, a matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +16,21 @@ from radiograph.core import Refusal
 from radiograph.evidence import Behaviour, WeightsSummary
 
 if TYPE_CHECKING:
-    from radiograph.detectors.measure import FeatureMeasurement, Measurement
+    from radiograph.detectors._measured import Measured, NeutralText
+    from radiograph.detectors._shifts import FeatureShifts
 
-Table = dict[str, Sequence[Any]]
+Table = Mapping[str, Sequence[Any]]
 
 
-def tables(measurement: Measurement) -> dict[str, Table]:
+def tables(measurement: Measured) -> dict[str, Table]:
     """Every table that could be measured, by name."""
     found: dict[str, Table] = {}
     makers = {
         "weights": lambda: weights_table(measurement.weights),
         "behaviour": lambda: behaviour_table(measurement.behaviour),
-        "neutral": lambda: neutral_table(measurement),
-        "feature_shift": lambda: shift_table(measurement.features, [p.id for p in measurement.banks.prompts]),
+        "neutral": lambda: neutral_table(measurement.neutral),
+        "feature_shift": lambda: shift_table(measurement.features),
+        "feature_prompts": lambda: prompts_table(measurement.features),
         "feature_stats": lambda: stats_table(measurement.features),
     }
     for name, make in makers.items():
@@ -64,9 +66,8 @@ def behaviour_table(behaviour: Behaviour) -> Table:
     }
 
 
-def neutral_table(measurement: Measurement) -> Table:
+def neutral_table(neutral: NeutralText) -> Table:
     """One row per neutral text of two tokens or more."""
-    neutral = measurement.neutral
     return {
         "text": np.arange(len(neutral.kl_mean), dtype=np.int64).tolist(),
         "tokens": neutral.losses.tokens.tolist(),
@@ -76,26 +77,37 @@ def neutral_table(measurement: Measurement) -> Table:
     }
 
 
-def shift_table(measured: FeatureMeasurement, ids: Sequence[str]) -> Table:
+def shift_table(shifts: FeatureShifts) -> Table:
     """One row per prompt and feature that fires in either model."""
-    ours, theirs = measured.suite.reference, measured.suite.candidate
-    rows, features = np.nonzero((ours != 0) | (theirs != 0))
+    rows, features = np.nonzero((shifts.reference != 0) | (shifts.candidate != 0))
     return {
-        "prompt": [ids[r] for r in rows],
+        "prompt": [shifts.ids[r] for r in rows],
         "feature": features.tolist(),
-        "reference": ours[rows, features].tolist(),
-        "candidate": theirs[rows, features].tolist(),
+        "reference": shifts.reference[rows, features].tolist(),
+        "candidate": shifts.candidate[rows, features].tolist(),
     }
 
 
-def stats_table(measured: FeatureMeasurement) -> Table:
-    """One row per feature."""
-    neutral = measured.neutral
-    drift = np.zeros_like(measured.sd) if neutral is None else (neutral.candidate - neutral.reference).mean(axis=0)
+def prompts_table(shifts: FeatureShifts) -> Table:
+    """One row per prompt; `distinct` is equal where the token ids are."""
     return {
-        "feature": np.arange(len(measured.sd), dtype=np.int64).tolist(),
-        "sd": measured.sd.tolist(),
-        "density": measured.density.tolist(),
-        "neutral_drift": drift.tolist(),
-        "neutral_prompts": [measured.neutral_prompts] * len(measured.sd),
+        "prompt": list(shifts.ids),
+        "group": list(shifts.groups),
+        "distinct": shifts.distinct.tolist(),
+        "tokens": shifts.n_tokens.tolist(),
+        "moved": shifts.moved.tolist(),
+        "missed": shifts.missed.tolist(),
+    }
+
+
+def stats_table(shifts: FeatureShifts) -> Table:
+    """One row per feature."""
+    n = len(shifts.sd)
+    drift = shifts.neutral
+    return {
+        "feature": list(range(n)),
+        "sd": shifts.sd.tolist(),
+        "density": shifts.density.tolist(),
+        "neutral_drift": (np.zeros(n) if drift is None else drift.mean).tolist(),
+        "neutral_prompts": [0 if drift is None else drift.prompts] * n,
     }

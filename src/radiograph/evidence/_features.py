@@ -20,8 +20,8 @@ class FeatureDiff(Record):
     direction: Literal["up", "down"]
     corrected_diff: float
     """The difference after the method's drift correction; what the feature was ranked by."""
-    diff_sd: float
-    """Corrected difference in standard deviations of the reference activation."""
+    diff_sd: float | None
+    """Corrected difference in standard deviations of the reference activation; None if no feature fires there."""
     z_benign: float | None = None
 
 

@@ -139,6 +139,8 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     bundle = Bundle(folder)
     audit = Audit.read(result)
     problems = differences(audit, folder, bundle.manifest.seed)
+    if audit.identical and not _same_hashes(audit.reference, audit.candidate):
+        problems.append("/identical: the models have other hashes")
     again = _decided(audit)
     if (again.verdict, again.axes, again.reasons) != (audit.verdict, audit.axes, audit.reasons):
         problems.append(f"/verdict: stored {audit.verdict}, but the evidence gives {again.verdict}")
@@ -150,8 +152,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
 
 def _prepare(config: Config, ctx: Context, pair: Pair) -> tuple[Measurement, SuiteRecord]:
     from radiograph import organisms
-    from radiograph.detectors import Measurement, render
-    from radiograph.detectors.measure import FeatureSettings
+    from radiograph.detectors import FeatureSettings, Measurement, render
     from radiograph.store import suite_sha256
 
     bundled = config.reference.startswith("bundled:")
@@ -274,41 +275,41 @@ def _feature_evidence(
     labels: LabelSource | None,
     checks: tuple[GuardCheck, ...],
 ) -> tuple[Any, InterpEvidence]:
-    from radiograph.detectors.measure import explain_prompts, score_record, silent_score
+    """What `score.json` and `interp_evidence.json` say. Explanations that fail leave the score as it is."""
+    from radiograph.detectors import score_record, silent_score
 
     try:
-        measured = measurement.features
-        score = score_record(measured, measurement.banks, scores)
-        assert labels is not None
-        with ctx.measure("explanations"):
-            prompts, coverage = explain_prompts(measured, measurement.pair, measurement.banks, labels, ctx.seed)
+        score = score_record(measurement.features, scores)
     except Refusal as refusal:
-        reason = f"{refusal.code}: {refusal.message}"
         assert measurement.feature_settings is not None
-        return (
-            silent_score(measurement.feature_settings, reason, scores),
-            InterpEvidence(status="not_measured", reason=reason),
-        )
-    dictionary = measured.dictionary
+        score = silent_score(measurement.feature_settings, f"{refusal.code}: {refusal.message}", scores)
+    if score.status == "not_measured" or labels is None:
+        return score, InterpEvidence(status="not_measured", reason=score.reason)
+    dictionary = _dictionary_record(ctx.label(_dictionary(config)), measurement.dictionary, checks)
+    source = ExplanationSource(source=labels.name, mode=labels.mode, snapshot_sha256=labels.snapshot_sha256)
+    silent = InterpEvidence(status="not_measured", dictionary=dictionary, explanations=source)
+    missing: list[RefusalRecord] = []
+    found = _part(ctx, "explanations", lambda: measurement.explained(labels), missing)
+    if found is None:
+        return score, silent.model_copy(update={"reason": f"{missing[0].code}: {missing[0].text}"})
+    prompts, coverage = found
+    return score, silent.model_copy(update={"status": "measured", "per_prompt": prompts, "coverage": coverage})
+
+
+def _dictionary_record(ref: str, dictionary: Any, checks: tuple[GuardCheck, ...]) -> DictionaryRecord:
     quality = dictionary.metadata.quality
-    return score, InterpEvidence(
-        status="measured",
-        dictionary=DictionaryRecord(
-            ref=ctx.label(_dictionary(config)),
-            sha256=dictionary.hash,
-            decoder_sha256=dictionary.decoder_sha256,
-            site=dictionary.site,
-            kind=f"{dictionary.kind}, {dictionary.activation.name}",
-            F=dictionary.size,
-            d=dictionary.width,
-            fvu=quality.fvu if quality else None,
-            l0=quality.l0 if quality else None,
-            ce_recovered=quality.ce_recovered_mean if quality else None,
-            checks=checks,
-        ),
-        explanations=ExplanationSource(source=labels.name, mode=labels.mode, snapshot_sha256=labels.snapshot_sha256),
-        coverage=coverage,
-        per_prompt=prompts,
+    return DictionaryRecord(
+        ref=ref,
+        sha256=dictionary.hash,
+        decoder_sha256=dictionary.decoder_sha256,
+        site=dictionary.site,
+        kind=f"{dictionary.kind}, {dictionary.activation.name}",
+        F=dictionary.size,
+        d=dictionary.width,
+        fvu=quality.fvu if quality else None,
+        l0=quality.l0 if quality else None,
+        ce_recovered=quality.ce_recovered_mean if quality else None,
+        checks=checks,
     )
 
 
@@ -328,10 +329,13 @@ def _model(model: LanguageModel, label: str) -> ModelRecord:
 def _identical(pair: Pair) -> bool:
     """Equal tensors, tokenizer and template, and a config that computes the same from them."""
     a, b = pair.reference, pair.candidate
-    same = a.identity.tensors_sha256 == b.identity.tensors_sha256 and (
-        a.identity.tokenizer_sha256 == b.identity.tokenizer_sha256
-    )
-    return same and _functional(a.config) == _functional(b.config)
+    return _same_hashes(a.identity, b.identity) and _functional(a.config) == _functional(b.config)
+
+
+def _same_hashes(a: Any, b: Any) -> bool:
+    """Of tensors and tokenizer; an absent tokenizer hash is stored as an empty text."""
+    tokenizers = a.tokenizer_sha256 or "", b.tokenizer_sha256 or ""
+    return a.tensors_sha256 == b.tensors_sha256 and tokenizers[0] == tokenizers[1]
 
 
 def _functional(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ See `numerics.score_features` for the formula; refuses with that method's own re
 
 from __future__ import annotations
 
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 3
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """The aggregate of this method."""
     return measurement.features.estimate("abs_diff_topk")

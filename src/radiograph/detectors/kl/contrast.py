@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 1
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """The ratio."""
     return measurement.divergence("contrast")

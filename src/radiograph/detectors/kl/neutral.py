@@ -5,13 +5,13 @@ Mean over texts of each text's mean; interval by bootstrap over texts; 0 for equ
 
 from __future__ import annotations
 
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 1
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """The neutral bank's mean."""
     return measurement.divergence("neutral")

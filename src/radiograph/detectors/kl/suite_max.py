@@ -5,13 +5,13 @@ Mean over the tokens of prompt and the reference's greedy answer, maximum over p
 
 from __future__ import annotations
 
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 1
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """Maximum over items."""
     return measurement.divergence("suite_max")

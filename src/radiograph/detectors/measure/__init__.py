@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from radiograph.detectors.measure._banks import Banks, render
     from radiograph.detectors.measure._checks import Oracle, evaluate, is_refusal
     from radiograph.detectors.measure._encoding import Pooled, encode_pair, kept_tokens, site_rows
-    from radiograph.detectors.measure._evidence import explain_prompts, score_record, silent_score
-    from radiograph.detectors.measure._features import FeatureMeasurement, FeatureSettings
+    from radiograph.detectors.measure._evidence import explain_prompts
+    from radiograph.detectors.measure._features import measure_features
     from radiograph.detectors.measure._measurement import Measurement
     from radiograph.detectors.measure._weights import measure_weights, relative_norm, top_share
 
@@ -21,8 +21,8 @@ _LAZY = {
     "_banks": ("Banks", "render"),
     "_checks": ("Oracle", "evaluate", "is_refusal"),
     "_encoding": ("Pooled", "encode_pair", "kept_tokens", "site_rows"),
-    "_evidence": ("explain_prompts", "score_record", "silent_score"),
-    "_features": ("FeatureMeasurement", "FeatureSettings"),
+    "_evidence": ("explain_prompts",),
+    "_features": ("measure_features",),
     "_measurement": ("Measurement",),
     "_weights": ("measure_weights", "relative_norm", "top_share"),
 }
@@ -30,8 +30,6 @@ _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Banks",
-    "FeatureMeasurement",
-    "FeatureSettings",
     "Measurement",
     "Oracle",
     "Pooled",
@@ -40,11 +38,10 @@ __all__ = [
     "explain_prompts",
     "is_refusal",
     "kept_tokens",
+    "measure_features",
     "measure_weights",
     "relative_norm",
     "render",
-    "score_record",
-    "silent_score",
     "site_rows",
     "top_share",
 ]

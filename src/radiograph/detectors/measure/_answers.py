@@ -8,19 +8,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Progress, Refusal, derive
+from radiograph.detectors._measured import NeutralText, distinct, mean_kl
 from radiograph.detectors.measure._banks import Banks, ids_sha256
 from radiograph.detectors.measure._checks import Oracle, evaluate, is_refusal, passed
 from radiograph.detectors.measure._divergence import Divergence, divergence
-from radiograph.evidence import Behaviour, CheckResult, Estimate, Item, Prompt, Response
+from radiograph.evidence import Behaviour, CheckResult, Item, Prompt, Response
 from radiograph.models import Generated, LanguageModel, Pair, Sampling, cross_entropy, generate, log_probs, pad
-from radiograph.numerics import TextLosses, bootstrap, weighted_mean
+from radiograph.numerics import TextLosses
 
 Side = Literal["reference", "candidate"]
 SIDES: tuple[Side, Side] = get_args(Side)
@@ -29,14 +28,6 @@ SIDES: tuple[Side, Side] = get_args(Side)
 def sides(pair: Pair) -> dict[Side, LanguageModel]:
     """Both models by role, the reference first."""
     return {"reference": pair.reference, "candidate": pair.candidate}
-
-
-@dataclass(frozen=True)
-class NeutralText:
-    """Both models on the neutral bank, text by text (texts of two tokens or more)."""
-
-    kl_mean: Float64[np.ndarray, " text"]
-    losses: TextLosses
 
 
 def measure_neutral(pair: Pair, banks: Banks) -> NeutralText:
@@ -84,7 +75,7 @@ def measure_behaviour(
         flips=sum(item.flip for item in items),
         items=items,
         kl_neutral=None if neutral is None else mean_kl(neutral.kl_mean, seed),
-        kl_suite=mean_kl(np.array(suite.mean), seed),
+        kl_suite=mean_kl(np.array([item.kl_mean for item in distinct(items)]), seed),
         truncated=banks.n_cut,
         chat=banks.chat,
     )
@@ -183,19 +174,3 @@ def _continuations(model: LanguageModel, prefix: Sequence[int], options: list[tu
             steps = values[place, start : start + len(options[row])]
             scores[row] = float(steps.gather(-1, targets[:, None].to(steps.device)).sum())
     return scores
-
-
-def mean_kl(values: Float64[np.ndarray, " text"], seed: int) -> Estimate:
-    """Mean over texts with its bootstrap interval."""
-    interval = (
-        bootstrap(weighted_mean(values), len(values), seed=derive(seed, "kl")).interval() if len(values) > 1 else None
-    )
-    return Estimate(
-        value=float(values.mean()),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        n=len(values),
-        unit="nats per token",
-        method="bootstrap over texts" if interval else "",
-        null=0.0,
-    )

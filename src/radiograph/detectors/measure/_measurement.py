@@ -8,29 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
-
-from radiograph.core import Progress, Refusal, Silent, UserError, derive
+from radiograph.core import Progress, Refusal, Silent, UserError
+from radiograph.detectors._measured import Measured, NeutralText
 from radiograph.detectors._panel import panel
-from radiograph.detectors.measure._answers import NeutralText, measure_behaviour, measure_neutral
+from radiograph.detectors.measure._answers import measure_behaviour, measure_neutral
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
 from radiograph.detectors.measure._weights import measure_weights
-from radiograph.evidence import Behaviour, Estimate, Panel, WeightsSummary
+from radiograph.evidence import Behaviour, Coverage, Panel, PromptFeatures, WeightsSummary
 from radiograph.models import Pair
-from radiograph.numerics import divergence
 
 if TYPE_CHECKING:
-    from radiograph.detectors.measure._features import FeatureMeasurement, FeatureSettings
+    from radiograph.detectors._shifts import FeatureSettings, FeatureShifts
     from radiograph.dictionaries import Dictionary
+    from radiograph.explanations import LabelSource
 
 Part = TypeVar("Part")
 
 
 @dataclass
-class Measurement:
+class Measurement(Measured):
     """What detectors look at. Properties raise `Refusal` when a part cannot be measured."""
 
     pair: Pair
@@ -66,20 +65,6 @@ class Measurement:
         except Refusal:
             return None
 
-    def divergence(self, name: Literal["neutral", "suite_max", "contrast"]) -> Estimate:
-        """One of the black-box distances, with its interval."""
-        suite = np.array([item.kl_mean for item in self.behaviour.items], dtype=float)
-        found = getattr(divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence")), name)
-        return Estimate(
-            value=found.value,
-            low=found.interval.low if found.interval else None,
-            high=found.interval.high if found.interval else None,
-            n=found.n,
-            unit="ratio" if name == "contrast" else "nats per token",
-            method="bootstrap over texts" if found.interval else "",
-            null=0.0,
-        )
-
     @property
     def panel(self) -> Panel:
         """The capability panel."""
@@ -88,11 +73,11 @@ class Measurement:
         return self._part("panel", lambda: panel(self.behaviour, losses, self.seed))
 
     @property
-    def features(self) -> FeatureMeasurement:
+    def features(self) -> FeatureShifts:
         """Dictionary activations of both models on the same tokens."""
         return self._part("features", self._measure_features)
 
-    def _measure_features(self) -> FeatureMeasurement:
+    def _measure_features(self) -> FeatureShifts:
         from radiograph.detectors.measure._features import measure_features
 
         if self.dictionary is None or self.feature_settings is None:
@@ -101,6 +86,14 @@ class Measurement:
         if difference is not None:
             raise Refusal("other_architecture", f"the models have other shapes: {difference}")
         return measure_features(self.pair, self.banks, self.dictionary, self.feature_settings, self.seed, self.progress)
+
+    def explained(self, labels: LabelSource) -> tuple[tuple[PromptFeatures, ...], Coverage]:
+        """The leading features of the prompts that shift most, with what is known of them."""
+        from radiograph.detectors.measure._evidence import explain_prompts
+
+        shifts, dictionary = self.features, self.dictionary
+        assert dictionary is not None
+        return self._part("explanations", lambda: explain_prompts(shifts, dictionary, self.pair, self.banks, labels))
 
     def _part(self, name: str, measure: Callable[[], Part]) -> Part:
         if name not in self._parts:

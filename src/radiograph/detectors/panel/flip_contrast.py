@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 
 from radiograph.core import Refusal
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured, distinct
 from radiograph.evidence import Estimate
 from radiograph.numerics import flip_contrasts
 
@@ -20,9 +20,9 @@ VERSION = 1
 TIER = 1
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """Maximum over sets."""
-    items = [i for i in measurement.behaviour.items if all(r.passed is not None for r in i.responses[:2])]
+    items = [i for i in distinct(measurement.behaviour.items) if all(r.passed is not None for r in i.responses[:2])]
     members: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
         if item.group:

@@ -6,14 +6,14 @@ z = (x − median)/(1.4826·MAD) over the tokenizer's rows. An embedding that no
 from __future__ import annotations
 
 from radiograph.core import Refusal
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 0
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """Maximum over tokens."""
     weights = measurement.weights
     if weights.embed_outlier is None:

@@ -6,14 +6,14 @@ A distance grows with any training, harmless or not: only benign fine-tunes tell
 from __future__ import annotations
 
 from radiograph.core import Refusal
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 0
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """The ratio of norms."""
     weights = measurement.weights
     if weights.relative_norm is None:

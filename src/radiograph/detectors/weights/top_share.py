@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from radiograph.core import Refusal
-from radiograph.detectors.measure import Measurement
+from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 0
 
 
-def run(measurement: Measurement) -> Estimate:
+def run(measurement: Measured) -> Estimate:
     """Maximum over matrices."""
     weights = measurement.weights
     if weights.top_share is None:

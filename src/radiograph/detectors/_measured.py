@@ -1,0 +1,97 @@
+"""What detectors look at, wherever it comes from: a comparison being made (`measure.Measurement`), or one that a bundle
+stores (`_recompute.Stored`). Needs no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from radiograph.core import derive
+from radiograph.evidence import Behaviour, Estimate, Item, Panel, WeightsSummary
+from radiograph.numerics import TextLosses, bootstrap, divergence, weighted_mean
+
+if TYPE_CHECKING:
+    from radiograph.detectors._shifts import FeatureShifts
+
+
+@dataclass(frozen=True)
+class NeutralText:
+    """Both models on the neutral bank, text by text (texts of two tokens or more)."""
+
+    kl_mean: Float64[np.ndarray, " text"]
+    losses: TextLosses
+
+
+class Measured(ABC):
+    """The parts of a comparison. Each property raises `Refusal` when its part was not measured."""
+
+    seed: int
+
+    @property
+    @abstractmethod
+    def weights(self) -> WeightsSummary:
+        """Every matrix's change."""
+
+    @property
+    @abstractmethod
+    def behaviour(self) -> Behaviour:
+        """Both models' answers to the suite."""
+
+    @property
+    @abstractmethod
+    def neutral(self) -> NeutralText:
+        """Both models on the neutral bank."""
+
+    @property
+    @abstractmethod
+    def panel(self) -> Panel:
+        """The capability panel."""
+
+    @property
+    @abstractmethod
+    def features(self) -> FeatureShifts:
+        """Dictionary activations of both models on the same tokens."""
+
+    def divergence(self, name: Literal["neutral", "suite_max", "contrast"]) -> Estimate:
+        """One of the black-box distances, with its interval."""
+        suite = np.array([item.kl_mean for item in distinct(self.behaviour.items)], dtype=float)
+        found = getattr(divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence")), name)
+        return Estimate(
+            value=found.value,
+            low=found.interval.low if found.interval else None,
+            high=found.interval.high if found.interval else None,
+            n=found.n,
+            unit="ratio" if name == "contrast" else "nats per token",
+            method="bootstrap over texts" if found.interval else "",
+            null=0.0,
+        )
+
+
+def distinct(items: Sequence[Item]) -> list[Item]:
+    """The first of all items that ask the same tokens in the same bank and task: asking again adds no evidence."""
+    found: dict[tuple[str, str | None, str], Item] = {}
+    for item in items:
+        found.setdefault((item.bank, item.task, item.token_ids_sha256), item)
+    return list(found.values())
+
+
+def mean_kl(values: Float64[np.ndarray, " text"], seed: int) -> Estimate:
+    """Mean over texts with its bootstrap interval."""
+    interval = (
+        bootstrap(weighted_mean(values), len(values), seed=derive(seed, "kl")).interval() if len(values) > 1 else None
+    )
+    return Estimate(
+        value=float(values.mean()),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        n=len(values),
+        unit="nats per token",
+        method="bootstrap over texts" if interval else "",
+        null=0.0,
+    )
