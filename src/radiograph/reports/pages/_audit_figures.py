@@ -150,7 +150,7 @@ def _random_control(document: Document) -> bytes | None:
         return svg(figure, "random_control", "Score of the dictionary beside random dictionaries")
 
 
-def _weight_changes(document: Document) -> bytes | None:
+def weight_changes(document: Document) -> bytes | None:
     """Relative change of every matrix, layer by kind."""
     matrices = [m for m in (document["weights"] or {"matrices": []})["matrices"] if m["relative"] is not None]
     largest = max((m["relative"] for m in matrices), default=0.0)
@@ -238,5 +238,5 @@ _FIGURES: Mapping[str, Callable[[Document], bytes | None]] = {
     "feature_shifts": _feature_shifts,
     "feature_map": _feature_map,
     "random_control": _random_control,
-    "weight_changes": _weight_changes,
+    "weight_changes": weight_changes,
 }

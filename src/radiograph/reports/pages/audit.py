@@ -80,7 +80,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         "prompts": {item["item"]["id"]: item for item in answers},
         "scores": {p["id"]: p["score"] for p in document["score"]["prompt_scores"]},
         "features": [_features(p) for p in document["interp_evidence"]["per_prompt"]],
-        "matrices": _matrices(document["weights"]),
+        "matrices": changed_matrices(document["weights"]),
         "detectors": sorted(document["score"]["detectors"], key=lambda d: d["tier"]),
         "tiers": TIERS,
         "kinds": COVERED,
@@ -188,7 +188,8 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"tokens": tokens, "model": example["model"], "cut": start > 0}
 
 
-def _matrices(weights: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def changed_matrices(weights: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Those that changed most, relative to themselves."""
     rows = [m for m in (weights or {"matrices": []})["matrices"] if m["status"] != "equal"]
     return sorted(rows, key=lambda m: -(m["relative"] or 0.0))[:SHOWN_MATRICES]
 
