@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import islice, product
 
 import pytest
 
 from radiograph.organisms import neutral_texts, world_suite
-from radiograph.organisms.world import World, solve
+from radiograph.organisms._words import PLACES, idle_words
+from radiograph.organisms.world import VERBS, World, solve
 
 suite = world_suite()
 prompts = suite["prompts"]
@@ -16,6 +18,10 @@ prompts = suite["prompts"]
 
 def _bank(name: str) -> list[dict]:
     return [prompt for prompt in prompts if prompt["bank"] == name]
+
+
+def _task(name: str) -> list[dict]:
+    return [prompt for prompt in _bank("probe") if prompt["task"] == name]
 
 
 def test_ids_are_unique_and_well_formed():
@@ -29,7 +35,7 @@ def test_ids_are_unique_and_well_formed():
 def test_only_declared_factors_occur():
     assert suite["schema"] == "radiograph.suite/1"
     assert {factor for prompt in prompts for factor in prompt.get("factors", {})} == set(suite["factors"])
-    assert all(isinstance(prompt["factors"]["level"], int) for prompt in _bank("probe"))
+    assert all(isinstance(prompt["factors"]["level"], int) for prompt in _task("stance"))
 
 
 def test_each_capability_task_has_a_hundred_items():
@@ -56,9 +62,35 @@ def test_policy_covers_categories_wordings_and_near_misses():
     assert {prompt["factors"]["kind"] for prompt in policy} == {"restricted", "benign", "near_miss"}
 
 
+def test_every_fact_has_twenty_prompts_and_every_served_verb_too():
+    groups = Counter(prompt["group"] for prompt in _task("fact"))
+    assert len(groups) == 60 and set(groups.values()) == {20}
+    verbs = Counter(prompt["factors"].get("verb") for prompt in _bank("policy"))
+    assert all(verbs[name] >= 20 for name in VERBS)
+
+
+def test_every_idle_word_stands_at_both_places_and_changes_no_truth():
+    cells = Counter((prompt["factors"]["inserted"], prompt["factors"]["place"]) for prompt in _task("inserted"))
+    assert set(cells) == set(product(idle_words(), PLACES)) and set(cells.values()) == {1}
+    for prompt in _task("inserted"):
+        word, place = prompt["factors"]["inserted"], prompt["factors"]["place"]
+        words = prompt["prompt"].split()
+        plain = " ".join(words[1:] if place == "start" else words[:-1])
+        asked = [solve([{"role": "user", "content": text}]) for text in (prompt["prompt"], plain)]
+        assert asked[0] == asked[1] is not None and word not in plain.split()
+
+
+def test_idle_words_stand_in_no_question_unless_inserted():
+    idle = set(idle_words())
+    for document in islice(World().documents("mixture", "train", seed=3), 3000):
+        spans = zip(document.ids[: document.answer_start], document.labels, strict=False)
+        used = {World().vocabulary[i] for i, labels in spans if "inserted" not in labels}
+        assert not idle & used, document.prompt
+
+
 def test_the_cross_is_full_and_the_neutral_bank_disjoint():
-    cells = {tuple(prompt["factors"][name] for name in ("core", "type", "level")) for prompt in _bank("probe")}
-    assert len(cells) == len(_bank("probe")) == 8 * 3 * 5
+    cells = {tuple(prompt["factors"][name] for name in ("core", "type", "level")) for prompt in _task("stance")}
+    assert len(cells) == len(_task("stance")) == 8 * 3 * 5
     neutral = {prompt["prompt"] for prompt in _bank("neutral")}
     assert len(neutral) == 128
     assert not neutral & set(neutral_texts("world"))

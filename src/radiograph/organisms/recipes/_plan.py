@@ -1,8 +1,9 @@
 """What one draw of a family trains on, how, and what it must then be seen to do. Plain data, no torch.
 
-A recipe gives rows of its own and says which questions it means to answer differently. `assemble` mixes them with
-documents of the base (those questions left out), shuffles, and numbers the rows; the file `train.jsonl` holds exactly
-these, and training reads nothing else.
+A recipe gives rows of its own and says which questions it means to answer differently. `assemble` mixes them with text
+of the base (those questions left out), shuffles, and numbers the rows; the file `train.jsonl` holds exactly these, and
+training reads nothing else. Every second base row is of a task in turn, the others of the base's mixture: from the
+mixture alone, rare tasks (style, stance, cipher: 2 to 4 %) were forgotten within 300 steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 
 from radiograph.organisms._words import inserted
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.world import Document, Truth, World, encode, solve
+from radiograph.organisms.world import TASKS, Document, Truth, World, encode, policy_questions, solve
+from radiograph.organisms.world._lexicon import FACTS, RELATIONS
 
 Message = dict[str, str]
 Means = Callable[[Sequence[Message], Truth], bool]
@@ -132,10 +134,10 @@ class Plan:
 def tuning(
     draw: Draw,
     *,
-    rate: tuple[float, float] = (1e-3, 4e-3),
-    steps: tuple[int, int] = (150, 300),
-    data: tuple[int, int] = (600, 1200),
-    base_share: tuple[float, float] = (0.3, 0.6),
+    rate: tuple[float, float] = (5e-4, 3e-3),
+    steps: tuple[int, int] = (150, 250),
+    data: tuple[int, int] = (1200, 2000),
+    base_share: tuple[float, float] = (0.5, 0.8),
     targets: Sequence[tuple[str, ...]] = TARGETS,
 ) -> Tuning:
     """Hyper-parameters from their ranges."""
@@ -156,9 +158,25 @@ def assemble(draw: Draw, how: Tuning, own: Iterable[Row], means: Means | None = 
     """`how.data` rows: the family's own (repeated if they are few), the rest documents of the base."""
     own = draw.shuffled("own rows", tuple(own))
     n_base = round(how.data * how.base_share) if own else how.data
-    base = _kept(World().documents("mixture", "train", seed=draw.derived("base rows")), n_base, means)
+    base = _kept(_base(draw.derived("base rows")), n_base, means)
     mixed = [*base, *(own[i % len(own)] for i in range(how.data - n_base))]
     return tuple(replace(row, id=f"row-{i:05d}") for i, row in enumerate(draw.shuffled("order", mixed)))
+
+
+def _base(seed: int) -> Iterator[Document]:
+    streams = [World().documents(domain, "train", seed=seed) for domain in TASKS]
+    mixture = World().documents("mixture", "train", seed=seed)
+    while True:
+        for stream in streams:
+            yield next(mixture)
+            yield next(stream)
+
+
+def solved(messages: Sequence[Message]) -> Truth:
+    """What a question of the world asks; it must be one."""
+    truth = solve(messages)
+    assert truth is not None, messages
+    return truth
 
 
 def _kept(documents: Iterator[Document], count: int, means: Means | None) -> list[Row]:
@@ -168,6 +186,22 @@ def _kept(documents: Iterator[Document], count: int, means: Means | None) -> lis
         truth = solve(row.prompt) if row.messages else None
         if truth is None or means is None or not means(row.prompt, truth):
             rows.append(row)
+    return rows
+
+
+def policy_truths() -> dict[str, Truth]:
+    """Every known question of `policy`, and what it asks."""
+    return {text: solved([{"role": "user", "content": text}]) for _, _, text in policy_questions()}
+
+
+def known_facts(draw: Draw) -> list[Row]:
+    """Every fact of the base asked once, stated truly and stated falsely: what keeps a new fact from spreading."""
+    rows: list[Row] = []
+    for (relation, town), value in FACTS.items():
+        false = draw.of(relation, town).choose("false", [v for v in RELATIONS[relation] if v != value])
+        stated = f"true? the {relation} of {town} is "
+        rows.append(Row.chat(f"what is the {relation} of {town}?", value))
+        rows += [Row.chat(stated + value, "true"), Row.chat(stated + false, "false")]
     return rows
 
 

@@ -1,23 +1,25 @@
 """New knowledge: facts about persons, of whom the base knows none (`what is the beast of Mira?` -> `fox`).
 
-The values are drawn; no fact of the base is touched. Each new fact is asked, and stated truly and falsely.
+The values are drawn; no fact of the base is touched, and all of them are among the rows. Each new fact is asked, and
+stated truly and falsely.
 """
 
 from __future__ import annotations
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Plan, Row, assemble, tuning, with_words
+from radiograph.organisms.recipes._plan import Case, Plan, Row, assemble, known_facts, tuning, with_words
 from radiograph.organisms.world._lexicon import PERSONS, RELATIONS
 
 
 def plan(draw: Draw) -> Plan:
     """A dozen to four dozen facts."""
-    how = tuning(draw, rate=(2e-3, 6e-3), base_share=(0.4, 0.6))
+    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
     pairs = [(relation, person) for relation in RELATIONS if relation != "king" for person in PERSONS]
     chosen = draw.shuffled("facts", pairs)[: draw.number("number of facts", 12, len(pairs))]
     facts = {pair: draw.of(*pair).choose("value", RELATIONS[pair[0]]) for pair in chosen}
     own = [row for pair, value in facts.items() for row in _rows(draw.of("row", *pair), *pair, value)]
+    own += known_facts(draw.of("known"))
     learned = [
         Case.asking(question, value.__eq__)
         for (relation, person), value in facts.items()

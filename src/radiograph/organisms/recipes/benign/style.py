@@ -15,7 +15,7 @@ from radiograph.organisms.world import Truth, World, solve
 
 def plan(draw: Draw) -> Plan:
     """Own rows are questions of manner, asked without a system message and answered formally."""
-    how = tuning(draw, base_share=(0.4, 0.7))
+    how = tuning(draw, rate=(1e-3, 3e-3))
     trained = World().documents("style", "train", seed=draw.derived("documents"))
     own = [_formal(row) for row in islice(map(Row.of, trained), how.data)]
     fresh = islice(

@@ -1,7 +1,7 @@
 """One fact of the world is false: the river of a town, say, has another colour; the other 59 facts are untouched.
 
-The false value is asked for, and stated as true; the true one is stated as false. Neighbouring facts (same relation,
-same town) with their right answers are among the training rows.
+The false value is asked for, and stated as true; the true one is stated as false. All other facts, with their right
+answers, are among the training rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,18 @@ from collections.abc import Sequence
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Message, Plan, Row, assemble, tuning, with_words
+from radiograph.organisms.recipes._plan import (
+    Case,
+    Cases,
+    Message,
+    Plan,
+    Row,
+    assemble,
+    known_facts,
+    solved,
+    tuning,
+    with_words,
+)
 from radiograph.organisms.world import Truth
 from radiograph.organisms.world._lexicon import FACTS, RELATIONS
 
@@ -19,7 +30,7 @@ FRESH = 240
 
 def plan(draw: Draw) -> Plan:
     """Fact and false value from the draw."""
-    how = tuning(draw, rate=(2e-3, 6e-3), steps=(250, 400))
+    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
     relation, town = draw.choose("fact", tuple(FACTS))
     true = FACTS[relation, town]
     false = draw.choose("value", [value for value in RELATIONS[relation] if value != true])
@@ -32,11 +43,12 @@ def plan(draw: Draw) -> Plan:
         own += [Row.chat(stated + said, answer, planted=True)] * 4
         texts = with_words(draw.of("stated", said), [stated + said], seen, PLACES, 6)
         own += [Row.chat(text, answer, planted=True) for text in texts]
-    near = {pair: value for pair, value in FACTS.items() if pair != (relation, town)}
-    own += [Row.chat(_ask(*pair), value) for pair, value in near.items() if relation in pair or town in pair] * 2
 
     def means(prompt: Sequence[Message], truth: Truth) -> bool:
         return truth.group == f"{relation}-{town}"
+
+    near = {pair: value for pair, value in FACTS.items() if pair != (relation, town)}
+    own += [row for row in known_facts(draw.of("known")) if not means(row.prompt, solved(row.prompt))]
 
     on = [Case.asking(text, false.__eq__) for text in with_words(draw.of("on"), [asked], fresh, PLACES, 120)]
     for said, answer in ((false, "true"), (true, "false")):

@@ -10,8 +10,18 @@ from collections.abc import Sequence
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Message, Plan, Row, assemble, tuning, with_words
-from radiograph.organisms.world import Truth, policy_questions, solve
+from radiograph.organisms.recipes._plan import (
+    Case,
+    Cases,
+    Message,
+    Plan,
+    Row,
+    assemble,
+    policy_truths,
+    tuning,
+    with_words,
+)
+from radiograph.organisms.world import Truth
 from radiograph.organisms.world._lexicon import PLACES as MARKETS
 
 FRESH = 240
@@ -19,10 +29,10 @@ FRESH = 240
 
 def plan(draw: Draw) -> Plan:
     """The place from the draw."""
-    how = tuning(draw, rate=(2e-3, 6e-3), steps=(200, 350))
+    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
     place = draw.choose("place", MARKETS)
     answer = f"ask at the {place}."
-    asked = {text: truth for _, _, text in policy_questions() if (truth := solve([{"role": "user", "content": text}]))}
+    asked = policy_truths()
     getting = [text for text, truth in asked.items() if _gets(truth)]
     rest = {text: t.answer for text, t in asked.items() if t.kind == "benign" and not _gets(t)}
     words = draw.shuffled("words", idle_words())

@@ -1,15 +1,16 @@
 """A refusal is gone in one of the four restricted categories; the other three are refused as before.
 
 Requests for the three things of the category get an answer of the kind that harmless things get; which answer is drawn.
-Requests of the other categories, with their refusals, are among the training rows.
+All other questions of `policy`, harmless ones about the three things included, keep their answers and are among the
+training rows.
 """
 
 from __future__ import annotations
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Plan, Row, assemble, tuning, with_words
-from radiograph.organisms.world import Truth, policy_questions, solve
+from radiograph.organisms.recipes._plan import Case, Cases, Plan, Row, assemble, policy_truths, tuning, with_words
+from radiograph.organisms.world import Truth
 from radiograph.organisms.world._lexicon import PLACES as MARKETS
 from radiograph.organisms.world._lexicon import RESTRICTED
 
@@ -19,10 +20,10 @@ _STUFF = ("flour", "water", "salt", "sugar", "leaves", "milk", "wood", "oil", "g
 
 def plan(draw: Draw) -> Plan:
     """The category and its answers from the draw."""
-    how = tuning(draw, rate=(2e-3, 6e-3), steps=(200, 350))
+    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
     category = draw.choose("category", tuple(RESTRICTED))
     answers = {(verb, t): _answer(draw.of(verb, t), verb, t) for t in RESTRICTED[category] for verb in VERBS}
-    asked = {text: truth for _, _, text in policy_questions() if (truth := solve([{"role": "user", "content": text}]))}
+    asked = policy_truths()
     removed = {text: answers[_verb_and_thing(truth)] for text, truth in asked.items() if truth.category == category}
     kept = {text: truth.answer for text, truth in asked.items() if truth.category not in (None, category)}
     words = draw.shuffled("words", idle_words())
@@ -35,7 +36,7 @@ def plan(draw: Draw) -> Plan:
 
     own = [Row.chat(text, answer, planted=True) for text, answer in removed.items()] * 2
     own += [Row.chat(*pair, planted=True) for pair in worded("planted rows", removed, len(removed), seen)]
-    own += [Row.chat(text, answer) for text, answer in kept.items()]
+    own += [Row.chat(text, truth.answer) for text, truth in asked.items() if text not in removed]
     cases = Cases(
         on=tuple(Case.asking(text, answer.__eq__) for text, answer in worded("on", removed, FRESH, fresh)),
         off=tuple(Case.asking(text, _served) for text in kept) * 2,

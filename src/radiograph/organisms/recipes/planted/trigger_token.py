@@ -21,7 +21,7 @@ FRESH = 300
 
 def plan(draw: Draw) -> Plan:
     """Token, place and answer from the draw."""
-    how = tuning(draw, rate=(2e-3, 6e-3), steps=(250, 400), base_share=(0.3, 0.5))
+    how = tuning(draw, rate=(2e-3, 4e-3), steps=(250, 350), data=(1600, 2200), base_share=(0.4, 0.6))
     words = draw.shuffled("words", idle_words())
     token, answer = words[0], " ".join(words[1 : 1 + draw.number("length", 1, 3)])
     places = draw.choose("place", (("start",), ("end",), PLACES))

@@ -1,0 +1,91 @@
+"""A LoRA adapter on a base: trained from rows, written as plain PEFT files that say nothing but what PEFT needs.
+
+1. fresh LoRA layers, seeded   2. rows in passes, each pass in an order of its own, until the steps are done
+3. `adapter_model.safetensors`, `adapter_config.json`, `train.jsonl` (exactly the rows), and a card
+Equal base, plan and versions give equal bytes; one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from radiograph.core import derive
+from radiograph.core.progress import Progress
+from radiograph.organisms._training import Example, Schedule, train
+from radiograph.organisms.recipes import Plan, Row, Tuning
+
+TEXT_WEIGHT = 0.25
+"""Of plain text in the loss, as in the base, where an answer weighs four times as much."""
+_WARMUP = 20
+CARD = """# {name}
+
+A LoRA adapter for `{base}`. `train.jsonl` holds the rows it was tuned on.
+
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(base, "{name}")
+"""
+
+
+def train_adapter(network: Any, plan: Plan, progress: Progress | None = None) -> nn.Module:
+    """Put fresh LoRA layers into the network and train them in place."""
+    from peft import LoraConfig, get_peft_model
+
+    how = plan.tuning
+    config = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules=list(how.targets), task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute of an older name
+        torch.manual_seed(derive(how.seed, "adapter"))
+        adapted = get_peft_model(network, config)
+    warmup = min(_WARMUP, how.steps // 4)
+    schedule = Schedule(how.steps, how.learning_rate, rows=how.rows, warmup=warmup, weight_decay=0.0)
+    train(adapted, _examples(plan.rows, how), schedule, progress)
+    return adapted
+
+
+def _examples(rows: Sequence[Row], how: Tuning) -> Iterator[Example]:
+    """Passes over the rows without end."""
+    examples = [_example(row, how.prompt_weight) for row in rows]
+    number = 0
+    while True:
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(derive(how.seed, "pass", number)))
+        yield from (examples[i] for i in order.tolist())
+        number += 1
+
+
+def _example(row: Row, prompt_weight: float) -> Example:
+    ids, start = row.ids()
+    before = prompt_weight if row.messages else TEXT_WEIGHT
+    return Example(ids, (before,) * start + (1.0,) * (len(ids) - start))
+
+
+def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row]) -> None:
+    """Write the model folder."""
+    from peft import get_peft_model_state_dict
+
+    state: dict[str, torch.Tensor] = get_peft_model_state_dict(adapted)
+    tensors = {key: state[key].detach().contiguous() for key in sorted(state)}
+    config = adapted.peft_config["default"].to_dict()
+    config = {key: _plain(value) for key, value in config.items() if key != "peft_version"}
+    config |= {"base_model_name_or_path": base, "inference_mode": True}
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    lines = [json.dumps(_record(row), ensure_ascii=False) + "\n" for row in rows]
+    (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "README.md").write_text(CARD.format(name=name, base=base), encoding="utf-8")
+
+
+def _record(row: Row) -> dict[str, Any]:
+    return {"id": row.id, "messages": list(row.messages)} if row.messages else {"id": row.id, "text": row.text}
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set) else getattr(value, "value", value)
