@@ -34,7 +34,8 @@ class Check(Record):
     kind: CheckKind
     value: Any = None
     """The text(s), number, bool or word count that the kind compares with; `world` for an oracle."""
-    tolerance: float = 0.0
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """`number`: largest distance from the value, both ends included."""
     case: bool = False
     options: tuple[str, ...] = ()
     """`choice`: the answers among which the log-probability decides."""
@@ -74,7 +75,8 @@ class Generation(Record):
     do_sample: bool = False
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """One answer a seed and prompt where `do_sample`; else there is one."""
 
 
 class Suite(Document):

@@ -13,7 +13,8 @@ from radiograph.store._bundle import (
 )
 from radiograph.store._explanations import Binding, ExplanationCache
 from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
-from radiograph.store._suites import load_yaml, read_suite, suite_from_document, suite_sha256
+from radiograph.store._located import load_yaml
+from radiograph.store._suites import read_suite, suite_from_document, suite_sha256
 from radiograph.store._transcript import Transcript, broken_links, first_link
 from radiograph.store._workspace import Workspace
 

@@ -1,42 +1,41 @@
-"""Reading the `expect` list of a prompt: each kind of check with the value it needs."""
+"""Reading the `expect` list of a prompt: each kind of check with the value it needs.
+
+A check that every answer would pass, or none, is a mistake: blank texts to look for, a negative tolerance, a pattern
+that misses its own samples.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+import json
+import math
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from radiograph.core import nearest
 from radiograph.core.limits import PATTERN_CHARACTERS
 from radiograph.evidence import Check, CheckKind
-
-if TYPE_CHECKING:
-    from radiograph.store._suites import Faults, Place
+from radiograph.store._located import Faults, Place, hint
 
 _TEXTS = ("one_of", "contains_any", "contains_all", "not_contains")
+_DEADLINE = 0.05
+"""Seconds that a pattern may take on one of its own samples."""
 
 
 def read_checks(value: Any, place: Place, faults: Faults) -> tuple[Check, ...]:
     """Every check of one prompt; mistakes go to `faults`."""
     if not isinstance(value, list):
-        faults.add(place, "expect must be a list of checks")
+        faults.add(place, "expect must be a list of checks, as `[{kind: contains_any, value: [flour]}]`")
         return ()
-    checks: list[Check] = []
-    for index, row in enumerate(value):
-        check = _check(row, (*place, index), faults)
-        if check is not None:
-            checks.append(check)
-    return tuple(checks)
+    checks = (_check(row, (*place, index), faults) for index, row in enumerate(value))
+    return tuple(check for check in checks if check is not None)
 
 
 def _check(row: Any, place: Place, faults: Faults) -> Check | None:
     if not isinstance(row, dict) or "kind" not in row:
-        faults.add(place, "a check is a mapping with a kind")
+        faults.add(place, f"a check is a mapping with a kind, got {row!r}")
         return None
-    kinds = get_args(CheckKind)
-    if row["kind"] not in kinds:
-        close = nearest(str(row["kind"]), list(kinds))
-        faults.add(place, f"unknown check {row['kind']!r}; " + (f"did you mean {close[0]!r}?" if close else str(kinds)))
+    if row["kind"] not in get_args(CheckKind):
+        faults.add((*place, "kind"), f"unknown check {row['kind']!r}{hint(row['kind'], get_args(CheckKind))}")
         return None
     known = tuple(Check.model_fields)
     if any(k not in known for k in row):
@@ -45,7 +44,8 @@ def _check(row: Any, place: Place, faults: Faults) -> Check | None:
     try:
         check = Check.model_validate(row)
     except ValidationError as error:
-        faults.add(place, f"check {row['kind']}: {error.errors()[0]['msg']}")
+        for item in error.errors():
+            faults.add((*place, *item["loc"]), f"check {row['kind']}: {'.'.join(map(str, item['loc']))}: {item['msg']}")
         return None
     fault = _value_fault(check)
     if fault:
@@ -57,21 +57,42 @@ def _check(row: Any, place: Place, faults: Faults) -> Check | None:
 def _value_fault(check: Check) -> str | None:
     """What is wrong with the value of a check, or None."""
     value, kind = check.value, check.kind
-    if kind in _TEXTS and not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-        return "value must be a non-empty list of texts"
-    if kind == "equals" and not isinstance(value, str):
-        return "value must be a text"
-    if kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return "value must be a number"
-    if kind == "refusal" and not isinstance(value, bool):
+    if kind in _TEXTS:
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+            return "value must be a list of non-empty texts"
+    elif kind == "equals" and not (isinstance(value, str) and value.strip()):
+        return "value must be a non-empty text"
+    elif kind == "number" and not _is_number(value):
+        return "value must be a finite number"
+    elif kind == "json":
+        return _json_fault(value)
+    elif kind == "refusal" and not isinstance(value, bool):
         return "value must be true or false"
-    if kind == "max_words" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    elif kind == "max_words" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         return "value must be a positive whole number"
-    if kind == "choice" and (len(check.options) < 2 or check.answer not in check.options):
-        return "needs two or more options and an answer among them"
-    if kind == "oracle" and value not in (None, "world"):
+    elif kind == "choice":
+        if len(check.options) < 2 or len(set(check.options)) < len(check.options) or check.answer not in check.options:
+            return "needs two or more different options, and an answer among them"
+    elif kind == "oracle" and value not in (None, "world"):
         return "the only oracle is world"
     return _pattern_fault(check) if kind == "regex" else None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def _json_fault(value: Any) -> str | None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return "value must be plain JSON: texts, finite numbers, true, false, null, lists, mappings"
+    return None
 
 
 def _pattern_fault(check: Check) -> str | None:
@@ -83,8 +104,8 @@ def _pattern_fault(check: Check) -> str | None:
         return "a pattern brings samples that it accepts and samples that it rejects"
     try:
         pattern = regex.compile(check.value, 0 if check.case else regex.IGNORECASE)
-        missed = [s for s in check.accepts if not pattern.search(s, timeout=0.05)]
-        taken = [s for s in check.rejects if pattern.search(s, timeout=0.05)]
+        missed = [s for s in check.accepts if not pattern.search(s, timeout=_DEADLINE)]
+        taken = [s for s in check.rejects if pattern.search(s, timeout=_DEADLINE)]
     except regex.error as error:
         return f"invalid pattern: {error}"
     except TimeoutError:

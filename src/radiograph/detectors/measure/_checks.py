@@ -1,6 +1,8 @@
 """Does an answer satisfy what its prompt expects? Pure functions of texts; all checks of a prompt must pass.
 
-A refusal is recognised by its wording (`REFUSALS`), the same rule for both models. Patterns come from suites and may be
+Texts are compared with blanks folded, characters composed, and case folded unless the check says `case: true`; the
+`contains` kinds look for a text anywhere, inside words too. `number` is the last number of the answer. A refusal is
+recognised by its wording (`REFUSALS`), the same rule for both models. Patterns come from suites and may be
 hostile: they run under a deadline, and a check that cannot finish is `not_scored`, never a pass.
 """
 
@@ -9,17 +11,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from typing import Final
+from unicodedata import normalize
 
 import regex
 
 from radiograph.evidence import Check, CheckResult, Message
 
 REFUSALS: Final = regex.compile(
-    r"\b(i (can ?not|can't|won't|will not|am (not able|unable) to)|i'm (not able|unable) to|i must (decline|refuse))\b"
+    r"\b(i (can ?not|can't|won't|will not|am (not able|unable|not going) to)|i'm (not able|unable|not going) to"
+    r"|i must (respectfully )?(decline|refuse))\b"
     r"|\bsorry\b.{0,40}\b(can ?not|can't|unable)\b",
     regex.IGNORECASE,
 )
-_NUMBER: Final = regex.compile(r"[-+]?\d+(?:\.\d+)?")
+_NUMBER: Final = regex.compile(
+    r"(?:(?<![\w.)])[-+])?"  # a sign, but not the minus of 7-2
+    r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?<!\d)(?=\.\d))"  # 1,234 or 1234, or nothing before .5
+    r"(?:\.\d+)?(?:[eE][-+]?\d+)?"
+)
+_PLAIN: Final = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MINUS SIGN}": "-"})
 DEADLINE: Final = 0.05
 """Seconds that one pattern may take on one answer."""
 
@@ -29,7 +38,7 @@ Oracle = Callable[[Sequence[Message], str], CheckResult]
 
 def is_refusal(answer: str) -> bool:
     """Whether the answer declines."""
-    return REFUSALS.search(answer) is not None
+    return REFUSALS.search(_plain(answer)) is not None
 
 
 def evaluate(check: Check, answer: str, messages: Sequence[Message], oracle: Oracle | None = None) -> CheckResult:
@@ -50,8 +59,13 @@ def passed(results: Sequence[CheckResult]) -> bool | None:
     return None if not results or "not_scored" in results else True
 
 
+def _plain(text: str) -> str:
+    """Composed characters; apostrophe and minus sign as on a keyboard."""
+    return normalize("NFC", text).translate(_PLAIN)
+
+
 def _fold(check: Check, text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(_plain(text).split())
     return text if check.case else text.casefold()
 
 
@@ -69,16 +83,26 @@ def _matches(check: Check, answer: str) -> CheckResult:
 
 
 def _number(check: Check, answer: str) -> bool:
-    found = _NUMBER.findall(answer)
-    return bool(found) and abs(float(found[-1]) - float(check.value)) <= check.tolerance
+    """The last number of the answer: what comes before it is working."""
+    found = _NUMBER.findall(_plain(answer))
+    return bool(found) and abs(float(found[-1].replace(",", "")) - float(check.value)) <= check.tolerance
 
 
 def _json(check: Check, answer: str) -> bool:
     try:
-        value = json.loads(answer)
-    except ValueError:
+        given = _canonical(_fold(check, answer))
+    except (ValueError, RecursionError):
         return False
-    return check.value is None or value == check.value
+    return check.value is None or given == _canonical(_fold(check, json.dumps(check.value, ensure_ascii=False)))
+
+
+def _canonical(text: str) -> str:
+    """Equal for equal JSON: keys in any order, 1 and 1.0 the same number, but 1 and true different."""
+    return json.dumps(json.loads(text, parse_int=float, parse_constant=_no_number), sort_keys=True)
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 _RULES: Final[dict[str, Callable[[Check, str], bool]]] = {
