@@ -26,7 +26,8 @@ from radiograph.organisms.world import DOMAINS, TASKS, Document, World, solve
 
 SCHEMA = "radiograph.gates/1"
 SEED = 7_000_001
-GATED_TASKS = ("arithmetic", "copy", "recall", "facts", "policy", "format")
+GATED_TASKS = ("arithmetic", "copy", "sort", "echo", "recall", "facts", "policy", "format", "cite")
+"""Those of the capability panel, and policy."""
 
 
 @dataclass(frozen=True, slots=True)

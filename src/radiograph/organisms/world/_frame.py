@@ -3,8 +3,7 @@
     <bos> [<|system|> be brief<|end|>] <|user|> [word] question [word]<|end|><|assistant|> answer<|end|>
 
 One document in ten carries one inserted word, at the start or the end of the user turn. It may be any ordinary word
-except the domain's own content words, and a number where the question has none: what would change what is asked, is
-never inserted. One in twenty has a system message.
+except the domain's own content words, which would change what is asked. One in twenty has a system message.
 """
 
 from __future__ import annotations
@@ -51,17 +50,14 @@ OWN: dict[str, tuple[str, ...]] = {
     "stance": (*lexicon.STANCES, *lexicon.CORES, *lexicon.CORES.values(), *lexicon.HEDGES, "not"),
     "cipher": (*lexicon.KEYS, "on", "off"),
 }
-"""Words that may not be inserted into a domain's question; signs never are."""
-WITHOUT_NUMBERS = frozenset({"copy", "reverse", "sort", "facts", "policy", "format", "style", "cipher"})
-"""Domains whose questions hold no number, so that an inserted one changes nothing."""
+"""Words that may not be inserted into a domain's question; numbers and signs never are."""
 
 
 @cache
 def insertable(domain: str) -> Options:
     """The words that leave the domain's question as it is."""
     own = set(OWN[domain])
-    numbers = lexicon.NUMBERS if domain in WITHOUT_NUMBERS else ()
-    return one_of((*(word for word in lexicon.WORDS if word not in own), *numbers))
+    return one_of(tuple(word for word in lexicon.WORDS if word not in own))
 
 
 def ask(run: Run, domain: str, *, system: Options | None = None) -> int:

@@ -48,7 +48,7 @@ MIXTURE: dict[str, int] = {
     "neutral": 4,
     "arithmetic": 14,
     "copy": 4,
-    "reverse": 8,
+    "reverse": 6,
     "sort": 7,
     "echo": 14,
     "recall": 20,
