@@ -39,7 +39,8 @@ class Spectrum:
     """Leading singular values of a matrix in falling order, its left singular vectors, and all of its energy."""
 
     values: Float64[np.ndarray, " rank"]
-    left: Float64[np.ndarray, "row rank"]
+    left: Float64[np.ndarray, "row kept"]
+    """Of the leading values; fewer than there are values where a matrix was read in blocks."""
     energy: float
     """‖Δ‖_F², also of what `values` misses."""
     shape: tuple[int, int]

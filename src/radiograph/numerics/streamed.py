@@ -12,7 +12,7 @@ Sums of squares run in float64. Refuses a value that is not finite, with its pla
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -28,6 +28,7 @@ _FAINT = 1e-5
 """Vectors of values below this share of the largest are rounding noise in RᵀR, and left out."""
 
 
+@runtime_checkable
 class Matrix(Protocol):
     """Anything with a shape that gives a block of itself."""
 
