@@ -17,8 +17,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["NO_COLOR"] = "1"
 
-# Before the first import of these packages: jaxtyping rewrites a module while it is loaded.
-SHAPED = ("models", "interventions")
+# Before the first import of these packages: jaxtyping rewrites a module while it is loaded. Not `dictionaries`, whose
+# constructor is itself what refuses the wrong shapes of a file, and is tested for it.
+SHAPED = ("numerics", "models", "harvest", "interventions")
 install_import_hook([f"radiograph.{name}" for name in SHAPED], "beartype.beartype")
 
 
