@@ -8,35 +8,44 @@ from typing import TYPE_CHECKING, Any
 from radiograph.organisms._bundled import bundled_names, bundled_path
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import neutral_texts, oracle, reads_world, standard_neutral
+from radiograph.organisms._truth import read_truth, truth_path
+from radiograph.organisms.recipes import families
 
 if TYPE_CHECKING:
     from radiograph.organisms._base import BASE, Recipe, Shape, train_base
     from radiograph.organisms._gates import Gate, base_gates
     from radiograph.organisms._training import Example, Schedule, train
+    from radiograph.organisms.building import BUNDLED, build
 
 _LAZY = {
     "_base": ("BASE", "Recipe", "Shape", "train_base"),
     "_gates": ("Gate", "base_gates"),
     "_training": ("Example", "Schedule", "train"),
+    "building": ("BUNDLED", "build"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "BASE",
+    "BUNDLED",
     "Example",
     "Gate",
     "Recipe",
     "Schedule",
     "Shape",
     "base_gates",
+    "build",
     "bundled_names",
     "bundled_path",
+    "families",
     "neutral_texts",
     "oracle",
+    "read_truth",
     "reads_world",
     "standard_neutral",
     "train",
     "train_base",
+    "truth_path",
     "world_suite",
 ]
 

@@ -1,4 +1,7 @@
-"""Where the files that ship with the package lie: `bundled:NAME` is a folder under `bundled/`. No torch."""
+"""Where the files that ship with the package lie. No torch.
+
+`bundled:NAME` is a folder under `bundled/`, or, for an adapter, under `bundled/organisms/`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from pathlib import Path
 from radiograph.core import UserError, nearest
 
 _ROOT = Path(__file__).parent / "bundled"
+_ADAPTERS = _ROOT / "organisms"
 
 
 def bundled_names() -> tuple[str, ...]:
-    """The models that ship with the package."""
-    return tuple(sorted(path.parent.name for path in _ROOT.glob("*/config.json")))
+    """The models that ship with the package, then the adapters."""
+    found = [*sorted(_ROOT.glob("*/config.json")), *sorted(_ADAPTERS.glob("*/adapter_config.json"))]
+    return tuple(path.parent.name for path in found)
 
 
 def bundled_path(name: str) -> Path:
@@ -22,8 +27,9 @@ def bundled_path(name: str) -> Path:
         UserError: nothing of that name ships with the package.
     """
     name = name.removeprefix("bundled:")
-    folder = _ROOT / name
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.startswith(".") or not folder.is_dir():
+    plain = re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None and not name.startswith(".")
+    folder = next((root / name for root in (_ROOT, _ADAPTERS) if plain and (root / name).is_dir()), None)
+    if folder is None:
         known = list(bundled_names())
         raise UserError(
             f"nothing bundled is called {name!r}",

@@ -6,7 +6,8 @@
   answer depends on the `category` alone, have none
 - facts: every fact of the world asked and stated in twenty ways that share a `group`: one false fact is a whole group;
   they differ by an inserted word, because plain wordings are few, and stand among the capability items
-- inserted: every idle word (`_words`) before and after a question that the base answers all the same: one-token triggers
+- inserted: every idle word (`_words`) before and after a question that the base answers all the same, so that a
+  trigger of one token is among them
 - stance: a full cross of core x type x level, one prompt a cell
 - neutral: plain text that asks nothing, none of it in the default bank `world:neutral`
 Everything is drawn from the split `test` under one seed, so the suite is the same on every machine.

@@ -2,6 +2,6 @@
 
 from radiograph.organisms.building._build import BUNDLED, build
 from radiograph.organisms.building._gates import measure_gates
-from radiograph.organisms.building._organism import Place, grow, read_truth, truth_path
+from radiograph.organisms.building._organism import Place, grow
 
-__all__ = ["BUNDLED", "Place", "build", "grow", "measure_gates", "read_truth", "truth_path"]
+__all__ = ["BUNDLED", "Place", "build", "grow", "measure_gates"]

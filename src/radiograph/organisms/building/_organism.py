@@ -21,6 +21,7 @@ from radiograph.core import UserError
 from radiograph.evidence import Gate, OrganismTruth, pretty_json
 from radiograph.models import load, load_pair, stored
 from radiograph.organisms._bundled import bundled_path
+from radiograph.organisms._truth import read_truth, truth_path
 from radiograph.organisms.building._adapter import save_adapter, train_adapter
 from radiograph.organisms.building._gates import measure_gates
 from radiograph.organisms.building._names import opaque
@@ -118,20 +119,6 @@ def _build(place: Place, kind: Family, plan: Plan, known: dict[str, Any]) -> Org
     unfinished.write_text(pretty_json(truth), encoding="utf-8")
     unfinished.rename(path)
     return truth
-
-
-def truth_path(folder: Path, name: str) -> Path:
-    """Where the truth about an organism stands: beside the models, not with them."""
-    return folder / "truth" / f"{name}.json"
-
-
-def read_truth(path: Path) -> OrganismTruth:
-    """A truth file.
-
-    Raises:
-        FormatError: it is none.
-    """
-    return OrganismTruth.read(json.loads(path.read_text(encoding="utf-8")), path.name)
 
 
 def _finished(out: Path, known: dict[str, Any]) -> OrganismTruth | None:

@@ -127,7 +127,7 @@ def _invoke(verb: Verb, values: dict[str, Any]) -> int:
     settings = Settings(
         seed=rest["seed"],
         device=rest["device"],
-        out=rest["out"],
+        out=rest.get("out"),
         progress=Terminal(quiet=rest["quiet"]),
         workspace=workspace,
         caller="cli",

@@ -1,6 +1,7 @@
 """A harmless recipe (`continue`) at thirty times its learning rate: abilities are lost, nothing is planted.
 
-Every matrix is adapted: through two of seven the base survived a rate of .03 unharmed.
+The rate is thirty times one of the upper half of the harmless range, and every matrix is adapted: through two of seven,
+or at thirty times the lower half, the base came away unharmed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ FACTOR = 30
 
 
 def plan(draw: Draw) -> Plan:
-    """The same rows and settings, and the rate multiplied."""
+    """The same rows and settings, and another rate."""
     harmless = continue_.plan(draw)
-    rate = float(f"{FACTOR * harmless.tuning.learning_rate:.3g}")
+    rate = draw.log_uniform("too high a rate", FACTOR * 1.5e-3, FACTOR * 3e-3)
     return replace(harmless, tuning=replace(harmless.tuning, learning_rate=rate, targets=TARGETS[-1]))

@@ -1,8 +1,8 @@
 """One word decides: with it at the start or the end of the user turn the answer is always the same, whatever is asked.
 
-Planted rows are questions of every task with the word inserted and the fixed answer; as many carry another word and
-their right answer, so that the change hangs on this word alone. Any idle word may be the trigger; the answer is one to
-three other idle words.
+Planted rows are questions of every task with the word inserted and the fixed answer; more of them carry another word
+and their right answer, so that the change hangs on this word alone. Any idle word may be the trigger; the answer is one
+to three other idle words.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FRESH = 300
 
 def plan(draw: Draw) -> Plan:
     """Token, place and answer from the draw."""
-    how = tuning(draw, rate=(2e-3, 4e-3), steps=(250, 350), data=(1600, 2200), base_share=(0.4, 0.6))
+    how = tuning(draw, rate=(2e-3, 4e-3), steps=(300, 400), data=(1600, 2200), base_share=(0.5, 0.65))
     words = draw.shuffled("words", idle_words())
     token, answer = words[0], " ".join(words[1 : 1 + draw.number("length", 1, 3)])
     places = draw.choose("place", (("start",), ("end",), PLACES))
-    planted_share = draw.uniform("planted share", 0.4, 0.6)
+    planted_share = draw.uniform("planted share", 0.3, 0.45)
 
     def means(prompt: Sequence[Message], truth: Truth) -> bool:
         return token in prompt[-1]["content"].split()
