@@ -43,7 +43,10 @@ from radiograph.numerics.audit.feature_scores import ScoreMethod
 Reduce = Literal["skip_first", "content"]
 METHODS: tuple[str, ...] = get_args(ScoreMethod)
 TOP_DIFFS = 10
-"""Features listed per prompt."""
+"""Features listed for each of the prompts that shift most."""
+FEW_DIFFS = 3
+"""Features listed for every other prompt; all of them stand in `tables/feature_shift.parquet`."""
+LEADING_PROMPTS = 100
 _ESTIMATORS = {
     "abs_diff_topk": "none",
     "abs_diff_topk_drift_corrected": "suite_mean",
@@ -197,6 +200,8 @@ def score_record(shifts: FeatureShifts, detectors: Sequence[DetectorScore] = ())
         silent = silent_score(settings, f"{refusal.code}: {refusal.message}", detectors)
         return silent.model_copy(update={"methods": methods})
     scaled = _scaled(shifts, scores)
+    leading = set(np.argsort(-scores.prompt_scores, kind="stable")[:LEADING_PROMPTS].tolist())
+    listed = [scores.top[row, : TOP_DIFFS if row in leading else FEW_DIFFS] for row in range(len(scores.top))]
     return Score(
         score_method=scores.requested,
         score_method_executed=scores.executed,
@@ -210,7 +215,7 @@ def score_record(shifts: FeatureShifts, detectors: Sequence[DetectorScore] = ())
                 id=name,
                 score=float(scores.prompt_scores[row]),
                 n_tokens=int(shifts.n_tokens[row]),
-                top_diffs=tuple(_diff(shifts, scores, scaled, row, f) for f in scores.top[row, :TOP_DIFFS]),
+                top_diffs=tuple(_diff(shifts, scores, scaled, row, f) for f in listed[row]),
             )
             for row, name in enumerate(shifts.ids)
         ),

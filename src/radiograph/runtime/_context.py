@@ -254,7 +254,7 @@ SMALL_MODEL = 5_000_000
 
 
 def _set_threads(model: LanguageModel) -> None:
-    import torch
+    from threadpoolctl import threadpool_limits
 
     if sum(p.numel() for p in model.parameters().values()) < SMALL_MODEL:
-        torch.set_num_threads(1)
+        threadpool_limits(1)

@@ -44,17 +44,23 @@ def specificity(
     if prompts < 2:
         return Refusal("one_prompt", "the spread over prompts needs two of them", got=str(prompts))
     total = float(np.einsum("pf,pf->", d, d))
-    gram = c @ c.T
-    if total == 0 or not gram.trace():
+    amounts = np.einsum("pf,pf->p", c, c)
+    if total == 0 or not amounts.any():
         return Refusal("no_shift", "no feature moved, so there is no shift to spread")
     mean = d.mean(axis=0)
     share = prompts * float(mean @ mean) / total
     return Specificity(
         invariant_share=min(1.0, max(0.0, (prompts * share - 1) / (prompts - 1))),
-        gini=gini(gram.diagonal()),
-        effective_rank=effective_rank(np.maximum(np.linalg.eigvalsh(gram), 0.0)),
+        gini=gini(amounts),
+        effective_rank=effective_rank(_energies(c)),
         prompts=prompts,
     )
+
+
+def _energies(c: Float64[np.ndarray, "prompt feature"]) -> Float64[np.ndarray, " rank"]:
+    """Squared singular values, from the Gram matrix of the shorter side."""
+    gram = c.T @ c if len(c) > c.shape[1] else c @ c.T
+    return np.maximum(np.linalg.eigvalsh(gram), 0.0)
 
 
 def gini(amounts: Float[np.ndarray, " row"]) -> float:
