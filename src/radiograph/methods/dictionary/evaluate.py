@@ -58,12 +58,16 @@ class DictionaryEvaluation(Result):
     ce_spliced: float
     ce_recovered_zero: float | None
     ce_recovered_mean: float | None
+    ce_recovered_mean_random: float | None
+    """Of the random dictionary: what any directions of that number would recover."""
     not_measured: tuple[RefusalRecord, ...] = ()
 
     @property
     def headline(self) -> str:
         """The numbers that people compare."""
         ce = "" if self.ce_recovered_mean is None else f", CE recovered {self.ce_recovered_mean:.3f}"
+        if self.ce_recovered_mean_random is not None:
+            ce += f" (random {self.ce_recovered_mean_random:.3f})"
         return f"FVU {self.fvu:.3f} (random {self.fvu_random:.3f}), L0 {self.l0:.1f}{ce}, n = {self.n_rows} tokens"
 
 
@@ -82,9 +86,11 @@ def run(config: Config, ctx: Context) -> DictionaryEvaluation:
     rows = shards.rows(dictionary.site)
     with ctx.measure("reconstruct", tokens=len(rows)):
         quality = evaluate(dictionary, [rows])
-        control = evaluate(random_control(dictionary, rows, ctx.seed), [rows])
+        control = random_control(dictionary, rows, ctx.seed)
+        random = evaluate(control, [rows])
     with ctx.measure("splice", tokens=len(rows)):
         losses = splice_losses(model, dictionary, [w.ids for w in shards.windows], [w.kept for w in shards.windows])
+        chance = splice_losses(model, control, [w.ids for w in shards.windows], [w.kept for w in shards.windows])
     recovered = {"zero": losses.recovered_zero, "mean": losses.recovered_mean}
     return DictionaryEvaluation(
         sha256=dictionary.hash,
@@ -92,7 +98,7 @@ def run(config: Config, ctx: Context) -> DictionaryEvaluation:
         size=dictionary.size,
         n_rows=quality.n_rows,
         fvu=quality.fvu,
-        fvu_random=control.fvu,
+        fvu_random=random.fvu,
         l0=quality.l0,
         dead=quality.dead,
         dense=quality.dense,
@@ -101,6 +107,7 @@ def run(config: Config, ctx: Context) -> DictionaryEvaluation:
         ce_spliced=losses.spliced,
         ce_recovered_zero=None if isinstance(recovered["zero"], Refusal) else recovered["zero"],
         ce_recovered_mean=None if isinstance(recovered["mean"], Refusal) else recovered["mean"],
+        ce_recovered_mean_random=None if isinstance(chance.recovered_mean, Refusal) else chance.recovered_mean,
         not_measured=tuple(
             RefusalRecord(code=value.code, what=f"CE recovered ({name} ablation)", text=value.message)
             for name, value in recovered.items()

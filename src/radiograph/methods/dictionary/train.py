@@ -79,16 +79,22 @@ class DictionaryTraining(Result):
     @property
     def headline(self) -> str:
         """Size and quality in one line."""
-        ce = f", CE recovered {self.ce_recovered_mean.value:.3f}" if self.ce_recovered_mean else ""
+        found = self.ce_recovered_mean
+        ce = "" if found is None else f", CE recovered {found.value:.3f} (random {_text(found.null)})"
         return (
             f"{self.size} features at {self.site}: FVU {self.fvu:.3f} (random {self.fvu_random:.3f}), "
             f"L0 {self.l0:.1f}{ce}, {self.dead} dead"
         )
 
 
+def _text(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
+
+
 def run(config: Config, ctx: Context) -> DictionaryTraining:
     """Harvest, train, measure, save."""
     from radiograph import dictionaries
+    from radiograph.dictionaries import random_control
     from radiograph.dictionaries.training import preset, train
     from radiograph.harvest import harvest
 
@@ -101,7 +107,9 @@ def run(config: Config, ctx: Context) -> DictionaryTraining:
     with ctx.measure("train", tokens=settings.tokens):
         trained = train(shards, site, settings, metadata=_metadata(config, ctx, model), progress=ctx.progress)
     with ctx.measure("evaluate"):
-        quality, fvu_random = _evaluate(trained.dictionary, model, shards, site, ctx.seed)
+        quality = _evaluate(trained.dictionary, model, shards, site)
+        control = random_control(trained.dictionary, shards.rows(site, "validation"), ctx.seed)
+        chance = _evaluate(control, model, shards, site)
     update = {"quality": quality, "neutral": _neutral(trained.dictionary, model, site)}
     dictionary = replace(trained.dictionary, metadata=trained.dictionary.metadata.model_copy(update=update))
     dictionaries.save(dictionary, ctx.output.folder("dictionary"))
@@ -115,12 +123,12 @@ def run(config: Config, ctx: Context) -> DictionaryTraining:
         rows=shards.count("train"),
         steps=settings.steps,
         fvu=quality.fvu,
-        fvu_random=fvu_random,
+        fvu_random=chance.fvu,
         l0=quality.l0,
         dead=quality.dead,
         dense=quality.dense,
-        ce_recovered_zero=_recovered(quality.ce_recovered_zero, quality.n_rows),
-        ce_recovered_mean=_recovered(quality.ce_recovered_mean, quality.n_rows),
+        ce_recovered_zero=_recovered(quality, chance, "ce_recovered_zero"),
+        ce_recovered_mean=_recovered(quality, chance, "ce_recovered_mean"),
         delta_ce=quality.delta_ce,
         not_measured=None if quality.ce_recovered_mean is not None else "an ablation costs less than 0.05 nats",
         curve=tuple({"rows": float(r.rows), "fvu": r.fvu, "l0": r.l0, "dead": float(r.dead)} for r in trained.log),
@@ -140,20 +148,17 @@ def _metadata(config: Config, ctx: Context, model: LanguageModel) -> Any:
     )
 
 
-def _evaluate(dictionary: Dictionary, model: LanguageModel, shards: Any, site: str, seed: int) -> tuple[Quality, float]:
-    """Quality on validation rows, with splicing, and the FVU of a random dictionary."""
-    from radiograph.core import Refusal
-    from radiograph.dictionaries import evaluate, random_control
+def _evaluate(dictionary: Dictionary, model: LanguageModel, shards: Any, site: str) -> Quality:
+    """Quality on validation rows, with splicing."""
+    from radiograph.dictionaries import evaluate
     from radiograph.interventions import splice_losses
 
-    rows = shards.rows(site, "validation")
-    quality = evaluate(dictionary, [rows])
-    control = evaluate(random_control(dictionary, rows, seed), [rows])
+    quality = evaluate(dictionary, [shards.rows(site, "validation")])
     held = [w for w in shards.windows if w.split == "validation"]
     losses = splice_losses(model, dictionary, [w.ids for w in held], [w.kept for w in held])
     recovered = {"ce_recovered_zero": losses.recovered_zero, "ce_recovered_mean": losses.recovered_mean}
     measured = {name: value for name, value in recovered.items() if not isinstance(value, Refusal)}
-    return quality.model_copy(update={"delta_ce": losses.delta_ce, **measured}), control.fvu
+    return quality.model_copy(update={"delta_ce": losses.delta_ce, **measured})
 
 
 def _neutral(dictionary: Dictionary, model: LanguageModel, site: str) -> Quality:
@@ -166,5 +171,7 @@ def _neutral(dictionary: Dictionary, model: LanguageModel, site: str) -> Quality
     return evaluate(dictionary, [shards.rows(site)])
 
 
-def _recovered(value: float | None, n: int) -> Estimate | None:
-    return None if value is None else Estimate(value=value, n=n, unit="share", null=0.0)
+def _recovered(quality: Quality, chance: Quality, name: str) -> Estimate | None:
+    """The share recovered, with the random dictionary's beside it as null."""
+    value = getattr(quality, name)
+    return None if value is None else Estimate(value=value, n=quality.n_rows, unit="share", null=getattr(chance, name))
