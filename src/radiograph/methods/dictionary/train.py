@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, ModelRef, Site
+from radiograph.core import Context, ModelRef, Refusal, Site
 from radiograph.evidence import Estimate, Result
 
 if TYPE_CHECKING:
