@@ -1,0 +1,87 @@
+"""Token lengths of a suite under one model, from its tokenizer alone: no weights are read into memory, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from radiograph.core import FormatError, Refusal
+from radiograph.evidence import Prompt, Suite
+from radiograph.methods.suite._records import Tokens
+
+ANSWER_ROOM = 8
+MAX_CUT_SHARE = 0.10
+"""Of more prompts than this, `audit` says that the suite does not fit the model."""
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Every prompt that is asked, under one tokenizer."""
+
+    lengths: dict[str, int]
+    last: dict[str, str]
+    """The last token of the prompt's own text."""
+    summary: Tokens
+
+
+def tokenise(
+    folder: Path,
+    config: dict[str, Any],
+    suite: Suite,
+    *,
+    chat: Literal["template", "plain"],
+    system: Literal["separate", "merge"],
+) -> Tokenised:
+    """Render every prompt but the neutral ones as `audit` does.
+
+    Raises:
+        Refusal: no tokenizer.json. UserError: the chat template is missing or rejects the messages.
+    """
+    from radiograph.models import render_chat
+
+    tokenizer = _tokenizer(folder)
+    asked = [prompt for prompt in suite.prompts if prompt.bank != "neutral"]
+    if not asked:
+        raise Refusal("no_prompts", "the suite asks nothing: every prompt is neutral")
+    lengths: dict[str, int] = {}
+    last: dict[str, str] = {}
+    for prompt in asked:
+        turns = [message.model_dump() for message in prompt.messages]
+        rendered = render_chat(tokenizer, turns, chat=chat, system=system, prefill=prompt.prefill)
+        own = [i for i, kind in zip(rendered.ids, rendered.kinds, strict=True) if kind == "content"]
+        lengths[prompt.id] = len(rendered.ids)
+        last[prompt.id] = str(tokenizer.convert_ids_to_tokens(own[-1])) if own else ""
+    return Tokenised(lengths, last, _summary(asked, lengths, room(config, suite.generation.max_new_tokens)))
+
+
+def room(config: dict[str, Any], max_new_tokens: int) -> int | None:
+    """Tokens that a prompt may have, so that an answer fits; None where config.json states no context length."""
+    context = next((config[k] for k in ("max_position_embeddings", "n_positions") if config.get(k)), None)
+    return None if context is None else context - min(max(max_new_tokens, ANSWER_ROOM), context // 4)
+
+
+def _summary(asked: list[Prompt], lengths: dict[str, int], limit: int | None) -> Tokens:
+    longest = max(asked, key=lambda prompt: lengths[prompt.id]).id
+    return Tokens(
+        shortest=min(lengths.values()),
+        median=float(median(lengths.values())),
+        longest=lengths[longest],
+        longest_id=longest,
+        room=limit,
+        cut=tuple(p.id for p in asked if limit is not None and lengths[p.id] > limit),
+    )
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not (folder / "tokenizer.json").is_file():
+        raise Refusal(
+            "no_tokenizer", f"{folder.name} has no tokenizer.json", fix="save the model with its fast tokenizer"
+        )
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise FormatError(f"the tokenizer in {folder.name} cannot be read", got=str(error)[:200]) from error
