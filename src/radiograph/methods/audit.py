@@ -161,7 +161,7 @@ def _prepare(config: Config, ctx: Context, pair: Pair) -> tuple[Measurement, Sui
         raise UserError(
             "audit needs a suite of prompts",
             expected="--suite FILE",
-            fix="write one (see docs/guides/suites.md), or start from `radiograph suite check --example`",
+            fix="write one: docs/guides/suites.md shows how",
             code="no_suite",
         )
     suite = ctx.suite(name)
