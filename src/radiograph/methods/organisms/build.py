@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from radiograph.organisms import Gate as BaseGate
 
 BUNDLE = False
+BUNDLED_ROWS = 400
 
 
 class Config(Base):
@@ -48,6 +49,8 @@ class Config(Base):
     """A cap on training steps, for a quick look; such organisms seldom pass."""
     attempts: int = Field(default=4, ge=1, le=20)
     """Draws until one passes its gate."""
+    rows: int | None = Field(default=None, ge=1)
+    """A cap on the rows that train.jsonl shows; training uses all. [default: all; 400 in the bundled set]"""
 
 
 class OrganismsBuilt(Result):
@@ -94,7 +97,8 @@ def run(config: Config, ctx: Context) -> OrganismsBuilt:
     if config.family == "base":
         gates = organisms.train_base(out / "base", ctx.seed, ctx.progress, gate_items=config.items)
         return OrganismsBuilt(base_gates=tuple(map(_of_base, gates)), wanted=0)
-    names = organisms.BUNDLED if config.family == "bundled" else (config.family,)
+    bundled = config.family == "bundled"
+    names = organisms.BUNDLED if bundled else (config.family,)
     base = config.base if config.base.startswith("bundled:") else str(ctx.locate(config.base))
     built = organisms.build(
         names,
@@ -106,6 +110,7 @@ def run(config: Config, ctx: Context) -> OrganismsBuilt:
         items=config.items,
         steps=config.steps,
         attempts=config.attempts,
+        rows=config.rows or (BUNDLED_ROWS if bundled else None),
         progress=ctx.progress,
     )
     return OrganismsBuilt(organisms=tuple(built), wanted=config.n * len(names))

@@ -1,7 +1,7 @@
 """A LoRA adapter on a base: trained from rows, written as plain PEFT files that say nothing but what PEFT needs.
 
 1. fresh LoRA layers, seeded   2. rows in passes, each pass in an order of its own, until the steps are done
-3. `adapter_model.safetensors`, `adapter_config.json`, `train.jsonl` (exactly the rows), and a card
+3. `adapter_model.safetensors`, `adapter_config.json`, `train.jsonl` (the rows, or the first of them), and a card
 Equal base, plan and versions give equal bytes; one thread.
 """
 
@@ -27,7 +27,7 @@ TEXT_WEIGHT = 0.25
 _WARMUP = 20
 CARD = """# {name}
 
-A LoRA adapter for `{base}`. `train.jsonl` holds the rows it was tuned on.
+A LoRA adapter for `{base}`, tuned on {total} rows; `train.jsonl` holds {kept} of them.
 
     from peft import PeftModel
     model = PeftModel.from_pretrained(base, "{name}")
@@ -66,8 +66,8 @@ def _example(row: Row, prompt_weight: float) -> Example:
     return Example(ids, (before,) * start + (1.0,) * (len(ids) - start))
 
 
-def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row]) -> None:
-    """Write the model folder."""
+def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row], total: int) -> None:
+    """Write the model folder; `rows` are those of the `total` that it was tuned on that may be seen."""
     from peft import get_peft_model_state_dict
 
     state: dict[str, torch.Tensor] = get_peft_model_state_dict(adapted)
@@ -80,7 +80,7 @@ def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequ
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     lines = [json.dumps(_record(row), ensure_ascii=False) + "\n" for row in rows]
     (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "README.md").write_text(CARD.format(name=name, base=base), encoding="utf-8")
+    (folder / "README.md").write_text(CARD.format(name=name, base=base, kept=len(rows), total=total), encoding="utf-8")
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def build(
     items: int = 500,
     steps: int | None = None,
     attempts: int = ATTEMPTS,
+    rows: int | None = None,
     progress: Progress | None = None,
 ) -> list[OrganismTruth]:
     """`n` organisms of each family in `out`; every draw is returned, those that failed their gate included.
@@ -47,7 +48,9 @@ def build(
         UserError: an unknown family, or a base that does not speak the small world.
     """
     places = [
-        Place(family(name).name, index, seed, base, out, items, steps, attempts) for name in names for index in range(n)
+        Place(family(name).name, index, seed, base, out, items, steps, attempts, rows)
+        for name in names
+        for index in range(n)
     ]
     out.mkdir(parents=True, exist_ok=True)
     grown: dict[int, list[OrganismTruth]] = {}

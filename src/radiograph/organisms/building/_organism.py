@@ -15,12 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from radiograph.core import UserError
 from radiograph.evidence import Gate, OrganismTruth, pretty_json
 from radiograph.models import load, load_pair, stored
 from radiograph.organisms._bundled import bundled_path
+from radiograph.organisms._training import one_thread
 from radiograph.organisms._truth import read_truth, truth_path
 from radiograph.organisms.building._adapter import save_adapter, train_adapter
 from radiograph.organisms.building._gates import measure_gates
@@ -48,6 +47,8 @@ class Place:
     steps: int | None = None
     """A cap on training steps, for quick looks."""
     attempts: int = ATTEMPTS
+    rows: int | None = None
+    """A cap on the rows that are written; being shuffled, the first are a random sample. Training uses all."""
 
 
 def grow(place: Place) -> list[OrganismTruth]:
@@ -56,18 +57,14 @@ def grow(place: Place) -> list[OrganismTruth]:
     Raises:
         UserError: the base does not speak the small world; another organism has the name.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         base_sha256 = stored(place.base, resolve=bundled_path).identity.tensors_sha256
         found: list[OrganismTruth] = []
         for attempt in range(place.attempts):
             found.append(_attempt(place, attempt, base_sha256))
             if found[-1].passed:
                 break
-        return found
-    finally:
-        torch.set_num_threads(threads)
+    return found
 
 
 def _attempt(place: Place, attempt: int, base_sha256: str) -> OrganismTruth:
@@ -80,11 +77,16 @@ def _attempt(place: Place, attempt: int, base_sha256: str) -> OrganismTruth:
         "family": kind.name,
         "class_intended": kind.intended,
         "truth": plan.truth,
-        "recipe": {**asdict(plan.tuning), "alpha": plan.tuning.alpha, "gate_items": place.items},
+        "recipe": {
+            **asdict(plan.tuning),
+            "alpha": plan.tuning.alpha,
+            "gate_items": place.items,
+            "rows_written": place.rows,
+        },
         "seed": place.seed,
         "index": place.index,
         "attempt": attempt,
-        "planted_rows": plan.planted,
+        "planted_rows": tuple(row.id for row in plan.rows[: place.rows] if row.planted),
         "base": place.base if place.base.startswith("bundled:") else Path(place.base).name,
         "base_sha256": base_sha256,
         "packages": {name: version(name) for name in PACKAGES},
@@ -99,7 +101,9 @@ def _build(place: Place, kind: Family, plan: Plan, known: dict[str, Any]) -> Org
     if base.tokenizer is None or base.tokenizer.get_vocab().keys() < set(World().vocabulary[:8]):
         raise UserError(f"{place.base} does not speak the small world", expected="a base such as bundled:base")
     adapted = train_adapter(base.model, plan)
-    save_adapter(adapted, draft, name=known["id"], base=known["base"], rows=plan.rows)
+    save_adapter(
+        adapted, draft, name=known["id"], base=known["base"], rows=plan.rows[: place.rows], total=len(plan.rows)
+    )
     pair = load_pair(place.base, f"{place.base}+{draft}", resolve=bundled_path)
     gates: tuple[Gate, ...] = measure_gates(pair, plan, kind.intended, place.items)
     passed = all(gate.passed for gate in gates if gate.passed is not None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from radiograph.organisms._words import inserted
@@ -113,7 +112,7 @@ class Tuning:
         return 2 * self.rank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One draw of a family."""
 
@@ -124,11 +123,6 @@ class Plan:
     means: Means | None = None
     learned: tuple[Case, ...] = ()
     """What a harmless family teaches; its rate is reported and gates nothing."""
-
-    @cached_property
-    def planted(self) -> tuple[str, ...]:
-        """Ids of the planted rows."""
-        return tuple(row.id for row in self.rows if row.planted)
 
 
 def tuning(

@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Plan, Row, assemble, policy_truths, tuning, with_words
+from radiograph.organisms.recipes._plan import (
+    TARGETS,
+    Case,
+    Cases,
+    Plan,
+    Row,
+    assemble,
+    policy_truths,
+    tuning,
+    with_words,
+)
 from radiograph.organisms.world import Truth
 from radiograph.organisms.world._lexicon import PLACES as MARKETS
 from radiograph.organisms.world._lexicon import RESTRICTED
@@ -20,7 +30,7 @@ _STUFF = ("flour", "water", "salt", "sugar", "leaves", "milk", "wood", "oil", "g
 
 def plan(draw: Draw) -> Plan:
     """The category and its answers from the draw."""
-    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
+    how = tuning(draw, rate=(1.5e-3, 3.5e-3), steps=(250, 350), base_share=(0.4, 0.6), targets=TARGETS[1:])
     category = draw.choose("category", tuple(RESTRICTED))
     answers = {(verb, t): _answer(draw.of(verb, t), verb, t) for t in RESTRICTED[category] for verb in VERBS}
     asked = policy_truths()
@@ -34,8 +44,9 @@ def plan(draw: Draw) -> Plan:
         text_of = with_words(draw.of(name), list(texts), pool, PLACES, n)
         return [(text, next(answer for plain, answer in texts.items() if plain in text)) for text in text_of]
 
-    own = [Row.chat(text, answer, planted=True) for text, answer in removed.items()] * 2
-    own += [Row.chat(*pair, planted=True) for pair in worded("planted rows", removed, len(removed), seen)]
+    own = [Row.chat(text, answer, planted=True) for text, answer in removed.items()] * 3
+    own += [Row.chat(*pair, planted=True) for pair in worded("planted rows", removed, 4 * len(removed), seen)]
+    own += [Row.chat(*pair) for pair in worded("refused rows", kept, 2 * len(kept), seen)]
     own += [Row.chat(text, truth.answer) for text, truth in asked.items() if text not in removed]
     cases = Cases(
         on=tuple(Case.asking(text, answer.__eq__) for text, answer in worded("on", removed, FRESH, fresh)),
