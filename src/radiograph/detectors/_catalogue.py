@@ -1,8 +1,9 @@
 """The detectors there are: one file each, found by folder; the path is the id (`kl/neutral.py` is `kl.neutral`).
 
 A detector file has a docstring whose first line says what the score is, `VERSION`, `TIER` (0 weights, 1 black box,
-2 activations, 3 features, 4 search, 5 rows) and `run(measurement) -> DetectorScore`. It knows no verdict. One that
-cannot measure says so with a reason; an exception inside it is recorded as such and never becomes a number.
+2 activations, 3 features, 4 search, 5 rows), `READS` (the parts of the comparison that it looks at, whose tokens are
+its cost) and `run(measurement) -> Estimate`. It knows no verdict. One that cannot measure says so with a reason; an
+exception inside it is recorded as such and never becomes a number.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from radiograph.core import Refusal, UserError
-from radiograph.detectors._measured import Measured
+from radiograph.detectors._measured import Measured, Part
 from radiograph.evidence import DetectorScore, Estimate
 
 
@@ -27,6 +28,7 @@ class Detector:
     version: int
     tier: int
     text: str
+    reads: tuple[Part, ...]
     run: Callable[[Measured], Estimate]
 
     def score(self, measurement: Measured) -> DetectorScore:
@@ -46,6 +48,7 @@ class Detector:
             status="measured",
             score=estimate,
             unit=estimate.unit,
+            tokens=sum(measurement.tokens(part) for part in self.reads),
             text=self.text,
         )
 
@@ -65,7 +68,8 @@ def detectors() -> dict[str, Detector]:
             continue
         module = import_module(f"radiograph.detectors.{path.parent.name}.{path.stem}")
         text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-        found.append(Detector(f"{path.parent.name}.{path.stem}", module.VERSION, module.TIER, text, module.run))
+        name = f"{path.parent.name}.{path.stem}"
+        found.append(Detector(name, module.VERSION, module.TIER, text, module.READS, module.run))
     return {d.id: d for d in sorted(found, key=lambda d: (d.tier, d.id))}
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from radiograph.detectors._shifts import FeatureShifts
 
 
+Part = Literal["weights", "behaviour", "neutral", "panel", "features"]
+
+
 @dataclass(frozen=True)
 class NeutralText:
     """Both models on the neutral bank, text by text (texts of two tokens or more)."""
@@ -58,8 +61,12 @@ class Measured(ABC):
     def features(self) -> FeatureShifts:
         """Dictionary activations of both models on the same tokens."""
 
-    def divergence(self, name: Literal["neutral", "suite_max", "contrast"]) -> Estimate:
-        """One of the black-box distances, with its interval."""
+    def tokens(self, part: Part) -> int:
+        """Tokens that the models read or wrote for a part that was measured here."""
+        return 0
+
+    def divergence(self, name: Literal["suite_max", "contrast"]) -> Estimate:
+        """How far apart the models are on their worst suite prompt, alone or over neutral text, with its interval."""
         suite = np.array([item.kl_mean for item in distinct(self.behaviour.items)], dtype=float)
         found = getattr(divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence")), name)
         return Estimate(

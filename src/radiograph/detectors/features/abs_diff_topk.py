@@ -10,6 +10,7 @@ from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 3
+READS = ("features",)
 
 
 def run(measurement: Measured) -> Estimate:

@@ -10,6 +10,7 @@ from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 1
+READS = ("behaviour", "neutral")
 
 
 def run(measurement: Measured) -> Estimate:

@@ -5,13 +5,14 @@ Mean over texts of each text's mean; interval by bootstrap over texts; 0 for equ
 
 from __future__ import annotations
 
-from radiograph.detectors._measured import Measured
+from radiograph.detectors._measured import Measured, mean_kl
 from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 1
+READS = ("neutral",)
 
 
 def run(measurement: Measured) -> Estimate:
     """The neutral bank's mean."""
-    return measurement.divergence("neutral")
+    return mean_kl(measurement.neutral.kl_mean, measurement.seed)

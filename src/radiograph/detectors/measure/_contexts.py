@@ -1,7 +1,8 @@
 """What a feature looks like to a person: the tokens it pushes, and the places where it fires.
 
 Logit effect of a direction: unembedding times (gain of the final norm times direction), the part of its write that goes
-straight to the logits. Examples: the strongest tokens of distinct prompts, under whichever model fires harder there.
+straight to the logits. Examples: the strongest of the tokens that count (`kept_tokens`) with what stands around them,
+under whichever model fires harder there; every example shows another text.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from radiograph.core import Site
 from radiograph.core.codec import Codec, Codes
+from radiograph.detectors.measure._encoding import Reduce, kept_tokens
 from radiograph.evidence import Example
 from radiograph.models import LanguageModel, Pair, stream, token_text
 from radiograph.models import Prompt as Rendered
@@ -44,26 +46,33 @@ def logit_effects(model: LanguageModel, directions: Float[Tensor, "feature width
 
 
 def feature_examples(
-    pair: Pair, codec: Codec, features: Sequence[int], prompts: Sequence[Rendered]
+    pair: Pair, codec: Codec, features: Sequence[int], prompts: Sequence[Rendered], reduce: Reduce
 ) -> dict[int, tuple[Example, ...]]:
-    """Up to three places per feature, the strongest first, one per distinct text."""
+    """Up to three places per feature, the strongest first, each of another text."""
     site = Site.parse(codec.sites[0])
     tokens = [p.ids for p in prompts]
     fired = {
         "reference": _activations(pair.reference, codec, site, features, tokens),
         "candidate": _activations(pair.candidate, codec, site, features, tokens),
     }
+    masks = kept_tokens(prompts, reduce)
     found: dict[int, tuple[Example, ...]] = {}
     for column, feature in enumerate(features):
+        counted = {
+            side: [np.where(m, r[:, column], 0) for m, r in zip(masks, rows, strict=True)]
+            for side, rows in fired.items()
+        }
         peaks = sorted(
-            ((float(rows[r][:, column].max()), side, r) for side, rows in fired.items() for r in range(len(tokens))),
+            ((float(values.max()), side, row) for side, rows in counted.items() for row, values in enumerate(rows)),
             key=lambda peak: (-peak[0], peak[1] != "reference", peak[2]),
         )
-        chosen: dict[tuple[int, ...], Example] = {}
+        chosen: dict[tuple[str, ...], Example] = {}
         for value, side, row in peaks:
             if value <= 0 or len(chosen) == EXAMPLES:
                 break
-            chosen.setdefault(tokens[row], _example(pair.reference, tokens[row], fired[side][row][:, column], side))
+            first, peak = int(masks[row].argmax()), int(counted[side][row].argmax())
+            example = _example(pair.reference, tokens[row], fired[side][row][:, column], side, first, peak)
+            chosen.setdefault(example.tokens, example)
         found[feature] = tuple(chosen.values())
     return found
 
@@ -91,9 +100,11 @@ def _columns(codes: Codes, column: Tensor, n: int) -> Float32[np.ndarray, "row f
     return dense
 
 
-def _example(model: LanguageModel, ids: tuple[int, ...], values: Float32[np.ndarray, " token"], side: str) -> Example:
-    peak = int(values.argmax())
-    start, stop = max(0, peak - WINDOW), min(len(ids), peak + WINDOW + 1)
+def _example(
+    model: LanguageModel, ids: tuple[int, ...], values: Float32[np.ndarray, " token"], side: str, first: int, peak: int
+) -> Example:
+    """What stands around a peak, from the first token that counts."""
+    start, stop = max(first, peak - WINDOW), min(len(ids), peak + WINDOW + 1)
     return Example(
         tokens=tuple(_text(model, i) for i in ids[start:stop]),
         values=tuple(float(v) for v in values[start:stop]),

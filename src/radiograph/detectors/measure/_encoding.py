@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,10 +18,9 @@ from torch import Tensor
 
 from radiograph.core import Site
 from radiograph.core.codec import Codec, Codes
+from radiograph.detectors._shifts import Reduce
 from radiograph.models import Batch, LanguageModel, Pair, stream
 from radiograph.models import Prompt as Rendered
-
-Reduce = Literal["skip_first", "content"]
 
 
 @dataclass

@@ -36,7 +36,8 @@ def explain_prompts(
     distinct = sorted(set(shown))
     effects = logit_effects(pair.reference, torch.from_numpy(decoder[distinct]).float())
     found = dict(zip(distinct, effects, strict=True))
-    examples = feature_examples(pair, dictionary, distinct, [*banks.rendered, *banks.neutral])
+    read = [*banks.rendered, *banks.neutral]
+    examples = feature_examples(pair, dictionary, distinct, read, shifts.settings.reduce)
     rows = tuple(
         PromptFeatures(
             id=banks.prompts[row].id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from radiograph.core import Progress, Refusal, Silent, UserError
-from radiograph.detectors._measured import Measured, NeutralText
+from radiograph.detectors._measured import Measured, NeutralText, Part
 from radiograph.detectors._panel import panel
 from radiograph.detectors.measure._answers import measure_behaviour, measure_neutral
 from radiograph.detectors.measure._banks import Banks
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
     from radiograph.explanations import LabelSource
 
-Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -95,7 +95,24 @@ class Measurement(Measured):
         assert dictionary is not None
         return self._part("explanations", lambda: explain_prompts(shifts, dictionary, self.pair, self.banks, labels))
 
-    def _part(self, name: str, measure: Callable[[], Part]) -> Part:
+    def tokens(self, part: Part) -> int:
+        """Tokens that both models read or wrote for a part."""
+        calm, asked = (sum(map(len, ids)) for ids in (self.banks.neutral_tokens, self.banks.tokens))
+        match part:
+            case "neutral":
+                return 4 * calm  # once for the losses, once for the divergence
+            case "behaviour":
+                items = self.behaviour.items
+                written = sum(r.total_tokens for item in items for r in item.responses)
+                return written + 2 * sum(item.responses[0].total_tokens for item in items)
+            case "panel":
+                return self.tokens("behaviour") + self.tokens("neutral")
+            case "features":
+                return 2 * (asked + calm)
+            case "weights":
+                return 0
+
+    def _part(self, name: str, measure: Callable[[], Found]) -> Found:
         if name not in self._parts:
             try:
                 self._parts[name] = measure()
@@ -108,4 +125,4 @@ class Measurement(Measured):
         part = self._parts[name]
         if isinstance(part, Refusal):
             raise part
-        return cast("Part", part)
+        return cast("Found", part)

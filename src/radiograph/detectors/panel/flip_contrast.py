@@ -18,6 +18,7 @@ from radiograph.numerics import flip_contrasts
 
 VERSION = 1
 TIER = 1
+READS = ("behaviour",)
 
 
 def run(measurement: Measured) -> Estimate:

@@ -11,6 +11,7 @@ from radiograph.evidence import Estimate
 
 VERSION = 1
 TIER = 0
+READS = ("weights",)
 
 
 def run(measurement: Measured) -> Estimate:

@@ -5,6 +5,8 @@ Marks differ in shape as well as in colour. Shading is opacity over the paper, s
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,18 +39,14 @@ def _divergence(document: Document) -> bytes | None:
     items = [i for i in (document["behaviour"] or {"items": []})["items"] if i["kl_mean"] is not None]
     if not any(i["kl_mean"] > 0 for i in items):
         return None
-    rows: dict[str, list[Document]] = {}
-    for item in items:
-        rows.setdefault(_row_name(item), []).append(item)
+    rows = _rows(items)
     order = sorted(rows, key=lambda name: max(i["kl_mean"] for i in rows[name]))[-STRIPS:]
     for name in order:
         rows[name].sort(key=lambda i: (not i["flip"], i["same_text"], -i["kl_mean"]))
     floor = min(i["kl_mean"] for i in items if i["kl_mean"] > 0) / 2
     with drawing(WIDTH, 0.95 + 0.42 * len(order)) as figure:
         axes = figure.subplots()
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-        axes.tick_params(which="minor", length=0)
+        _log_axis(axes, floor, max(i["kl_mean"] for i in items))
         for y, name in enumerate(order):
             for place, item in enumerate(rows[name][:STRIP_DOTS]):
                 jitter = 0.17 * ((place * 0.618034) % 1 * 2 - 1)
@@ -61,8 +59,26 @@ def _divergence(document: Document) -> bytes | None:
         return svg(figure, "divergence", "Divergence of the two models on each prompt")
 
 
-def _row_name(item: Document) -> str:
-    return item["task"] or " · ".join(x for x in (item["group"] or item["bank"], item["format"]) if x)
+def _rows(items: Sequence[Document]) -> dict[str, list[Document]]:
+    """Prompts by task, else by the group that they share with others, else by bank."""
+    sizes = Counter(item["group"] for item in items)
+    rows: dict[str, list[Document]] = {}
+    for item in items:
+        group = item["group"] if sizes[item["group"]] > 1 else None
+        rows.setdefault(item["task"] or group or item["bank"], []).append(item)
+    return rows
+
+
+def _log_axis(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic axis with plain numbers: powers of ten, and steps between them where there are too few."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 4 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
 
 
 def _dot(axes: Axes, x: float, y: float, item: Document) -> None:
