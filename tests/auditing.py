@@ -31,7 +31,7 @@ def small_suite(path: Path, *, tasks: tuple[str, ...] = TASKS, groups: int = 4, 
     return path
 
 
-def noisy(path: Path, scale: float = 0.6, *, seed: int = 0, part: str = "mlp") -> Path:
+def noisy(path: Path, scale: float = 0.5, *, seed: int = 0, part: str = "mlp") -> Path:
     """A copy of the base with noise on some of its weights, relative to their spread."""
     generator = torch.Generator().manual_seed(seed)
 

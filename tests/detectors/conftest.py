@@ -28,7 +28,7 @@ def suite(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory):
-    candidate = noisy(tmp_path_factory.mktemp("noisy") / "candidate", 0.3)
+    candidate = noisy(tmp_path_factory.mktemp("noisy") / "candidate", 0.45)
     return load_pair("bundled:base", str(candidate), resolve=organisms.bundled_path)
 
 
