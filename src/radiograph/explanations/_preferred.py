@@ -31,12 +31,13 @@ def preferred(payloads: Sequence[dict[str, Any]]) -> Explanation | None:
 
 
 def _read(payload: dict[str, Any]) -> Explanation:
-    scores = [_number(s.get("value")) for s in payload.get("scores") or [] if isinstance(s, dict)]
+    listed = payload.get("scores")
+    scores = [_number(s.get("value")) for s in (listed if isinstance(listed, list) else ()) if isinstance(s, dict)]
     known = [s for s in scores if s is not None]
     return Explanation(
         text=str(payload["description"]).strip(),
-        type=payload.get("typeName"),
-        author=payload.get("explanationModelName"),
+        type=_text(payload.get("typeName")),
+        author=_text(payload.get("explanationModelName")),
         score=max(known) if known else None,
     )
 
@@ -46,6 +47,10 @@ def _rank(explanation: Explanation) -> tuple[int, float, int, str]:
     place = next((i for i, name in enumerate(PREFERRED) if name in kind), len(PREFERRED))
     score = -math.inf if explanation.score is None else explanation.score
     return place, -score, -len(explanation.text), explanation.text
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: object) -> float | None:

@@ -105,7 +105,7 @@ class ExplanationCache:
 
     def sources(self) -> list[tuple[str, str]]:
         """Every (model, source) with a binding."""
-        return list(self._connection.execute("SELECT model, source FROM binding ORDER BY model, source"))
+        return self._rows("SELECT model, source FROM binding ORDER BY model, source")
 
     def binding(self, model: str, source: str) -> Binding:
         """What a source is bound to.
@@ -113,10 +113,10 @@ class ExplanationCache:
         Raises:
             UserError: the cache does not hold this source; the nearest are named.
         """
-        row = self._connection.execute(
-            "SELECT decoder_sha256, site, size FROM binding WHERE model = ? AND source = ?", (model, source)
-        ).fetchone()
-        if row is None:
+        rows = self._rows(
+            "SELECT decoder_sha256, site, size FROM binding WHERE model = ? AND source = ?", model, source
+        )
+        if not rows:
             known = [f"{m}/{s}" for m, s in self.sources()]
             close = nearest(f"{model}/{source}", known)
             raise UserError(
@@ -125,15 +125,23 @@ class ExplanationCache:
                 fix=f"did you mean {', '.join(close)}?" if close else None,
                 code="not_found",
             )
-        return Binding(*row)
+        return Binding(*rows[0])
 
     def explanations(self, model: str, source: str) -> dict[int, list[dict[str, Any]]]:
         """Every asked feature's explanations; an empty list means that there is none."""
-        return self._read("explanation_cache", model, source)
+        found = self._read("explanation_cache", model, source)
+        for index, payload in found.items():
+            if not (isinstance(payload, list) and all(isinstance(p, dict) for p in payload)):
+                raise self._damaged(f"the explanations of feature {index} are no list of objects")
+        return found
 
     def features(self, model: str, source: str) -> dict[int, dict[str, Any]]:
         """Every stored feature payload."""
-        return self._read("feature_cache", model, source)
+        found = self._read("feature_cache", model, source)
+        for index, payload in found.items():
+            if not isinstance(payload, dict):
+                raise self._damaged(f"feature {index} is no object")
+        return found
 
     def snapshot_sha256(self, model: str, source: str) -> str:
         """Hash of everything the cache says about a source."""
@@ -156,8 +164,15 @@ class ExplanationCache:
             "explanation_cache": "SELECT idx, payload FROM explanation_cache WHERE model = ? AND source = ?",
         }[table]
         try:
-            return {
-                index: json.loads(payload) for index, payload in self._connection.execute(statement, (model, source))
-            }
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise FormatError(f"{self.path.name} is damaged", got=str(error)) from error
+            return {index: json.loads(payload) for index, payload in self._rows(statement, model, source)}
+        except ValueError as error:
+            raise self._damaged(error) from error
+
+    def _rows(self, statement: str, *values: str) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: object) -> FormatError:
+        return FormatError(f"{self.path.name} is damaged", got=str(error))
