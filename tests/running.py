@@ -16,6 +16,12 @@ PERSON, HOST = "zelda-q", "zeldas-host"
 
 
 def go(verb: str, *, out: str | None = None, seed: int = 0, confined: bool = False, **config: Any) -> Outcome:
+    return perform(verb, config, out=out, seed=seed, confined=confined)
+
+
+def perform(
+    verb: str, config: dict[str, Any], *, out: str | None = None, seed: int = 0, confined: bool = False
+) -> Outcome:
     settings = Settings(
         seed=seed, out=Path(out) if out else None, workspace=Workspace.current(confined), services=services()
     )

@@ -40,6 +40,23 @@ def test_own_and_older_majors_are_read(major):
     assert Note.read({"schema": f"radiograph.note/{major}", "text": "a"}) == Note(text="a")
 
 
+class Book(Document):
+    """Documents inside a document."""
+
+    SCHEMA: ClassVar[str] = "radiograph.book/1"
+
+    notes: tuple[Note, ...]
+
+
+def test_documents_inside_a_document_are_read_and_checked_too():
+    book = Book(notes=(Note(text="a"),))
+    document = json.loads(pretty_json(book))
+    assert Book.read(document) == book
+    document["notes"][0]["schema"] = "radiograph.note/3"
+    with pytest.raises(NewerSchema):
+        Book.read(document)
+
+
 def test_a_newer_major_is_refused_by_name():
     with pytest.raises(NewerSchema, match="newer"):
         Note.read({"schema": "radiograph.note/3", "text": "a"})

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import to_json
 
 from radiograph.core import ExitCode, FormatError
@@ -47,6 +54,16 @@ class Document(Record):
     @model_serializer(mode="wrap")
     def _stamp(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {"schema": self.SCHEMA, **handler(self)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unstamp(cls, data: Any) -> Any:
+        """A document inside a document brings its own stamp, which must fit too."""
+        if not isinstance(data, dict) or "schema" not in data:
+            return cast(Any, data)
+        stamped = cast("dict[str, Any]", data)
+        check_schema(stamped["schema"], cls.SCHEMA, cls.__name__)
+        return {k: v for k, v in stamped.items() if k != "schema"}
 
     @classmethod
     def read(cls, document: dict[str, Any], where: str = "result.json") -> Self:
