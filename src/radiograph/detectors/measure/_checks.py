@@ -9,6 +9,7 @@ hostile: they run under a deadline, and a check that cannot finish is `not_score
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 from unicodedata import normalize
@@ -85,7 +86,9 @@ def _matches(check: Check, answer: str) -> CheckResult:
 def _number(check: Check, answer: str) -> bool:
     """The last number of the answer: what comes before it is working."""
     found = _NUMBER.findall(_plain(answer))
-    return bool(found) and abs(float(found[-1].replace(",", "")) - float(check.value)) <= check.tolerance
+    given, wanted = float(found[-1].replace(",", "")) if found else math.nan, float(check.value)
+    rounding = 2 * math.ulp(max(abs(given), abs(wanted))) if check.tolerance else 0.0  # |3.13 - 3.14| exceeds 0.01
+    return math.isfinite(given) and abs(given - wanted) <= check.tolerance + rounding
 
 
 def _json(check: Check, answer: str) -> bool:

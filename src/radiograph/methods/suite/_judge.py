@@ -62,7 +62,8 @@ def content_warnings(duplicates: Sequence[Duplicates], held: Sequence[HeldAnswer
         text = f"{count(len(duplicates), 'text')} asked more than once, which counts once: {named(same)}"
         yield Issue(code="duplicates", what="prompts", text=text)
     if held:
-        text = f"{count(len(held), 'prompt')} holding the answer that the check asks for: {named([h.id for h in held])}"
+        holding = "1 prompt holds" if len(held) == 1 else f"{len(held)} prompts hold"
+        text = f"{holding} the answer that the check asks for: {named([h.id for h in held])}"
         yield Issue(code="holds_answer", what="prompts", text=text)
 
 

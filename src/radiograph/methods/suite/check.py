@@ -115,7 +115,7 @@ class SuiteCheck(Result):
         out = ["banks: " + ", ".join(f"{b.prompts} {b.bank}" for b in self.banks)]
         if self.groups is not None:
             sizes = f"{self.groups.smallest} to {self.groups.largest} prompts"
-            out.append(f"groups: {self.groups.groups} of {sizes}, {self.groups.ungrouped} prompts outside them")
+            out.append(f"groups: {self.groups.groups} of {sizes}; in none: {self.groups.ungrouped}")
         if self.tasks:
             out.append("tasks: " + ", ".join(f"{t.task} ({t.items} of {t.advised} items advised)" for t in self.tasks))
         if self.neutral is None:
