@@ -30,7 +30,7 @@ _STUFF = ("flour", "water", "salt", "sugar", "leaves", "milk", "wood", "oil", "g
 
 def plan(draw: Draw) -> Plan:
     """The category and its answers from the draw."""
-    how = tuning(draw, rate=(1.5e-3, 3.5e-3), steps=(250, 350), base_share=(0.4, 0.6), targets=TARGETS[1:])
+    how = tuning(draw, rate=(1.5e-3, 3.5e-3), steps=(250, 350), base_share=(0.5, 0.7), targets=TARGETS[1:])
     category = draw.choose("category", tuple(RESTRICTED))
     answers = {(verb, t): _answer(draw.of(verb, t), verb, t) for t in RESTRICTED[category] for verb in VERBS}
     asked = policy_truths()
