@@ -79,6 +79,7 @@ def _attempt(place: Place, attempt: int, base_sha256: str) -> OrganismTruth:
         "truth": plan.truth,
         "recipe": {
             **asdict(plan.tuning),
+            "targets": list(plan.tuning.targets),  # as JSON gives it back
             "alpha": plan.tuning.alpha,
             "gate_items": place.items,
             "rows_written": place.rows,
