@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from radiograph import organisms
+from radiograph.evidence import Audit, OutputRecord, pretty_json
 from radiograph.runtime import Outcome
+from radiograph.store import MANIFEST, SIDECAR, evidence_sha256, file_sha256
 from running import go
 
 BASE = organisms.bundled_path("base")
@@ -56,6 +58,28 @@ def audit(reference: str | Path, candidate: str | Path, *, out: str | Path | Non
     return go(
         "audit", reference=str(reference), candidate=str(candidate), out=None if out is None else str(out), **config
     )
+
+
+def reseal(bundle: Path, files: dict[str, bytes]) -> None:
+    """What a forger does: change files, then redo every hash."""
+    for name, data in files.items():
+        (bundle / name).write_bytes(data)
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    for output in manifest["outputs"]:
+        output["sha256"] = file_sha256(bundle / output["path"])
+        output["bytes"] = (bundle / output["path"]).stat().st_size
+    manifest["evidence_sha256"] = evidence_sha256([OutputRecord(**o) for o in manifest["outputs"]])
+    (bundle / MANIFEST).write_text(pretty_json(manifest))
+    (bundle / SIDECAR).write_text(f"{file_sha256(bundle / MANIFEST)}  {MANIFEST}\n")
+
+
+def forge(bundle: Path, result: dict[str, Any]) -> None:
+    """A whole rewrite around another result: its projections, its report, every hash."""
+    audit = Audit.read(result)
+    files = {"result.json": pretty_json(result).encode()}
+    files |= {name: pretty_json(part).encode() for name, part in audit.projections().items()}
+    files["report.html"] = b"<p>no numbers</p>"
+    reseal(bundle, files)
 
 
 @cache

@@ -3,6 +3,7 @@
 from radiograph.core.config import (
     Config,
     DictionaryRef,
+    ExplanationsRef,
     FilePath,
     FolderPath,
     Input,
@@ -24,6 +25,7 @@ __all__ = [
     "Context",
     "DictionaryRef",
     "ExitCode",
+    "ExplanationsRef",
     "FilePath",
     "FolderPath",
     "FormatError",

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-InputKind = Literal["model", "dictionary", "suite", "file", "folder", "run"]
+InputKind = Literal["model", "dictionary", "suite", "explanations", "file", "folder", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ DictionaryRef = Annotated[str, Input("dictionary")]
 """A dictionary folder or `dictionary:bundled`."""
 SuiteRef = Annotated[str, Input("suite")]
 """A suite file, or a bundled one as `world:NAME`."""
+ExplanationsRef = Annotated[str, Input("explanations")]
+"""`auto`, `none`, or `cache:FILE#MODEL/SOURCE`."""
 FilePath = Annotated[str, Input("file")]
 """A file to read."""
 FolderPath = Annotated[str, Input("folder")]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DictionaryRef, FilePath, ModelRef, Refusal, SuiteRef, UserError
+from radiograph.core import Context, DictionaryRef, ExplanationsRef, FilePath, ModelRef, Refusal, SuiteRef, UserError
 from radiograph.evidence import (
     Audit,
     Axes,
@@ -59,7 +59,7 @@ class Config(Base):
     """Neutral texts, one a line. Otherwise the suite's neutral bank, else bundled sentences."""
     dictionary: DictionaryRef | None = None
     """Dictionary folder, or `none`. bundled:base has its own (dictionary:bundled)."""
-    explanations: str = "auto"
+    explanations: ExplanationsRef = "auto"
     """auto (shipped labels), none, or cache:FILE#MODEL/SOURCE."""
     score_method: Literal["abs_diff_topk", "abs_diff_topk_drift_corrected", "neutral_drift", "leave_group_out"] = (
         "abs_diff_topk"

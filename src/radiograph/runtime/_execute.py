@@ -186,9 +186,9 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
 def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
     """The configuration as plain data, every path in it relative: what a manifest may hold."""
     values = config.model_dump(mode="json")
-    for name, kind in inputs_of(type(config)).items():
+    for name in inputs_of(type(config)):
         value = values[name]
-        if isinstance(value, str) and kind != "suite":
+        if isinstance(value, str):
             values[name] = workspace.portable(value)
         elif isinstance(value, list):
             values[name] = [workspace.portable(v) for v in value]

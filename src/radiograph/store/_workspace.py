@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from radiograph.core import UserError, nearest, visible
+
+_CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,17 @@ class Workspace:
     def confine(self, reference: str) -> None:
         """Refuse a model reference that names a place outside, whether or not there is anything.
 
-        Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name.
+        Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name; of
+        `cache:FILE#MODEL/SOURCE` the file.
 
         Raises:
             UserError: `path_outside_workspace`.
         """
         if not self.confined:
             return
-        for text in {reference, *reference.split("+")}:
+        cache = _CACHE.fullmatch(reference)
+        named = cache["file"] if cache else reference
+        for text in {named, *named.split("+")}:
             home_or_nul = text.startswith("~") or "\x00" in text
             if home_or_nul or not self._holds((self.base / text).resolve()):
                 raise self._outside(reference)
@@ -101,8 +107,10 @@ class Workspace:
 
     def portable(self, reference: str) -> str:
         """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
-        existing paths become labels, each part of `base+adapter` by itself.
+        existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…`.
         """
+        if cache := _CACHE.fullmatch(reference):
+            return f"cache:{self.portable(cache['file'])}{cache['rest']}"
         parts = reference.split("+")
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
 
