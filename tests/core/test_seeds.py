@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from radiograph.core import derive
 
-PURPOSE = st.lists(st.text(st.characters(exclude_characters="\x1f")), max_size=3)
+PURPOSE = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x1f")), max_size=3)
 
 
 @given(st.integers(0, 2**63 - 1), PURPOSE)
