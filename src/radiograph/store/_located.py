@@ -64,9 +64,10 @@ class Faults:
 
 
 def hint(word: object, known: Sequence[str]) -> str:
-    """The nearest known word, else all of them."""
-    close = nearest(str(word), list(known))
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    """What was probably meant: known words that begin so, else the nearest, else all of them."""
+    begun = [k for k in known if k.startswith(str(word))]
+    close = begun[:3] or nearest(str(word), list(known))[:1]
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; known: {', '.join(known)}"
 
 
 def load_yaml(path: Path) -> tuple[Any, Faults]:

@@ -114,8 +114,8 @@ class SuiteCheck(Result):
     def _contents(self) -> list[str]:
         out = ["banks: " + ", ".join(f"{b.prompts} {b.bank}" for b in self.banks)]
         if self.groups is not None:
-            sizes = f"{self.groups.smallest} to {self.groups.largest} prompts"
-            out.append(f"groups: {self.groups.groups} of {sizes}; in none: {self.groups.ungrouped}")
+            sizes = _range(self.groups.smallest, self.groups.largest)
+            out.append(f"groups: {self.groups.groups}, prompts in each: {sizes}; in none: {self.groups.ungrouped}")
         if self.tasks:
             out.append("tasks: " + ", ".join(f"{t.task} ({t.items} of {t.advised} items advised)" for t in self.tasks))
         if self.neutral is None:
@@ -123,9 +123,10 @@ class SuiteCheck(Result):
         if self.tokens is not None:
             room = "unknown" if self.tokens.room is None else self.tokens.room
             out.append(f"tokens: {self.tokens.shortest} to {self.tokens.longest} a prompt, room for {room}")
-        crossed = [c for c in self.crosses if not c.nested]
-        cells = "{0.name}: {1} of {0.cells} cells filled, {0.fewest} to {0.most} prompts in each"
-        return out + [cells.format(c, c.cells - c.empty) for c in crossed[:_SHOWN]]
+        for row in [c for c in self.crosses if not c.nested][:_SHOWN]:
+            filled = f"{row.cells - row.empty} of {row.cells} cells filled"
+            out.append(f"{row.name}: {filled}, prompts in each: {_range(row.fewest, row.most)}")
+        return out
 
     @property
     def _named(self) -> dict[str, list[str]]:
@@ -208,3 +209,7 @@ def _tokenised(config: Config, ctx: Context, suite: Suite) -> Any:
 
     model = ctx.stored(str(config.model), "model")
     return tokenise(model.folder, model.config, suite, chat=config.chat, system=config.system)
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"
