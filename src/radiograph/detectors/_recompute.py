@@ -2,12 +2,14 @@
 
 1. the tables of the answers and of the weights hold what `result.json` says; counts and means follow from them
 2. the score again from the feature tables: every method, prompt, listed feature and interval, to 1e-9
-3. the panel again from the answers and the losses; every detector again from all of these
+3. what is said of features that were explained: their shifts, how often they fire, how many have which label
+4. the panel again from the answers and the losses; every detector again from all of these
 Returns what does not follow, each with its JSON pointer; the verdict itself is checked by the verb.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +36,7 @@ def differences(audit: Audit, folder: Path, seed: int) -> list[str]:
     """Everything stored that the tables do not give."""
     stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed)
     found: list[str] = []
-    for check in (_tables, _weights, _behaviour, _panel, _score, _detectors):
+    for check in (_tables, _weights, _behaviour, _panel, _score, _explained, _detectors):
         try:
             found += check(stored)
         except (Refusal, LookupError, ValueError, TypeError) as error:
@@ -171,6 +173,26 @@ def _score(stored: Stored) -> Iterator[str]:
         return
     again = score_record(stored.features, score.detectors)
     yield from _unequal("/score", score, again)
+
+
+def _explained(stored: Stored) -> Iterator[str]:
+    evidence = stored.audit.interp_evidence
+    if evidence.status == "not_measured" or evidence.coverage is None:
+        return
+    shifts, kinds = stored.features, {}
+    scores = shifts.requested
+    row = {name: place for place, name in enumerate(shifts.ids)}
+    for place, prompt in enumerate(evidence.per_prompt):
+        for number, feature in enumerate(prompt.features):
+            at = row[prompt.id], feature.feature_idx
+            again = (scores.differences[at], scores.corrected[at], shifts.density[feature.feature_idx])
+            kept = (feature.diff, feature.corrected_diff, feature.density)
+            where = f"/interp_evidence/per_prompt/{place}/features/{number}"
+            yield from _unequal(where, kept, tuple(map(float, again)))
+            kinds[feature.feature_idx] = feature.label_kind
+    counts = Counter(kinds.values()) | Counter(shown=sum(len(p.features) for p in evidence.per_prompt))
+    for name in ("shown", "direct", "proxy", "low_similarity", "none"):
+        yield from _unequal(f"/interp_evidence/coverage/{name}", getattr(evidence.coverage, name), counts[name])
 
 
 def _detectors(stored: Stored) -> Iterator[str]:

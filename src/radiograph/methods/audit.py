@@ -22,7 +22,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DictionaryRef, ExplanationsRef, FilePath, ModelRef, Refusal, SuiteRef, UserError
+from radiograph.core import (
+    Context,
+    DictionaryRef,
+    ExplanationsRef,
+    FilePath,
+    FormatError,
+    ModelRef,
+    Refusal,
+    SuiteRef,
+    UserError,
+)
 from radiograph.evidence import (
     Audit,
     Axes,
@@ -196,8 +206,7 @@ def _neutral(config: Config, ctx: Context, suite: Any, bundled: bool) -> tuple[l
 
     own = [p.messages[-1].content for p in suite.bank("neutral")]
     if config.neutral is not None:
-        lines = ctx.path(config.neutral, "neutral").read_text(encoding="utf-8").splitlines()
-        texts, source = [line.strip() for line in lines if line.strip()], ctx.label(config.neutral)
+        texts, source = _lines(ctx.path(config.neutral, "neutral")), ctx.label(config.neutral)
     elif own:
         texts, source = own, "suite"
     elif bundled:
@@ -206,6 +215,15 @@ def _neutral(config: Config, ctx: Context, suite: Any, bundled: bool) -> tuple[l
         texts, source = organisms.neutral_texts("english"), "bundled English sentences"
     asked = {p.messages[-1].content for p in suite.prompts if p.bank != "neutral"}
     return [t for t in texts if t not in asked], source
+
+
+def _lines(path: Path) -> list[str]:
+    """Every line of a text file that holds something."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise FormatError(f"{path.name} is no UTF-8 text", expected="one text a line", got=str(error)) from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _open_labels(config: Config, ctx: Context, dictionary: Dictionary) -> LabelSource:
