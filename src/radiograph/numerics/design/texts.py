@@ -1,7 +1,7 @@
 """What can be counted in a text without a model, and which texts are nearly the same.
 
-- characters; words (runs of letters, digits and inner apostrophes or hyphens); sentences (ends in . ! ? … before a
-  blank or the end, at least one); punctuation (Unicode category P); digits (category Nd)
+- characters; words (runs of letters, digits and inner apostrophes or hyphens); sentences (. ! ? … before a
+  blank or the end, or 。！？; at least one); punctuation (Unicode category P); digits (category Nd)
 - `folded`: NFKC, case folded, blanks folded: what is equal after that is a duplicate
 - near duplicates: Jaccard similarity of the sets of character 5-grams of folded texts above .8. Exact, by prefix
   filtering: two sets that similar share one of their |A| − ⌈.8·|A|⌉ + 1 rarest grams (Chaudhuri et al. 2006), so only
@@ -23,7 +23,7 @@ COVARIATES = ("characters", "words", "sentences", "punctuation", "digits")
 NEAR = 0.8
 _GRAM = 5
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-_END = re.compile(r"[.!?…]+(?=[\"'”’)\]]*(?:\s|$))")
+_END = re.compile(r"[.!?…]+(?=[\"'”’)\]]*(?:\s|$))|[。！？]+")
 
 
 def covariates(texts: Sequence[str]) -> Float64[np.ndarray, "text covariate"]:
@@ -45,7 +45,7 @@ def near_duplicates(texts: Sequence[str], threshold: float = NEAR) -> list[tuple
     """Pairs (i < j) of texts more alike than the threshold, with their similarity, the most alike first."""
     spelled = [_grams(folded(text)) for text in texts]
     rarity = Counter(gram for own in spelled for gram in own)
-    rank = {gram: i for i, gram in enumerate(sorted(rarity, key=lambda gram: (rarity[gram], gram)))}
+    rank = {gram: i for i, gram in enumerate(sorted(rarity, key=rarity.__getitem__))}
     grams = [frozenset(rank[gram] for gram in own) for own in spelled]
     holders: dict[int, list[int]] = defaultdict(list)
     found: list[tuple[int, int, float]] = []
