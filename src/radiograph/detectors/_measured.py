@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float64
 
 from radiograph.core import derive
 from radiograph.evidence import Behaviour, Estimate, Item, Panel, WeightsSummary
-from radiograph.numerics import TextLosses, bootstrap, divergence, weighted_mean
+from radiograph.numerics import Divergence, TextLosses, bootstrap, divergence, weighted_mean
 
 if TYPE_CHECKING:
     from radiograph.detectors._shifts import FeatureShifts
@@ -67,8 +68,7 @@ class Measured(ABC):
 
     def divergence(self, name: Literal["suite_max", "contrast"]) -> Estimate:
         """How far apart the models are on their worst suite prompt, alone or over neutral text, with its interval."""
-        suite = np.array([item.kl_mean for item in distinct(self.behaviour.items)], dtype=float)
-        found = getattr(divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence")), name)
+        found = self._divergence.suite_max if name == "suite_max" else self._divergence.contrast
         return Estimate(
             value=found.value,
             low=found.interval.low if found.interval else None,
@@ -78,6 +78,11 @@ class Measured(ABC):
             method="bootstrap over texts" if found.interval else "",
             null=0.0,
         )
+
+    @cached_property
+    def _divergence(self) -> Divergence:
+        suite = np.array([item.kl_mean for item in distinct(self.behaviour.items)], dtype=float)
+        return divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence"))
 
 
 def distinct(items: Sequence[Item]) -> list[Item]:

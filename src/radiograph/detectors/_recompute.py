@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from radiograph.detectors._tables import behaviour_table, weights_table
 from radiograph.evidence import Audit, Behaviour, Panel, RandomControl, Record, WeightsSummary
 from radiograph.numerics import NeutralDrift, TextLosses
 
+Columns = dict[str, Any]
+"""A table: lists by column, arrays where there are many numbers."""
 RELATIVE = 1e-9
 _SHOWN = 10
 """Differences named per part."""
@@ -49,10 +52,10 @@ class Stored(Measured):
     """A comparison as a bundle holds it."""
 
     audit: Audit
-    tables: Mapping[str, dict[str, list[Any]] | None]
+    tables: Mapping[str, Columns | None]
     seed: int
 
-    def table(self, name: str) -> dict[str, list[Any]]:
+    def table(self, name: str) -> Columns:
         """A table. Raises its Refusal where the bundle has none."""
         table = self.tables[name]
         if table is None:
@@ -85,6 +88,10 @@ class Stored(Measured):
     @property
     def features(self) -> FeatureShifts:
         """Pooled activations."""
+        return self._features
+
+    @cached_property
+    def _features(self) -> FeatureShifts:
         shift, prompts, stats = (self.table(f"feature_{name}") for name in ("shift", "prompts", "stats"))
         score = self.audit.score
         place = {name: row for row, name in enumerate(prompts["prompt"])}
@@ -244,13 +251,15 @@ def _present(part: Any, name: str) -> Any:
     return part
 
 
-def _read(folder: Path, name: str) -> dict[str, list[Any]] | None:
+def _read(folder: Path, name: str) -> Columns | None:
     import polars
 
     path = folder / "tables" / f"{name}.parquet"
     if not path.is_file():
         return None
     try:
-        return polars.read_parquet(path).to_dict(as_series=False)
+        table = polars.read_parquet(path)
+        arrays = name.startswith("feature")  # long ones: no Python number for each value
+        return {c.name: c.to_numpy() if arrays and c.dtype.is_numeric() else c.to_list() for c in table}
     except (polars.exceptions.PolarsError, OSError) as error:
         raise FormatError(f"tables/{name}.parquet cannot be read", got=str(error)) from error

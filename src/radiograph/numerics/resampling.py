@@ -60,7 +60,8 @@ def bootstrap(
     if n < 2:
         raise Refusal("too_few_units", "an interval needs at least two independent units", got=str(n))
     estimate = statistic(np.ones((1, rows)))
-    samples = [statistic(counts[:, units]) for counts in _draws(n, rows, resamples, seed)]
+    alone = np.array_equal(units, np.arange(rows))  # then counts of units are counts of rows, and need no copy
+    samples = [statistic(counts if alone else counts[:, units]) for counts in _draws(n, rows, resamples, seed)]
     values = finite(np.concatenate([estimate, *samples]), "resampled statistic")
     return Bootstrap(float(values[0]), values[1:], n)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import Refusal, UserError
 from radiograph.numerics._finite import finite
@@ -46,15 +46,18 @@ def stability(
     if not len(groups) == len(values) == len(top):
         raise UserError("one group and one top-k set per prompt", got=f"{len(groups)}, {len(top)}, {len(values)}")
     sets = [row[np.abs(values[p, row]) > 0] for p, row in enumerate(top)]
-    members = [np.flatnonzero(np.asarray(groups) == name) for name in dict.fromkeys(groups)]
-    shared = [group for group in members if len(group) >= 2]
+    members: dict[str, list[int]] = {}
+    for prompt, name in enumerate(groups):
+        members.setdefault(name, []).append(prompt)
+    shared = [group for group in members.values() if len(group) >= 2]
     if not shared:
         return Refusal("no_groups", "stability needs a group of two paraphrases")
     overlaps: list[float] = []
     correlations: list[float] = []
     pairs = 0
     for group in shared:
-        found = [_agreement(values, sets, int(a), int(b)) for a, b in combinations(group, 2)]
+        rows, chosen = values[group], _membership([sets[p] for p in group], values.shape[1])
+        found = [_agreement(rows, chosen, a, b) for a, b in combinations(range(len(group)), 2)]
         jaccards = [jaccard for jaccard, _ in found if jaccard is not None]
         spearmans = [rho for _, rho in found if rho is not None]
         pairs += len(jaccards)
@@ -78,18 +81,31 @@ def spearman(x: Float[np.ndarray, " row"], y: Float[np.ndarray, " row"]) -> floa
     return float(ranks_x @ ranks_y) / size if size > 0 else None
 
 
+def _membership(sets: Sequence[Int[np.ndarray, " _"]], features: int) -> Bool[np.ndarray, "prompt feature"]:
+    chosen = np.zeros((len(sets), features), dtype=bool)
+    for row, indices in zip(chosen, sets, strict=True):
+        row[indices] = True
+    return chosen
+
+
 def _agreement(
-    values: Float64[np.ndarray, "prompt feature"], sets: list[Int[np.ndarray, " k"]], a: int, b: int
+    values: Float64[np.ndarray, "prompt feature"], chosen: Bool[np.ndarray, "prompt feature"], a: int, b: int
 ) -> tuple[float | None, float | None]:
-    union = np.union1d(sets[a], sets[b])
+    union = np.flatnonzero(chosen[a] | chosen[b])
     if len(union) == 0:
         return None, None
-    both = len(sets[a]) + len(sets[b]) - len(union)
+    both = int(np.count_nonzero(chosen[a] & chosen[b]))
     return both / len(union), spearman(values[a, union], values[b, union])
 
 
-def _centred_ranks(x: Float[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
+def _centred_ranks(x: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
     """Ranks minus their mean, ties sharing the average of their places."""
-    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[place] - (len(x) + 1) / 2
+    order = np.argsort(x, kind="stable")
+    ordered = x[order]
+    first = np.ones(len(x), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(first)
+    ends = np.concatenate([starts[1:], [len(x)]])
+    ranks = np.empty(len(x))
+    ranks[order] = np.repeat((starts + ends - len(x)) / 2, ends - starts)
+    return ranks
