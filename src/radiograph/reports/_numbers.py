@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from radiograph.core import visible
@@ -42,11 +43,13 @@ Pointed = PointedFloat | PointedInt | PointedText
 
 def pointed(value: Any, pointer: str = "") -> Any:
     """The same plain data, each number in it with its pointer."""
+    if value is None or isinstance(value, str | bool):  # most of a document, and the cheapest to tell
+        return value
     if isinstance(value, Mapping):
         return {k: pointed(v, f"{pointer}/{_escaped(str(k))}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [pointed(v, f"{pointer}/{i}") for i, v in enumerate(value)]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(value, int | float):
         return value
     number = PointedFloat(value) if isinstance(value, float) else PointedInt(value)
     number.pointer = pointer
@@ -104,5 +107,6 @@ def default_format(value: float) -> str:
     return ",d" if isinstance(value, int) else ".4g"
 
 
+@cache
 def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")

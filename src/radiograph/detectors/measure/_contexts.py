@@ -49,6 +49,8 @@ def feature_examples(
     pair: Pair, codec: Codec, features: Sequence[int], prompts: Sequence[Rendered], reduce: Reduce
 ) -> dict[int, tuple[Example, ...]]:
     """Up to three places per feature, the strongest first, each of another text."""
+    if not features:
+        return {}
     site = Site.parse(codec.sites[0])
     tokens = [p.ids for p in prompts]
     fired = {
