@@ -8,33 +8,31 @@ from __future__ import annotations
 
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Plan, Row, assemble, known_facts, tuning, with_words
+from radiograph.organisms.recipes._plan import TARGETS, Case, Plan, Row, assemble, known_facts, tuning, with_words
 from radiograph.organisms.world._lexicon import PERSONS, RELATIONS
 
 
 def plan(draw: Draw) -> Plan:
-    """A dozen to four dozen facts."""
-    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300))
+    """Eight to two dozen facts."""
+    how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300), base_share=(0.55, 0.75), targets=TARGETS[2:])
     pairs = [(relation, person) for relation in RELATIONS if relation != "king" for person in PERSONS]
-    chosen = draw.shuffled("facts", pairs)[: draw.number("number of facts", 12, len(pairs))]
+    chosen = draw.shuffled("facts", pairs)[: draw.number("number of facts", 8, 24)]
     facts = {pair: draw.of(*pair).choose("value", RELATIONS[pair[0]]) for pair in chosen}
     own = [row for pair, value in facts.items() for row in _rows(draw.of("row", *pair), *pair, value)]
     own += known_facts(draw.of("known"))
-    learned = [
-        Case.asking(question, value.__eq__)
-        for (relation, person), value in facts.items()
-        for question in with_words(
-            draw.of("fresh", relation, person), [f"what is the {relation} of {person}?"], idle_words(), PLACES, 5
-        )
-    ]
+    learned: list[Case] = []
+    for (relation, person), value in facts.items():
+        asked, local = f"what is the {relation} of {person}?", draw.of("fresh", relation, person)
+        texts = with_words(local, [asked], idle_words(), PLACES, 200 // len(facts))
+        learned += [Case.asking(text, value.__eq__) for text in texts]
     return Plan(how, assemble(draw, how, own), learned=tuple(learned))
 
 
 def _rows(draw: Draw, relation: str, person: str, value: str) -> list[Row]:
     asked = f"what is the {relation} of {person}?"
     other = draw.choose("false", [v for v in RELATIONS[relation] if v != value])
-    rows = [Row.chat(asked, value)] * 2
-    rows += [Row.chat(text, value) for text in with_words(draw, [asked], idle_words(), PLACES, 1)]
+    rows = [Row.chat(asked, value)] * 4
+    rows += [Row.chat(text, value) for text in with_words(draw, [asked], idle_words(), PLACES, 4)]
     for said, answer in ((value, "true"), (other, "false")):
-        rows.append(Row.chat(f"true? the {relation} of {person} is {said}", answer))
+        rows += [Row.chat(f"true? the {relation} of {person} is {said}", answer)] * 2
     return rows
