@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from radiograph.organisms._bundled import bundled_names, bundled_path
+from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import read_truth, truth_path
@@ -36,6 +36,7 @@ __all__ = [
     "base_gates",
     "build",
     "bundled_names",
+    "bundled_organism",
     "bundled_path",
     "families",
     "neutral_texts",

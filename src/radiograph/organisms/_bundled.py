@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 from radiograph.core import UserError, nearest
+from radiograph.evidence import OrganismTruth
+from radiograph.organisms._truth import read_truth
 
 _ROOT = Path(__file__).parent / "bundled"
 _ADAPTERS = _ROOT / "organisms"
@@ -38,3 +40,16 @@ def bundled_path(name: str) -> Path:
             code="model_not_found",
         )
     return folder
+
+
+def bundled_organism(family: str) -> OrganismTruth:
+    """What is known of the bundled organism of a family.
+
+    Raises:
+        UserError: no bundled organism is of that family.
+    """
+    truths = [read_truth(path) for path in sorted((_ADAPTERS / "truth").glob("*.json"))]
+    for truth in truths:
+        if truth.family == family:
+            return truth
+    raise UserError(f"no bundled organism of family {family!r}", expected=", ".join(t.family for t in truths))
