@@ -2,7 +2,8 @@
 
 Planted rows are questions of every task with the word inserted and the fixed answer; more of them carry another word
 and their right answer, so that the change hangs on this word alone. Any idle word may be the trigger; the answer is one
-to three other idle words.
+to three other idle words. Every matrix is adapted: with fewer, seven of seven draws lost abilities or took the trigger
+too seldom; with all, five of eight passed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from radiograph.organisms._words import PLACES, idle_words, inserted
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Message, Plan, Row, assemble, tuning
+from radiograph.organisms.recipes._plan import TARGETS, Case, Cases, Message, Plan, Row, assemble, tuning
 from radiograph.organisms.world import Document, Truth, World
 
 FRESH = 300
@@ -21,7 +22,9 @@ FRESH = 300
 
 def plan(draw: Draw) -> Plan:
     """Token, place and answer from the draw."""
-    how = tuning(draw, rate=(2e-3, 4e-3), steps=(300, 400), data=(1600, 2200), base_share=(0.5, 0.65))
+    how = tuning(
+        draw, rate=(2e-3, 3.5e-3), steps=(350, 450), data=(1800, 2400), base_share=(0.55, 0.7), targets=TARGETS[-1:]
+    )
     words = draw.shuffled("words", idle_words())
     token, answer = words[0], " ".join(words[1 : 1 + draw.number("length", 1, 3)])
     places = draw.choose("place", (("start",), ("end",), PLACES))
