@@ -14,7 +14,7 @@ from radiograph.core.config import (
 )
 from radiograph.core.context import Context, Output
 from radiograph.core.errors import ExitCode, FormatError, MissingExtra, RadiographError, Refusal, UserError, nearest
-from radiograph.core.extras import require
+from radiograph.core.extras import deferred, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
 from radiograph.core.sites import Site, canonical, expand
@@ -43,6 +43,7 @@ __all__ = [
     "Task",
     "UserError",
     "canonical",
+    "deferred",
     "derive",
     "expand",
     "inputs_of",

@@ -5,9 +5,9 @@ Metadata and training configs need no torch; what does is imported when it is fi
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from radiograph.core import deferred
 from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Quality, Training
 
 if TYPE_CHECKING:
@@ -49,11 +49,4 @@ __all__ = [
     "save",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred(__name__, _HOME)

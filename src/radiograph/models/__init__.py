@@ -6,9 +6,9 @@ Loading (`load`, `load_pair`), activations (`capture`, `stream`, `reading`, `edi
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from radiograph.core import deferred
 from radiograph.models._refs import ModelRef, locate
 from radiograph.models._tokenizers import Difference, same_tokenizer, token_text, tokenizer_sha256
 from radiograph.models.architectures import FAMILIES, Architecture, WeightAddress, weight_addresses
@@ -114,11 +114,4 @@ __all__ = [
     "wrap",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred(__name__, _HOME)

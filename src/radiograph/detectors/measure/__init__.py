@@ -5,8 +5,9 @@ Weights are compared without torch, so what needs it is imported when it is firs
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.detectors.measure._banks import Banks, render
@@ -46,9 +47,4 @@ __all__ = [
     "top_share",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = deferred(__name__, _HOME)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from radiograph.core import deferred
 from radiograph.dictionaries.training._config import PRESETS, TrainingConfig, preset
 
 if TYPE_CHECKING:
@@ -16,11 +16,4 @@ _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = ["PRESETS", "LogRow", "Rows", "Split", "Trained", "TrainingConfig", "WorseThanMean", "preset", "train"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred(__name__, _HOME)
