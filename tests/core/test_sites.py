@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiograph.core import Site, UserError, canonical, expand
+from radiograph.core import Site, Source, UserError, canonical, expand
 from radiograph.core.sites import KINDS, UNLAYERED
 
 LAYERED = sorted(set(KINDS) - UNLAYERED)
@@ -77,3 +77,19 @@ def test_misspelt_kinds_are_corrected():
     with pytest.raises(UserError) as caught:
         Site.parse("resid_pst.1")
     assert "resid_post" in (caught.value.fix or "")
+
+
+@given(SITES, st.sampled_from(["reference", "candidate", "candidate2", "candidate17"]))
+def test_a_source_is_read_back_as_the_same_source(site, role):
+    assert Source.parse(f"{role}/{site}") == Source(site, role)
+    assert str(Source.parse(str(Source(site, role)))) == f"{role}/{site}"
+
+
+def test_a_source_without_a_role_is_the_reference():
+    assert Source.parse("blocks.3.hook_resid_post") == Source.parse("reference/resid_post.3")
+
+
+@pytest.mark.parametrize("text", ["base/resid_post.1", "candidate1/resid_post.1", "/resid_post.1", "candidate0/embed"])
+def test_an_unknown_role_is_refused(text):
+    with pytest.raises(UserError, match="role"):
+        Source.parse(text)

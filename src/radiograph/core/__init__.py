@@ -17,10 +17,11 @@ from radiograph.core.errors import ExitCode, FormatError, MissingExtra, Radiogra
 from radiograph.core.extras import deferred, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
-from radiograph.core.sites import Site, canonical, expand
+from radiograph.core.sites import REFERENCE, Site, Source, canonical, expand
 from radiograph.core.text import visible
 
 __all__ = [
+    "REFERENCE",
     "Config",
     "Context",
     "DictionaryRef",
@@ -39,6 +40,7 @@ __all__ = [
     "RunPath",
     "Silent",
     "Site",
+    "Source",
     "SuiteRef",
     "Task",
     "UserError",

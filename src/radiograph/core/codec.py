@@ -48,16 +48,26 @@ class Codes:
 
 @runtime_checkable
 class Codec(Protocol):
-    """Encodes rows of its sites to sparse codes and decodes them back, row by row and without state."""
+    """Encodes rows of its sites to sparse codes and decodes them to rows of its targets, row by row, without state."""
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Addresses read and written, in the order in which their rows are concatenated."""
+        """Sources read, in the order in which their rows are concatenated."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Sources written, likewise: those that were read, but for a codec from one site to another."""
         ...
 
     @property
     def width(self) -> int:
-        """Width of a row."""
+        """Width of a row that is read."""
+        ...
+
+    @property
+    def target_width(self) -> int:
+        """Width of a row that is written."""
         ...
 
     @property
@@ -67,13 +77,21 @@ class Codec(Protocol):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything that decides what `encode` and `decode` return."""
+        """SHA-256 of everything that decides what the codec returns."""
         ...
 
     def encode(self, rows: Float[Tensor, "row width"]) -> Codes:
         """Activations of the features on each row."""
         ...
 
-    def decode(self, codes: Codes) -> Float[Tensor, "row width"]:
-        """The rows that the codes stand for, biases included."""
+    def decode(self, codes: Codes, rows: Float[Tensor, "row width"] | None = None) -> Float[Tensor, "row target"]:
+        """The rows that the codes stand for, biases included.
+
+        `rows` are those that were encoded: needed where they enter the output beside the codes (a skip connection, a
+        normalisation that is undone row by row).
+        """
+        ...
+
+    def reconstruct(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "row target"]:
+        """`decode(encode(rows), rows)`."""
         ...

@@ -8,6 +8,7 @@
 lists `resid_post.{3,6}`, and `resid_post.*` expand against a layer count; negative layers count from the end.
 TransformerLens hook names and Hugging Face module paths are accepted as aliases and never written.
 Weights: `embed` `q.3` `k.3` `v.3` `o.3` `gate.3` `up.3` `down.3` `unembed`.
+Where rows of several models stand side by side, a source is a site of one of them: `candidate/resid_post.6`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SiteKind = Literal[
     "mlp_out",
     "final_norm",
 ]
+REFERENCE = "reference"
 KINDS: tuple[str, ...] = get_args(SiteKind)
 UNLAYERED = frozenset({"embed", "final_norm"})
 # Depth of each kind inside its block, in the order in which a pre-norm block computes them.
@@ -54,6 +56,7 @@ _ALIASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _SITE = re.compile(r"(?P<kind>[a-z_]+)(?:\.(?P<layer>\d+)(?:\.h(?P<head>\d+))?)?")
+_ROLE = re.compile(r"reference|candidate(?:[2-9]|[1-9]\d+)?")
 _RANGE = re.compile(
     r"(?P<kind>[a-z_]+)\."
     r"(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))"
@@ -107,6 +110,35 @@ class Site:
         if head is not None and kind != "attn_z":
             raise UserError(f"site {text!r}: only attn_z has heads", code="unknown_site")
         return cls(kind, None if layer is None else int(layer), None if head is None else int(head))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A site of one of the models that ran on the same tokens. `str(source)` always names the role."""
+
+    site: Site
+    role: str = REFERENCE
+
+    def __str__(self) -> str:
+        return f"{self.role}/{self.site}"
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read `[ROLE/]SITE`; without a role it is the reference.
+
+        Raises:
+            UserError: an unknown role or site.
+        """
+        role, slash, address = text.strip().rpartition("/")
+        role = role if slash else REFERENCE
+        if _ROLE.fullmatch(role) is None:
+            raise UserError(
+                f"unknown role in source {text!r}",
+                expected="reference/SITE, candidate/SITE, candidate2/SITE, …",
+                got=role,
+                code="unknown_source",
+            )
+        return cls(Site.parse(address), role)
 
 
 def canonical(text: str) -> str:
