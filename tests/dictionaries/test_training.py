@@ -10,7 +10,7 @@ from radiograph.dictionaries.training import TrainingConfig, WorseThanMean, pres
 from radiograph.dictionaries.training._initialise import Weights, geometric_median, initial_weights
 from radiograph.dictionaries.training._rows import Rows, endless
 from radiograph.dictionaries.training._schedule import rate_factor
-from radiograph.dictionaries.training._step import step
+from radiograph.dictionaries.training._previous import step
 
 from .make import HeldRows, planted
 
@@ -49,7 +49,7 @@ def dense_loss(rows, weights, k, variance, dead, share):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("n_dead", [0, 3, 20])
 def test_gradients_equal_dense_autograd(dtype, tolerance, n_dead, monkeypatch):
-    monkeypatch.setattr("radiograph.dictionaries.training._step.BUFFER_BYTES", 64 * 8 * 7)
+    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 64 * 8 * 7)
     rows, weights = problem()
     dead = torch.arange(64)[-n_dead:] if n_dead else torch.arange(0)
     leaves = Weights(*(w.clone().requires_grad_() for w in weights))
@@ -66,7 +66,7 @@ def test_gradients_equal_dense_autograd(dtype, tolerance, n_dead, monkeypatch):
 def test_gradients_do_not_depend_on_the_chunk(monkeypatch):
     rows, weights = problem()
     whole = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
-    monkeypatch.setattr("radiograph.dictionaries.training._step.BUFFER_BYTES", 1)
+    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 1)
     single = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
     for a, b in zip(whole.gradients, single.gradients, strict=True):
         assert torch.allclose(a, b, atol=1e-12)
@@ -87,7 +87,7 @@ class Largest(TorchDispatchMode):
 
 def test_no_dense_product_and_no_whole_gather_is_ever_allocated(monkeypatch):
     n, size, width, k = 512, 2048, 16, 8
-    monkeypatch.setattr("radiograph.dictionaries.training._step.BUFFER_BYTES", 16 * size * 4)
+    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 16 * size * 4)
     monkeypatch.setattr("radiograph.numerics.sparse.SCRATCH_BYTES", 16 * k * width * 4)
     rows, weights = problem(torch.float32, n, size, width)
     with Largest() as seen:

@@ -25,9 +25,9 @@ from radiograph.dictionaries._quality import evaluate
 from radiograph.dictionaries.activations import activation
 from radiograph.dictionaries.training._config import TrainingConfig
 from radiograph.dictionaries.training._initialise import MEDIAN_ROWS, Weights, initial_weights, scale_of
+from radiograph.dictionaries.training._previous import Step, step
 from radiograph.dictionaries.training._rows import Rows, endless
 from radiograph.dictionaries.training._schedule import rate_factor
-from radiograph.dictionaries.training._step import Step, step
 
 BETAS: Final = (0.9, 0.999)
 EPSILON: Final = 6.25e-10
