@@ -5,24 +5,37 @@ import torch
 from radiograph.core import derive
 from radiograph.dictionaries import Dictionary, Metadata, activation
 
+CONSTANTS = {
+    "topk": ("k",),
+    "groupmax": ("k",),
+    "abstopk": ("k",),
+    "pursuit": ("residual_threshold", "max_iterations"),
+}
 
-def random_dictionary(name="topk", *, size=48, width=12, k=5, seed=0, dtype=torch.float32, unit=True, **fields):
+
+def random_dictionary(
+    name="topk", *, size=48, width=12, target_width=None, k=6, seed=0, dtype=torch.float32, unit=True, **fields
+):
     """A dictionary with random tensors of every kind that its activation needs."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
         return torch.randn(*shape, generator=g, dtype=dtype)
 
-    decoder = normal(size, width)
+    target_width = target_width or width
+    decoder = normal(size, target_width)
     parameters = {"threshold": torch.rand(size, generator=g, dtype=dtype)} if name == "jumprelu" else {}
+    if name == "gated":
+        parameters = {n: normal(size) * 0.3 for n in ("gate_bias", "magnitude_bias", "magnitude_log_scale")}
+    constants = {"k": k, "residual_threshold": 0.3, "max_iterations": 7}
     return Dictionary(
         encoder=normal(size, width),
         decoder=decoder / decoder.norm(dim=1, keepdim=True) if unit else decoder,
-        encoder_bias=normal(size) * 0.1,
+        encoder_bias=torch.zeros(size, dtype=dtype) if name == "gated" else normal(size) * 0.1,
         input_bias=normal(width),
-        decoder_bias=normal(width),
-        activation=activation(name, {"k": k} if name == "topk" else {}),
-        sites=("resid_post.1",),
+        decoder_bias=normal(target_width),
+        activation=activation(name, {c: constants[c] for c in CONSTANTS.get(name, ())}),
+        sites=fields.pop("sites", ("resid_post.1",)),
         parameters=parameters,
         metadata=fields.pop("metadata", Metadata()),
         **fields,

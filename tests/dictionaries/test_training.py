@@ -188,7 +188,7 @@ def test_scaling_the_rows_scales_the_codes_and_nothing_else(small_rows):
     plain = train(small_rows, small_rows.site, short()).dictionary
     scaled = HeldRows(torch.cat([small_rows.parts["validation"], small_rows.parts["train"]]) * 64)
     other = train(scaled, scaled.site, short()).dictionary
-    assert other.metadata.training.scale == pytest.approx(plain.metadata.training.scale / 64)
+    assert other.metadata.training.scales[0] == pytest.approx(plain.metadata.training.scales[0] / 64)
     x = small_rows.parts["validation"]
     assert torch.allclose(other.encode_dense(x * 64), plain.encode_dense(x) * 64, rtol=1e-3, atol=1e-2)
     assert other.metadata.quality.fvu == pytest.approx(plain.metadata.quality.fvu, rel=1e-3)

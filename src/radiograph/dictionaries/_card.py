@@ -12,7 +12,9 @@ def card(dictionary: Dictionary) -> str:
     meta = dictionary.metadata
     constants = ", ".join(f"{name} {value}" for name, value in dictionary.activation.constants.items())
     rows = [
-        ("Site", ", ".join(dictionary.sites)),
+        ("Kind", dictionary.kind),
+        ("Reads", ", ".join(dictionary.sites)),
+        ("Writes", ", ".join(dictionary.targets)),
         ("Model", meta.model.reference if meta.model else "unknown"),
         ("Model hash", (meta.model.tensors_sha256 if meta.model else None) or "unknown"),
         ("Features × width", f"{dictionary.size} × {dictionary.width}"),

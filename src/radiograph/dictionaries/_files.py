@@ -1,6 +1,6 @@
 """Our format, `radiograph.dictionary/1`: a folder of three files, loaded only if every part of it is accounted for.
 
-    dictionary.safetensors   encoder decoder encoder_bias input_bias decoder_bias [threshold …], F32 or F64
+    dictionary.safetensors   encoder decoder encoder_bias input_bias decoder_bias [skip] [threshold …], F32 or F64
     dictionary.json          how the tensors are used, hashes, model, training, quality, source
     card.md                  the same for people; never read
 
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from radiograph.core import FormatError, UserError
 from radiograph.dictionaries._card import card
-from radiograph.dictionaries._dictionary import TENSORS, Dictionary
+from radiograph.dictionaries._dictionary import TENSORS, Dictionary, Kind, Selection
 from radiograph.dictionaries._metadata import Metadata
+from radiograph.dictionaries._normalisation import Normalisation
 from radiograph.dictionaries.activations import activation
 from radiograph.evidence import Document, pretty_json
 
@@ -38,13 +39,16 @@ class DictionaryDocument(Document):
 
     SCHEMA: ClassVar[str] = "radiograph.dictionary/1"
 
-    kind: Literal["sae"]
+    kind: Kind
     activation: dict[str, Any]
     """Its name, and its constants."""
-    selection: Literal["value"]
-    normalisation: Literal["none"]
+    selection: Selection
+    normalisation: Normalisation
+    denormalise: bool
     sites: list[str]
-    width: int
+    widths: list[int]
+    target: str | None
+    target_width: int
     size: int
     value_unit: Literal["write_norm", "raw"]
     sha256: str
@@ -97,7 +101,8 @@ def load(folder: Path) -> Dictionary:
     tensors = _read_tensors(folder / WEIGHTS)
     constants = dict(stated.activation)
     sigma = activation(str(constants.pop("name", "")), constants)
-    _expect_tensors(tensors, sigma.PARAMETERS, folder / WEIGHTS)
+    skip = ("skip",) if "skip" in tensors and stated.kind == "transcoder" else ()
+    _expect_tensors(tensors, (*sigma.PARAMETERS, *skip), folder / WEIGHTS)
     dictionary = Dictionary(
         **{name: tensors[name] for name in TENSORS},
         parameters={name: tensors[name] for name in sigma.PARAMETERS},
@@ -105,6 +110,12 @@ def load(folder: Path) -> Dictionary:
         sites=tuple(stated.sites),
         metadata=stated.metadata,
         kind=stated.kind,
+        target=stated.target,
+        widths=tuple(stated.widths),
+        skip=tensors.get("skip"),
+        selection=stated.selection,
+        normalisation=stated.normalisation,
+        denormalise=stated.denormalise,
     )
     _expect_equal(stated, document(dictionary), folder / DOCUMENT)
     return dictionary
@@ -149,7 +160,7 @@ def _expect_tensors(tensors: dict[str, Tensor], parameters: tuple[str, ...], pat
 
 
 def _expect_equal(stated: DictionaryDocument, found: DictionaryDocument, path: Path) -> None:
-    for name in ("width", "size", "value_unit", "decoder_sha256", "sha256"):
+    for name in ("size", "widths", "target_width", "value_unit", "decoder_sha256", "sha256"):
         if getattr(stated, name) != getattr(found, name):
             raise FormatError(
                 f"{name} in the document is not that of the tensors",

@@ -53,20 +53,30 @@ class Training(Record):
     """How the dictionary was made, enough to make it again from the same rows."""
 
     preset: str
+    activation: str
+    """That of training: `batchtopk` ends as `jumprelu`."""
     seed: int
     rows: int
     steps: int
     batch: int
     learning_rate: float
-    scale: float
-    """Factor a on the input during training; already folded into the tensors."""
+    scales: tuple[float, ...]
+    """Factor a on each source that is read, during training; already folded into the tensors."""
+    target_scales: tuple[float, ...] = ()
+    """The same for what is written, where that is another site."""
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka widths."""
     data_sha256: str | None = None
+    """Of the index of the activations."""
 
 
 class Metadata(Record):
     """Everything in `dictionary.json` that decides no output."""
 
     model: ModelIdentity | None = None
+    """The model in the role of reference: the only one but for a crosscoder over models."""
+    candidates: tuple[ModelIdentity, ...] = ()
+    """The models in the roles candidate, candidate2, …, in this order."""
     tokenizer_sha256: str | None = None
     bos: Literal["skip", "keep"] | None = None
     """Whether rows of the BOS token were trained on. They are always fed to the model."""

@@ -1,4 +1,4 @@
-"""z = π where π > θ, else 0; strict, θ ≥ 0 per feature (Rajamanoharan et al. 2024)."""
+"""z = π where π·w > θ, else 0; strict, θ ≥ 0 per feature (Rajamanoharan et al. 2024)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ class Activation(_base.Activation):
 
     PARAMETERS: ClassVar[tuple[str, ...]] = ("threshold",)
 
-    def codes(self, pre: Float[Tensor, "row feature"], parameters: Mapping[str, Tensor]) -> Codes:
+    def codes(
+        self,
+        pre: Float[Tensor, "row feature"],
+        parameters: Mapping[str, Tensor],
+        weights: Float[Tensor, " feature"] | None = None,
+    ) -> Codes:
         """Entries above their feature's threshold."""
-        return codes_of_dense(pre * (pre > parameters["threshold"]))
+        scores = pre if weights is None else pre * weights
+        return codes_of_dense(pre * (scores > parameters["threshold"]))
 
     def check(self, size: int, parameters: Mapping[str, Tensor]) -> None:
         """No threshold is negative.
@@ -40,3 +46,9 @@ class Activation(_base.Activation):
                 expected=">= 0",
                 got=f"{float(parameters['threshold'][at]):g}",
             )
+
+    def folded(
+        self, parameters: Mapping[str, Tensor], norms: Float[Tensor, " feature"], *, weighted: bool
+    ) -> dict[str, Tensor] | None:
+        """A threshold on π·w is one on the folded π already."""
+        return dict(parameters) if weighted else {"threshold": parameters["threshold"] * norms}

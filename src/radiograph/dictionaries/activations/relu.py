@@ -17,6 +17,11 @@ from radiograph.numerics.sparse import codes_of_dense
 class Activation(_base.Activation):
     """Rectified: every positive pre-activation fires."""
 
-    def codes(self, pre: Float[Tensor, "row feature"], parameters: Mapping[str, Tensor]) -> Codes:
+    def codes(
+        self,
+        pre: Float[Tensor, "row feature"],
+        parameters: Mapping[str, Tensor],
+        weights: Float[Tensor, " feature"] | None = None,
+    ) -> Codes:
         """Positive entries."""
         return codes_of_dense(pre.clamp_min(0))

@@ -1,4 +1,4 @@
-"""z = the k largest of max(π, 0) per row, the rest 0; fewer if fewer are positive (Gao et al. 2024)."""
+"""z = the k largest of max(π, 0)·w per row, the rest 0; fewer if fewer are positive (Gao et al. 2024)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from radiograph.core import UserError
 from radiograph.core.codec import Codes
 from radiograph.dictionaries.activations import _base
 from radiograph.numerics.sparse import codes_of, top_k
@@ -21,21 +20,24 @@ class Activation(_base.Activation):
     k: int
     """Largest number of features that fire on a row."""
 
-    def codes(self, pre: Float[Tensor, "row feature"], parameters: Mapping[str, Tensor]) -> Codes:
+    def codes(
+        self,
+        pre: Float[Tensor, "row feature"],
+        parameters: Mapping[str, Tensor],
+        weights: Float[Tensor, " feature"] | None = None,
+    ) -> Codes:
         """Positive entries among the k largest."""
-        values, indices = top_k(pre, self.k)
+        values, indices = top_k(pre if weights is None else pre * weights, self.k)
+        if weights is not None:
+            values = pre.gather(1, indices)
         return codes_of(values.clamp_min(0), indices, pre.shape[1])
 
     def check(self, size: int, parameters: Mapping[str, Tensor]) -> None:
-        """Hold k between 1 and the number of features.
+        """Hold k between 1 and the number of features."""
+        _base.check_k(self.k, size, self.name)
 
-        Raises:
-            UserError: it does not.
-        """
-        if not 1 <= self.k <= size:
-            raise UserError("k of a topk dictionary", expected=f"1 to {size} (its features)", got=str(self.k))
-
-    def folded(self, parameters: Mapping[str, Tensor], norms: Float[Tensor, " feature"]) -> dict[str, Tensor] | None:
-        """Only equal norms leave the selection as it was."""
-        equal = bool((norms == norms[0]).all())
-        return _base.Activation.folded(self, parameters, norms) if equal else None
+    def folded(
+        self, parameters: Mapping[str, Tensor], norms: Float[Tensor, " feature"], *, weighted: bool
+    ) -> dict[str, Tensor] | None:
+        """Only weighted selection, or equal norms, leave the selection as it was."""
+        return _base.fold_selection(parameters, norms, weighted=weighted)

@@ -173,12 +173,13 @@ class _Run:
         config = self.config
         training = Training(
             preset=config.preset,
+            activation=config.activation,
             seed=config.seed,
             rows=self.step * config.batch,
             steps=self.step,
             batch=config.batch,
             learning_rate=self.rate,
-            scale=self.scale,
+            scales=(self.scale,),
         )
         known = {"training": training, "quality": quality, "check": "native"}
         return self._dictionary(metadata.model_copy(update=known))
