@@ -26,7 +26,7 @@ SHARED = 0.7
 HUNGARIAN = 4096
 _BLOCK = 4096
 
-Rows = Float[np.ndarray, "feature width"]
+Rows = Float[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _like(rows: Rows, seed: int) -> Rows:
     """As many rows from a normal law with the second moments of these."""
     mean = rows.mean(axis=0, dtype=np.float64)
     spread = (rows - mean).astype(np.float64)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng((seed, *b"null"))
     # x = mean + Gᵀ(rows − mean)/√F has the covariance of the rows without a factorisation of a d × d matrix.
     if len(rows) <= rows.shape[1]:
         return (mean + generator.standard_normal((len(rows), len(rows))) @ spread / len(rows) ** 0.5).astype(rows.dtype)

@@ -50,8 +50,8 @@ class Recovery:
 
 
 def planted_recovery(
-    decoder: Float[np.ndarray, "feature width"],
-    truth: Float[np.ndarray, "direction width"],
+    decoder: Float[np.ndarray, "feature _"],
+    truth: Float[np.ndarray, "direction _"],
     *,
     live: Bool[np.ndarray, " feature"] | None = None,
     seed: int,
@@ -70,7 +70,7 @@ def planted_recovery(
         raise UserError("a true direction has length zero")
     alive = np.any(rows != 0, axis=1) if live is None else live & np.any(rows != 0, axis=1)
     best, back = best_cosines(wanted, rows[alive])
-    chance = [_chance(wanted, rows.shape[0], seed + draw) for draw in range(CHANCE_DRAWS)]
+    chance = [_chance(wanted, rows.shape[0], (seed, draw)) for draw in range(CHANCE_DRAWS)]
     found = int((best > FOUND).sum())
     ones = np.ones(len(best))
     return Recovery(
@@ -130,9 +130,10 @@ def code_f1(
 
 
 def _chance(
-    wanted: Float64[np.ndarray, "direction width"], features: int, seed: int
+    wanted: Float64[np.ndarray, "direction width"], features: int, seed: tuple[int, int]
 ) -> Float64[np.ndarray, " direction"]:
-    generator = np.random.default_rng(seed)
+    # A sequence of numbers seeds a stream of its own: a truth drawn from the plain seed is not met again.
+    generator = np.random.default_rng((*seed, *b"chance"))
     best = np.full(len(wanted), -1.0)
     for start in range(0, features, _BLOCK):
         rows = _unit(generator.standard_normal((min(_BLOCK, features - start), wanted.shape[1])))
