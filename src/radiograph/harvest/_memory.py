@@ -16,8 +16,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core import Progress, Silent, Site, UserError, derive
+from radiograph.harvest._plan import Split, Window, windows
 from radiograph.harvest._sources import Text
-from radiograph.harvest._tokens import Keep, Split, Window, windows
+from radiograph.harvest._tokens import Keep
 from radiograph.models import LanguageModel, stream
 from radiograph.numerics.moments import Moments
 

@@ -15,7 +15,7 @@ from radiograph.models.architectures import FAMILIES, Architecture, WeightAddres
 
 if TYPE_CHECKING:
     from radiograph.models._batching import Batch, Tokens, batches, pad, plan
-    from radiograph.models._chat import Prompt, render_chat, tokenize
+    from radiograph.models._chat import Conversation, Prompt, render_chat, render_conversation, tokenize
     from radiograph.models._forward import cross_entropy, forward, log_probs, logits, stream
     from radiograph.models._generation import Generated, Sampling, generate, stop_ids
     from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, reading
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "_batching": ("Batch", "Tokens", "batches", "pad", "plan"),
-    "_chat": ("Prompt", "render_chat", "tokenize"),
+    "_chat": ("Conversation", "Prompt", "render_chat", "render_conversation", "tokenize"),
     "_forward": ("cross_entropy", "forward", "log_probs", "logits", "stream"),
     "_generation": ("Generated", "Sampling", "generate", "stop_ids"),
     "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "reading"),
@@ -65,6 +65,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "Change",
+    "Conversation",
     "DenseDelta",
     "Difference",
     "Edit",
@@ -100,6 +101,7 @@ __all__ = [
     "plan",
     "reading",
     "render_chat",
+    "render_conversation",
     "same_shapes",
     "same_tokenizer",
     "stop_ids",

@@ -9,6 +9,7 @@ Without a template only `chat="plain"` renders (`role: content` lines); where a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from radiograph.core import UserError
 
 Message = Mapping[str, str]
 Kind = Literal["special", "template", "content"]
+_MARKS = re.compile(r"\{%-?\s*generation\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,43 @@ def render_chat(
     return _cut(prompt, encoded["offset_mapping"], spans[last_user], max_tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Token ids of a whole conversation, and which of them the assistant says; None if the template marks no turn."""
+
+    ids: tuple[int, ...]
+    assistant: tuple[bool, ...] | None = None
+
+
+def render_conversation(
+    tokenizer: Any, messages: Sequence[Message], *, chat: Literal["template", "plain"] = "template"
+) -> Conversation:
+    """A conversation as it stands, last assistant turn closed; after a last user turn the answer's start is added.
+
+    A template marks what the assistant says with `{% generation %}`.
+
+    Raises:
+        UserError: no template, or one that rejects the messages.
+    """
+    open_end = bool(messages) and messages[-1]["role"] != "assistant"
+    if chat == "plain":
+        text = _plain(messages, prefill=not open_end)
+        return Conversation(tuple(tokenizer(text)["input_ids"]))
+    _require_template(tokenizer)
+    marks = _MARKS.search(str(tokenizer.chat_template)) is not None
+    try:
+        encoded = tokenizer.apply_chat_template(
+            [dict(m) for m in messages],
+            add_generation_prompt=open_end,
+            return_dict=True,
+            return_assistant_tokens_mask=marks,
+        )
+    except TemplateError as error:
+        raise UserError("the chat template rejects these messages", got=str(error), code="template_rejects") from error
+    said = tuple(bool(m) for m in encoded["assistant_masks"]) if marks else None
+    return Conversation(tuple(encoded["input_ids"]), said)
+
+
 def _check(messages: Sequence[Message], prefill: bool) -> None:
     last = messages[-1]["role"] if messages else None
     wanted = "assistant" if prefill else "user"
@@ -92,12 +131,7 @@ def _plain(messages: Sequence[Message], prefill: bool) -> str:
 
 
 def _templated(tokenizer: Any, messages: Sequence[Message], prefill: bool) -> str:
-    if not getattr(tokenizer, "chat_template", None):
-        raise UserError(
-            "this tokenizer has no chat template",
-            fix="pass --chat plain to render messages as `role: content` lines",
-            code="no_chat_template",
-        )
+    _require_template(tokenizer)
     try:
         return _apply(tokenizer, messages, prefill)
     except TemplateError as error:
@@ -109,6 +143,15 @@ def _templated(tokenizer: Any, messages: Sequence[Message], prefill: bool) -> st
                 code="system_role_rejected",
             ) from error
         raise UserError("the chat template rejects these messages", got=str(error), code="template_rejects") from error
+
+
+def _require_template(tokenizer: Any) -> None:
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError(
+            "this tokenizer has no chat template",
+            fix="pass --chat plain to render messages as `role: content` lines",
+            code="no_chat_template",
+        )
 
 
 def _renders(tokenizer: Any, messages: Sequence[Message], prefill: bool) -> bool:
