@@ -1,123 +1,16 @@
-"""The sparse step against dense autograd, and training against planted truth."""
+"""Training against planted truth: where it starts, how it goes on, what it returns."""
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from radiograph.core import ExitCode, UserError
 from radiograph.dictionaries import Metadata, ModelIdentity
 from radiograph.dictionaries.training import TrainingConfig, WorseThanMean, preset, train
-from radiograph.dictionaries.training._initialise import Weights, geometric_median, initial_weights
+from radiograph.dictionaries.training._initialise import geometric_median, initial_weights
 from radiograph.dictionaries.training._rows import Rows, endless
 from radiograph.dictionaries.training._schedule import rate_factor
-from radiograph.dictionaries.training._previous import step
 
 from .make import HeldRows, planted
-
-
-def problem(dtype=torch.float64, n=50, size=64, width=10):
-    g = torch.Generator().manual_seed(0)
-    decoder = torch.randn(size, width, generator=g, dtype=dtype)
-    decoder /= decoder.norm(dim=1, keepdim=True)
-    encoder = decoder + 0.1 * torch.randn(size, width, generator=g, dtype=dtype)
-    bias = torch.randn(width, generator=g, dtype=dtype)
-    encoder_bias = 0.1 * torch.randn(size, generator=g, dtype=dtype) - 0.3
-    rows = 2 * torch.randn(n, width, generator=g, dtype=dtype) + 1
-    return rows, Weights(encoder, decoder, encoder_bias, bias)
-
-
-def dense_loss(rows, weights, k, variance, dead, share):
-    """The docstring of `_step`, densely, for autograd."""
-
-    def keep(pre, n):
-        best = pre.topk(n, dim=1).indices
-        return torch.zeros_like(pre).scatter(1, best, pre.gather(1, best).clamp_min(0))
-
-    pre = (rows - weights.bias) @ weights.encoder.T + weights.encoder_bias
-    e = rows - keep(pre, k) @ weights.decoder - weights.bias
-    main = e.square().sum(1).mean() / variance
-    half = rows.shape[1] // 2
-    if not len(dead):
-        return main, torch.zeros(())
-    silent = keep(pre[:, dead], min(half, len(dead)))
-    fixed = e.detach()
-    left = fixed - silent @ weights.decoder[dead]
-    ratio = left.square().sum() / (fixed - fixed.mean(0)).square().sum()
-    return main, share * min(len(dead) / half, 1.0) * ratio
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("n_dead", [0, 3, 20])
-def test_gradients_equal_dense_autograd(dtype, tolerance, n_dead, monkeypatch):
-    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 64 * 8 * 7)
-    rows, weights = problem()
-    dead = torch.arange(64)[-n_dead:] if n_dead else torch.arange(0)
-    leaves = Weights(*(w.clone().requires_grad_() for w in weights))
-    main, extra = dense_loss(rows, leaves, 4, 10.0, dead, 1 / 32)
-    (main + extra).backward()
-    main, extra = main.detach(), extra.detach()
-    found = step(rows.to(dtype), Weights(*(w.to(dtype) for w in weights)), k=4, variance=10.0, dead=dead)
-    assert found.loss == pytest.approx(float(main), rel=tolerance)
-    assert found.auxiliary == pytest.approx(float(extra), rel=tolerance)
-    for gradient, leaf in zip(found.gradients, leaves, strict=True):
-        assert float((gradient.double() - leaf.grad).norm()) <= tolerance * float(leaf.grad.norm())
-
-
-def test_gradients_do_not_depend_on_the_chunk(monkeypatch):
-    rows, weights = problem()
-    whole = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
-    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 1)
-    single = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
-    for a, b in zip(whole.gradients, single.gradients, strict=True):
-        assert torch.allclose(a, b, atol=1e-12)
-
-
-class Largest(TorchDispatchMode):
-    """Elements of the largest tensor that any operation returns."""
-
-    elements = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for value in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(value, torch.Tensor):
-                self.elements = max(self.elements, value.numel())
-        return out
-
-
-def test_no_dense_product_and_no_whole_gather_is_ever_allocated(monkeypatch):
-    n, size, width, k = 512, 2048, 16, 8
-    monkeypatch.setattr("radiograph.dictionaries.training._previous.BUFFER_BYTES", 16 * size * 4)
-    monkeypatch.setattr("radiograph.numerics.sparse.SCRATCH_BYTES", 16 * k * width * 4)
-    rows, weights = problem(torch.float32, n, size, width)
-    with Largest() as seen:
-        step(rows, weights, k=k, variance=16.0, dead=torch.arange(100))
-    assert seen.elements == size * width == 16 * size
-    assert seen.elements < min(n * size, n * k * width)
-
-
-def test_auxiliary_loss_by_hand():
-    # One row pair, e = (2, 0) and (0, 0) after an empty live code; the dead feature reads x1 and writes (1, 0).
-    eye = torch.eye(2, dtype=torch.float64)
-    zero = torch.zeros(2, dtype=torch.float64)
-    weights = Weights(eye.clone(), eye.clone(), torch.tensor([0.0, -9.0], dtype=torch.float64), zero)
-    rows = torch.tensor([[0.0, 2.0], [0.0, 0.0]], dtype=torch.float64)
-    weights.encoder[1] = torch.tensor([0.0, 1.0])
-    found = step(rows, weights, k=1, variance=1.0, dead=torch.tensor([1]), auxiliary=0.5)
-    # The dead feature's pre-activation is 2 - 9 < 0: it reconstructs nothing. mean e = (0, 1), so the ratio is 4 / 2.
-    assert found.auxiliary == pytest.approx(0.5 * 1.0 * 2.0)
-    weights.encoder_bias[1] = -1.0
-    found = step(rows, weights, k=1, variance=1.0, dead=torch.tensor([1]), auxiliary=0.5)
-    # Now feature 1 is also the live one: code 1, residual (0, 1), which the same code 1 explains wholly.
-    assert found.auxiliary == pytest.approx(0.0)
-    assert found.fired.tolist() == [False, True]
-
-
-def test_residual_that_does_not_vary_gives_no_auxiliary_loss():
-    rows, weights = problem(n=1)
-    found = step(rows, weights, k=4, variance=10.0, dead=torch.arange(50, 64))
-    assert found.auxiliary == 0.0
-    assert all(bool(g.isfinite().all()) for g in found.gradients)
 
 
 def test_geometric_median_is_robust_and_finite_at_a_row():

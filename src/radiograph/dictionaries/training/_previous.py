@@ -103,10 +103,13 @@ def _gradients(
     codes: Entries, output: Float[Tensor, "row width"], centred: Float[Tensor, "row width"], weights: Weights
 ) -> Weights:
     """Gradients through the codes, given that of what they decode to; the bias only through the encoder."""
-    entries = by_feature(codes.indices, weights.decoder.shape[0])
-    pre = sampled_products(output, weights.decoder, codes.indices) * (codes.values > 0)
+    rows, k = codes.indices.shape
+    flat, values = codes.indices.flatten().int(), codes.values.flatten()
+    entries = by_feature(flat, torch.arange(rows).repeat_interleave(k), weights.decoder.shape[0])
+    offsets = torch.arange(0, rows * k + 1, k, dtype=torch.int32)
+    pre = sampled_products(output, weights.decoder, flat, offsets) * (values > 0)
     bias = entries.sum(pre)
-    return Weights(entries.product(pre, centred), entries.product(codes.values, output), bias, -bias @ weights.encoder)
+    return Weights(entries.product(pre, centred), entries.product(values, output), bias, -bias @ weights.encoder)
 
 
 def _add_auxiliary(

@@ -1,0 +1,55 @@
+"""What a batch adds up to."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from radiograph.dictionaries.training._losses import Objective
+from radiograph.dictionaries.training._step._buffers import Buffers
+from radiograph.dictionaries.training._step._output import Output
+from radiograph.dictionaries.training._step._rules import Back, Local
+from radiograph.dictionaries.training._weights import Weights
+from radiograph.numerics.sparse import ByFeature
+
+
+class Sums:
+    """Gradients of the two matrices, sums by feature, and the counts of a step."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        centred: Float[Tensor, "row width"],
+        output: Output,
+        objective: Objective,
+        features: Local,
+        buffers: Buffers,
+    ) -> None:
+        self.weights, self.centred, self.output, self.objective = weights, centred, output, objective
+        self.features, self.buffers = features, buffers
+        self.encoder = buffers.take("encoder", weights.encoder.shape, weights.encoder).zero_()
+        self.decoder = buffers.take("decoder", weights.decoder.shape, weights.decoder).zero_()
+        self.fired = torch.zeros(len(weights.encoder), dtype=torch.bool, device=centred.device)
+        self.active = 0
+        self.pending: list[tuple[Tensor, Tensor, Tensor, Back]] = []
+        """Segment rows, features, values and gradients of sparse chunks."""
+        self._by_name: dict[str, Tensor] = {}
+
+    @property
+    def rate(self) -> float:
+        """λ over the rows of the batch."""
+        return self.objective.sparsity / len(self.centred)
+
+    def of(self, name: str) -> Float[Tensor, " feature"]:
+        """A sum by feature."""
+        return self._by_name.get(name, self.centred.new_zeros(len(self.fired)))
+
+    def put(self, name: str, sums: Float[Tensor, " feature"]) -> None:
+        """Add to a sum by feature."""
+        self._by_name[name] = self._by_name[name] + sums if name in self._by_name else sums
+
+    def put_entries(self, by: ByFeature, back: Back) -> None:
+        """Add the gradients of entries."""
+        for name, contribution in {"pre": back.pre, **back.parameters}.items():
+            self.put(name, by.sum(contribution))
