@@ -11,7 +11,7 @@ from radiograph.core import deferred
 from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Quality, Training
 
 if TYPE_CHECKING:
-    from radiograph.dictionaries._control import random_control
+    from radiograph.dictionaries._control import principal_control, random_control
     from radiograph.dictionaries._dictionary import Dictionary
     from radiograph.dictionaries._files import DictionaryDocument, load, save
     from radiograph.dictionaries._guard import Check, check, neighbours, require
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from radiograph.dictionaries.activations import Activation, activation
 
 _LAZY = {
-    "_control": ("random_control",),
+    "_control": ("principal_control", "random_control"),
     "_dictionary": ("Dictionary",),
     "_files": ("DictionaryDocument", "load", "save"),
     "_guard": ("Check", "check", "neighbours", "require"),
@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "measure",
     "neighbours",
+    "principal_control",
     "random_control",
     "require",
     "save",

@@ -15,13 +15,14 @@ fewer than two there is none.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Int, Num
+from jaxtyping import Float64, Int, Num, Shaped
 
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.reconstruction import DENSE
 
 UNITS = 1024
 RESAMPLES = 1000
+_LEAST_UNITS, _TABLE = 64, 2**24
 _FEATURE_BLOCK = 4096
 
 Draws = Float64[np.ndarray, "draw unit"]
@@ -75,3 +76,16 @@ def firing_intervals(
     dead = int((fired.sum(axis=0) == 0).sum())
     upper = float(np.quantile(silent, 0.975))
     return Interval(max(0.0, 2 * dead - upper), float(dead)), percentiles(dense)
+
+
+def deal(groups: Shaped[np.ndarray, " row"], features: int) -> tuple[Int[np.ndarray, " row"], int, int]:
+    """The unit of each row, the number of units and of groups.
+
+    Groups go to units in turn as they first appear; with very many features there are fewer units, so that a table of
+    units × features stays within a few hundred megabytes.
+    """
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)
+    order[np.argsort(first, kind="stable")] = np.arange(len(first))
+    units = min(len(first), max(_LEAST_UNITS, min(UNITS, _TABLE // max(features, 1))))
+    return order[group] % max(units, 1), units, len(first)
