@@ -1,5 +1,6 @@
 """Floor 0: errors, addresses, seeds, configuration, progress. Nothing here imports torch."""
 
+from radiograph.core.cluster import Workers
 from radiograph.core.config import (
     Config,
     DictionaryRef,
@@ -13,7 +14,16 @@ from radiograph.core.config import (
     inputs_of,
 )
 from radiograph.core.context import Context, Output
-from radiograph.core.errors import ExitCode, FormatError, MissingExtra, RadiographError, Refusal, UserError, nearest
+from radiograph.core.errors import (
+    ExitCode,
+    FormatError,
+    MissingExtra,
+    RadiographError,
+    Refusal,
+    UserError,
+    WorkerLost,
+    nearest,
+)
 from radiograph.core.extras import deferred, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
@@ -44,6 +54,8 @@ __all__ = [
     "SuiteRef",
     "Task",
     "UserError",
+    "WorkerLost",
+    "Workers",
     "canonical",
     "deferred",
     "derive",

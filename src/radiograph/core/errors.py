@@ -81,6 +81,19 @@ class MissingExtra(UserError):
     code = "missing_extra"
 
 
+class WorkerLost(RadiographError):
+    """Worker processes died at the same piece of work, again and again (exit 1)."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message, said)
+        self.message = message
+        self.said = said
+        """The last lines of the last one's stderr."""
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.said}"
+
+
 class Refusal(RadiographError):
     """Nothing can be said, and why: a result, never a pass and never a zero.
 
@@ -97,7 +110,7 @@ class Refusal(RadiographError):
         fix: str | None = None,
         fixable: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.code = code
         self.message = message
         self.expected = expected
