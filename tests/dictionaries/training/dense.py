@@ -55,10 +55,8 @@ def losses(inputs, targets, w, o, dead):
     length = (norms / variances.sqrt()).mean(1)
     pre = (inputs - w.input_bias) @ w.encoder.T + w.encoder_bias
     scale = norms.mean(1).detach() if o.selection == "decoder_norm" else torch.ones_like(norms[:, 0])
-    p, terms = (
-        w.parameters,
-        dict.fromkeys(("reconstruction", "sparsity", "auxiliary", "gate"), torch.zeros(()).double()),
-    )
+    p, nothing = w.parameters, torch.zeros((), dtype=torch.float64)
+    terms = dict.fromkeys(("reconstruction", "sparsity", "auxiliary", "gate"), nothing)
     rest = w.decoder_bias + (inputs @ w.skip.T if w.skip is not None else 0)
 
     def r(z, decoder, rest):
