@@ -32,6 +32,10 @@ class Output(Protocol):
         """A folder inside the bundle for a writer that needs one (weights, shards)."""
         ...
 
+    def adopt(self, run: Path, name: str) -> Path:
+        """The folder `name` of a run that was killed, taken over; that run is removed when this one is complete."""
+        ...
+
 
 class Context(Protocol):
     """The services of a run."""
@@ -74,7 +78,11 @@ class Context(Protocol):
         ...
 
     def texts(self, sources: Sequence[str], role: str = "data") -> Any:
-        """Every `harvest.Text` of some data sources (files, `world:…`), their hashes recorded."""
+        """Every `harvest.Text` of some data sources (files, `suite:…`, `world:…`, `hf:…`), their hashes recorded."""
+        ...
+
+    def corpus(self, sources: Sequence[str], role: str = "data", fields: Any = None) -> Any:
+        """The same as a `harvest.Corpus`, which reads them anew each time; `fields` is a `harvest.Fields`."""
         ...
 
     def suite(self, reference: str, role: str = "suite") -> Any:

@@ -187,3 +187,14 @@ def _of_world(source: str, world: World | None) -> Iterator[Text]:
         raise UserError("no small world here to read from", got=source)
     for number, text in enumerate(world(source)):
         yield Text(f"{source}/{number}", text, f"{source}/{number}", source=source)
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts of several sources, one source after the other, read anew each time they are iterated."""
+
+    parts: tuple[Callable[[], Iterable[Text]], ...]
+
+    def __iter__(self) -> Iterator[Text]:
+        for part in self.parts:
+            yield from part()

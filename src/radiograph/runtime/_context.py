@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from radiograph.core import ExitCode, Progress, RadiographError
-from radiograph.evidence import InputRecord, StepRecord, document_sha256
+from radiograph.evidence import InputRecord, StepRecord
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
 
 if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Suite
-    from radiograph.harvest import Text
+    from radiograph.harvest import Corpus, Fields, Text
     from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
 
@@ -58,7 +58,7 @@ class RunContext:
         folder = path.is_dir()
         if not folder:
             self.workspace.open(reference).close()
-        self._record(
+        self.record(
             InputRecord(
                 role=role,
                 ref=self.workspace.label(path),
@@ -112,7 +112,7 @@ class RunContext:
         from radiograph import dictionaries
 
         dictionary = dictionaries.load(self.dictionary_folder(reference))
-        self._record(InputRecord(role=role, ref=self.label(reference), kind="dictionary", sha256=dictionary.hash))
+        self.record(InputRecord(role=role, ref=self.label(reference), kind="dictionary", sha256=dictionary.hash))
         return dictionary
 
     def dictionary_folder(self, reference: str) -> Path:
@@ -125,22 +125,13 @@ class RunContext:
 
     def texts(self, sources: Sequence[str], role: str = "data") -> list[Text]:
         """Every text of some data sources, in order."""
-        from radiograph import harvest
+        return list(self.corpus(sources, role))
 
-        found: list[Text] = []
-        for number, source in enumerate(sources):
-            name = role if len(sources) == 1 else f"{role}.{number}"
-            if source.startswith("world:"):
-                self._record(InputRecord(role=name, ref=source, kind="generated", sha256=document_sha256(source)))
-                found += harvest.read(source, world=self._world)
-            else:
-                found += harvest.read(self.path(source, name))
-        return found
+    def corpus(self, sources: Sequence[str], role: str = "data", fields: Fields | None = None) -> Corpus:
+        """The texts of some data sources, read anew each time they are iterated."""
+        from radiograph.runtime._data import corpus
 
-    def _world(self, source: str) -> list[str]:
-        from radiograph.organisms.world import parse_source
-
-        return [document.text for document in parse_source(source).documents(self.seed)]
+        return corpus(self, sources, role, fields)
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""
@@ -148,7 +139,7 @@ class RunContext:
 
         if reference.startswith("world:"):
             suite = store.suite_from_document(organisms.world_suite(), where=reference)
-            self._record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
+            self.record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
             return suite
         path = self.path(reference, role)
         return store.read_suite(path)
@@ -231,7 +222,7 @@ class RunContext:
 
     def _record_model(self, model: LanguageModel | StoredModel, role: str) -> None:
         identity = model.identity
-        self._record(
+        self.record(
             InputRecord(
                 role=role,
                 ref=self.workspace.portable(str(model.ref)),
@@ -243,9 +234,10 @@ class RunContext:
         )
         tokenizer = identity.tokenizer_sha256
         if tokenizer is not None:
-            self._record(InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=tokenizer))
+            self.record(InputRecord(role=f"{role}.tokenizer", ref="", kind="tokenizer", sha256=tokenizer))
 
-    def _record(self, record: InputRecord) -> None:
+    def record(self, record: InputRecord) -> None:
+        """Note an input for the manifest."""
         self.inputs[record.role] = record
 
 

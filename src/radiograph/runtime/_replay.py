@@ -66,6 +66,7 @@ def replay(path: Path, context: RunContext, changes: dict[str, Any] | None = Non
     given = {
         k: v for k, v in {**manifest.config, **(changes or {})}.items() if manifest.config_origins.get(k) or changes
     }
+    given.pop("resume", None)  # what it went on with is part of this run now, and gives the bytes of one without it
     _require_named(given)
     outcome = execute(verb, resolve(verb, given, environment=False), replace(context.settings, seed=manifest.seed))
     after = Bundle(_path(outcome))

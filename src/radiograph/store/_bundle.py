@@ -1,9 +1,11 @@
 """The folder a run leaves behind: written as `.partial`, synced, renamed when complete.
 
 1. `BundleWriter` creates `NAME.partial` and refuses to write a name twice or outside the folder.
-2. `seal` hashes every file, writes `manifest.json` and its sidecar, syncs files and folders, and renames: a killed
+2. `adopt` takes a folder over from a run that was killed: its files are linked, not moved, so both stay whole until
+   the new run is complete; then the killed one goes.
+3. `seal` hashes every file, writes `manifest.json` and its sidecar, syncs files and folders, and renames: a killed
    run never looks finished.
-3. `Bundle` reads a finished one.
+4. `Bundle` reads a finished one.
 
 Clock times live only in the files of `TIMED`; everything else is byte-equal for equal inputs, seed and threads.
 """
@@ -37,6 +39,8 @@ class BundleWriter:
         self.final = _free(root, name)
         self.path = self.final.with_name(self.final.name + PARTIAL)
         self.path.mkdir()
+        self._adopted: list[Path] = []
+        self._hashed: dict[tuple[Path, int, int], str] = {}
 
     def json(self, path: str, value: object) -> None:
         """A JSON document."""
@@ -67,10 +71,28 @@ class BundleWriter:
         target.mkdir(parents=True, exist_ok=True)
         return target
 
+    def adopt(self, run: Path, name: str) -> Path:
+        """The folder `name` of an unfinished run, taken over into this bundle. The run goes when this one is sealed.
+
+        Raises:
+            UserError: the run is finished, or left no such folder.
+        """
+        if not run.name.endswith(PARTIAL) or not run.is_dir():
+            fix = "it is complete" if (run / MANIFEST).is_file() else None
+            raise UserError(
+                f"{run.name} is not an unfinished run", expected=f"a folder *{PARTIAL}", fix=fix, code="no_run"
+            )
+        if not (run / name).is_dir():
+            raise UserError(f"{run.name} left no {name} to go on with", fix="start without --resume", code="no_run")
+        target = self._inside(name)
+        shutil.copytree(run / name, target, copy_function=_link)
+        self._adopted.append(run)
+        return target
+
     def outputs(self) -> tuple[OutputRecord, ...]:
         """Every file written so far, hashed; without the manifest."""
         return tuple(
-            OutputRecord(path=p.relative_to(self.path).as_posix(), sha256=file_sha256(p), bytes=p.stat().st_size)
+            OutputRecord(path=p.relative_to(self.path).as_posix(), sha256=self._sha256(p), bytes=p.stat().st_size)
             for p in tree(self.path)
             if p.relative_to(self.path).as_posix() not in (MANIFEST, SIDECAR)
         )
@@ -88,12 +110,22 @@ class BundleWriter:
         self.path.rename(self.final)
         _sync(self.final.parent)
         self.path = self.final
+        for run in self._adopted:
+            shutil.rmtree(run, ignore_errors=True)
         return seal
 
     def discard(self) -> None:
         """Remove an unfinished bundle that holds nothing worth keeping."""
         if self.path != self.final:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def _sha256(self, path: Path) -> str:
+        """Hash of a file, once: shards are large, and outputs are listed twice."""
+        found = path.stat()
+        key = (path, found.st_size, found.st_mtime_ns)
+        if key not in self._hashed:
+            self._hashed[key] = file_sha256(path)
+        return self._hashed[key]
 
     def _inside(self, path: str) -> Path:
         pure = PurePosixPath(path)
@@ -154,6 +186,14 @@ def _free(root: Path, name: str) -> Path:
         if not path.exists() and not path.with_name(path.name + PARTIAL).exists():
             return path
         number += 1
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file that nobody writes to again; a copy where the disk knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Data sources of a run: each is found, confined and hashed before anything of it is read.
+
+    FILE · suite:FILE · world:DOMAIN[:SPLIT]#N · hf:NAME[:CONFIG]@REVISION#SPLIT
+
+Only `hf:` reaches the network, and only where the run may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from radiograph.core import UserError
+from radiograph.evidence import InputRecord, document_sha256
+
+if TYPE_CHECKING:
+    from radiograph.harvest import Corpus, Fields, Text
+    from radiograph.runtime._context import RunContext
+
+
+def corpus(context: RunContext, sources: Sequence[str], role: str, fields: Fields | None = None) -> Corpus:
+    """Every text of some sources, in order; ids that are not given differ between sources.
+
+    Raises:
+        UserError: a source that is not there, has no end, or needs the network that this run may not use.
+    """
+    from radiograph.harvest import Corpus, Fields
+
+    several = len(sources) > 1
+    parts = [
+        _part(
+            context,
+            source,
+            f"{role}.{number}" if several else role,
+            fields or Fields(),
+            prefix=f"{number}:" if several else "",
+        )
+        for number, source in enumerate(sources)
+    ]
+    return Corpus(tuple(parts))
+
+
+def _part(context: RunContext, source: str, role: str, fields: Fields, prefix: str) -> Callable[[], Iterable[Text]]:
+    from radiograph.harvest import texts_of
+
+    if source.startswith("suite:"):
+        return _of_suite(context, source, role)
+    if source.startswith("world:"):
+        return partial(texts_of, source, fields, world=_world(context, source, role))
+    if source.startswith("hf:"):
+        _check_dataset(context, source, role)
+        return partial(texts_of, source, fields, prefix=prefix)
+    path = context.path(source, role)
+    return partial(texts_of, path, fields, prefix=prefix, name=context.workspace.label(path))
+
+
+def _of_suite(context: RunContext, source: str, role: str) -> Callable[[], Iterable[Text]]:
+    from radiograph.harvest import Text
+
+    texts = [
+        Text(
+            id=prompt.id,
+            text="",
+            group=prompt.group or prompt.id,
+            messages=tuple({"role": str(m.role), "content": m.content} for m in prompt.messages),
+            prefill=prompt.prefill,
+            source=context.workspace.portable(source),
+        )
+        for prompt in context.suite(source.removeprefix("suite:"), role).prompts
+    ]
+    return lambda: texts
+
+
+def _world(context: RunContext, source: str, role: str) -> Callable[[str], Iterable[str]]:
+    from radiograph.organisms.world import parse_source
+
+    if parse_source(source).count is None:
+        raise UserError(f"{source} has no end", expected=f"{source}#N", fix="say how many documents", code="endless")
+    context.record(InputRecord(role=role, ref=source, kind="generated", sha256=document_sha256(source)))
+
+    def documents(text: str) -> Iterable[str]:
+        return (document.text for document in parse_source(text).documents(context.seed))
+
+    return documents
+
+
+def _check_dataset(context: RunContext, source: str, role: str) -> None:
+    from radiograph.harvest import Dataset
+
+    dataset = Dataset.parse(source)
+    if dataset.folder is not None:
+        context.path(dataset.name, role)
+        return
+    if context.offline:
+        raise UserError(
+            f"{source} lies on the hub, and this run may not use the network",
+            fix="pass --online, or download it and name the file",
+            code="offline",
+        )
+    context.record(InputRecord(role=role, ref=source, kind="dataset", sha256=document_sha256(source)))
