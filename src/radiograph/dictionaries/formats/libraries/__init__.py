@@ -1,0 +1,1 @@
+"""Formats in which libraries save what their users train: one file a format."""
