@@ -1,0 +1,189 @@
+"""Activations in a folder of shards: mapped, not loaded.
+
+A reader may follow a harvest that is still running (`follow`): it waits for the commit record of the shard it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from radiograph.core import FormatError, UserError
+from radiograph.numerics.moments import Moments
+from radiograph.store._hashing import file_sha256
+from radiograph.store.shards import _safetensors
+from radiograph.store.shards._activations import Split, known_sources
+from radiograph.store.shards._commits import check_size, read_commit
+from radiograph.store.shards._index import INDEX, PROMPTS, STATISTICS, Commit, Index, read_index
+from radiograph.store.shards._reader import Order, Reader, by_shard
+from radiograph.store.shards._statistics import Statistics
+from radiograph.store.shards._writer import name_of
+
+if TYPE_CHECKING:
+    import polars
+    from torch import Tensor
+
+FOLDER = "activations"
+COLUMNS = ("token", "prompt", "position")
+OPEN_SHARDS = 64
+WAIT_SECONDS = 600.0
+POLL_SECONDS = 0.1
+
+
+def open_activations(path: Path, *, follow: bool = False, verify: bool = False) -> DiskActivations:
+    """The activations in a folder, or in the bundle of a harvest.
+
+    Args:
+        path: the folder that holds `index.json`, or the one above it.
+        follow: read what is there while a harvest writes the rest; statistics are not known then.
+        verify: hash every shard before anything is read.
+
+    Raises:
+        UserError: no activations there, or the harvest was not finished.
+        FormatError: a shard is missing, short, or (with `verify`) not what its hash says.
+    """
+    folder = path / FOLDER if not (path / INDEX).is_file() and (path / FOLDER / INDEX).is_file() else path
+    index = read_index(folder)
+    if not index.complete and not follow:
+        raise UserError(
+            f"the harvest in {folder} was not finished", expected='"complete": true', fix="resume it", code="incomplete"
+        )
+    for commit in index.commits:
+        shard = folder / f"{name_of(commit.number)}.safetensors"
+        check_size(shard, commit)
+        if verify and (found := file_sha256(shard)) != commit.sha256:
+            raise FormatError("a shard is not what was written", where=str(shard), expected=commit.sha256, got=found)
+    return DiskActivations(folder, index, WAIT_SECONDS if follow else 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class DiskActivations:
+    """A folder of shards."""
+
+    folder: Path
+    index: Index
+    patience: float = 0.0
+    """Seconds to wait for a shard that another process is to write."""
+    _mapped: OrderedDict[tuple[int, str], Tensor] = field(default_factory=OrderedDict)
+
+    @property
+    def prompts(self) -> polars.DataFrame:
+        """A row a window."""
+        return self._prompts
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """`ROLE/SITE` of each source."""
+        return tuple(record.source for record in self.index.sources)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Width of each source."""
+        return self.index.widths
+
+    def count(self, split: Split | None = None) -> int:
+        """Rows of a split, or of both."""
+        commits = self._whole("count")
+        total, held = sum(c.rows for c in commits), sum(c.validation_rows for c in commits)
+        return {None: total, "validation": held, "train": total - held}[split]
+
+    def statistics(self, source: str) -> Statistics:
+        """Statistics of all rows of a source."""
+        (name,) = known_sources([source], self)
+        self._whole("statistics")
+        path = self.folder / STATISTICS
+        if name not in self._statistics:
+            if not path.is_file() or file_sha256(path) != self.index.statistics_sha256:
+                raise FormatError("the statistics are not what was written", where=str(path))
+            self._statistics[name] = Statistics.restored(
+                _safetensors.arrays(path, prefix=f"{name}/"), name, self.count()
+            )
+        return self._statistics[name]
+
+    def moments(self, source: str) -> Moments:
+        """Count, mean and squared deviations over all rows of a source."""
+        return self.statistics(source).moments
+
+    def reader(self, sources: Sequence[str], *, epoch: int = 0, columns: Sequence[str] = (), **order: Any) -> Reader:
+        """Batches of rows; see `Reader`."""
+        return Reader(self, (*known_sources(sources, self), *columns), Order(**order), epoch)
+
+    def shard_rows(self, shard: int, split: Split) -> Int[np.ndarray, " row"]:
+        """Rows of one shard that are on one side of the split, ascending."""
+        self._wait(shard)
+        owners = _safetensors.arrays(self._path(shard), ("prompt",))["prompt"]
+        return np.flatnonzero(self._held[owners] == (split == "validation"))
+
+    def gather(self, names: Sequence[str], ids: Int[np.ndarray, " row"]) -> tuple[Tensor, ...]:
+        """Rows by their ids."""
+        import torch
+
+        parts = [(shard, torch.from_numpy(at), torch.from_numpy(rows)) for shard, at, rows in by_shard(ids)]
+        out: list[Tensor] = []
+        for name in names:
+            tables = [self._tensor(shard, name) for shard, _, _ in parts]
+            found = tables[0].new_empty((len(ids), *tables[0].shape[1:]))
+            for table, (_, at, rows) in zip(tables, parts, strict=True):
+                found[at] = table[rows]
+            out.append(found)
+        return tuple(out)
+
+    def will_read(self, shard: int, names: Sequence[str]) -> None:
+        """Ask the disk for a shard before its first row is due."""
+        path = self._path(shard)
+        if hasattr(os, "posix_fadvise") and path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
+    def _tensor(self, shard: int, name: str) -> Tensor:
+        key = (shard, name)
+        if key not in self._mapped:
+            (found,) = _safetensors.tensors(self._path(shard), (name,))
+            # torch picks no rows of unsigned types; columns are small, so they are widened, not mapped.
+            self._mapped[key] = found.long() if name in COLUMNS else found
+            while len(self._mapped) > OPEN_SHARDS * max(1, len(self.sources)):
+                self._mapped.popitem(last=False)
+        else:
+            self._mapped.move_to_end(key)
+        return self._mapped[key]
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{name_of(shard)}.safetensors"
+
+    def _whole(self, what: str) -> tuple[Commit, ...]:
+        if not self.index.complete:
+            raise UserError(f"the {what} of a harvest that is still running", fix="wait for it to finish")
+        return self.index.commits
+
+    def _wait(self, shard: int) -> None:
+        until = time.monotonic() + self.patience
+        record = self._path(shard).with_suffix(".json")
+        while not record.is_file() and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+        read_commit(self.folder, shard)
+
+    @cached_property
+    def _prompts(self) -> polars.DataFrame:
+        import polars
+
+        return polars.read_parquet(self.folder / PROMPTS)
+
+    @cached_property
+    def _held(self) -> Int[np.ndarray, " prompt"]:
+        return (self.prompts["split"] == "validation").to_numpy()
+
+    @cached_property
+    def _statistics(self) -> dict[str, Statistics]:
+        return {}
