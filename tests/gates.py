@@ -86,10 +86,10 @@ def heavy_at_the_top(package: Path) -> list[str]:
 
 
 def child_processes(package: Path) -> list[str]:
-    """Other programs are started by `core/process.py` alone."""
+    """Other programs are started by `core/work/process.py` alone."""
     found: list[str] = []
     for path in sources(package):
-        if path == package / "core" / "process.py":
+        if path == package / "core" / "work" / "process.py":
             continue
         tree = _tree(path)
         found += [

@@ -84,7 +84,7 @@ ALLOWED = [
     (gates.hooks_outside_models, {"models/_hooks.py": "m.register_forward_hook(f)"}),
     (gates.heavy_at_the_top, {"core/x.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"}),
     (gates.heavy_at_the_top, {"core/x.py": "def f():\n    import torch\n"}),
-    (gates.child_processes, {"core/process.py": "import subprocess"}),
+    (gates.child_processes, {"core/work/process.py": "import subprocess"}),
     (gates.siblings, {"methods/_shared.py": "", "methods/b.py": "from radiograph.methods._shared import a"}),
     (gates.siblings, {"detectors/measure/x.py": "", "detectors/kl/b.py": "from radiograph.detectors.measure import x"}),
     (gates.floors, {"surfaces/x.py": "import radiograph.core", "store/x.py": "import radiograph.evidence"}),

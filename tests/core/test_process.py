@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from radiograph.core import Refusal, UserError, WorkerLost
-from radiograph.core.process import deal
+from radiograph.core.work.process import deal
 
 
 def square_but_die(folder: Path, number: int) -> int:

@@ -1,6 +1,6 @@
 """Floor 0: errors, addresses, seeds, configuration, progress. Nothing here imports torch."""
 
-from radiograph.core.cluster import Workers
+from radiograph.core.work.cluster import Workers
 from radiograph.core.config import (
     Config,
     DictionaryRef,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from radiograph.core.process import spread
+from radiograph.core.work.process import spread
 from radiograph.core.progress import Progress, Silent
 from radiograph.evidence import OrganismTruth
 from radiograph.organisms.building._organism import ATTEMPTS, Place, grow

@@ -1,0 +1,1 @@
+"""Work in other processes: our own children, and the one door to Ray."""
