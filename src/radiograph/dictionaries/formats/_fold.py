@@ -76,6 +76,29 @@ def scaled(dictionary: Dictionary, read: tuple[float, ...], written: tuple[float
     )
 
 
+def without_input_bias(dictionary: Dictionary) -> Dictionary:
+    """The same function with input bias 0: what it did moves into the biases of the encoder, up to rounding.
+
+    For formats that have no place for an input bias of its own.
+
+    Raises:
+        Refusal: pursuit, which has no other bias.
+    """
+    if not bool((dictionary.input_bias != 0).any()):
+        return dictionary
+    if dictionary.activation.name == "pursuit":
+        raise Refusal("not_expressible", "pursuit has no bias that could take over the input bias", fixable=True)
+    shift = -(dictionary.encoder.double() @ dictionary.input_bias.double()).to(dictionary.encoder)
+    parameters, bias = dict(dictionary.parameters), dictionary.encoder_bias + shift
+    if dictionary.activation.name == "gated":
+        bias = dictionary.encoder_bias
+        parameters["gate_bias"] = parameters["gate_bias"] + shift
+        parameters["magnitude_bias"] = parameters["magnitude_bias"] + shift * parameters["magnitude_log_scale"].exp()
+    return replace(
+        dictionary, encoder_bias=bias, parameters=parameters, input_bias=torch.zeros_like(dictionary.input_bias)
+    )
+
+
 def batch_threshold(
     pre: Callable[[Tensor], Float[Tensor, "row feature"]], rows: Float[Tensor, "row width"], k: int
 ) -> float:

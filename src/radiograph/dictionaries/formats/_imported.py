@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from radiograph.core import Refusal, Site, Source, UserError, canonical
+from radiograph.core import Refusal, UserError
 from radiograph.dictionaries._dictionary import Dictionary, Kind, Selection
 from radiograph.dictionaries._normalisation import Normalisation
 from radiograph.dictionaries.activations import Activation, activation
+from radiograph.dictionaries.formats._places import place_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +48,15 @@ class Options:
         given = getattr(self, of)
         if given is None and not stated:
             raise unsettled(f"the file does not say which {of} it belongs to", where, f"give --{of}, as resid_post.6")
-        text = canonical(given or str(stated))
-        if "/" in text:
-            return str(Source.parse(text))
         try:
-            return str(Site.parse(text))
+            return place_of(given or str(stated))[0]
         except UserError as error:
             raise UserError(
-                f"no site for {text!r}", where=where, expected=error.expected, fix=f"give --{of}", code="unknown_site"
+                f"no site for {given or stated!r}",
+                where=where,
+                expected=error.expected,
+                fix=f"give --{of}",
+                code="unknown_site",
             ) from error
 
     def scales(self, number: int, where: str) -> tuple[float, ...]:
