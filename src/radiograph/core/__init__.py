@@ -1,6 +1,5 @@
 """Floor 0: errors, addresses, seeds, configuration, progress. Nothing here imports torch."""
 
-from radiograph.core.work.cluster import Workers
 from radiograph.core.config import (
     Config,
     DictionaryRef,
@@ -29,6 +28,7 @@ from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
 from radiograph.core.sites import REFERENCE, Site, Source, canonical, expand
 from radiograph.core.text import visible
+from radiograph.core.work.cluster import Workers
 
 __all__ = [
     "REFERENCE",

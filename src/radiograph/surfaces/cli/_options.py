@@ -14,6 +14,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from radiograph.core import Config, inputs_of
+from radiograph.core.sizes import Quantity, binary_text, count_text
 
 
 def parameters(config: type[Config]) -> list[click.Parameter]:
@@ -43,7 +44,8 @@ def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Paramete
     if get_origin(base) is Literal:
         choices = [str(c) for c in get_args(base)]
         return click.Option([flag, name], default=None, help=f"{help_text}  ({', '.join(choices)})", metavar="CHOICE")
-    metavar = {int: "N", float: "X"}.get(base, "TEXT")
+    quantity = _quantity(field)
+    metavar = quantity.kind.upper() if quantity else {int: "N", float: "X"}.get(base, "TEXT")
     return click.Option([flag, name], default=None, multiple=many, help=help_text, metavar=metavar)
 
 
@@ -57,10 +59,18 @@ def _base(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
+def _quantity(field: FieldInfo) -> Quantity | None:
+    """The mark of a field that is written as people write counts and sizes, also inside `X | None`."""
+    nested = (mark for inner in get_args(field.annotation) for mark in getattr(inner, "__metadata__", ()))
+    return next((mark for mark in (*field.metadata, *nested) if isinstance(mark, Quantity)), None)
+
+
 def _shown(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is None or default == () or default == "":
         return ""
     if isinstance(default, bool):
         return "on" if default else "off"
+    if (quantity := _quantity(field)) is not None:
+        return count_text(default) if quantity.kind == "count" else binary_text(default)
     return ", ".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
