@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from radiograph.core import ExitCode, FormatError, Site, UserError
-from radiograph.models import capture, edit, forward, load, load_pair, pad
+from radiograph.models import capture, edit, forward, load, load_family, load_pair, pad
 
 from . import make
 
@@ -205,3 +205,14 @@ def test_identity_of_an_adapter_covers_tensors_and_scaling(base, tmp_path):
     assert load(f"{base}+{adapter}").identity.tensors_sha256 == first.tensors_sha256
     path.write_text(json.dumps({**stored, "lora_alpha": 99}))
     assert load(f"{base}+{adapter}").identity.tensors_sha256 != first.tensors_sha256
+
+
+def test_several_adapters_share_one_network_and_equal_models_loaded_alone(base, adapters):
+    refs = [f"{base}+{adapters[name]}" for name in KINDS]
+    reference, *candidates = load_family(str(base), [*refs, str(base)])
+    views = dict(zip([str(base), *refs, str(base)], [reference, *candidates], strict=True))
+    assert {id(view.model) for view in views.values()} == {id(reference.model)}
+    for ref, view in [*views.items(), *views.items()]:
+        alone = load(ref)
+        assert torch.allclose(forward(view, ROWS), forward(alone, ROWS), atol=1e-6), ref
+        assert view.identity == alone.identity

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from radiograph.models._generation import Generated, Sampling, generate, stop_ids
     from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, reading
     from radiograph.models._identity import Identity, files_sha256, tensors_sha256
-    from radiograph.models._loading import load, load_pair
+    from radiograph.models._loading import load, load_family, load_pair
     from radiograph.models._model import LanguageModel, Pair, same_shapes, wrap
     from radiograph.models.delta import (
         Change,
@@ -42,7 +42,7 @@ _LAZY = {
     "_generation": ("Generated", "Sampling", "generate", "stop_ids"),
     "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "reading"),
     "_identity": ("Identity", "files_sha256", "tensors_sha256"),
-    "_loading": ("load", "load_pair"),
+    "_loading": ("load", "load_family", "load_pair"),
     "_model": ("LanguageModel", "Pair", "same_shapes", "wrap"),
     "delta": (
         "Change",
@@ -93,6 +93,7 @@ __all__ = [
     "forward",
     "generate",
     "load",
+    "load_family",
     "load_pair",
     "locate",
     "log_probs",

@@ -28,12 +28,13 @@ class Attached:
     """An adapter inside a network; `restores_base`: switched off, it leaves the plain base."""
 
     switch: AdapterSwitch
+    name: str
     restores_base: bool
     notes: tuple[str, ...]
 
 
-def attach(base: LanguageModel, folder: Path) -> Attached:
-    """Put the adapter in `folder` into the base's network, switched on.
+def attach(base: LanguageModel, folder: Path, switch: AdapterSwitch | None = None, name: str = "default") -> Attached:
+    """Put the adapter in `folder` into the base's network, switched on. Further ones bring the switch and a new name.
 
     Raises:
         UserError: no adapter there; tensors of other shapes, missing, or not finite; a prompt adapter.
@@ -44,12 +45,14 @@ def attach(base: LanguageModel, folder: Path) -> Attached:
     from peft.utils import AuxiliaryTrainingWrapper
 
     config = adapter_config(folder)
+    switch = switch or AdapterSwitch()
+    switch.set(None)
     plain = _probe(base)
-    known = {name: p.requires_grad for name, p in base.parameters().items()}
+    known = {key: p.requires_grad for key, p in base.parameters().items()}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
+            PeftModel.from_pretrained(base.model, str(folder), adapter_name=name, is_trainable=False)
     except RuntimeError as error:
         raise _misfit(folder, error) from error
     except pickle.UnpicklingError as error:
@@ -64,14 +67,14 @@ def attach(base: LanguageModel, folder: Path) -> Attached:
     _check_complete(folder, [str(w.message) for w in caught])
     check_weights(base.model, folder)
     base.model.eval()
-    for name, parameter in base.parameters().items():
-        parameter.requires_grad_(known.get(name, False))
+    for key, parameter in base.parameters().items():
+        parameter.requires_grad_(known.get(key, False))
     layers = [m for m in base.model.modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)]
-    switch = AdapterSwitch(layers)
-    switch.set(False)
+    switch.know(layers, name)
+    switch.set(None)
     restored = torch.equal(_probe(base), plain)
-    switch.set(True)
-    return Attached(switch, restored, adapter_notes(base.ref, config))
+    switch.set(name)
+    return Attached(switch, name, restored, adapter_notes(base.ref, config))
 
 
 def _probe(base: LanguageModel) -> torch.Tensor:

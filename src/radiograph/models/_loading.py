@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.models._adapters import Attached, attach
 from radiograph.models._identity import weight_files
-from radiograph.models._model import LanguageModel, Pair, check_weights
+from radiograph.models._model import AdapterSwitch, LanguageModel, Pair, check_weights
 from radiograph.models._refs import ModelRef, Resolve, check_adapter, locate
 
 
@@ -83,29 +84,59 @@ def load_pair(
 
     Raises: as `load`.
     """
-    options: dict[str, Any] = {
-        "device": device,
-        "dtype": dtype,
-        "offline": offline,
-        "trust_remote_code": trust_remote_code,
-        "base_dir": base_dir,
-        "resolve": resolve,
-    }
-    first, second = (ModelRef.parse(r, base_dir=base_dir) for r in (reference, candidate))
-    base = load(first, **options)
-    if first == second:
-        return Pair(base, base)
-    if second.adapter is None or first.adapter is not None or second.base != first.base:
-        return Pair(base, load(second, **options))
-    adapter = locate(second.adapter, base_dir=base_dir, offline=offline, resolve=resolve)
-    attached = attach(base, adapter)
-    if not attached.restores_base:
-        return Pair(load(first, **options), _view(base, second, adapter, attached))
-    view = _view(base, second, adapter, attached)
-    off = LanguageModel(
-        view.model, view.tokenizer, first, base.folder, switch=attached.switch, notes=base.notes, lock=view.lock
+    pair = load_family(
+        reference,
+        (candidate,),
+        device=device,
+        dtype=dtype,
+        offline=offline,
+        trust_remote_code=trust_remote_code,
+        base_dir=base_dir,
+        resolve=resolve,
     )
-    return Pair(off, view)
+    return Pair(*pair)
+
+
+def load_family(
+    reference: str | ModelRef,
+    candidates: Sequence[str | ModelRef],
+    *,
+    base_dir: Path | None = None,
+    offline: bool = True,
+    resolve: Resolve | None = None,
+    **options: Any,
+) -> list[LanguageModel]:
+    """A reference and its candidates, the weights once for all that are `REFERENCE+ADAPTER`.
+
+    They are then views of one network. With every adapter off the logits equal the plain base bit for bit: that is
+    tried for each, and a kind that changes the base itself (trained biases, PiSSA) gets a network of its own.
+
+    Raises: as `load`.
+    """
+    find: dict[str, Any] = {"base_dir": base_dir, "offline": offline, "resolve": resolve}
+    first, *others = (ModelRef.parse(r, base_dir=base_dir) for r in (reference, *candidates))
+    alone: set[ModelRef] = set()
+    while True:
+        base = load(first, **find, **options)
+        views: dict[ModelRef, LanguageModel] = {first: base}
+        switch: AdapterSwitch | None = None
+        for number, ref in enumerate(dict.fromkeys(others)):
+            shared = ref.adapter is not None and first.adapter is None and ref.base == first.base
+            if ref == first or not shared or ref in alone:
+                continue
+            assert ref.adapter is not None, "shared"
+            folder = locate(ref.adapter, **find)
+            attached = attach(base, folder, switch, f"candidate{number}")
+            if not attached.restores_base:
+                alone.add(ref)
+                break
+            switch = attached.switch
+            views[ref] = _view(base, ref, folder, attached)
+        else:
+            break
+    if switch is not None:
+        views[first] = replace(base, switch=switch)
+    return [views[first], *(views[ref] if ref in views else load(ref, **find, **options) for ref in others)]
 
 
 def read_pickle(path: Path) -> Mapping[str, torch.Tensor]:
@@ -129,7 +160,7 @@ def _view(base: LanguageModel, ref: ModelRef, adapter: Path, attached: Attached)
         base.folder,
         adapter,
         switch=attached.switch,
-        adapter_on=True,
+        adapter_name=attached.name,
         notes=base.notes + attached.notes,
         lock=base.lock,
     )

@@ -30,18 +30,25 @@ _WRAPPERS = re.compile(r"\.(?:base_layer|original_module|token_adapter)(?=\.)")
 
 
 class AdapterSwitch:
-    """Turns the adapter layers inside a shared network on and off, and leaves every `requires_grad` flag alone."""
+    """Chooses among the adapters inside a shared network, or none, and leaves every `requires_grad` flag alone."""
 
-    def __init__(self, layers: list[Any]) -> None:
-        self._layers = layers
-        self.on = True
+    def __init__(self) -> None:
+        self._layers: list[Any] = []
+        self.active: str | None = None
 
-    def set(self, on: bool) -> None:
-        """PEFT's own switch without its side effect: `enable_adapters` also rewrites `requires_grad`."""
-        if on != self.on:
+    def know(self, layers: list[Any], active: str) -> None:
+        """All adapter layers of the network, one adapter of which has just been put in and is on."""
+        self._layers, self.active = layers, None
+        self.set(active)
+
+    def set(self, active: str | None) -> None:
+        """PEFT's own switch without its side effect: `set_adapter`, `enable_adapters` also rewrite `requires_grad`."""
+        if active != self.active:
             for layer in self._layers:
-                layer._disable_adapters = not on
-            self.on = on
+                layer._disable_adapters = active is None
+                if active is not None:
+                    layer._active_adapter = [active]
+            self.active = active
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,7 +60,7 @@ class LanguageModel:
         tokenizer: its tokenizer, or None for a bare network.
         ref: the reference it was loaded from.
         folder: where base and adapter lie on disk; None in memory.
-        switch: the adapter switch that views of one network share; `adapter_on` is this view's position.
+        switch: the adapter switch that views of one network share; `adapter_name` is this view's position.
         notes: remarks for the report, such as `adapter_base_unverified`.
     """
 
@@ -63,7 +70,7 @@ class LanguageModel:
     folder: Path | None = None
     adapter_folder: Path | None = None
     switch: AdapterSwitch | None = None
-    adapter_on: bool = False
+    adapter_name: str | None = None
     notes: tuple[str, ...] = ()
     lock: Any = field(default_factory=threading.RLock)
 
@@ -77,8 +84,8 @@ class LanguageModel:
             if self.switch is None:
                 yield self.model
                 return
-            before = self.switch.on
-            self.switch.set(self.adapter_on)
+            before = self.switch.active
+            self.switch.set(self.adapter_name)
             try:
                 yield self.model
             finally:
@@ -87,7 +94,12 @@ class LanguageModel:
     @property
     def is_current(self) -> bool:
         """Whether the network is in this view's adapter state now."""
-        return self.switch is None or self.switch.on == self.adapter_on
+        return self.switch is None or self.switch.active == self.adapter_name
+
+    @property
+    def adapter_on(self) -> bool:
+        """Whether this view has an adapter."""
+        return self.adapter_name is not None
 
     @cached_property
     def config(self) -> dict[str, Any]:
