@@ -1,0 +1,77 @@
+"""A finished folder of records, checked before anything of it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from radiograph.core import FormatError, UserError
+from radiograph.store._hashing import file_sha256
+from radiograph.store.records._header import FEATURES, HEADER, TABLES, Header
+from radiograph.store.shards._index import read_json
+
+if TYPE_CHECKING:
+    import polars
+
+FOLDER = "records"
+
+
+@dataclass(frozen=True)
+class Records:
+    """Lazy tables of a folder."""
+
+    folder: Path
+    header: Header
+
+    @property
+    def rows(self) -> polars.LazyFrame:
+        """Every row measured."""
+        return self._scan("rows")
+
+    @property
+    def values(self) -> polars.LazyFrame:
+        """Every entry, in the order of rows."""
+        return self._scan("values")
+
+    @property
+    def features(self) -> polars.DataFrame:
+        """A line a feature, silent ones included."""
+        import polars
+
+        return polars.read_parquet(self.folder / FEATURES)
+
+    def _scan(self, table: str) -> polars.LazyFrame:
+        import polars
+
+        # Parts are named, never globbed: a file that lies beside them is none of ours.
+        return polars.scan_parquet([self.folder / table / f"{part.number:05d}.parquet" for part in self.header.parts])
+
+
+def open_records(path: Path, *, verify: bool = False) -> Records:
+    """The records in a folder, or in a bundle that holds them.
+
+    Raises:
+        UserError: no records there, or they were not finished.
+        FormatError: a table is missing, short, or (with `verify`) not what its hash says.
+    """
+    folder = path / FOLDER if not (path / HEADER).is_file() and (path / FOLDER / HEADER).is_file() else path
+    if not (folder / HEADER).is_file():
+        raise UserError(f"no records in {folder}", expected=f"a folder with {HEADER}")
+    header = Header.read(read_json(folder / HEADER), where=str(folder / HEADER))
+    if not header.complete:
+        raise UserError(f"the records in {folder} were not finished", fix="resume the run", code="incomplete")
+    for part in header.parts:
+        for table in TABLES:
+            file = folder / table / f"{part.number:05d}.parquet"
+            size = file.stat().st_size if file.is_file() else None
+            if size != part.bytes[table]:
+                got = "no such file" if size is None else f"{size:,} bytes"
+                raise FormatError(
+                    "a table is not what was written", where=str(file), expected=f"{part.bytes[table]:,} bytes", got=got
+                )
+            if verify and (found := file_sha256(file)) != part.sha256[table]:
+                raise FormatError(
+                    "a table is not what was written", where=str(file), expected=part.sha256[table], got=found
+                )
+    return Records(folder, header)
