@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from radiograph.core import deferred
-from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Quality, Training
+from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Provenance, Quality, Training
 
 if TYPE_CHECKING:
     from radiograph.dictionaries._control import principal_control, random_control
@@ -36,6 +36,7 @@ __all__ = [
     "Measured",
     "Metadata",
     "ModelIdentity",
+    "Provenance",
     "Quality",
     "Training",
     "activation",

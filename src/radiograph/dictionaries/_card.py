@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from radiograph.core import visible
 from radiograph.dictionaries._dictionary import Dictionary
-from radiograph.dictionaries._metadata import Quality
+from radiograph.dictionaries._metadata import Provenance, Quality
 
 
 def card(dictionary: Dictionary) -> str:
@@ -26,9 +26,26 @@ def card(dictionary: Dictionary) -> str:
         ("Licence", meta.licence or "unknown"),
         ("Import check", meta.check),
         *_quality(meta.quality),
+        *_import(meta.imported),
     ]
-    lines = [f"| {label} | {visible(value).replace('|', '&#124;')} |" for label, value in rows]
+    lines = [f"| {label} | {_cell(value)} |" for label, value in rows]
     return "\n".join([f"# Dictionary {dictionary.hash[:8]}", "", "| | |", "|---|---|", *lines, ""])
+
+
+def _cell(text: str) -> str:
+    return visible(" ".join(text.split())).replace("|", "&#124;")
+
+
+def _import(origin: Provenance | None) -> list[tuple[str, str]]:
+    if origin is None:
+        return []
+    folded = [("Folded", text) for text in origin.folded]
+    files = [("File", f"{name} {sha}") for name, sha in sorted(origin.files.items())]
+    checks = [
+        (f"Check {c.check}", f"{'passed' if c.passed else 'not passed'}: {c.observed} (expected {c.expected})")
+        for c in origin.checks
+    ]
+    return [("Format", origin.format), ("Revision", origin.revision or "none"), *folded, *checks, *files]
 
 
 def _quality(quality: Quality | None) -> list[tuple[str, str]]:

@@ -228,9 +228,14 @@ class Dictionary:
         return self.decode(self.encode(rows), rows)
 
     def folded(self) -> Dictionary:
-        """The same function with decoder rows of length 1; `self` where plain top-k over unequal norms forbids it."""
+        """The same function with decoder rows of length 1; `self` where plain top-k over unequal norms forbids it.
+
+        Rows that have it up to rounding stay as they are, bit for bit, so folding twice is folding once.
+        """
         norms = torch.where(self.norms > 0, self.norms, torch.ones_like(self.norms))
         weighted = self.selection == "decoder_norm"
+        if not weighted:
+            norms = torch.where((norms - 1).abs() < UNIT_NORM_TOLERANCE, torch.ones_like(norms), norms)
         parameters = self.activation.folded(self.parameters, norms, weighted=weighted)
         if parameters is None:
             return self

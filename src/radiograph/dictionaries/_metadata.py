@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from radiograph.evidence import Record
+from radiograph.evidence import GuardCheck, Record
 
 
 class ModelIdentity(Record):
@@ -70,6 +70,20 @@ class Training(Record):
     """Of the index of the activations."""
 
 
+class Provenance(Record):
+    """Where an imported dictionary comes from, what was done to it, and what was checked."""
+
+    format: str
+    """The foreign format."""
+    revision: str | None = None
+    """The commit of the hub repository."""
+    files: dict[str, str]
+    """SHA-256 of every file that was read."""
+    folded: tuple[str, ...] = ()
+    """What was folded into the tensors, and what the reader assumed."""
+    checks: tuple[GuardCheck, ...] = ()
+
+
 class Metadata(Record):
     """Everything in `dictionary.json` that decides no output."""
 
@@ -89,3 +103,4 @@ class Metadata(Record):
     licence: str | None = None
     check: Literal["native", "checked", "doubtful", "unchecked"] = "unchecked"
     """`native`: trained by us on rows of the stated model. The others come from an import."""
+    imported: Provenance | None = None

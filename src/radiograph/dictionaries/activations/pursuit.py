@@ -1,8 +1,8 @@
 """Matching pursuit on the decoder (Mallat and Zhang 1993). Import only.
 
 1. residual r = the row without its input bias   2. the feature of largest max(⟨r, D_i⟩, 0) gets that product added to
-its code, and product × D_i leaves the residual   3. a row is done when its residual is shorter than
-`residual_threshold`, when the best feature changes no support, or after `max_iterations`.
+its code, and product × D_i leaves the residual   3. a row is done when its residual has become shorter than
+`residual_threshold`, when the best feature changed no support, or after `max_iterations`.
 """
 
 from __future__ import annotations
@@ -57,14 +57,13 @@ class Activation(_base.Activation):
         codes = rows.new_zeros(len(rows), len(decoder))
         live = torch.arange(len(rows), device=rows.device)
         for _ in range(self.max_iterations):
-            live = live[residual[live].norm(dim=1) >= self.residual_threshold]
-            if not len(live):
-                break
             value, best = (residual[live] @ decoder.T).clamp_min(0).max(1)
             fresh = (codes[live, best] == 0) & (value > 0)
             codes[live, best] += value
             residual[live] -= value.unsqueeze(1) * decoder[best]
-            live = live[fresh]
+            live = live[fresh & (residual[live].norm(dim=1) >= self.residual_threshold)]
+            if not len(live):
+                break
         return codes
 
     def check(self, size: int, parameters: Mapping[str, Tensor]) -> None:

@@ -36,7 +36,6 @@ _NAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (_BLOCK + r"\.post_feedforward_layernorm\.output", r"mlp_out.\1"),
         (_BLOCK + r"\.(?:self_attn\.o_proj|attn\.c_proj|self_attn\.dense|attention\.dense)\.input", r"attn_z.\1"),
         (_BLOCK + r"\.(?:self_attn|attn|attention)\.output", r"attn_out.\1"),
-        (_BLOCK + r"\.post_attention_layernorm\.output", r"attn_out.\1"),
     )
 )
 _NORMALISED = re.compile(r"blocks\.(\d+)\.ln([12])\.hook_normalized")

@@ -124,15 +124,29 @@ class Source:
         self.used.add(name)
         return self._path(name)
 
-    def close(self) -> dict[str, str]:
-        """Close every account; the SHA-256 of each file that was used, by name.
+    def close(self) -> None:
+        """Close every account.
 
         Raises:
             FormatError: a tensor or key that nobody took.
         """
         for ledger in self.ledgers:
             ledger.close()
-        return {name: file_sha256(self._path(name)) for name in sorted(self.used)}
+
+    def settle(self, seen: set[str]) -> tuple[dict[str, str], int]:
+        """The SHA-256 of the documents and of the tensor files opened since they were in `seen`, and how many names
+        they hold; `seen` then holds them all.
+        """
+        tensors = [n for n in self._opened if n.lower().endswith(SUFFIXES)]
+        fresh = [n for n in tensors if n not in seen] or tensors[-1:]
+        names = sorted({*fresh, *(n for n in self.used if not n.lower().endswith(SUFFIXES))})
+        seen |= self.used
+        count = sum(len(ledger.names) for ledger in self.ledgers if ledger.where in names)
+        return {name: file_sha256(self._path(name)) for name in names}, count
+
+    @property
+    def _opened(self) -> list[str]:
+        return list(dict.fromkeys([ledger.where for ledger in self.ledgers]))
 
     def _account(self, name: str, items: Mapping[str, Any]) -> Ledger:
         ledger = Ledger(items, name)
