@@ -57,7 +57,7 @@ def _density(document: Document) -> bytes | None:
         low = min([i for i, n in enumerate(found["histogram"]) if n], default=0)
         axes.set_xlim(min(edges[low], bound) - 0.4, 0)
         axes.set_xticks(range(math.ceil(min(edges[low], bound) - 0.4), 1))
-        axes.xaxis.set_major_formatter(lambda x, _: f"{10**x:g}")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{10.0**x:g}")
         axes.set_xlabel("share of tokens on which a feature fires, logarithmic")
         axes.set_ylabel("features")
         _whole(axes)
