@@ -55,6 +55,7 @@ ROWS: dict[str, Row] = {
             "documents": 100,
         }
     ),
+    "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
     "organisms.build": Row(
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})
     ),

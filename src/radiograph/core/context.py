@@ -32,7 +32,7 @@ class Output(Protocol):
         """A folder inside the bundle for a writer that needs one (weights, shards)."""
         ...
 
-    def adopt(self, run: Path, name: str) -> Path:
+    def adopt(self, run: Path, name: str | None = None) -> Path:
         """The folder `name` of a run that was killed, taken over; that run is removed when this one is complete."""
         ...
 
@@ -63,6 +63,14 @@ class Context(Protocol):
 
     def pair(self, reference: str, candidate: str) -> Any:
         """A `models.Pair`: two models, one set of base weights where the candidate is an adapter on the reference."""
+        ...
+
+    def models(self, reference: str, candidates: Sequence[str]) -> Mapping[str, Any]:
+        """Role to `models.LanguageModel`: reference, candidate, candidate2, …; adapters on the reference share it."""
+        ...
+
+    def place(self, reference: str) -> Path:
+        """Resolve and confine a path that is to be written to, outside the bundle."""
         ...
 
     def stored(self, reference: str, role: str) -> Any:

@@ -8,31 +8,55 @@ from radiograph.core import deferred
 from radiograph.harvest._datasets import Dataset
 from radiograph.harvest._plan import Limits, Plan, Split, Window, plan, windows
 from radiograph.harvest._sources import Corpus, Fields, Text, read, subset, texts_of
+from radiograph.harvest._spec import Recipe, Spec
 from radiograph.harvest._tokens import Keep, Reading
 
 if TYPE_CHECKING:
+    from radiograph.harvest._capture import Engine, expand_sources
     from radiograph.harvest._memory import MemoryShards, harvest
+    from radiograph.harvest._run import facts_of, harvest_shard, index_of, plan_folder, spec_of, write
 
-_HOME = {"MemoryShards": "_memory", "harvest": "_memory"}
+_HOME = {
+    "Engine": "_capture",
+    "MemoryShards": "_memory",
+    "expand_sources": "_capture",
+    "facts_of": "_run",
+    "harvest": "_memory",
+    "harvest_shard": "_run",
+    "index_of": "_run",
+    "plan_folder": "_run",
+    "spec_of": "_run",
+    "write": "_run",
+}
 
 __all__ = [
     "Corpus",
     "Dataset",
+    "Engine",
     "Fields",
     "Keep",
     "Limits",
     "MemoryShards",
     "Plan",
     "Reading",
+    "Recipe",
+    "Spec",
     "Split",
     "Text",
     "Window",
+    "expand_sources",
+    "facts_of",
     "harvest",
+    "harvest_shard",
+    "index_of",
     "plan",
+    "plan_folder",
     "read",
+    "spec_of",
     "subset",
     "texts_of",
     "windows",
+    "write",
 ]
 
 __getattr__ = deferred(__name__, _HOME)

@@ -27,6 +27,8 @@ from radiograph.harvest._spec import FP16_LARGEST, Recipe
 from radiograph.models import Batch, LanguageModel, batches, capture
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CODES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
+"""What safetensors calls them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -25,6 +25,7 @@ from radiograph.harvest._sources import Text, drawn, twice
 from radiograph.harvest._tokens import Keep, Reading, encode, pieces
 
 Split = Literal["train", "validation"]
+WINDOWS = "windows.npz"
 FLUSH = 16_384
 """Windows held as Python objects before they become columns."""
 
@@ -104,6 +105,11 @@ class Plan:
         ids, kept = self.tokens[own].tolist(), self.kept[own].tolist()
         return Window(row["prompt_id"], row["group"], tuple(ids), tuple(kept), row["split"])
 
+    def save(self, folder: Path) -> None:
+        """Leave everything but tokens and prompts, which lie there already, for `open_plan`."""
+        counted = np.array(astuple(self.counted))
+        np.savez(folder / WINDOWS, starts=self.starts, lengths=self.lengths, rows=self.rows, counted=counted)
+
     def shards(self, row_bytes: int, shard_bytes: int) -> NDArray[np.int64]:
         """First window of each shard, and at the end the number of windows: as many windows as fit, at least one."""
         ends = np.cumsum(self.rows * row_bytes)
@@ -113,6 +119,17 @@ class Plan:
             before = int(ends[start - 1])
             bounds.append(start)
         return np.array(bounds, dtype=np.int64)
+
+
+def open_plan(folder: Path, prompts: Path, reading: Reading) -> Plan:
+    """A plan that another process made and saved; its tokens are mapped."""
+    import polars
+
+    with np.load(folder / WINDOWS) as held:
+        starts, lengths, rows, counted = (held[name] for name in ("starts", "lengths", "rows", "counted"))
+    tokens = np.memmap(folder / "tokens.bin", np.uint32, mode="r")
+    kept = np.memmap(folder / "kept.bin", np.bool_, mode="r")
+    return Plan(tokens, kept, starts, lengths, rows, polars.read_parquet(prompts), Counted(*counted.tolist()), reading)
 
 
 def plan(

@@ -194,6 +194,8 @@ class Corpus:
     """Texts of several sources, one source after the other, read anew each time they are iterated."""
 
     parts: tuple[Callable[[], Iterable[Text]], ...]
+    hashes: dict[str, str]
+    """Source, as it may be stored, to the hash of what it holds."""
 
     def __iter__(self) -> Iterator[Text]:
         for part in self.parts:

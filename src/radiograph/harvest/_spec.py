@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from radiograph.core import Source
+from radiograph.core import UserError
 from radiograph.core.codec import Codec
 from radiograph.evidence import document_sha256
+from radiograph.harvest._plan import Limits
+from radiograph.harvest._tokens import Reading
 
 Dtype = Literal["same", "fp32", "bf16", "fp16"]
 FP16_LARGEST = 60_000.0
@@ -18,12 +20,12 @@ FP16_LARGEST = 60_000.0
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One model: who it is, and where it lies. `name` is what is stored."""
+    """One model: who it is, and where it lies."""
 
     role: str
-    name: str
     sha256: str
     folder: str = ""
+    """Empty for a model in memory, which only this process has."""
     adapter: str | None = None
 
 
@@ -44,11 +46,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A harvest. Equal specs give equal shards; `folder` and what comes after it only say where and how."""
+    """A harvest. What decides a byte is `facts`; the other fields only say where and how."""
 
     models: tuple[ModelSpec, ...]
     recipe: Recipe
+    reading: Reading
+    limits: Limits
     plan_sha256: str
+    """Of the tokens, and of the rows kept of them."""
     dictionary_sha256: str | None = None
     folder: Path = Path()
     device: str = "cpu"
@@ -56,23 +61,35 @@ class Spec:
     open_codec: Callable[[], Codec] | None = None
 
     @property
-    def sources(self) -> tuple[Source, ...]:
-        """The sources, in the order in which they are stored."""
-        return tuple(Source.parse(text) for text in self.recipe.sources)
+    def facts(self) -> dict[str, Any]:
+        """What decides the bytes, by name: what a resumed run must share."""
+        options = {**asdict(self.recipe), **asdict(self.reading), **asdict(self.limits)}
+        return {
+            "models": {m.role: m.sha256 for m in self.models},
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+            "dictionary": self.dictionary_sha256,
+            "data": self.plan_sha256,
+        }
 
     @property
     def sha256(self) -> str:
         """Hash of what decides the bytes."""
         return document_sha256(self.facts)
 
-    @property
-    def facts(self) -> dict[str, object]:
-        """What decides the bytes, by name: what a resumed run must share."""
-        from dataclasses import asdict
 
-        return {
-            "models": [{"role": m.role, "sha256": m.sha256} for m in self.models],
-            "data": self.plan_sha256,
-            "dictionary": self.dictionary_sha256,
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.recipe).items()},
-        }
+def check_same(stored: dict[str, Any], now: dict[str, Any], where: str) -> None:
+    """Refuse to go on with another harvest.
+
+    Raises:
+        UserError: names the first fact that differs.
+    """
+    for name in {**stored, **now}:
+        if stored.get(name) != now.get(name):
+            raise UserError(
+                f"the unfinished run was another harvest: {name} differs",
+                expected=str(stored.get(name)),
+                got=str(now.get(name)),
+                where=where,
+                fix="resume with the model, data and options of that run, or start without --resume",
+                code="another_harvest",
+            )

@@ -100,6 +100,24 @@ class RunContext:
             candidate=self._known_as(pair.candidate, candidate, "candidate"),
         )
 
+    def models(self, reference: str, candidates: Sequence[str]) -> dict[str, LanguageModel]:
+        """Load a reference and candidates, sharing base weights where they can be shared."""
+        names = dict(zip(candidate_roles(len(candidates)), candidates, strict=True))
+        real = self._real(reference), [self._real(name) for name in candidates]
+        from radiograph import models
+
+        with self.progress.task("loading models" if candidates else "loading model"):
+            first, *others = models.load_family(*real, **self._loading())
+        _set_threads(first)
+        loaded = {"reference": self._known_as(first, reference, "reference" if candidates else "model")}
+        for (role, name), model in zip(names.items(), others, strict=True):
+            loaded[role] = self._known_as(model, name, role)
+        return loaded
+
+    def place(self, reference: str) -> Path:
+        """Resolve and confine a path to write to."""
+        return self.workspace.resolve(reference, must_exist=False)
+
     def stored(self, reference: str, role: str) -> StoredModel:
         """Find a model and hash its files, without loading it."""
         from radiograph import models
@@ -239,6 +257,11 @@ class RunContext:
     def record(self, record: InputRecord) -> None:
         """Note an input for the manifest."""
         self.inputs[record.role] = record
+
+
+def candidate_roles(count: int) -> list[str]:
+    """`candidate`, `candidate2`, `candidate3`, …"""
+    return ["candidate" if number == 0 else f"candidate{number + 1}" for number in range(count)]
 
 
 SMALL_MODEL = 5_000_000

@@ -71,8 +71,10 @@ class BundleWriter:
         target.mkdir(parents=True, exist_ok=True)
         return target
 
-    def adopt(self, run: Path, name: str) -> Path:
+    def adopt(self, run: Path, name: str | None = None) -> Path:
         """The folder `name` of an unfinished run, taken over into this bundle. The run goes when this one is sealed.
+
+        Without a name nothing is taken over: what is gone on with lies outside both runs.
 
         Raises:
             UserError: the run is finished, or left no such folder.
@@ -82,11 +84,13 @@ class BundleWriter:
             raise UserError(
                 f"{run.name} is not an unfinished run", expected=f"a folder *{PARTIAL}", fix=fix, code="no_run"
             )
+        self._adopted.append(run)
+        if name is None:
+            return self.path
         if not (run / name).is_dir():
             raise UserError(f"{run.name} left no {name} to go on with", fix="start without --resume", code="no_run")
         target = self._inside(name)
         shutil.copytree(run / name, target, copy_function=_link)
-        self._adopted.append(run)
         return target
 
     def outputs(self) -> tuple[OutputRecord, ...]:
