@@ -85,7 +85,7 @@ def _fvu_bands(document: Document) -> bytes | None:
             axes.set_xticks(range(len(names)), names, rotation=45 if by == "norm" else 0)
             axes.set_xlabel("token position in its text" if by == "position" else "norm of the activation, from")
             axes.grid(axis="y")
-            axes.set_ylim(bottom=0)
+        panels[0].set_ylim(bottom=0)
         panels[0].set_ylabel("FVU")
         if len(sources) > 1:
             _legend(panels[0])
