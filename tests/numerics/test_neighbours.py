@@ -30,9 +30,13 @@ def all_pairs(rows, queries, k, candidates, least):
     seed=st.integers(0, 200),
     k=st.integers(1, 12),
     block=st.sampled_from([3, 17, 4096]),
+    gathered=st.sampled_from([2, 4096]),
+    grouped=st.sampled_from([2, 32]),
+    cells=st.sampled_from([5, 4096]),
+    given=st.booleans(),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_blocks_find_what_all_pairs_find(seed, k, block, dtype):
+def test_blocks_find_what_all_pairs_find(seed, k, block, gathered, grouped, cells, given, dtype):
     rng = np.random.default_rng(seed)
     rows = (rng.normal(size=(60, 6)) * np.exp(rng.normal(size=(60, 1)))).astype(dtype)
     rows[rng.integers(0, 60, 3)] = 0  # dead rows
@@ -40,7 +44,11 @@ def test_blocks_find_what_all_pairs_find(seed, k, block, dtype):
     queries = rng.choice(60, 9, replace=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "_BLOCK", block)
-        found = nearest_rows(rows, queries, k=k, candidates=candidates)
+        patch.setattr(neighbours, "_GATHERED", gathered)
+        patch.setattr(neighbours, "_GROUPED", grouped)
+        patch.setattr(neighbours, "_CELLS", 9 * cells)
+        norms = np.linalg.norm(rows, axis=1) if given else None
+        found = nearest_rows(rows, queries, k=k, candidates=candidates, norms=norms)
     expected = all_pairs(rows, queries, k, candidates, 0.15)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.index.tolist() == [j for j, _ in theirs]
