@@ -184,11 +184,11 @@ def _bound(cosines: Float[np.ndarray, "block query"], k: int) -> Float[np.ndarra
     """A lower bound on the k-th largest cosine of each query, -∞ where the block is too short to tell cheaply."""
     groups = len(cosines) // _GROUPED
     if groups <= k:
-        return np.full(cosines.shape[1], -np.inf)
+        return np.full_like(cosines[0], -np.inf)
     held = cosines[: groups * _GROUPED].reshape(_GROUPED, groups, -1)
     maxima: Float[np.ndarray, "group query"] = np.maximum.reduce(held, axis=0)
     maxima.partition(groups - k, axis=0)
-    return maxima[groups - k]  # pyright: ignore[reportUnknownVariableType]
+    return maxima[groups - k]
 
 
 def _cosines(
