@@ -8,12 +8,53 @@ from radiograph.core import deferred
 from radiograph.dictionaries.training._config import PRESETS, TrainingConfig, preset
 
 if TYPE_CHECKING:
-    from radiograph.dictionaries.training._rows import Rows, Split
-    from radiograph.dictionaries.training._train import LogRow, Trained, WorseThanMean, train
+    from radiograph.dictionaries.training._rows import Places, places
+    from radiograph.dictionaries.training.loop import (
+        Caution,
+        Checkpoints,
+        LogRow,
+        TooFewRows,
+        Trained,
+        WorseThanMean,
+        columns,
+        train,
+        validation_rows,
+    )
+    from radiograph.dictionaries.training.trackers import tracking
 
-_LAZY = {"_rows": ("Rows", "Split"), "_train": ("LogRow", "Trained", "WorseThanMean", "train")}
+_LAZY = {
+    "_rows": ("Places", "places"),
+    "loop": (
+        "Caution",
+        "Checkpoints",
+        "LogRow",
+        "TooFewRows",
+        "Trained",
+        "WorseThanMean",
+        "columns",
+        "train",
+        "validation_rows",
+    ),
+    "trackers": ("tracking",),
+}
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
-__all__ = ["PRESETS", "LogRow", "Rows", "Split", "Trained", "TrainingConfig", "WorseThanMean", "preset", "train"]
+__all__ = [
+    "PRESETS",
+    "Caution",
+    "Checkpoints",
+    "LogRow",
+    "Places",
+    "TooFewRows",
+    "Trained",
+    "TrainingConfig",
+    "WorseThanMean",
+    "columns",
+    "places",
+    "preset",
+    "tracking",
+    "train",
+    "validation_rows",
+]
 
 __getattr__ = deferred(__name__, _HOME)

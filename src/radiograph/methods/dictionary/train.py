@@ -1,177 +1,234 @@
-"""Train a sparse dictionary on a model's activations at one site.
+"""Train a sparse dictionary on activations that `harvest` left.
 
-1. run the model over the data up to the site; keep rows of content tokens (no BOS, no specials)
-2. split by document, so that no text stands on both sides; train TopK on `train` (Gao et al. 2024, arXiv 2406.04093)
-3. measure on `validation`: FVU, L0, dead and dense features; splice the reconstruction into the model: CE recovered
-   against zero and mean ablation, beside a random dictionary of the same size and sparsity
-4. write the dictionary (`dictionary/` in the bundle), bound to the model's hash
+1. read rows of one or several sources, scaled to variance = width; start from random unit directions and the
+   geometric median
+2. minimise the share of variance missed, under a limit on active features: topk (Gao et al. 2024), batchtopk and
+   matryoshka (Bussmann et al. 2024, 2025), jumprelu and gated (Rajamanoharan et al. 2024), relu; as an autoencoder,
+   a transcoder, or a crosscoder over models and layers (Lindsey et al. 2024)
+3. measure on `validation` rows, which share no prompt group with those of training: FVU, L0, dead and dense features,
+   beside a random dictionary of the same size and sparsity; with a model, what splicing costs, and a record on neutral
+   texts, without which `audit` does not accept a dictionary
+4. write the dictionary (`dictionary/` in the bundle), bound to the models' hashes
 
-Units: FVU is a share of the variance, CE in nats per token. Refuses when: the site is constant, a row is not finite,
-the data are too few for a split. A dictionary worse than the mean (FVU >= 1) exits 2.
+Units: FVU is a share of the variance, CE in nats per token. The same activations, options, seed, threads and workers
+give the same bytes; so does a run that was killed and resumed. Refuses when: a source is missing, constant or not
+finite, or sizes do not fit. A dictionary worse than the mean (FVU >= 1) is not kept, and exits 2.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, ModelRef, Refusal, Site
-from radiograph.evidence import Estimate, Result
+from radiograph.core import Context, DictionaryRef, FolderPath, ModelRef, RunPath
+from radiograph.core.sizes import Count
+from radiograph.methods.dictionary._job import Job, prepare
+from radiograph.methods.dictionary._measured import measure
+from radiograph.methods.dictionary._trained import (
+    CautionRecord,
+    CurvePoint,
+    DictionaryTraining,
+    Sibling,
+    TargetQuality,
+    TrainedModel,
+)
 
 if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary, Quality
-    from radiograph.models import LanguageModel
+    from radiograph.dictionaries.training import LogRow
+
+CURVE_POINTS = 100
 
 
 class Config(Base):
-    """Which model, where, on what."""
+    """On which activations, what, and for how long."""
 
-    model: ModelRef
-    """The model: folder, hub id or bundled:NAME."""
-    site: str
-    """One site, as resid_post.1."""
-    data: tuple[str, ...]
-    """Texts: FILE.jsonl, FILE.txt (a blank line ends a text), or world:DOMAIN[:SPLIT]#N."""
-    preset: str = "minimal"
-    """Defaults for what is not given below."""
-    size: int | None = Field(default=None, ge=2)
-    """Number of features; by default four times the site's width."""
+    activations: FolderPath
+    """A run of `harvest`, or its folder of activations."""
+    preset: Literal["minimal", "production"] = "minimal"
+    """What is not given below: minimal is topk, 4 x width, k 16, batch 1024, 1M rows; production is batchtopk, 16 x
+    width, k 32, batch 4096, every row once, averaged weights."""
+    kind: Literal["sae", "transcoder", "crosscoder"] = "sae"
+    """What is read and written: one site, one site and another, several sources."""
+    activation: Literal["topk", "batchtopk", "jumprelu", "relu", "gated"] | None = None
+    """What limits the active features; batchtopk ends as jumprelu."""
+    input: str | None = None
+    """Source that is read, [ROLE/]SITE; needed where there are several."""
+    target: str | None = None
+    """Source that a transcoder writes."""
+    sources: tuple[str, ...] = ()
+    """Sources of a crosscoder; by default all of them. A plain site means that of every model."""
+    skip: bool = False
+    """Give a transcoder a dense path from input to target."""
+    matryoshka: str | None = None
+    """Widths at which the first features must reconstruct alone, the last all of them: 256,1024,4096."""
+    size: Count | None = None
+    """Number of features."""
+    expansion: int | None = Field(default=None, ge=1)
+    """The same as a multiple of the width that is read."""
     k: int | None = Field(default=None, ge=1)
-    """Features that may fire on a token."""
-    tokens: int | None = Field(default=None, ge=1)
-    """Rows drawn in training, repeats included."""
-    batch: int | None = Field(default=None, ge=1)
-    """Rows a step."""
+    """Active features a row: at most (topk), on average (batchtopk)."""
+    l0: float | None = Field(default=None, gt=0)
+    """Mean active features that jumprelu is held to."""
+    sparsity: float | None = Field(default=None, gt=0)
+    """Weight of the sparsity term of jumprelu, relu and gated."""
+    tokens: str | int | None = None
+    """Rows trained on, repeats included, as 500k or 50M; `all` is every training row once."""
+    batch: Count | None = None
+    """Rows a step, all workers together."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate."""
-    max_rows: int = Field(default=400_000, ge=1)
-    """Most rows kept in memory."""
-
-
-class DictionaryTraining(Result):
-    """What the new dictionary is worth."""
-
-    SCHEMA: ClassVar[str] = "radiograph.dictionary_training/1"
-
-    model: str
-    site: str
-    size: int
-    width: int
-    k: int
-    sha256: str
-    rows: int
-    steps: int
-    fvu: float
-    fvu_random: float
-    """Of a random dictionary of the same size and sparsity."""
-    l0: float
-    dead: int
-    dense: int
-    ce_recovered_zero: Estimate | None
-    ce_recovered_mean: Estimate | None
-    delta_ce: float | None
-    not_measured: str | None = None
-    curve: tuple[dict[str, float], ...]
-
-    @property
-    def headline(self) -> str:
-        """Size and quality in one line."""
-        found = self.ce_recovered_mean
-        ce = "" if found is None else f", CE recovered {found.value:.3f} (random {_text(found.null)})"
-        return (
-            f"{self.size} features at {self.site}: FVU {self.fvu:.3f} (random {self.fvu_random:.3f}), "
-            f"L0 {self.l0:.1f}{ce}, {self.dead} dead"
-        )
-
-
-def _text(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
+    """Peak learning rate; by default 2e-4 x sqrt(16384 / features), in preset minimal 1e-3."""
+    dead_after: Count | None = None
+    """Silent rows after which a feature is dead."""
+    auxiliary: float | None = Field(default=None, ge=0)
+    """Weight of the loss that revives dead features (topk, batchtopk)."""
+    resample: bool = False
+    """Start dead features again from rows with a large error (relu, gated)."""
+    k_anneal: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the run over which k falls from four times its value."""
+    ema: float | None = Field(default=None, ge=0, lt=1)
+    """Decay of the running average of the weights that is kept; 0 keeps the last ones."""
+    precision: Literal["fp32", "fp64"] = "fp32"
+    """Type of the arithmetic."""
+    init_from: DictionaryRef | None = None
+    """Go on from a dictionary of the same kind, sources and size."""
+    require_rows: bool = False
+    """Exit 2 if there are fewer than ten training rows a feature, instead of a caution."""
+    seeds: int = Field(default=1, ge=1, le=8)
+    """Dictionaries to train, with consecutive seeds; the first is compared with the others."""
+    model: ModelRef | None = None
+    """The model that was harvested: measures what an audit checks, and with data what splicing costs."""
+    data: tuple[str, ...] = ()
+    """The texts that were harvested; those of the validation split are spliced."""
+    workers: str = "1"
+    """1, N processes here, or ray[:N]; each takes its part of every batch."""
+    resume: RunPath | None = None
+    """An unfinished run (.partial) of the same training, to go on from its last checkpoint."""
+    checkpoint_minutes: float = Field(default=10.0, ge=0)
+    """Minutes between checkpoints."""
+    keep_checkpoints: bool = False
+    """Keep them in the finished run."""
+    track: str | None = None
+    """Mirror the log to tensorboard, wandb or trackio; all write to a local folder."""
+    track_to: FolderPath = "tracking"
+    """That folder, in the workspace."""
 
 
 def run(config: Config, ctx: Context) -> DictionaryTraining:
-    """Harvest, train, measure, save."""
+    """Train, measure, save."""
     from radiograph import dictionaries
-    from radiograph.dictionaries import random_control
-    from radiograph.dictionaries.training import preset, train
-    from radiograph.harvest import harvest
+    from radiograph.dictionaries.training import WorseThanMean, columns
 
-    model: LanguageModel = ctx.model(config.model, "model")
-    site = str(Site.parse(config.site))
-    given = {k: getattr(config, k) for k in ("size", "k", "tokens", "batch", "learning_rate")}
-    settings = preset(config.preset, seed=ctx.seed, **{k: v for k, v in given.items() if v is not None})
-    with ctx.measure("harvest"):
-        shards = harvest(model, ctx.texts(config.data), [site], max_rows=config.max_rows, progress=ctx.progress)
-    with ctx.measure("train", tokens=settings.tokens):
-        trained = train(shards, site, settings, metadata=_metadata(config, ctx, model), progress=ctx.progress)
+    job = prepare(config, ctx)
+    model = ctx.model(config.model, "model") if config.model else None
+    job.require(model)
+    with ctx.measure("train", tokens=job.rows):
+        try:
+            trained = job.train()
+        except WorseThanMean as failure:
+            ctx.output.table("training", columns(failure.log))
+            job.close()
+            assert failure.quality is not None
+            return _result(job, failure.quality, failure.log, sha256=None)
+    ctx.output.table("training", columns(trained.log))
     with ctx.measure("evaluate"):
-        quality = _evaluate(trained.dictionary, model, shards, site)
-        control = random_control(trained.dictionary, shards.rows(site, "validation"), ctx.seed)
-        chance = _evaluate(control, model, shards, site)
-    update = {"quality": quality, "neutral": _neutral(trained.dictionary, model, site)}
-    dictionary = replace(trained.dictionary, metadata=trained.dictionary.metadata.model_copy(update=update))
+        measured = measure(job, trained.dictionary, model)
+    dictionary = measured.dictionary
     dictionaries.save(dictionary, ctx.output.folder("dictionary"))
-    return DictionaryTraining(
-        model=ctx.label(config.model),
-        site=site,
-        size=dictionary.size,
-        width=dictionary.width,
-        k=settings.k,
+    siblings = tuple(_sibling(job, dictionary, number) for number in range(1, config.seeds))
+    job.close()
+    assert dictionary.metadata.quality is not None
+    return _result(
+        job,
+        dictionary.metadata.quality,
+        trained.log,
         sha256=dictionary.hash,
-        rows=shards.count("train"),
-        steps=settings.steps,
+        fvu_random=measured.fvu_random,
+        targets=tuple(
+            TargetQuality(source=source, width=width, fvu=fvu)
+            for source, width, fvu in zip(dictionary.targets, dictionary.target_widths, trained.target_fvu, strict=True)
+        ),
+        ce_recovered_zero=measured.recovered_zero,
+        ce_recovered_mean=measured.recovered_mean,
+        delta_ce=dictionary.metadata.quality.delta_ce,
+        ce_not_measured=measured.missing,
+        cautions=tuple(CautionRecord(code=c.code, text=c.text) for c in trained.cautions),
+        siblings=siblings,
+    )
+
+
+def _result(job: Job, quality: Quality, log: tuple[LogRow, ...], **rest: Any) -> DictionaryTraining:
+    where, settings, index = job.places, job.settings, job.activations.index
+    return DictionaryTraining(
+        kind=where.kind,
+        activation=settings.activation,
+        models=tuple(
+            TrainedModel(role=m.role, reference=m.reference, tensors_sha256=m.sha256)
+            for m in index.models
+            if m.role in where.roles
+        ),
+        sites=where.sites,
+        size=settings.features(where.input_widths[0]),
+        width=sum(where.input_widths),
+        skip=settings.skip,
+        prefixes=settings.matryoshka,
+        active=settings.active or None,
+        sparsity=settings.strength or None,
+        preset=settings.preset,
+        seed=settings.seed,
+        begun_with=job.begin_with.hash if job.begin_with is not None else None,
+        precision=settings.precision,
+        workers=job.workers.count,
+        training_rows=job.activations.count("train"),
+        rows=job.rows,
+        steps=job.rows // settings.batch,
+        batch=settings.batch,
+        learning_rate=settings.rate(settings.features(where.input_widths[0])),
+        dead_after=settings.patience(job.activations.count("train")),
+        index_sha256=index.sha256,
+        split_salt=index.split_salt,
         fvu=quality.fvu,
-        fvu_random=chance.fvu,
         l0=quality.l0,
         dead=quality.dead,
         dense=quality.dense,
-        ce_recovered_zero=_recovered(quality, chance, "ce_recovered_zero"),
-        ce_recovered_mean=_recovered(quality, chance, "ce_recovered_mean"),
-        delta_ce=quality.delta_ce,
-        not_measured=None if quality.ce_recovered_mean is not None else "an ablation costs less than 0.05 nats",
-        curve=tuple({"rows": float(r.rows), "fvu": r.fvu, "l0": r.l0, "dead": float(r.dead)} for r in trained.log),
+        n=quality.n_rows,
+        curve=_curve(log),
+        **{"fvu_random": None, "targets": (), **rest},
     )
 
 
-def _metadata(config: Config, ctx: Context, model: LanguageModel) -> Any:
-    from radiograph.dictionaries import Metadata, ModelIdentity
-
-    identity = model.identity
-    return Metadata(
-        model=ModelIdentity(reference=ctx.label(config.model), tensors_sha256=identity.tensors_sha256),
-        tokenizer_sha256=identity.tokenizer_sha256,
-        bos="skip",
-        source="radiograph dictionary train on " + ", ".join(ctx.label(d) for d in config.data),
-        check="native",
+def _curve(log: tuple[LogRow, ...]) -> tuple[CurvePoint, ...]:
+    """Every validation, and as many other steps as a figure can show."""
+    stride = max(1, len(log) // CURVE_POINTS)
+    names = CurvePoint.model_fields
+    return tuple(
+        CurvePoint.model_validate({name: getattr(row, name) for name in names})
+        for number, row in enumerate(log)
+        if number % stride == 0 or row.fvu is not None
     )
 
 
-def _evaluate(dictionary: Dictionary, model: LanguageModel, shards: Any, site: str) -> Quality:
-    """Quality on validation rows, with splicing."""
-    from radiograph.dictionaries import evaluate
-    from radiograph.interventions import splice_losses
+def _sibling(job: Job, first: Dictionary, number: int) -> Sibling:
+    """Another seed, saved beside the first and compared with it."""
+    from radiograph import dictionaries
+    from radiograph.numerics.dictionaries.agreement import seed_agreement
 
-    quality = evaluate(dictionary, [shards.rows(site, "validation")])
-    held = [w for w in shards.windows if w.split == "validation"]
-    losses = splice_losses(model, dictionary, [w.ids for w in held], [w.kept for w in held])
-    recovered = {"ce_recovered_zero": losses.recovered_zero, "ce_recovered_mean": losses.recovered_mean}
-    measured = {name: value for name, value in recovered.items() if not isinstance(value, Refusal)}
-    return quality.model_copy(update={"delta_ce": losses.delta_ce, **measured})
-
-
-def _neutral(dictionary: Dictionary, model: LanguageModel, site: str) -> Quality:
-    """Quality on the standard neutral texts, so that a guard can later measure the same thing."""
-    from radiograph.dictionaries import evaluate
-    from radiograph.harvest import harvest, read
-    from radiograph.organisms import standard_neutral
-
-    shards = harvest(model, read(standard_neutral(model.tokenizer)), [site])
-    return evaluate(dictionary, [shards.rows(site)])
-
-
-def _recovered(quality: Quality, chance: Quality, name: str) -> Estimate | None:
-    """The share recovered, with the random dictionary's beside it as null."""
-    value = getattr(quality, name)
-    return None if value is None else Estimate(value=value, n=quality.n_rows, unit="share", null=getattr(chance, name))
+    trained = job.train(number)
+    other, quality = trained.dictionary, trained.dictionary.metadata.quality
+    folder = f"dictionary-seed-{job.settings.seed + number}"
+    dictionaries.save(other, job.ctx.output.folder(folder))
+    tensors = (t.float().cpu().numpy() for d in (first, other) for t in (d.decoder, d.encoder))
+    agreement = seed_agreement(*tensors, seed=job.settings.seed)
+    assert quality is not None
+    return Sibling(
+        seed=job.settings.seed + number,
+        folder=folder,
+        sha256=other.hash,
+        fvu=quality.fvu,
+        l0=quality.l0,
+        n=agreement.n,
+        shared=agreement.shared / agreement.n,
+        shared_null=agreement.null_shared / agreement.n,
+    )
