@@ -13,6 +13,8 @@ from radiograph.dictionaries.training import TrainingConfig, train
 from radiograph.harvest import harvest, read
 from radiograph.models import wrap
 
+from .training.held import held
+
 SITES = ["resid_post.0", "resid_post.1", "resid_post.2"]
 
 
@@ -51,7 +53,9 @@ def other():
 def dictionary(side):
     config = TrainingConfig(size=128, k=8, learning_rate=2e-3, tokens=300 * 512, batch=512)
     model = ModelIdentity(reference="memory", tensors_sha256=side.sha256)
-    return train(side.shards, "resid_post.1", config, metadata=Metadata(model=model)).dictionary
+    rows = [side.shards.rows("resid_post.1", split) for split in ("validation", "train")]
+    share = len(rows[0]) / sum(map(len, rows))
+    return train(held(torch.cat(rows), validation=share), config, metadata=Metadata(model=model)).dictionary
 
 
 def change_metadata(dictionary, **fields):
