@@ -279,6 +279,13 @@ def test_validation_rows_are_the_default(stored, base):
     assert {g.code for g in found.not_measured} == {"no_model", "few_rows"}
 
 
+def test_texts_beside_activations_are_spliced_on_the_same_side_of_the_split(stored):
+    found = checked(go(VERB, dictionary="dictionary:bundled", activations="activations", **MODEL))
+    whole = go(VERB, dictionary="dictionary:bundled", activations="activations", split="all", **MODEL).result
+    assert 0 < found.spliced[0].groups < whole.spliced[0].groups == 60
+    assert whole.metric("delta_ce") == go(VERB, dictionary="dictionary:bundled", **MODEL).result.metric("delta_ce")
+
+
 def test_activations_of_another_model_site_or_width_are_refused_with_exit_4(stored, workspace):
     for name, changes in (
         ("other", {"model": "0" * 64}),

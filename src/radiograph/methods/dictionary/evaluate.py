@@ -65,7 +65,7 @@ class Config(Base):
     data: tuple[str, ...] = ()
     """Texts: FILE.jsonl, FILE.txt (a blank line ends a text), or world:DOMAIN[:SPLIT]#N."""
     split: Literal["train", "validation", "all"] | None = None
-    """Side of the split that is measured: by default validation rows of activations, and texts whole."""
+    """Side of the split that is measured: by default validation where there are activations; texts alone whole."""
     truth: FilePath | None = None
     """Planted directions: safetensors with `directions` [M, d], and `rows` and `active` where codes are known."""
     agree: DictionaryRef | None = None
@@ -239,7 +239,7 @@ def _curve(ctx: Context, reference: str) -> tuple[dict[str, float], ...]:
 
 
 def _check(config: Config) -> None:
-    if (config.model is None) != (not config.data) and not (config.activations and config.model is None):
+    if (config.model is None) != (not config.data):
         got = "--data without --model" if config.model is None else "--model without --data"
         raise UserError("splicing needs a model and text", got=got, fix="give both")
     if not (config.activations or config.model or config.truth or config.agree):
@@ -251,17 +251,19 @@ def _check(config: Config) -> None:
 
 
 def _gather(config: Config, ctx: Context, dictionary: Dictionary) -> tuple[Rows | None, Runs | None]:
-    from radiograph.methods.dictionary._evaluation.rows import from_texts, load_models
+    from radiograph.methods.dictionary._evaluation.rows import from_texts, load_models, planned
+    from radiograph.methods.dictionary._evaluation.stored import from_activations
 
-    rows, runs = None, None
-    if config.model is not None:
-        models = load_models(ctx, dictionary, config.model, config.candidate, config.transfer)
-        with ctx.measure("harvest"):
-            texts = ctx.texts(config.data)
-            rows, runs = from_texts(ctx, dictionary, models, texts, config.max_rows, config.split or "all")
+    rows, index = None, None
     if config.activations is not None:
-        from radiograph.methods.dictionary._evaluation.stored import from_activations
-
         path = ctx.path(config.activations, "activations")
-        rows = from_activations(path, dictionary, config.split or "validation", transfer=config.transfer)
-    return rows, runs
+        rows, index = from_activations(path, dictionary, config.split or "validation", transfer=config.transfer)
+    if config.model is None:
+        return rows, None
+    models = load_models(ctx, dictionary, config.model, config.candidate, config.transfer)
+    texts = ctx.texts(config.data)
+    if rows is not None and index is not None:
+        side = {"validation": index.validation, "salt": index.split_salt}
+        return rows, planned(models, texts, config.max_rows, rows.split, **side)
+    with ctx.measure("harvest"):
+        return from_texts(ctx, dictionary, models, texts, config.max_rows, config.split or "all")

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from radiograph.dictionaries import Dictionary
     from radiograph.dictionaries.measures import Block, Blocks
-    from radiograph.harvest import MemoryShards, Text
+    from radiograph.harvest import MemoryShards, Text, Window
     from radiograph.models import LanguageModel
 
 BATCH = 8192
+WINDOW = 512
 Split = Literal["train", "validation", "all"]
 
 
@@ -118,9 +119,40 @@ def from_texts(
     positions = first.positions if index is None else first.positions[index]
     groups = [window.group for window in first.windows]
     blocks, count = held(dictionary, read, written, owners=owners, positions=positions, groups=groups)
-    windows = [w for w in first.windows if split in ("all", w.split)]
-    runs = Runs(models, [w.ids for w in windows], [w.kept for w in windows], [w.group for w in windows])
+    runs = _runs(models, [w for w in first.windows if split in ("all", w.split)])
     return Rows(blocks, "texts", split, count), runs
+
+
+def planned(
+    models: dict[str, LanguageModel],
+    texts: Sequence[Text],
+    max_rows: int,
+    split: Split,
+    *,
+    validation: float,
+    salt: int,
+) -> Runs:
+    """Texts to splice in, on the side of the split that activations of the same texts have.
+
+    Raises:
+        UserError: no text is on that side.
+    """
+    from radiograph.harvest import windows
+
+    first = next(iter(models.values()))
+    length = min(WINDOW, *(model.context_length for model in models.values()))
+    plan = windows(first.tokenizer, texts, length=length, validation=validation, salt=salt)
+    chosen: list[Window] = []
+    rows = 0
+    for window in plan:
+        if split in ("all", window.split):
+            rows += sum(window.kept)
+            if chosen and rows > max_rows:
+                break
+            chosen.append(window)
+    if not chosen:
+        raise UserError(f"no text of --data is on the {split} side of the split", fix="--split all, or more texts")
+    return _runs(models, chosen)
 
 
 def held(
@@ -165,6 +197,10 @@ def sample(blocks: Blocks, most: int = 32_768) -> tuple[Tensor, Tensor]:
         if sum(len(inputs) for inputs, _ in parts) >= most:
             break
     return torch.cat([inputs for inputs, _ in parts])[:most], torch.cat([targets for _, targets in parts])[:most]
+
+
+def _runs(models: dict[str, LanguageModel], windows: Sequence[Window]) -> Runs:
+    return Runs(models, [w.ids for w in windows], [w.kept for w in windows], [w.group for w in windows])
 
 
 def _of(shards: dict[str, MemoryShards], address: str, index: Tensor | None) -> Tensor:

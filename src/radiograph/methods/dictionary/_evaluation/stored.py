@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from radiograph.dictionaries import Dictionary
     from radiograph.dictionaries.measures import Block
-    from radiograph.store.shards import Activations
+    from radiograph.store.shards import Activations, Index
 
 SHARD_BITS = 32
 
 
-def from_activations(path: Path, dictionary: Dictionary, split: Split, *, transfer: bool) -> Rows:
-    """Rows of a folder of activations or of a harvest's bundle.
+def from_activations(path: Path, dictionary: Dictionary, split: Split, *, transfer: bool) -> tuple[Rows, Index]:
+    """Rows of a folder of activations or of a harvest's bundle, and what it says about itself.
 
     Raises:
         Refusal: `dictionary_mismatch` (exit 4): another model, no such source, another width.
@@ -47,7 +47,7 @@ def from_activations(path: Path, dictionary: Dictionary, split: Split, *, transf
             for ids in _ids(activations, shard, split):
                 yield _block(activations, dictionary, ids, unit)
 
-    return Rows(blocks, "activations", split, groups)
+    return Rows(blocks, "activations", split, groups), activations.index
 
 
 def _ids(activations: Activations, shard: int, split: Split) -> Iterator[np.ndarray]:
