@@ -14,7 +14,7 @@ from radiograph.harvest._tokens import Keep, Reading
 if TYPE_CHECKING:
     from radiograph.harvest._capture import Engine, expand_sources
     from radiograph.harvest._memory import MemoryShards, harvest
-    from radiograph.harvest._run import facts_of, harvest_shard, index_of, plan_folder, spec_of, write
+    from radiograph.harvest._run import facts_of, harvest_shard, header_of, index_of, plan_folder, spec_of, write
 
 _HOME = {
     "Engine": "_capture",
@@ -23,6 +23,7 @@ _HOME = {
     "facts_of": "_run",
     "harvest": "_memory",
     "harvest_shard": "_run",
+    "header_of": "_run",
     "index_of": "_run",
     "plan_folder": "_run",
     "spec_of": "_run",
@@ -48,6 +49,7 @@ __all__ = [
     "facts_of",
     "harvest",
     "harvest_shard",
+    "header_of",
     "index_of",
     "plan",
     "plan_folder",

@@ -42,6 +42,8 @@ class Captured:
     """Number of the window."""
     position: NDArray[np.uint16]
     """Position in the window."""
+    place: NDArray[np.int64]
+    """Place of the token among all that the plan keeps."""
     codes: Codes | None
     dropped: int
     """Rows left out because of their norm."""
@@ -114,13 +116,14 @@ class _Shard:
         chosen = self._ordinary()
         codes = None if self.engine.codec is None else _ordered(self.parts, self.total, self.engine.codec.size)
         token, prompt, position = self._columns()
+        place = int(self.plan.rows[: self.first].sum()) + np.arange(self.total)
         rows = self.rows
         if chosen is not None:
             mask = chosen.numpy()
             rows = {name: values[chosen] for name, values in rows.items()}
             codes = None if codes is None else _of_rows(codes, chosen)
-            token, prompt, position = token[mask], prompt[mask], position[mask]
-        return Captured(rows, token, prompt, position, codes, self.total - len(token))
+            token, prompt, position, place = token[mask], prompt[mask], position[mask], place[mask]
+        return Captured(rows, token, prompt, position, place, codes, self.total - len(token))
 
     def _empty(self, width: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(self.total, width, dtype=dtype, pin_memory=self.pinned)

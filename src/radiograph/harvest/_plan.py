@@ -26,6 +26,7 @@ from radiograph.harvest._tokens import Keep, Reading, encode, pieces
 
 Split = Literal["train", "validation"]
 WINDOWS = "windows.npz"
+PROMPTS = "prompts.parquet"
 FLUSH = 16_384
 """Windows held as Python objects before they become columns."""
 
@@ -106,8 +107,9 @@ class Plan:
         return Window(row["prompt_id"], row["group"], tuple(ids), tuple(kept), row["split"])
 
     def save(self, folder: Path) -> None:
-        """Leave everything but tokens and prompts, which lie there already, for `open_plan`."""
+        """Leave everything but the tokens, which lie there already, for `open_plan`."""
         counted = np.array(astuple(self.counted))
+        self.prompts.write_parquet(folder / PROMPTS)
         np.savez(folder / WINDOWS, starts=self.starts, lengths=self.lengths, rows=self.rows, counted=counted)
 
     def shards(self, row_bytes: int, shard_bytes: int) -> NDArray[np.int64]:
@@ -121,7 +123,7 @@ class Plan:
         return np.array(bounds, dtype=np.int64)
 
 
-def open_plan(folder: Path, prompts: Path, reading: Reading) -> Plan:
+def open_plan(folder: Path, reading: Reading) -> Plan:
     """A plan that another process made and saved; its tokens are mapped."""
     import polars
 
@@ -129,7 +131,8 @@ def open_plan(folder: Path, prompts: Path, reading: Reading) -> Plan:
         starts, lengths, rows, counted = (held[name] for name in ("starts", "lengths", "rows", "counted"))
     tokens = np.memmap(folder / "tokens.bin", np.uint32, mode="r")
     kept = np.memmap(folder / "kept.bin", np.bool_, mode="r")
-    return Plan(tokens, kept, starts, lengths, rows, polars.read_parquet(prompts), Counted(*counted.tolist()), reading)
+    prompts = polars.read_parquet(folder / PROMPTS)
+    return Plan(tokens, kept, starts, lengths, rows, prompts, Counted(*counted.tolist()), reading)
 
 
 def plan(

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,22 @@ import numpy as np
 import torch
 
 from radiograph.core import REFERENCE, Progress, UserError, Workers
+from radiograph.core.codec import Codec
 from radiograph.evidence import pretty_json
 from radiograph.harvest._capture import CODES, Engine
 from radiograph.harvest._plan import Limits, Plan, open_plan
+from radiograph.harvest._records import part_of
 from radiograph.harvest._spec import ModelSpec, Spec, check_same
 from radiograph.models import ModelRef, load_family, tokenizer_sha256
+from radiograph.store.records import (
+    Header,
+    RecordsModel,
+    begin_records,
+    committed_parts,
+    finish_records,
+    write_part,
+)
 from radiograph.store.shards import (
-    PROMPTS,
-    Commit,
     Index,
     ModelRecord,
     ShardData,
@@ -58,12 +67,23 @@ def facts_of(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def spec_of(engine: Engine, plan: Plan, limits: Limits, workers: Workers, folder: Path, device: str = "cpu") -> Spec:
-    """The spec of a harvest by models that are in memory.
+def spec_of(
+    engine: Engine,
+    plan: Plan,
+    limits: Limits,
+    *,
+    shards: Path | None,
+    records: Path | None = None,
+    workers: Workers | None = None,
+    device: str = "cpu",
+    open_codec: Callable[[], Codec] | None = None,
+) -> Spec:
+    """The spec of a harvest by models that are in memory; workers get the codec from `open_codec`.
 
     Raises:
         UserError: other processes cannot load them.
     """
+    workers = workers or Workers()
     shared = workers.ray or workers.count > 1
     for role, model in engine.models.items():
         if shared and model.folder is None:
@@ -83,9 +103,12 @@ def spec_of(engine: Engine, plan: Plan, limits: Limits, workers: Workers, folder
         reading=plan.reading,
         limits=limits,
         plan_sha256=plan.sha256,
-        folder=folder.resolve(),
+        dictionary_sha256=None if engine.codec is None else engine.codec.hash,
+        shards=None if shards is None else shards.resolve(),
+        records=None if records is None else records.resolve(),
         device=device,
         threads=max(1, torch.get_num_threads() // workers.count),
+        open_codec=open_codec,
     )
 
 
@@ -110,25 +133,52 @@ def index_of(engine: Engine, spec: Spec, names: Mapping[str, str], data: Mapping
     )
 
 
+def header_of(engine: Engine, spec: Spec, names: Mapping[str, str]) -> Header:
+    """The header of records that begin."""
+    codec, pool = engine.codec, engine.recipe.pool
+    assert codec is not None, "records need a codec"
+    tokenizer = engine.models[REFERENCE].tokenizer
+    return Header(
+        model=RecordsModel(ref=names[REFERENCE], sha256=spec.models[0].sha256),
+        tokenizer_sha256=None if tokenizer is None else tokenizer_sha256(tokenizer),
+        level="token" if pool is None else "prompt",
+        pool=pool,
+        sites=codec.sites,
+        dictionary_sha256=codec.hash,
+        value_unit=getattr(codec, "value_unit", "raw"),
+        features=codec.size,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a worker returns: the shard is on disk."""
+
+    number: int
+    rows: int
+
+
 def write(
     spec: Spec,
     plan: Plan,
-    index: Index,
     engine: Engine,
     *,
+    index: Index,
+    header: Header | None = None,
     workers: Workers | None = None,
     before: Mapping[str, Any] | None = None,
     verify: bool = False,
     progress: Progress,
-) -> Index:
-    """Make every missing shard and complete the index.
+) -> tuple[Index | None, Header | None]:
+    """Make every missing shard; complete the index of the shards and the header of the records.
 
     Args:
         spec: what to make, and where.
-        plan: its windows, with tokens in `plan_folder(spec.folder)`.
+        plan: its windows, with tokens in `plan_folder(spec.home)`.
+        engine: the models; run where shards are made in this process.
         index: an index that is not complete.
-        engine: the models; only used where shards are made in this process.
-        workers: who makes them.
+        header: a header that is not complete, where the spec asks for records.
+        workers: who makes the shards.
         before: the facts of the run that is resumed.
         verify: hash the shards that are there already.
         progress: is told of rows.
@@ -137,35 +187,47 @@ def write(
         UserError: another harvest lies in the folder; a value that is not finite.
         RadiographError: the disk refuses; a worker died three times at one shard.
     """
-    workers = workers or Workers()
-    folder = spec.folder
     if before is not None:
-        check_same(dict(before), json.loads(json.dumps(spec.facts)), str(folder))
+        check_same(dict(before), json.loads(json.dumps(spec.facts)), str(spec.home))
     bounds = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)
-    begin(folder, index.model_copy(update={"config_sha256": spec.sha256, "shards": len(bounds) - 1}), plan.prompts)
-    plan.save(folder / PLAN)
-    (folder / PLAN / FACTS).write_text(pretty_json(spec.facts))
-    there = committed(folder, spec.sha256, verify=verify)
-    missing = [number for number in range(len(bounds) - 1) if number not in there]
+    count = len(bounds) - 1
+    if spec.shards is not None:
+        begin(spec.shards, index.model_copy(update={"shards": count}), plan.prompts)
+    if spec.records is not None:
+        assert header is not None, "records have a header"
+        begin_records(spec.records, header)
+    plan.save(spec.home / PLAN)
+    (spec.home / PLAN / FACTS).write_text(pretty_json(spec.facts))
+    missing = _missing(spec, count, verify)
     with progress.task("harvest", plan.counted.kept) as task:
-        task.advance(sum(commit.rows for commit in there.values()))
-        for commit in _made(spec, plan, engine, missing, workers):
-            task.advance(commit)
-    done = finish(folder, spec.sha256)
-    shutil.rmtree(folder / PLAN)
-    return done
+        there = np.setdiff1d(np.arange(count), missing)
+        task.advance(float(sum(plan.rows[bounds[n] : bounds[n + 1]].sum() for n in there)))
+        for receipt in _made(spec, plan, engine, missing, workers or Workers()):
+            task.advance(receipt.rows)
+    done = None if spec.shards is None else finish(spec.shards, spec.sha256)
+    recorded = None if spec.records is None else finish_records(spec.records, count, spec.sha256)
+    shutil.rmtree(spec.home / PLAN)
+    return done, recorded
 
 
-def harvest_shard(spec: Spec, number: int) -> Commit:
+def harvest_shard(spec: Spec, number: int) -> Receipt:
     """Make one shard, and return its receipt when it is on disk."""
     engine, plan = _opened(spec)
-    return write_shard(spec.folder, shard(engine, plan, number, spec.recipe.shard_bytes), spec.sha256)
+    data = _make(spec, engine, plan, number)
+    if data is not None:
+        write_shard(spec.home, data, spec.sha256)
+    first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2]
+    return Receipt(number, int(plan.rows[first:last].sum()))
 
 
-def shard(engine: Engine, plan: Plan, number: int, shard_bytes: int) -> ShardData:
-    """One shard in memory."""
-    first, last = plan.shards(engine.row_bytes, shard_bytes)[number : number + 2].tolist()
+def _make(spec: Spec, engine: Engine, plan: Plan, number: int) -> ShardData | None:
+    """Run the models over one shard; its records are written here, its dense rows, if wanted, are returned."""
+    first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2].tolist()
     found = engine.capture(plan, first, last)
+    if spec.records is not None:
+        write_part(spec.records, number, *part_of(found, plan, first, spec.recipe.pool), spec.sha256)
+    if spec.shards is None:
+        return None
     held = (plan.prompts["split"][first:last] == "validation").to_numpy()
     return ShardData(
         number=number,
@@ -179,24 +241,36 @@ def shard(engine: Engine, plan: Plan, number: int, shard_bytes: int) -> ShardDat
     )
 
 
-def _made(spec: Spec, plan: Plan, engine: Engine, missing: Sequence[int], workers: Workers) -> Iterator[int]:
-    """Rows of each shard as it is made."""
+def _missing(spec: Spec, count: int, verify: bool) -> list[int]:
+    """Shards that are not on disk in every form that is asked for."""
+    there = set(range(count))
+    if spec.shards is not None:
+        there &= set(committed(spec.shards, spec.sha256, verify=verify))
+    if spec.records is not None:
+        there &= set(committed_parts(spec.records, spec.sha256))
+    return [number for number in range(count) if number not in there]
+
+
+def _made(spec: Spec, plan: Plan, engine: Engine, missing: Sequence[int], workers: Workers) -> Iterator[Receipt]:
+    """Receipts of the missing shards, as they come."""
     if not missing:
         return
     if workers.ray:
         from radiograph.harvest.ray import harvest_on_ray
 
-        yield from (commit.rows for commit in harvest_on_ray(spec, missing, workers))
+        yield from harvest_on_ray(spec, missing, workers)
     elif workers.count > 1:
         from radiograph.core.work.process import deal
 
-        yield from (commit.rows for _, commit in deal(partial(harvest_shard, spec), missing, workers.count))
+        yield from (receipt for _, receipt in deal(partial(harvest_shard, spec), missing, workers.count))
     else:
-        with ShardWriter(spec.folder, spec.sha256) as writer:
+        with ShardWriter(spec.home, spec.sha256) as writer:
             for number in missing:
-                data = shard(engine, plan, number, spec.recipe.shard_bytes)
-                writer.submit(data)
-                yield len(data.tokens)
+                data = _make(spec, engine, plan, number)
+                if data is not None:
+                    writer.submit(data)
+                first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2]
+                yield Receipt(number, int(plan.rows[first:last].sum()))
 
 
 @lru_cache(maxsize=1)
@@ -207,5 +281,5 @@ def _opened(spec: Spec) -> tuple[Engine, Plan]:
     loaded = load_family(refs[0], refs[1:], device=spec.device)
     models = {model.role: view for model, view in zip(spec.models, loaded, strict=True)}
     codec = None if spec.open_codec is None else spec.open_codec()
-    plan = open_plan(spec.folder / PLAN, spec.folder / PROMPTS, spec.reading)
+    plan = open_plan(spec.home / PLAN, spec.reading)
     return Engine(models, spec.recipe, codec), plan

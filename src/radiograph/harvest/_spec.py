@@ -55,10 +55,20 @@ class Spec:
     plan_sha256: str
     """Of the tokens, and of the rows kept of them."""
     dictionary_sha256: str | None = None
-    folder: Path = Path()
+    shards: Path | None = None
+    """Folder of the shards; None: records alone are written."""
+    records: Path | None = None
+    """Folder of the records; None: none are written."""
     device: str = "cpu"
     threads: int = 1
     open_codec: Callable[[], Codec] | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where the plan lies while the harvest runs."""
+        home = self.shards or self.records
+        assert home is not None, "a harvest writes something"
+        return home
 
     @property
     def facts(self) -> dict[str, Any]:

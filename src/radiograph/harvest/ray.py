@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from radiograph.core import FormatError, RadiographError, Refusal, UserError, Workers
+from radiograph.core import RadiographError, Refusal, UserError, Workers
 from radiograph.core.work.cluster import cluster, ray
-from radiograph.harvest._run import harvest_shard
+from radiograph.harvest._run import Receipt, harvest_shard
 from radiograph.harvest._spec import Spec
-from radiograph.store.shards import Commit
 
 LOST_ACTORS = 2
 """How often the actor of one shard may be lost."""
@@ -29,19 +28,19 @@ class HarvestWorker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Receipts of the shards of a batch; what went wrong travels as a value, so that it is not tried again."""
-        receipts: list[str] = []
-        errors: list[Any] = []
+        rows: list[int] = []
+        errors: list[str] = []
         for number in batch["item"]:
             try:
-                receipts.append(harvest_shard(self._spec, int(number)).model_dump_json())
+                rows.append(harvest_shard(self._spec, int(number)).rows)
                 errors.append("")
-            except (UserError, FormatError, Refusal) as error:
-                receipts.append("")
+            except (UserError, Refusal) as error:
+                rows.append(0)
                 errors.append(str(error))
-        return {"receipt": receipts, "error": errors}
+        return {"number": list(batch["item"]), "rows": rows, "error": errors}
 
 
-def harvest_on_ray(spec: Spec, missing: Sequence[int], workers: Workers) -> Iterator[Commit]:
+def harvest_on_ray(spec: Spec, missing: Sequence[int], workers: Workers) -> Iterator[Receipt]:
     """The receipts of all missing shards, as they come.
 
     Raises:
@@ -67,4 +66,4 @@ def harvest_on_ray(spec: Spec, missing: Sequence[int], workers: Workers) -> Iter
         for row in made.iter_rows():
             if row["error"]:
                 raise RadiographError(row["error"])
-            yield Commit.model_validate_json(row["receipt"])
+            yield Receipt(int(row["number"]), int(row["rows"]))

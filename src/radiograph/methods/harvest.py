@@ -13,6 +13,8 @@ differ (exit 4). Stops when: a value is not finite, or fp16 cannot hold it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -27,6 +29,7 @@ from radiograph.core import (
     ModelRef,
     Refusal,
     RunPath,
+    Source,
     UserError,
     Workers,
 )
@@ -34,8 +37,10 @@ from radiograph.core.sizes import ByteSize, Count
 from radiograph.evidence import Record, Result
 
 if TYPE_CHECKING:
-    from radiograph.harvest import Corpus, Engine, Plan, Spec
+    from radiograph.dictionaries import Dictionary
+    from radiograph.harvest import Corpus, Engine, Limits, Plan, Spec
     from radiograph.models import LanguageModel
+    from radiograph.store.records import Header
     from radiograph.store.shards import Index
 
 MANY_CUT = 0.2
@@ -49,7 +54,7 @@ class Config(Base):
     model: ModelRef
     """The reference: folder, hub id or bundled:NAME, with +ADAPTER."""
     site: tuple[str, ...] = ()
-    """Where to read, as resid_post.6, resid_post.{3,6}, resid_post.*; repeatable."""
+    """Where to read, as resid_post.6, resid_post.{3,6}, resid_post.*; by default what the dictionary reads."""
     candidate: tuple[ModelRef, ...] = ()
     """Further models, on the same tokens; repeatable. MODEL+ADAPTER shares the weights of MODEL."""
     data: tuple[DataRef, ...] = ()
@@ -119,6 +124,21 @@ class HarvestedSource(Record):
     largest_norm: float | None
 
 
+class HarvestedRecords(Record):
+    """What a dictionary found on the rows."""
+
+    dictionary_sha256: str
+    sites: tuple[str, ...]
+    level: Literal["token", "prompt"]
+    pool: str | None
+    features: int
+    rows: int
+    entries: int
+    active: float
+    """Mean entries a row."""
+    bytes: int
+
+
 class HarvestResult(Result):
     """What was stored."""
 
@@ -144,15 +164,19 @@ class HarvestResult(Result):
     shards: int
     bytes: int
     """Of the shards."""
-    index_sha256: str
+    index_sha256: str | None
     """Of the index, which holds the SHA-256 of every shard."""
     config_sha256: str
     """Of everything that decides a byte."""
+    records: HarvestedRecords | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
         """Rows, sources, shards."""
+        if not self.sources and self.records:
+            found = self.records
+            return f"{found.entries:,} entries of {found.features:,} features on {found.rows:,} {found.level}s"
         many = f"{len(self.sources)} sources" if len(self.sources) > 1 else "".join(s.source for s in self.sources)
         plural = "s" if self.shards != 1 else ""
         return f"{self.rows:,} rows of {many} in {self.shards} shard{plural}, {self.bytes / 1e6:,.1f} MB"
@@ -170,21 +194,44 @@ def run(config: Config, ctx: Context) -> HarvestResult:
     _check(config)
     workers = Workers.parse(config.workers)
     models = _models(config, ctx)
-    folder, before = _folder(config, ctx)
+    codec = None if config.dictionary is None else ctx.dictionary(config.dictionary)
+    engine = _engine(config, models, codec)
+    places = _places(config, ctx)
     texts = ctx.corpus(config.data, fields=_fields(config))
+    limits = harvest.Limits(config.max_prompts, config.max_tokens, ctx.seed, config.validation)
     with ctx.measure("tokenise"):
-        plan = _plan(config, ctx, models, texts, folder)
-    spec, engine = _spec(config, ctx, models, plan, workers, folder)
-    index = _index(config, ctx, models, spec, engine, texts)
+        plan = _plan(config, ctx, models, texts, limits, places.home)
+    opening = (
+        None if config.dictionary is None else partial(_codec, ctx.dictionary_folder(config.dictionary), ctx.device)
+    )
+    spec = harvest.spec_of(
+        engine,
+        plan,
+        limits,
+        shards=places.shards,
+        records=places.records,
+        workers=workers,
+        device=ctx.device,
+        open_codec=opening,
+    )
+    names = {role: ctx.label(name) for role, name in zip(models, (config.model, *config.candidate), strict=True)}
     with ctx.measure("harvest", tokens=plan.counted.kept):
-        done = harvest.write(
-            spec, plan, index, engine, workers=workers, before=before, verify=config.verify, progress=ctx.progress
+        done, recorded = harvest.write(
+            spec,
+            plan,
+            engine,
+            index=harvest.index_of(engine, spec, names, texts.hashes),
+            header=None if codec is None else harvest.header_of(engine, spec, names),
+            workers=workers,
+            before=places.before,
+            verify=config.verify,
+            progress=ctx.progress,
         )
-    return _result(config, ctx, models, plan, done)
+    return _result(config, names, plan, spec, done, recorded)
 
 
 def _check(config: Config) -> None:
-    for name in ("site", "data"):
+    for name in ("data",) if config.dictionary else ("site", "data"):
         if not getattr(config, name):
             raise UserError(f"harvest needs --{name}", fix="see `radiograph harvest --help`", code="bad_value")
     if config.pool is not None and config.dictionary is None:
@@ -211,23 +258,49 @@ def _models(config: Config, ctx: Context) -> dict[str, LanguageModel]:
     return models
 
 
-def _folder(config: Config, ctx: Context) -> tuple[Path, dict[str, Any] | None]:
-    """Where the shards go, and what the run that is resumed was asked for."""
+@dataclass(frozen=True)
+class _Places:
+    """Where shards and records go, and what the run that is resumed was asked for."""
+
+    shards: Path | None
+    records: Path | None
+    before: dict[str, Any] | None
+
+    @property
+    def home(self) -> Path:
+        home = self.shards or self.records
+        assert home is not None, "one of them is written"
+        return home
+
+
+def _places(config: Config, ctx: Context) -> _Places:
     from radiograph.harvest import facts_of
 
-    if config.to is None:
-        if config.resume is None:
-            return ctx.output.folder("activations"), None
-        folder = ctx.output.adopt(ctx.locate(config.resume), "activations")
-        return folder, facts_of(folder)
-    folder = ctx.place(config.to)
-    if config.resume is None and folder.exists() and any(folder.iterdir()):
-        raise UserError(
-            f"{config.to} is not empty", expected="a new folder", fix="choose another --to, or --resume RUN"
-        )
-    if config.resume is not None:
-        ctx.output.adopt(ctx.locate(config.resume))
-    return folder, facts_of(folder)
+    dense = config.dictionary is None or config.records == "too"
+    earlier = None if config.resume is None else ctx.locate(config.resume)
+    if config.to is not None:
+        outside = ctx.place(config.to)
+        if earlier is not None:
+            ctx.output.adopt(earlier)
+        elif outside.exists() and any(outside.iterdir()):
+            fix = "choose another --to, or go on with --resume RUN"
+            raise UserError(f"{config.to} is not empty", expected="a new folder", fix=fix)
+        shards, records = outside if dense else None, outside / "records"
+    else:
+        shards = _inside(ctx, earlier, "activations") if dense else None
+        records = _inside(ctx, earlier, "records") if config.dictionary is not None else None
+    if config.dictionary is None:
+        records = None
+    home = shards or records
+    assert home is not None, "one of them is written"
+    return _Places(shards, records, facts_of(home))
+
+
+def _inside(ctx: Context, earlier: Path | None, name: str) -> Path:
+    """A folder of the bundle, taken over from an unfinished run that has one."""
+    if earlier is None:
+        return ctx.output.folder(name)
+    return ctx.output.adopt(earlier, name)
 
 
 def _fields(config: Config) -> Any:
@@ -242,10 +315,11 @@ def _fields(config: Config) -> Any:
     )
 
 
-def _plan(config: Config, ctx: Context, models: dict[str, LanguageModel], texts: Corpus, folder: Path) -> Plan:
+def _plan(
+    config: Config, ctx: Context, models: dict[str, LanguageModel], texts: Corpus, limits: Limits, home: Path
+) -> Plan:
     from radiograph import harvest
 
-    reference = models["reference"]
     reading = harvest.Reading(
         length=min(config.max_length, *(model.context_length for model in models.values())),
         window=config.window == "on",
@@ -253,48 +327,123 @@ def _plan(config: Config, ctx: Context, models: dict[str, LanguageModel], texts:
         bos=config.bos,
         chat=config.chat,
     )
-    limits = harvest.Limits(config.max_prompts, config.max_tokens, ctx.seed, config.validation)
     return harvest.plan(
-        reference.tokenizer,
+        models["reference"].tokenizer,
         texts,
         reading,
         limits,
         vocabulary=min(model.vocab_size for model in models.values()),
-        folder=harvest.plan_folder(folder),
+        folder=harvest.plan_folder(home),
         keep_text=config.keep_text,
         progress=ctx.progress,
     )
 
 
-def _spec(
-    config: Config, ctx: Context, models: dict[str, LanguageModel], plan: Plan, workers: Workers, folder: Path
-) -> tuple[Spec, Engine]:
+def _engine(config: Config, models: dict[str, LanguageModel], codec: Dictionary | None) -> Engine:
+    """The models with what is read from them: the sites asked for, and those that the dictionary reads.
+
+    Raises:
+        Refusal: `dictionary_mismatch`.
+    """
     from radiograph import harvest
 
+    sources = dict.fromkeys(harvest.expand_sources(models, config.site))
+    dense = codec is None or config.records == "too"
+    if codec is not None:
+        _require_same(codec, models)
+        read = [str(Source.parse(site)) for site in codec.sites]
+        if more := [] if dense else [source for source in sources if source not in read]:
+            raise UserError(
+                f"the dictionary does not read {more[0]}, so nothing of it would be stored",
+                fix="leave --site out, or store shards as well with --records too",
+                code="bad_value",
+            )
+        sources |= dict.fromkeys(read)
     recipe = harvest.Recipe(
-        sources=harvest.expand_sources(models, config.site),
+        sources=tuple(sources),
         dtype=config.dtype,
         batch_tokens=config.batch_tokens,
         shard_bytes=config.shard_size,
         drop_norm=config.drop_norm,
+        pool=config.pool,
+        dense=dense,
     )
-    limits = harvest.Limits(config.max_prompts, config.max_tokens, ctx.seed, config.validation)
-    engine = harvest.Engine(models, recipe)
-    return harvest.spec_of(engine, plan, limits, workers, folder, ctx.device), engine
+    return harvest.Engine(models, recipe, codec)
 
 
-def _index(
-    config: Config, ctx: Context, models: dict[str, LanguageModel], spec: Spec, engine: Engine, texts: Corpus
-) -> Index:
-    from radiograph import harvest
+def _require_same(dictionary: Dictionary, models: dict[str, LanguageModel]) -> None:
+    meta = dictionary.metadata
+    roles = ("reference", *(f"candidate{n + 1 if n else ''}" for n in range(len(meta.candidates))))
+    stated = dict(zip(roles, (meta.model, *meta.candidates), strict=True))
+    for source, width in zip(map(Source.parse, dictionary.sites), dictionary.widths, strict=True):
+        model, own = models.get(source.role), stated.get(source.role)
+        expected = f"model {own.tensors_sha256 if own else 'unknown'}, {source} of width {width}"
+        if model is None:
+            got = f"no {source.role}"
+        else:
+            (site,) = model.sites(str(source.site))
+            got = f"model {model.identity.tensors_sha256}, {source} of width {model.site_width(site)}"
+        if expected != got:
+            raise Refusal(
+                "dictionary_mismatch",
+                "the dictionary reads another model, or another place of it",
+                expected=expected,
+                got=got,
+                fix="give the model that it was trained on, or a dictionary of this one",
+            )
 
-    names = dict(zip(models, (config.model, *config.candidate), strict=True))
-    return harvest.index_of(engine, spec, {role: ctx.label(name) for role, name in names.items()}, texts.hashes)
+
+def _codec(folder: Path, device: str) -> Dictionary:
+    """The dictionary, for a worker."""
+    from radiograph import dictionaries
+
+    return dictionaries.load(folder).to(device)
 
 
-def _result(config: Config, ctx: Context, models: dict[str, LanguageModel], plan: Plan, done: Index) -> HarvestResult:
+def _result(
+    config: Config, names: dict[str, str], plan: Plan, spec: Spec, done: Index | None, recorded: Header | None
+) -> HarvestResult:
     counted = plan.counted
-    rows = sum(commit.rows for commit in done.commits)
+    commits = done.commits if done else ()
+    rows = sum(commit.rows for commit in commits) if done else counted.kept
+    return HarvestResult(
+        models=names,
+        sources=tuple(HarvestedSource.model_validate(s.model_dump()) for s in done.sources) if done else (),
+        rows=rows,
+        rows_dropped=counted.kept - rows,
+        validation_rows=sum(commit.validation_rows for commit in commits),
+        tokens_fed=counted.tokens,
+        documents=counted.documents,
+        documents_left_out=counted.left_out,
+        documents_empty=counted.empty,
+        documents_cut=counted.cut,
+        windows=len(plan),
+        shards=len(commits),
+        bytes=sum(commit.bytes for commit in commits),
+        index_sha256=done.sha256 if done else None,
+        config_sha256=spec.sha256,
+        records=None if recorded is None else _recorded(recorded, plan),
+        notes=_notes(config, plan, rows),
+    )
+
+
+def _recorded(header: Header, plan: Plan) -> HarvestedRecords:
+    units = header.rows
+    return HarvestedRecords(
+        dictionary_sha256=header.dictionary_sha256 or "",
+        sites=header.sites,
+        level=header.level,
+        pool=header.pool,
+        features=header.features,
+        rows=units,
+        entries=header.entries,
+        active=header.entries / units if units else 0.0,
+        bytes=sum(sum(part.bytes.values()) for part in header.parts),
+    )
+
+
+def _notes(config: Config, plan: Plan, rows: int) -> tuple[str, ...]:
+    counted = plan.counted
     notes: list[str] = []
     if counted.cut > MANY_CUT * counted.documents:
         how = "went on in further windows" if config.window == "on" else "were truncated"
@@ -303,25 +452,7 @@ def _result(config: Config, ctx: Context, models: dict[str, LanguageModel], plan
         notes.append(f"{counted.empty} texts held no token to keep")
     if counted.kept > rows:
         notes.append(f"{counted.kept - rows} rows were left out for their norm")
-    names = dict(zip(models, (config.model, *config.candidate), strict=True))
-    return HarvestResult(
-        models={role: ctx.label(name) for role, name in names.items()},
-        sources=tuple(HarvestedSource.model_validate(source.model_dump()) for source in done.sources),
-        rows=rows,
-        rows_dropped=counted.kept - rows,
-        validation_rows=sum(commit.validation_rows for commit in done.commits),
-        tokens_fed=counted.tokens,
-        documents=counted.documents,
-        documents_left_out=counted.left_out,
-        documents_empty=counted.empty,
-        documents_cut=counted.cut,
-        windows=len(plan),
-        shards=done.shards,
-        bytes=sum(commit.bytes for commit in done.commits),
-        index_sha256=done.sha256,
-        config_sha256=done.config_sha256,
-        notes=tuple(notes),
-    )
+    return tuple(notes)
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
@@ -330,7 +461,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
 
     stored = HarvestResult.read(result)
     place = folder / "activations"
-    if not place.is_dir():
+    if not place.is_dir() or stored.index_sha256 is None:
         return []
     index = open_activations(place).index
     found = {
