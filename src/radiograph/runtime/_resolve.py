@@ -58,6 +58,7 @@ def resolve(
     for source, layer in layers:
         for key, value in layer.items():
             name = key.replace("-", "_")
+            name = f"{name}_" if f"{name}_" in fields else name
             if name not in fields:
                 close = nearest(name, list(fields))
                 raise UserError(

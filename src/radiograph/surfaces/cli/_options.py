@@ -32,7 +32,7 @@ def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Paramete
     base, many = _base(field.annotation)
     if field.is_required() and names_input:
         return click.Argument([name], nargs=-1 if many else 1, required=True, metavar=name.upper())
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")  # a trailing one keeps a Python keyword apart
     shown = "" if field.is_required() else _shown(field)
     help_text = " ".join((field.description or "").split())
     if field.is_required():
