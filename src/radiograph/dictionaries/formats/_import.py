@@ -37,7 +37,7 @@ class Known:
     width_of: WidthOf
     rows_of: RowsOf
     candidates: tuple[ModelIdentity, ...] = ()
-    neutral: Callable[[Dictionary], Quality] | None = None
+    neutral: Callable[[Dictionary], Quality | None] | None = None
     """Quality on the standard neutral texts, for the guard of later audits."""
 
 

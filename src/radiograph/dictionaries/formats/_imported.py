@@ -129,8 +129,14 @@ def build(
     """
     dtype = torch.float64 if encoder.dtype == torch.float64 else torch.float32
 
+    taken: set[int] = set()
+
     def own(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(dtype).contiguous()
+        tensor = tensor.detach().to(dtype).contiguous()
+        if tensor.data_ptr() in taken:  # two names of one memory could not be saved
+            tensor = tensor.clone()
+        taken.add(tensor.data_ptr())
+        return tensor
 
     def bias(tensor: Tensor | None, length: int) -> Tensor:
         return torch.zeros(length, dtype=dtype) if tensor is None else own(tensor)
