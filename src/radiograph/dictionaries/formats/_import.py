@@ -97,6 +97,7 @@ def import_source(
         nobody knows, shapes or values that do not fit. Refusal: something that an option would settle.
     """
     options, origin = options or Options(), origin or Origin(source.root.name)
+    format = format or ("generic" if options.map else None)
     module = detect(source) if format is None else named(format)
     number = 0
     seen: set[str] = set()
