@@ -1,8 +1,8 @@
 """Run by an environment that has SAELens 6, never by ours: it saves dictionaries of every architecture and says what
 it makes of rows, and it reads back what we wrote.
 
-    python saelens.py write FOLDER            FOLDER/CASE/ as SAELens saves it, FOLDER/expected.safetensors
-    python saelens.py read FOLDER ROWS OUT    codes and outputs of a saved dictionary on the tensor `rows`
+    python saelens.py write FOLDER       FOLDER/CASE/ as SAELens saves it, FOLDER/expected.safetensors
+    python saelens.py read FOLDER OUT    codes and outputs of every FOLDER/CASE/ on the rows in FOLDER/rows.safetensors
 """
 
 import sys
@@ -64,9 +64,17 @@ def main():
     if command == "write":
         write(Path(rest[0]))
     else:
-        sae = SAE.load_from_disk(rest[0])
+        read(Path(rest[0]), rest[1])
+
+
+def read(folder, out):
+    found = {}
+    for case, rows in load_file(folder / "rows.safetensors").items():
+        sae = SAE.load_from_disk(folder / case)
         sae.turn_off_forward_pass_hook_z_reshaping()
-        save_file(said(sae, load_file(rest[1])["rows"]), rest[2])
+        for name, tensor in said(sae, rows).items():
+            found[f"{case}/{name}"] = tensor.detach().contiguous()
+    save_file(found, out)
 
 
 def write(folder):
