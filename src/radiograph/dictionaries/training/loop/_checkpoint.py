@@ -4,8 +4,9 @@
     state.json          step and bound, reader counters, the log so far, what is trained on what, hash of the tensors
     dictionary/         the dictionary as it stood, for use
 
-1. written beside as `STEP.partial`, synced, renamed: a folder that has its name is whole   2. the last two are kept,
-and the one with the lowest validation FVU   3. when one is due is a matter of time, and never of what is trained
+1. written beside as `STEP.partial`, synced, renamed, and renamed again before it is removed: a folder that has its name
+is whole   2. the last two are kept, and the one with the lowest validation FVU   3. when one is due is a matter of
+time, and never of what is trained
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Checkpoints:
         save_dictionary(dictionary, partial / "dictionary")
         for path in (*partial.rglob("*"), partial):
             _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
+        if final.exists():
+            _remove(final)
         partial.rename(final)
         _sync(self.folder)
         self._thin()
@@ -109,7 +111,7 @@ class Checkpoints:
         best = min(measured, key=lambda p: (scores[p], p), default=None)
         for path in found[:-KEPT]:
             if path != best:
-                shutil.rmtree(path)
+                _remove(path)
 
 
 def packed(states: list[dict[str, Any]]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -132,6 +134,13 @@ def unpacked(tensors: Mapping[str, Tensor], plain: list[dict[str, Any]], rank: i
     prefix = f"reader.{rank}."
     stored = {n[len(prefix) :]: t.numpy().tobytes() for n, t in tensors.items() if n.startswith(prefix)}
     return plain[rank] | stored
+
+
+def _remove(folder: Path) -> None:
+    """Take away the name first: what is half removed is not a checkpoint."""
+    gone = folder.with_name(folder.name + ".removed" + PARTIAL)
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _document(folder: Path) -> dict[str, Any]:
