@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from radiograph.core import Source
+from radiograph.dictionaries import activation
 from radiograph.dictionaries import load as load_dictionary
 from radiograph.dictionaries.formats import Recorded, build, judge, scaled
 from radiograph.models import load, stream
@@ -136,10 +137,13 @@ def test_inputs_that_are_twice_as_long_are_caught(side, trained):
     assert side.judge(scaled(trained, (0.5,), (0.5,))).state != "checked"
 
 
-def test_a_lower_threshold_that_only_fires_more_is_doubt_and_no_mismatch(side):
-    dictionary = side.fitted("resid_post.1")
-    found = side.judge(dictionary).readings
-    assert set(found) >= {"inputs × 0.5", "inputs × 2"}
+def test_more_active_features_explain_more_which_is_doubt_and_no_mismatch(side, trained):
+    high = torch.full((trained.size,), 1.5 * float(trained.encode(side.rows["resid_post.1"][:500]).values.median()))
+    strict = replace(trained, activation=activation("jumprelu"), parameters={"threshold": high})
+    judged = side.judge(strict)
+    assert judged.readings["inputs × 2"].fvu < 0.9 * judged.quality.fvu
+    assert judged.readings["inputs × 2"].l0 > judged.quality.l0
+    assert judged.state == "doubtful"
 
 
 def test_permuted_decoder_rows_are_caught(side, trained):

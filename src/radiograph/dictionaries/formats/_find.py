@@ -20,6 +20,8 @@ from radiograph.dictionaries.formats._imported import Imported, Options
 from radiograph.dictionaries.formats._source import Source
 
 FOLDERS = ("libraries", "releases")
+LOOKED_AT = 4
+"""Files of tensors that are opened where no format fits, to say whether that is because they cannot be."""
 
 
 class Format(Protocol):
@@ -99,6 +101,8 @@ def detect(source: Source) -> Format:
             fix=f"say which: --format {names[0]} or --format {names[1]}",
             code="ambiguous_format",
         )
+    for name in source.tensor_files[:LOOKED_AT]:
+        source.keys(name)
     for error in source.unreadable.values():
         raise error
     raise FormatError(

@@ -8,6 +8,7 @@ Archives state how large they are when unpacked; one that states more than its f
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -106,7 +107,9 @@ def _unpickled(path: Path) -> Mapping[str, Any]:
     if archive:
         _check_archive(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what an unusual pickle warns of, its reading decides
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         raise FormatError(
             "the pickle holds more than tensors, so it was not opened",
