@@ -71,15 +71,14 @@ def fetch(address: Address, *, progress: Progress | None = None) -> tuple[Source
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    endpoint = constants.ENDPOINT
     try:
         if constants.HF_HUB_OFFLINE:
             raise _unreachable(address, "HF_HUB_OFFLINE is set")
-        info = HfApi(endpoint=endpoint).model_info(address.repository, revision=address.revision, files_metadata=True)
+        info = HfApi().model_info(address.repository, revision=address.revision, files_metadata=True)
         wanted = _wanted(address, info.siblings or [])
         with (progress or Silent()).task(f"fetching {address}"):
             folder = snapshot_download(
-                address.repository, revision=info.sha, allow_patterns=[_literal(n) for n in wanted], endpoint=endpoint
+                address.repository, revision=info.sha, allow_patterns=[_literal(n) for n in wanted]
             )
     except (LocalEntryNotFoundError, HFValidationError, OSError, *_network_errors()) as error:
         raise _unreachable(
