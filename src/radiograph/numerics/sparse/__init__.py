@@ -1,5 +1,6 @@
 """Sparse codes and their products: exact top-k, gather-sum, sampled products, products by feature.
 
+0. `linear`: rows times encoder, the one dense product, a chunk of rows at a time.
 1. `top_k`: the k largest of every row, exactly; `BatchTop`: the largest of a whole batch that comes in parts.
 2. `gather_sum`: sum of value × table row over the entries of each row (a decoder).
 3. `sampled_products`: the entries of rows @ table.T that are asked for (the gradient of the values).
@@ -9,6 +10,7 @@ the thread count.
 """
 
 from radiograph.numerics.sparse._codes import codes_of, codes_of_dense, concatenate, dense
+from radiograph.numerics.sparse._linear import fresh, linear
 from radiograph.numerics.sparse._products import ByFeature, by_feature, gather_sum, sampled_products
 from radiograph.numerics.sparse._top import BatchTop, Places, top_k
 
@@ -21,7 +23,9 @@ __all__ = [
     "codes_of_dense",
     "concatenate",
     "dense",
+    "fresh",
     "gather_sum",
+    "linear",
     "sampled_products",
     "top_k",
 ]

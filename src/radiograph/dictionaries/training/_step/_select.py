@@ -14,9 +14,10 @@ from radiograph.dictionaries.training._losses import Objective
 from radiograph.dictionaries.training._step._buffers import Buffers
 from radiograph.dictionaries.training._step._rules import Local, candidates
 from radiograph.dictionaries.training._weights import Weights
-from radiograph.numerics.sparse import BatchTop, Places, top_k
+from radiograph.numerics.sparse import BatchTop, Places, fresh, linear, top_k
 
-BUFFER_BYTES: Final = {"cpu": 32 * 2**20, "cuda": 512 * 2**20}
+# Just below 32 MiB, at which the C library would give every chunk fresh pages from the system.
+BUFFER_BYTES: Final = {"cpu": 31 * 2**20, "cuda": 512 * 2**20}
 DENSE_SHARE: Final = 1 / 16
 GUESS: Final = 0.9
 
@@ -72,14 +73,17 @@ def chunks(
 def _scores(
     centred: Float[Tensor, "row width"], weights: Weights, features: Local, buffers: Buffers
 ) -> Iterator[tuple[slice, Float[Tensor, "part feature"]]]:
-    """π·s of one chunk after another, in a buffer that the next chunk overwrites."""
+    """π·s of one chunk after another; the next chunk may overwrite it."""
     size = len(weights.encoder)
     budget = BUFFER_BYTES.get(centred.device.type, BUFFER_BYTES["cpu"])
+    # Without a buffer the chunk before is still held while the next one is made.
+    budget = budget // 2 if fresh(centred) else budget
     chunk = max(1, min(len(centred), budget // (size * centred.element_size())))
-    buffer = buffers.take("scores", (chunk, size), centred)
+    buffer = None if fresh(centred) else buffers.take("scores", (chunk, size), centred)
     for start in range(0, len(centred), chunk):
         rows = centred[start : start + chunk]
-        scores = torch.addmm(weights.encoder_bias, rows, weights.encoder.T, out=buffer[: len(rows)])
+        out = None if buffer is None else buffer[: len(rows)]
+        scores = linear(rows, weights.encoder, weights.encoder_bias, out)
         if "scale" in features:
             scores.mul_(features["scale"])
         yield slice(start, start + len(rows)), scores
