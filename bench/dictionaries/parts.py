@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from radiograph.dictionaries.training._optimiser import Adam
 from radiograph.dictionaries.training._step import _select, _sparse
 from radiograph.numerics.sparse import ByFeature
@@ -40,7 +38,7 @@ def profiled(step: Callable[[], object], adam: Adam) -> dict[str, float]:
         (_sparse, "sampled_products", "decode and dz"),
         (_sparse, "by_feature", "scatter products"),
         (ByFeature, "product", "scatter products"),
-        (torch, "addmm", "product of rows and encoder"),
+        (_select, "linear", "product of rows and encoder"),
         (Adam, "update", "optimiser and renormalising"),
     ]
     held = [getattr(owner, name) for owner, name, _ in places]
