@@ -25,7 +25,7 @@ class Side:
         self.model = wrap(network("llama", seed), with_bos())
         self.sha256 = self.model.identity.tensors_sha256
         self.shards = harvest(self.model, read(sentences(500)), SITES, validation=0.5)
-        self.widths = self.shards.widths
+        self.widths = {source.removeprefix("reference/"): w for source, w in self.shards.widths.items()}
 
     def rows_at(self, site):
         return self.shards.rows(site, "validation")

@@ -1,16 +1,13 @@
 """Harvested rows are the model's own, each once, and the split follows groups."""
 
-from collections import Counter
-
 import pytest
 import torch
 
-from dictionaries.make import HeldRows
 from models.make import network
 from radiograph.core import Site, UserError
-from radiograph.dictionaries.training import Rows
 from radiograph.harvest import Text, harvest, read, windows
 from radiograph.models import capture, pad, wrap
+from radiograph.store.shards import Activations
 
 from .make import sentences, with_bos
 
@@ -43,36 +40,22 @@ def test_specials_are_fed_and_not_kept(model, shards):
 
 
 def test_rows_of_all_sites_align_and_do_not_depend_on_the_plan(model, shards):
-    assert shards.widths == {"resid_post.1": 32, "mlp_hidden.0": 48}
-    assert len({len(rows) for rows in shards.sites.values()} | {len(shards.tokens), len(shards.owners)}) == 1
+    assert isinstance(shards, Activations)
+    assert shards.widths == {"reference/mlp_hidden.0": 48, "reference/resid_post.1": 32}
     single = harvest(model, read(sentences(60)), ["resid_post.1"], batch_tokens=1, validation=0.3)
     assert torch.equal(single.tokens, shards.tokens)
     assert torch.allclose(single.rows("resid_post.1"), shards.rows("resid_post.1"), atol=1e-5)
 
 
-def test_shards_are_what_a_trainer_reads(shards):
-    assert isinstance(shards, Rows)
-    assert isinstance(HeldRows(torch.randn(10, 2)), Rows)
+def test_validation_rows_are_those_of_validation_windows(shards):
     assert shards.count("train") + shards.count("validation") == shards.count()
-    own = shards.rows("resid_post.1", "train").double()
-    assert shards.variance("resid_post.1") == pytest.approx(float(own.var(0, correction=0).sum()), rel=1e-9)
-
-
-def test_every_epoch_reads_every_row_once_in_its_own_order(shards):
-    def read_all(**where):
-        return torch.cat(list(shards.batches("resid_post.1", **where)))
-
-    stored = shards.rows("resid_post.1", "train")
-    first, again = (read_all(split="train", batch=b, seed=3) for b in (7, 64))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, stored)
-    assert Counter(map(tuple, first.tolist())) == Counter(map(tuple, stored.tolist()))
-    assert not torch.equal(first, read_all(split="train", batch=7, seed=3, epoch=1))
-    held = read_all(split="validation", batch=7, seed=5)
-    assert torch.equal(held, shards.rows("resid_post.1", "validation"))
+    held = torch.tensor([w.split == "validation" for w in shards.windows])[shards.owners]
+    assert torch.equal(shards.of("validation"), held.nonzero().flatten())
+    assert torch.equal(shards.rows("resid_post.1", "validation"), shards.rows("resid_post.1")[held])
 
 
 def test_no_group_duplicate_or_window_straddles_the_split():
+    """A split by row would put tokens of one prompt on both sides."""
     tokenizer = with_bos()
     long = " ".join(sentences(8))
     texts = [
@@ -104,9 +87,13 @@ def test_windows_hold_every_token_once_and_lead_with_bos():
     assert kept == ids[1:-1]
 
 
-def test_a_budget_of_rows_takes_whole_windows(model):
-    some = harvest(model, read(sentences(60)), ["resid_post.1"], max_rows=100)
+def test_a_budget_of_rows_takes_whole_documents_whatever_their_order(model):
+    texts = read(sentences(60))
+    some = harvest(model, texts, ["resid_post.1"], max_rows=100)
     assert 100 - 64 < some.count() <= 100
+    again = harvest(model, texts[::-1], ["resid_post.1"], max_rows=100)
+    assert {w.prompt for w in some.windows} == {w.prompt for w in again.windows}
+    assert {w.prompt for w in some.windows} != {t.id for t in texts[: len(some.windows)]}
 
 
 def test_bad_input_is_named(model):
@@ -115,6 +102,9 @@ def test_bad_input_is_named(model):
         harvest(wrap(network("llama")), texts, ["resid_post.1"])
     with pytest.raises(UserError, match="outside the model"):
         harvest(model, texts, ["resid_post.3"])
+    with pytest.raises(UserError, match="one unit") as error:
+        harvest(model, texts, ["mlp_hidden.1[3]"])
+    assert "mlp_hidden.1" in error.value.fix
     with pytest.raises(UserError, match="a token to keep"):
         harvest(model, read([""]), ["resid_post.1"])
     with pytest.raises(UserError, match="no room"):
@@ -123,3 +113,7 @@ def test_bad_input_is_named(model):
         windows(model.tokenizer, texts, length=9, validation=1.0)
     with pytest.raises(UserError, match="no rows of"):
         harvest(model, texts, ["resid_post.1"]).rows("resid_post.2")
+    with pytest.raises(UserError, match="outside the vocabulary"):
+        harvest(model, [Text("x", "", "x", tokens=(5, 300))], ["resid_post.1"])
+    with pytest.raises(UserError, match="stands twice"):
+        harvest(model, [Text("x", "a", "x"), Text("x", "b", "x")], ["resid_post.1"])

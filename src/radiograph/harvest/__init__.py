@@ -13,12 +13,12 @@ from radiograph.harvest._tokens import Keep, Reading
 
 if TYPE_CHECKING:
     from radiograph.harvest._capture import Engine, expand_sources
-    from radiograph.harvest._memory import MemoryShards, harvest
+    from radiograph.harvest._memory import Harvested, harvest
     from radiograph.harvest._run import facts_of, harvest_shard, header_of, index_of, plan_folder, spec_of, write
 
 _HOME = {
     "Engine": "_capture",
-    "MemoryShards": "_memory",
+    "Harvested": "_memory",
     "expand_sources": "_capture",
     "facts_of": "_run",
     "harvest": "_memory",
@@ -35,9 +35,9 @@ __all__ = [
     "Dataset",
     "Engine",
     "Fields",
+    "Harvested",
     "Keep",
     "Limits",
-    "MemoryShards",
     "Plan",
     "Reading",
     "Recipe",

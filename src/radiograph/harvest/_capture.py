@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from radiograph.core import Site, Source, UserError
+from radiograph.core import Site, Source, Task, UserError
 from radiograph.core.codec import Codec, Codes
 from radiograph.harvest._plan import Plan
 from radiograph.harvest._spec import FP16_LARGEST, Recipe
@@ -76,13 +76,13 @@ class Engine:
         """Bytes of one row of a shard: every source, token, prompt and position."""
         return sum(self.width(s) * self.dtype(s).itemsize for s in self.sources) + 10
 
-    def capture(self, plan: Plan, first: int, last: int) -> Captured:
-        """The rows of windows `first` to `last`, the latter left out.
+    def capture(self, plan: Plan, first: int, last: int, task: Task | None = None) -> Captured:
+        """The rows of windows `first` to `last`, the latter left out; `task` is told of rows as they come.
 
         Raises:
             UserError: a value that is not finite, or that the type of the shard cannot hold.
         """
-        return _Shard(self, plan, first, last).run()
+        return _Shard(self, plan, first, last).run(task)
 
 
 class _Shard:
@@ -108,9 +108,11 @@ class _Shard:
         self.norms = torch.zeros(len(engine.sources), self.total) if engine.recipe.drop_norm else None
         self.parts: list[tuple[Tensor, Codes]] = []
 
-    def run(self) -> Captured:
+    def run(self, task: Task | None) -> Captured:
         for batch in batches(self.tokens, batch_tokens=self.engine.recipe.batch_tokens):
             self._take(batch)
+            if task is not None:
+                task.advance(int(self.counts[list(batch.rows)].sum()))
         if self.pinned:
             torch.cuda.synchronize()
         chosen = self._ordinary()

@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field
+from io import BufferedRandom, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -364,8 +365,7 @@ def side(group: str, salt: int, validation: float) -> Split:
     return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "train"
 
 
-def _sink(folder: Path | None, name: str) -> BinaryIO:
-    from io import BytesIO
+def _sink(folder: Path | None, name: str) -> BytesIO | BufferedRandom:
 
     return BytesIO() if folder is None else (folder / f"{name}.bin").open("w+b")
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from radiograph.core import REFERENCE, Progress, UserError, Workers
+from radiograph.core import REFERENCE, Progress, Task, UserError, Workers
 from radiograph.core.codec import Codec
 from radiograph.evidence import pretty_json
 from radiograph.harvest._capture import CODES, Engine
@@ -156,6 +156,7 @@ class Receipt:
 
     number: int
     rows: int
+    """That nobody was told of yet."""
 
 
 def write(
@@ -202,7 +203,7 @@ def write(
     with progress.task("harvest", plan.counted.kept) as task:
         there = np.setdiff1d(np.arange(count), missing)
         task.advance(float(sum(plan.rows[bounds[n] : bounds[n + 1]].sum() for n in there)))
-        for receipt in _made(spec, plan, engine, missing, workers or Workers()):
+        for receipt in _made(spec, plan, engine, missing, workers or Workers(), task):
             task.advance(receipt.rows)
     done = None if spec.shards is None else finish(spec.shards, spec.sha256)
     recorded = None if spec.records is None else finish_records(spec.records, count, spec.sha256)
@@ -220,10 +221,10 @@ def harvest_shard(spec: Spec, number: int) -> Receipt:
     return Receipt(number, int(plan.rows[first:last].sum()))
 
 
-def _make(spec: Spec, engine: Engine, plan: Plan, number: int) -> ShardData | None:
+def _make(spec: Spec, engine: Engine, plan: Plan, number: int, task: Task | None = None) -> ShardData | None:
     """Run the models over one shard; its records are written here, its dense rows, if wanted, are returned."""
     first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2].tolist()
-    found = engine.capture(plan, first, last)
+    found = engine.capture(plan, first, last, task)
     if spec.records is not None:
         write_part(spec.records, number, *part_of(found, plan, first, spec.recipe.pool), spec.sha256)
     if spec.shards is None:
@@ -251,8 +252,10 @@ def _missing(spec: Spec, count: int, verify: bool) -> list[int]:
     return [number for number in range(count) if number not in there]
 
 
-def _made(spec: Spec, plan: Plan, engine: Engine, missing: Sequence[int], workers: Workers) -> Iterator[Receipt]:
-    """Receipts of the missing shards, as they come."""
+def _made(
+    spec: Spec, plan: Plan, engine: Engine, missing: Sequence[int], workers: Workers, task: Task
+) -> Iterator[Receipt]:
+    """Receipts of the missing shards, as they come; here `task` hears of rows before the shard is whole."""
     if not missing:
         return
     if workers.ray:
@@ -266,11 +269,10 @@ def _made(spec: Spec, plan: Plan, engine: Engine, missing: Sequence[int], worker
     else:
         with ShardWriter(spec.home, spec.sha256) as writer:
             for number in missing:
-                data = _make(spec, engine, plan, number)
+                data = _make(spec, engine, plan, number, task)
                 if data is not None:
                     writer.submit(data)
-                first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2]
-                yield Receipt(number, int(plan.rows[first:last].sum()))
+                yield Receipt(number, 0)
 
 
 @lru_cache(maxsize=1)

@@ -28,17 +28,13 @@ def corpus(context: RunContext, sources: Sequence[str], role: str, fields: Field
     from radiograph.harvest import Corpus, Fields
 
     several = len(sources) > 1
-    parts = [
-        _part(
-            context,
-            source,
-            f"{role}.{number}" if several else role,
-            fields or Fields(),
-            prefix=f"{number}:" if several else "",
-        )
-        for number, source in enumerate(sources)
-    ]
-    return Corpus(tuple(parts))
+    parts: list[Callable[[], Iterable[Text]]] = []
+    hashes: dict[str, str] = {}
+    for number, source in enumerate(sources):
+        own = f"{role}.{number}" if several else role
+        parts.append(_part(context, source, own, fields or Fields(), prefix=f"{number}:" if several else ""))
+        hashes[context.inputs[own].ref] = context.inputs[own].sha256
+    return Corpus(tuple(parts), hashes)
 
 
 def _part(context: RunContext, source: str, role: str, fields: Fields, prefix: str) -> Callable[[], Iterable[Text]]:

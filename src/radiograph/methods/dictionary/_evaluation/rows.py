@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from radiograph.dictionaries import Dictionary
     from radiograph.dictionaries.measures import Block, Blocks
-    from radiograph.harvest import MemoryShards, Text, Window
+    from radiograph.harvest import Harvested, Text, Window
     from radiograph.models import LanguageModel
 
 BATCH = 8192
@@ -106,13 +106,13 @@ def from_texts(
     """Rows of texts that run through the models now, and the same texts for splicing."""
     from radiograph.harvest import harvest
 
-    shards: dict[str, MemoryShards] = {}
+    shards: dict[str, Harvested] = {}
     for role, model in models.items():
         sites = [Source.parse(a) for a in dict.fromkeys((*dictionary.sites, *dictionary.targets))]
         own = [str(source.site) for source in sites if source.role == role]
         shards[role] = harvest(model, texts, own, max_rows=max_rows, progress=ctx.progress)
     first = next(iter(shards.values()))
-    index = None if split == "all" else first.index(split)
+    index = None if split == "all" else first.of(split)
     read = [_of(shards, address, index) for address in dictionary.sites]
     written = None if dictionary.target is None else _of(shards, dictionary.target, index)
     owners = first.owners if index is None else first.owners[index]
@@ -203,7 +203,7 @@ def _runs(models: dict[str, LanguageModel], windows: Sequence[Window]) -> Runs:
     return Runs(models, [w.ids for w in windows], [w.kept for w in windows], [w.group for w in windows])
 
 
-def _of(shards: dict[str, MemoryShards], address: str, index: Tensor | None) -> Tensor:
+def _of(shards: dict[str, Harvested], address: str, index: Tensor | None) -> Tensor:
     source = Source.parse(address)
     rows = shards[source.role].rows(str(source.site))
     return rows if index is None else rows[index]
