@@ -150,7 +150,8 @@ def _measured(dictionary: Dictionary, rows: Mapping[str, Tensor]) -> Quality:
 def _best(own: Quality, found: Mapping[str, Quality], better: list[str], near: list[str]) -> GuardCheck:
     shown = better or near or sorted(found, key=lambda n: found[n].fvu)[:1]
     observed = ", ".join(f"FVU {found[n].fvu:.4f} {n}" for n in shown) or "no other reading"
-    return _line("best_reading", f"10 % above FVU {own.fvu:.4f} everywhere else", observed, not better and not near)
+    bound = f"FVU of every other reading above {own.fvu / MARGIN:.4f}"
+    return _line("best_reading", bound, observed, not better and not near)
 
 
 def _as_recorded(own: Quality, recorded: Recorded | None) -> list[GuardCheck]:

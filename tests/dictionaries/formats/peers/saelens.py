@@ -2,9 +2,11 @@
 it makes of rows, and it reads back what we wrote.
 
     python saelens.py write FOLDER       FOLDER/CASE/ as SAELens saves it, FOLDER/expected.safetensors
+    python saelens.py write5 FOLDER      the same with configurations of version 5, which version 6 still reads
     python saelens.py read FOLDER OUT    codes and outputs of every FOLDER/CASE/ on the rows in FOLDER/rows.safetensors
 """
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -63,6 +65,8 @@ def main():
     command, *rest = sys.argv[1:]
     if command == "write":
         write(Path(rest[0]))
+    elif command == "write5":
+        write5(Path(rest[0]))
     else:
         read(Path(rest[0]), rest[1])
 
@@ -82,6 +86,66 @@ def write(folder):
     for number, (case, options) in enumerate(CASES.items()):
         torch.manual_seed(number)
         for name, tensor in one(folder / case, case, dict(options)).items():
+            expected[f"{case}/{name}"] = tensor.detach().contiguous()
+    save_file(expected, folder / "expected.safetensors")
+
+
+OLD = {
+    "standard": {"hook_point": "blocks.1.hook_resid_pre", "hook_point_head_index": None, "activation_fn_str": "relu"},
+    "standard-ones": {"scaling_factor": True},
+    "standard-scaled": {"normalize_activations": True},
+    "standard-no-version": {"sae_lens_version": None, "normalize_activations": False},
+    "standard-hook-z": {"hook_name": "blocks.1.attn.hook_z"},
+    "topk": {"activation_fn": "topk", "activation_fn_kwargs": {"k": 3}},
+    "jumprelu": {"architecture": "jumprelu"},
+    "gated": {"architecture": "gated", "apply_b_dec_to_input": False},
+}
+
+
+def write5(folder):
+    expected = {}
+    for number, (case, options) in enumerate(OLD.items()):
+        torch.manual_seed(100 + number)
+        architecture = case.partition("-")[0]
+        extra = {"k": 3} if architecture == "topk" else {}
+        sae = get_sae_class(architecture)[0](get_sae_class(architecture)[1](d_in=WIDTH, d_sae=SIZE, **extra))
+        randomise(sae)
+        sae.save_model(folder / case)
+        config = {
+            "architecture": "standard",
+            "d_in": WIDTH,
+            "d_sae": SIZE,
+            "dtype": "torch.float32",
+            "device": "cpu",
+            "model_name": "gpt2-small",
+            "hook_name": "blocks.1.hook_resid_post",
+            "hook_layer": 1,
+            "hook_head_index": None,
+            "activation_fn": "relu",
+            "activation_fn_kwargs": {},
+            "apply_b_dec_to_input": True,
+            "finetuning_scaling_factor": False,
+            "sae_lens_training_version": None,
+            "sae_lens_version": "5.10.3",
+            "prepend_bos": True,
+            "dataset_path": "a/b",
+            "dataset_trust_remote_code": True,
+            "context_size": 128,
+            "normalize_activations": "none",
+            "model_from_pretrained_kwargs": {},
+            "neuronpedia_id": None,
+            **options,
+        }
+        if "hook_point" in options:
+            config = {k: v for k, v in config.items() if k not in ("hook_name", "hook_head_index", "activation_fn")}
+        if config.pop("scaling_factor", False):
+            path = folder / case / "sae_weights.safetensors"
+            save_file({**load_file(path), "scaling_factor": torch.ones(SIZE)}, path)
+        config = {k: v for k, v in config.items() if k != "sae_lens_version" or v is not None}
+        (folder / case / "cfg.json").write_text(json.dumps(config))
+        sae = SAE.load_from_disk(folder / case)
+        sae.turn_off_forward_pass_hook_z_reshaping()
+        for name, tensor in said(sae, torch.randn(ROWS, WIDTH) * 2 + 0.5).items():
             expected[f"{case}/{name}"] = tensor.detach().contiguous()
     save_file(expected, folder / "expected.safetensors")
 
