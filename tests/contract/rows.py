@@ -29,9 +29,9 @@ ROWS: dict[str, Row] = {
     ),
     "dictionary.train": Row(
         {
+            "activations": "{harvest}",
             "model": "bundled:base",
-            "site": "resid_post.1",
-            "data": ["world:mixture#300"],
+            "data": ["world:mixture#60"],
             "size": 64,
             "k": 8,
             "tokens": 10_000,
@@ -47,6 +47,8 @@ ROWS: dict[str, Row] = {
             "max_rows": 2000,
         }
     ),
+    "dictionary.export": Row({"dictionary": "dictionary:bundled", "to": "saelens"}),
+    "dictionary.import": Row({"source": "{dictionary.export}/export", "model": "bundled:base"}),
     "doctor": Row(repeatable=False),
     "explain.features": Row(
         {
