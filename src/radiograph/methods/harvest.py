@@ -298,7 +298,8 @@ def _places(config: Config, ctx: Context) -> _Places:
 
 def _inside(ctx: Context, earlier: Path | None, name: str) -> Path:
     """A folder of the bundle, taken over from an unfinished run that has one."""
-    if earlier is None:
+    began = earlier is not None and any((earlier / folder).is_dir() for folder in ("activations", "records"))
+    if earlier is None or (began and not (earlier / name).is_dir()):
         return ctx.output.folder(name)
     return ctx.output.adopt(earlier, name)
 

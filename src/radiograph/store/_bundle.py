@@ -88,7 +88,10 @@ class BundleWriter:
         if name is None:
             return self.path
         if not (run / name).is_dir():
-            raise UserError(f"{run.name} left no {name} to go on with", fix="start without --resume", code="no_run")
+            if any(path.name not in TIMED for path in run.iterdir()):
+                fix = "start without --resume"
+                raise UserError(f"{run.name} left no {name} to go on with", fix=fix, code="no_run")
+            return self.folder(name)  # killed before it did anything
         target = self._inside(name)
         shutil.copytree(run / name, target, copy_function=_link)
         return target
