@@ -71,9 +71,8 @@ def test_stories_tuned_on_shakespeare(workspace):
     text = (DATA / "text" / "tinystories_1000.jsonl").read_text().splitlines()[:300]
     (workspace / "stories.jsonl").write_text("\n".join(json.dumps({"text": json.loads(t)["text"][:900]}) for t in text))
     reference = str(DATA / "stories260K")
-    trained = go(
-        "dictionary.train", model=reference, site="resid_post.2", data=["stories.jsonl"], tokens=300_000, out="d"
-    )
+    go("harvest", model=reference, site=["resid_post.2"], data=["stories.jsonl"], out="h")
+    trained = go("dictionary.train", activations="h", model=reference, tokens=300_000, out="d")
     assert trained.result.fvu < 0.3 < trained.result.fvu_random
     outcome = audit(
         reference, candidate, suite=stories(workspace / "s.yaml"), chat="plain", dictionary="d/dictionary", out="run"

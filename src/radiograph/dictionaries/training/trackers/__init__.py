@@ -2,13 +2,15 @@
 
 A file defines `open_run(folder, name, config) -> Sink`. All write to a local folder and none goes online: what has been
 written is uploaded, if at all, by the tracker's own command. A tracker that fails is a warning, and training goes on.
+What it prints goes to stderr: stdout is for the result.
 """
 
 from __future__ import annotations
 
 import pkgutil
+import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,7 +51,8 @@ def tracking(
         close = nearest(name, names()) or names()
         raise UserError(f"unknown tracker {name!r}", expected=", ".join(names()), fix=f"did you mean {close[0]}?")
     try:
-        sink: Sink | None = import_module(f"{__name__}.{name}").open_run(folder, run, config)
+        with redirect_stdout(sys.stderr):
+            sink: Sink | None = import_module(f"{__name__}.{name}").open_run(folder, run, config)
     except MissingExtra:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a dashboard does, training is not stopped by it
@@ -61,7 +64,8 @@ def tracking(
         if sink is None:
             return
         try:
-            sink.log(step, numbers)
+            with redirect_stdout(sys.stderr):
+                sink.log(step, numbers)
         except Exception as error:  # noqa: BLE001
             warn(f"{name} failed at step {step} and is left out from here: {error}")
             sink = None
@@ -71,6 +75,7 @@ def tracking(
     finally:
         try:
             if sink is not None:
-                sink.close()
+                with redirect_stdout(sys.stderr):
+                    sink.close()
         except Exception as error:  # noqa: BLE001
             warn(f"{name} could not be closed: {error}")
