@@ -3,8 +3,9 @@
     mean [d] (c and g)   encoder_weight [F][d]   encoder_bias [F]   decoder_weight [F][d]
     config {sparsity, top_k, jump_threshold}
 
-σ follows `sparsity`: relu, topk with `top_k`, jumprelu with one `jump_threshold`. A file whose `method` is `fallback`
-holds directions that nobody trained: it is refused without `--untrained`.
+1. σ follows `sparsity`: relu-l1, topk with `top_k` (all of them without one), jumprelu with one `jump_threshold`
+2. `layer` counts hidden states: 0 is the embedding, n is resid_post.n-1; without one it was the last, after the final
+norm   3. a file whose `method` is `fallback` holds directions that nobody trained: refused without `--untrained`
 """
 
 from __future__ import annotations
@@ -33,15 +34,14 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     """The one dictionary."""
     name = next((n for n in source.names if n.split("/")[-1] == FILE), FILE)
     document = source.document(name, limit=DICTIONARY_BYTES)
-    document.ignore("metadata", "metrics", "training", "created_at", "feature_ids", "schema_version", "seed", "n_*")
-    schema = str(document.take("schema", document.take("format", SCHEMA)))
+    document.ignore("source", "source_feature_ids", "metrics", "input_dim", "latent_dim")
+    schema = str(document.take("format"))
     if schema != SCHEMA:
         raise FormatError(f"schema {schema!r}", where=name, expected=SCHEMA)
     if str(document.take("method", "")) == "fallback" and not options.untrained:
         raise unsettled("the file says that nobody trained this dictionary", f"{name}: method", "give --untrained")
     layer = document.take("layer", None)
-    stated = document.take("site", None) or document.take("hook", None)
-    stated = stated or (None if layer is None else f"resid_post.{layer}")
+    stated = "final_norm" if layer is None else "embed" if int(layer) == 0 else f"resid_post.{int(layer) - 1}"
     config = document.part("config", {})
     config.ignore("*")
     encoder = _matrix(document, "encoder_weight")
@@ -56,25 +56,23 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
         input_bias=mean,
         decoder_bias=mean,
         parameters=parameters,
-        sites=(options.placed(None if stated is None else str(stated), name),),
+        sites=(options.placed(stated, name),),
     )
     yield Imported(dictionary, model=document.take("model", None))
 
 
 def _activation(config: Ledger, options: Options, size: int) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    kind = str(config.take("sparsity", "relu"))
+    kind = str(config.take("sparsity", "relu-l1"))
     k, threshold = config.take("top_k", None), config.take("jump_threshold", None)
     match kind:
-        case "topk" | "top_k":
-            if (k or options.k) is None:
-                raise unsettled("the file does not say how many features fire", config.where, "give --k")
-            return "topk", {"k": int(k or options.k or 0)}, {}
-        case "jumprelu" | "jump_relu":
+        case "topk":
+            return "topk", {"k": min(int(k or options.k or size), size)}, {}
+        case "jumprelu":
             return "jumprelu", {}, {"threshold": torch.full((size,), float(threshold or 0.0))}
-        case "relu" | "l1":
+        case "relu-l1" | "fallback-relu":
             return "relu", {}, {}
         case _:
-            raise FormatError(f"sparsity {kind!r}", where=config.where, expected="relu, topk or jumprelu")
+            raise FormatError(f"sparsity {kind!r}", where=config.where, expected="relu-l1, topk or jumprelu")
 
 
 def _matrix(document: Ledger, name: str) -> Tensor:
