@@ -136,7 +136,7 @@ def child(folder, activation):
     torch.set_num_threads(1)
     rows = held(planted(8192, directions=32, width=16, active=3)[0] + 3)
     settings = config(activation, tokens=600 * 256)
-    out = train(rows, settings, checkpoints=Checkpoints(Path(folder) / "checkpoints", seconds=0.02))
+    out = train(rows, settings, checkpoints=Checkpoints(Path(folder) / "checkpoints", seconds=0.1))
     log = [dataclasses.asdict(row) for row in out.log]
     answer = json.dumps({"hash": out.dictionary.hash, "log": log, "resumed_at": out.resumed_at})
     (Path(folder) / "answer.partial").write_text(answer)

@@ -214,4 +214,3 @@ def _checkpoint_folder(number: int) -> str:
 
 def _widths(text: str) -> tuple[int, ...]:
     return tuple(read_count(part) for part in text.split(","))
-
