@@ -28,6 +28,9 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from peers import interpreter  # noqa: E402
+
 SHAPE = {"width": 768, "size": 16_384, "k": 32, "batch": 4_096}
 OURS = ("topk", "batchtopk", "matryoshka", "crosscoder")
 PEERS = ("sparsify", "saelens", "dictionary-learning")
@@ -89,7 +92,7 @@ class Worker:
 def pythons(given: list[str]) -> dict[str, str | None]:
     """The interpreter of every arm; None where there is no environment."""
     found: dict[str, str | None] = {name: sys.executable for name in (*ARMS, "floor") if name not in PEERS}
-    found |= dict.fromkeys(PEERS)
+    found |= {name: interpreter(name) for name in PEERS}
     return found | dict(item.split("=", 1) for item in given)
 
 

@@ -1,0 +1,68 @@
+"""Private environments of the libraries that the benchmarks and the peer tests compare with: their pins exclude each
+other, and ours.
+
+    python bench/peers.py list            which there are, and what is installed
+    python bench/peers.py make NAME …     create some (or `all`) under bench/.peers; each takes a minute and about 1 GB
+    python bench/peers.py env             lines for a shell: RADIOGRAPH_PEER_NAME=…, as `pytest -m peers` wants them
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HOME = Path(__file__).parent / ".peers"
+TORCH = next(
+    line for line in (HOME.parent.parent / "constraints.txt").read_text().splitlines() if line.startswith("torch==")
+)
+PACKAGES = {
+    "sparsify": ["eai-sparsify==1.3.3"],
+    "saelens": ["sae-lens==6.54.12"],
+    "dictionary-learning": ["dictionary-learning==0.1.0"],
+    "transformerlens": ["transformer-lens==3.9.0"],
+    "nnsight": ["nnsight"],
+    "interp-lab": ["interp-lab==0.2.0", "safetensors"],
+}
+
+
+def interpreter(name: str) -> str | None:
+    """The Python of a peer's environment, if it was made."""
+    path = HOME / name / "bin" / "python"
+    return str(path) if (HOME / name / ".made").is_file() else None
+
+
+def make(name: str) -> None:
+    """torch first and by our pin: whatever else asks for it then finds the CPU build there."""
+    place = HOME / name
+    print(f"{name}: creating {place}", file=sys.stderr)
+    venv.create(place, with_pip=True, clear=True)
+    for packages in ([TORCH], PACKAGES[name]):
+        command = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*command, *packages, TORCH], check=True)
+    (place / ".made").touch()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["list", "make", "env"])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(PACKAGES)}, or all")
+    options = parser.parse_args()
+    if odd := set(options.names) - {*PACKAGES, "all"}:
+        parser.error(f"no peer {', '.join(sorted(odd))}; there are {', '.join(PACKAGES)}, all")
+    if options.command == "make":
+        for name in PACKAGES if "all" in options.names else options.names:
+            make(name)
+        return
+    for name, packages in PACKAGES.items():
+        python = interpreter(name)
+        if options.command == "list":
+            print(f"{name:20} {' '.join(packages):40} {python or 'missing'}")
+        elif python:
+            print(f"RADIOGRAPH_PEER_{name.upper().replace('-', '_')}={python}")
+
+
+if __name__ == "__main__":
+    main()
