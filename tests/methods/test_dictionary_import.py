@@ -9,6 +9,8 @@ from radiograph import dictionaries
 from radiograph.core import ExitCode, Refusal, UserError
 from radiograph.dictionaries.formats import DictionarySet
 from radiograph.organisms import bundled_path
+from radiograph.runtime import Settings, execute, find, resolve
+from radiograph.store import Workspace
 from running import go
 
 MODEL = "bundled:base"
@@ -98,6 +100,15 @@ def test_bad_input_leaves_nothing(config, code, exported, workspace):
         go("dictionary.import", out="out", **{"source": str(exported), **config})
     assert caught.value.code == code and caught.value.exit_code is ExitCode.BAD_INPUT
     assert not list(workspace.rglob("*.partial")) and not (workspace / "out").exists()
+
+
+def test_an_agent_reaches_the_hub_only_where_its_server_may(workspace):
+    verb = find("dictionary.import")
+    config = resolve(verb, {"source": "somebody/something@v1", "from_hub": True}, environment=False)
+    for offline, code in ((True, "offline"), (False, "hub_unreachable")):
+        with pytest.raises(UserError) as caught:
+            execute(verb, config, Settings(caller="mcp", offline=offline, workspace=Workspace.current()))
+        assert caught.value.code == code
 
 
 def test_two_formats_or_an_unknown_tensor_leave_nothing(exported, workspace):

@@ -44,6 +44,10 @@ class Context(Protocol):
     device: str
     progress: Progress
     output: Output
+    caller: str
+    """Who asked: `cli`, `python`, or `mcp` for an agent."""
+    offline: bool
+    """Whether the run was started without leave to use the network."""
 
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""

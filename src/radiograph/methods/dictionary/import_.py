@@ -9,7 +9,8 @@
 
 States: `checked`, `doubtful`, `unchecked` (no model given; verbs that gate refuse it). FVU above 0.9, or another
 reading that is 10 % better, is `dictionary_mismatch`: exit 2, and that dictionary is not saved. A set (several layers)
-becomes one dictionary a folder and `set.json`. Only `--from-hub` uses the network, at a revision that must be named.
+becomes one dictionary a folder and `set.json`. Only `--from-hub` uses the network, at a revision that must be named; an
+agent may use it only where its server was started with `--online`.
 Refuses when: a file leaves something open (the option that would settle it is named), two formats fit, none does.
 """
 
@@ -169,6 +170,10 @@ def _find(config: Config, ctx: Context) -> tuple[Source, Origin]:
     from radiograph.dictionaries.formats import Address, Origin, Source, fetch, looks_like_hub
 
     if config.from_hub:
+        if ctx.caller == "mcp" and ctx.offline:
+            raise UserError(
+                "an agent may not use the network here", fix="start the server with --online", code="offline"
+            )
         return fetch(Address.parse(config.source), progress=ctx.progress)
     try:
         path = ctx.path(config.source, "source")
