@@ -15,6 +15,7 @@ from radiograph.core.sizes import (
     binary_text,
     bytes_text,
     count_text,
+    exact_text,
     read_bytes,
     read_count,
 )
@@ -71,10 +72,18 @@ def test_every_unit_of_bytes_is_its_factor(number, unit):
 
 
 def test_written_forms():
+    assert [exact_text(v, "count") for v in (7, 1501, 1_500_000, 10**9)] == ["7", "1501", "1500k", "1B"]
+    assert [exact_text(v, "bytes") for v in (1000, 256 * 2**20, 2**36)] == ["1000", "256MiB", "64GiB"]
     assert bytes_text(262.2e12) == "262.2 TB (238.5 TiB)"
     assert bytes_text(512) == "512 B"
     assert binary_text(256 * 2**20) == "256 MiB"
     assert [count_text(v) for v in (7, 1500, 2_000_000, 3.28e10, 10**12)] == ["7", "1.5k", "2M", "32.8B", "1T"]
+
+
+@given(st.integers(1, 10**16))
+def test_the_exact_form_is_read_back_as_it_was(value):
+    assert read_count(exact_text(value, "count")) == value
+    assert read_bytes(exact_text(value, "bytes")) == value
 
 
 class Sample(Config):

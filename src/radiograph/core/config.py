@@ -22,6 +22,13 @@ class Input:
     kind: InputKind
 
 
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """Marks an option that may stand alone on a command line, and what it then means."""
+
+    value: str
+
+
 ModelRef = Annotated[str, Input("model")]
 """A local folder, a hub id, or `bundled:NAME`, each optionally `+ADAPTER`."""
 DictionaryRef = Annotated[str, Input("dictionary")]

@@ -71,6 +71,13 @@ def binary_text(value: float) -> str:
     return _written(value, [("B", 1), *((n, f) for n, f in BYTES.items() if "i" in n)], " ")
 
 
+def exact_text(value: int, kind: Kind) -> str:
+    """The shortest form of one number and unit that is read back as the same value: `1500k`, `256MiB`."""
+    units = COUNTS if kind == "count" else {"": 1} | {name: size for name, size in BYTES.items() if "i" in name}
+    unit, size = max(((u, f) for u, f in units.items() if value % f == 0), key=lambda pair: pair[1])
+    return f"{value // size}{unit}"
+
+
 def _read(text: str | int, units: dict[str, int], forms: str) -> int:
     match = _NUMBER.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
     if match is not None and match[2] in units:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from radiograph.core.sizes import binary_text, bytes_text, count_text
+from radiograph.core.sizes import binary_text
 from radiograph.evidence import Record
-from radiograph.methods._plan._formulas import Ask
+from radiograph.methods._plan._ledger import Ledger
 from radiograph.methods._plan._machine import GIB, Machine
-from radiograph.methods._plan._quantity import Quantity
 
 Profile = Literal["local-cpu", "single-gpu", "cluster", "remote-api", "frontier-lab"]
 SHARD_TARGETS: Final[dict[Profile, int]] = {
@@ -21,13 +20,20 @@ SHARD_TARGETS: Final[dict[Profile, int]] = {
     "remote-api": GIB,
     "frontier-lab": 64 * GIB,
 }
-ROOM: Final[dict[Profile, int]] = {"local-cpu": 100 * GIB, "single-gpu": 2048 * GIB, "cluster": 102_400 * GIB}
-"""Dense bytes at which the next profile begins."""
+ROOM: Final[dict[Profile, int]] = {
+    "local-cpu": 100 * GIB,
+    "single-gpu": 2 * 1024 * GIB,
+    "cluster": 100 * 1024 * GIB,
+    "remote-api": 10 * 1024 * GIB,
+    "frontier-lab": 10 * 1024 * 1024 * GIB,
+}
+"""Dense bytes that a profile is meant for; above the first three, `auto` takes the next."""
 HUGE_MODEL: Final = 10**12
 ROWS_PER_FEATURE: Final = 300
 PLACING_ROWS: Final = 10
 SHARDS_HELD: Final = 3
 LARGE_FOR_CPU: Final = 10**9
+_LEVELS = ("high", "medium", "low")
 
 
 class Risk(Record):
@@ -52,15 +58,25 @@ class Action(Record):
 class Situation:
     """All that risks and actions are derived from."""
 
-    ask: Ask
+    ledger: Ledger
     machine: Machine
     profile: Profile
     chosen: bool
     """The user chose the profile."""
-    planned: Mapping[str, Quantity]
+    dtype: str
+    options: Mapping[str, str]
+    """What was typed, flag to value, without --measure and --machine."""
     model: str | None
     data: str | None
     site: str | None
+
+    def low(self, name: str) -> float:
+        """The least that a quantity can be."""
+        return self.ledger[name].low
+
+    def text(self, name: str) -> str:
+        """A quantity in words."""
+        return self.ledger[name].text
 
 
 def profile_of(dense: float, model_params: int) -> Profile:
@@ -72,147 +88,189 @@ def profile_of(dense: float, model_params: int) -> Profile:
 
 def risks(now: Situation) -> tuple[Risk, ...]:
     """Every flag that is raised, the worst first."""
-    order = ("high", "medium", "low")
-    harvested = (*_space(now), *_time(now)) if "dense_bytes" in now.planned else ()
-    found = (*harvested, *_memory(now), *_rows(now), *_unknown(now))
-    return tuple(sorted(found, key=lambda risk: order.index(risk.level)))
+    harvested = (*_space(now), *_model(now), *_time(now)) if "harvest_time" in now.ledger else ()
+    found = (*harvested, *_training(now), *_unknown(now))
+    return tuple(sorted(found, key=lambda risk: _LEVELS.index(risk.level)))
 
 
 def _space(now: Situation) -> Iterator[Risk]:
-    dense, sparse = now.planned["dense_bytes"].low, now.planned["sparse_bytes"].low
-    free = now.machine.disk_free * now.ask.machines
-    if dense > free:
-        text = f"{bytes_text(dense)} of activations, {bytes_text(free)} of disk free"
+    dense, room = now.low("dense_bytes"), now.low("disk_free") * now.low("machines")
+    if dense > room:
         yield Risk(
-            code="dense_exceeds_disk", level="high", text=text, mitigation="store sparse records, or fewer tokens"
-        )
-    if now.chosen and dense >= ROOM.get(now.profile, float("inf")):
-        text = f"{bytes_text(dense)} is more than the profile {now.profile} is meant for"
-        yield Risk(code="dense_exceeds_profile", level="medium", text=text, mitigation="use --profile auto")
-    if sparse > dense:
-        text = f"{count_text(now.ask.k)} entries a row take more than the row: {bytes_text(sparse)}"
-        yield Risk(
-            code="sparse_exceeds_dense", level="medium", text=text, mitigation="store dense shards, or a smaller k"
-        )
-    if SHARDS_HELD * now.ask.shard_bytes > now.machine.memory / 2:
-        text = f"{SHARDS_HELD} shards of {binary_text(now.ask.shard_bytes)} are held at a time"
-        yield Risk(code="shard_too_large", level="medium", text=text, mitigation="use a smaller --target-shard-size")
-    if now.ask.dtype == "fp16":
-        text = "float16 ends at 65,504, and residual streams have larger outliers"
-        yield Risk(
-            code="fp16_overflow", level="medium", text=text, mitigation="use bf16; the harvest stops at |x| > 60,000"
-        )
-
-
-def _memory(now: Situation) -> Iterator[Risk]:
-    training = now.planned["training_memory"].low
-    model = now.planned["model_memory"].low if "model_memory" in now.planned else 0
-    room, place = (now.machine.gpu_memory, "vram") if now.machine.accelerated else (now.machine.memory, "ram")
-    if model > room * now.ask.machines:
-        text = f"the model needs {bytes_text(model)}, there are {bytes_text(room * now.ask.machines)}"
-        yield Risk(
-            code="model_does_not_fit", level="high", text=text, mitigation="more or larger machines, or --dtype bf16"
-        )
-    if training > room:
-        text = f"one dictionary needs {bytes_text(training)} to train, there are {bytes_text(room)}"
-        yield Risk(
-            code=f"memory_exceeds_{place}",
+            code="dense_exceeds_disk",
             level="high",
-            text=text,
-            mitigation="a smaller --latent-dim, or a larger machine",
+            text=f"{now.text('dense_bytes')} of activations; {now.text('disk_free')} of disk are free",
+            mitigation="store sparse records, fewer tokens or fewer sites; or harvest to a shared disk (--to)",
         )
-    if not now.machine.accelerated and now.ask.model_params >= LARGE_FOR_CPU:
-        text = f"a model of {count_text(now.ask.model_params)} parameters runs on CPU cores"
+    if now.chosen and dense >= ROOM[now.profile]:
         yield Risk(
-            code="no_accelerator", level="medium", text=text, mitigation="a machine with a GPU, or a pilot first"
+            code="dense_exceeds_profile",
+            level="high",
+            text=f"{now.text('dense_bytes')}; {now.profile} is meant for less than {binary_text(ROOM[now.profile])}",
+            mitigation="use --profile auto, or harvest in parts",
+        )
+    if SHARDS_HELD * now.low("shard_size") > now.low("machine_memory") / 2:
+        yield Risk(
+            code="shard_too_large",
+            level="medium",
+            text=f"{SHARDS_HELD} shards of {now.text('shard_size')} are held at once, in {now.text('machine_memory')}",
+            mitigation="a smaller --target-shard-size",
+        )
+    if now.low("sparse_bytes") > dense:
+        yield Risk(
+            code="sparse_exceeds_dense",
+            level="medium",
+            text=f"records take {now.text('sparse_bytes')}, the rows themselves {now.text('dense_bytes')}",
+            mitigation="store dense shards, or use a smaller k",
+        )
+    if now.dtype == "fp16":
+        yield Risk(
+            code="fp16_overflow",
+            level="medium",
+            text="float16 ends at 65,504, and residual streams have outliers beyond it",
+            mitigation="use bf16; a harvest in fp16 stops at the first |x| above 60,000",
         )
 
 
-def _rows(now: Situation) -> Iterator[Risk]:
-    rows = now.ask.tokens / now.ask.latent_dim
+def _model(now: Situation) -> Iterator[Risk]:
+    model, machines = now.low("models") * now.low("model_memory"), now.low("machines")
+    fast = now.machine.accelerated
+    room = (now.low("gpu_memory") * now.low("gpus") if fast else now.low("machine_memory")) * machines
+    if model > room:
+        yield Risk(
+            code="model_does_not_fit",
+            level="high",
+            text=f"running it takes {now.text('model_memory')}; a machine has "
+            f"{now.text('gpu_memory' if fast else 'machine_memory')}{' an accelerator' if fast else ''}",
+            mitigation="more or larger machines (--machines, --machine FILE), or a smaller --dtype",
+        )
+    elif not fast and now.ledger["harvest_memory"].low > room:
+        yield Risk(
+            code="memory_exceeds_ram",
+            level="high",
+            text=f"the harvest holds {now.text('harvest_memory')}; the machine has {now.text('machine_memory')}",
+            mitigation="a smaller --target-shard-size",
+        )
+    if not fast and now.low("model_params") >= LARGE_FOR_CPU:
+        yield Risk(
+            code="no_accelerator",
+            level="medium",
+            text=f"a model of {now.text('model_params')} parameters would run on CPU cores",
+            mitigation="a machine with an accelerator (--machine FILE), or a pilot first",
+        )
+
+
+def _training(now: Situation) -> Iterator[Risk]:
+    fast = now.machine.accelerated
+    place, code = ("gpu_memory", "memory_exceeds_vram") if fast else ("machine_memory", "memory_exceeds_ram")
+    if now.low("training_memory") > now.low(place):
+        yield Risk(
+            code=code,
+            level="high",
+            text=f"training one dictionary takes {now.text('training_memory')}; there are {now.text(place)}",
+            mitigation="a smaller --latent-dim or --train-batch-size, or a larger machine",
+        )
+    rows = now.low("train_tokens") / now.low("features")
     if rows < ROWS_PER_FEATURE:
-        text = f"{rows:,.0f} rows a feature; {ROWS_PER_FEATURE} are what a sparse feature needs to be seen"
-        level = "high" if rows < PLACING_ROWS else "medium"
         yield Risk(
-            code="few_rows_per_feature", level=level, text=text, mitigation="more tokens or a smaller --latent-dim"
+            code="few_rows_per_feature",
+            level="high" if rows < PLACING_ROWS else "medium",
+            text=f"{rows:,.0f} rows a feature; rare features are seldom found with fewer than {ROWS_PER_FEATURE}",
+            mitigation="more tokens, or a smaller --latent-dim",
         )
 
 
 def _time(now: Situation) -> Iterator[Risk]:
-    harvest, training, causal = (now.planned[f"{name}_hours"] for name in ("harvest", "training", "causal"))
-    disk = now.machine.disk.value
-    written = now.planned["dense_bytes"].low / (disk if isinstance(disk, float | int) else disk[0]) / 3600
-    if written / now.ask.machines >= harvest.high * 0.999:
-        text = "the disk, not the model, decides how long the harvest takes"
-        yield Risk(code="io_bound", level="low", text=text, mitigation="a faster disk, bf16, or sparse records")
-    if causal.high > harvest.high + training.high:
-        text = f"causal tests take {causal.text}, more than harvest and training together"
+    ledger = now.ledger
+    writing, arithmetic = ledger["harvest_writing"], ledger["harvest_arithmetic"]
+    if writing.high > arithmetic.low:
+        sure = writing.low > arithmetic.high
+        yield Risk(
+            code="io_bound",
+            level="medium" if sure else "low",
+            text=f"writing takes {writing.text}, computing {arithmetic.text}",
+            mitigation="a faster disk, a smaller --dtype, or sparse records",
+        )
+    causal = ledger["causal_time"]
+    if causal.high > ledger["harvest_time"].high + ledger["training_time"].high:
         yield Risk(
             code="causal_dominates",
             level="medium",
-            text=text,
-            mitigation="fewer --causal-features or --controls for a first look",
+            text=f"causal tests take {causal.text}, more than harvest and training together",
+            mitigation="fewer --causal-features, --causal-prompts or --controls in a first round",
         )
 
 
 def _unknown(now: Situation) -> Iterator[Risk]:
-    if "assumed" in (now.machine.harvest.origin, now.machine.train.origin):
-        text = "no rate of this machine was measured: times are ranges"
-        yield Risk(code="rate_assumed", level="low", text=text, mitigation="run the plan with --measure MODEL")
-    if not any(name.endswith("_cost") for name in now.planned):
+    if any(q.origin == "assumed" for q in now.ledger.values() if q.section == "machine"):
+        yield Risk(
+            code="rate_assumed",
+            level="low",
+            text="rates of the machine are assumed, so times are ranges",
+            mitigation="plan with --measure, on the machine that will run it",
+        )
+    if not now.ledger.keys() & {"price_hour", "price_storage"}:
         yield Risk(
             code="price_unknown",
             level="low",
-            text="no price was stated",
+            text="no price was stated, so there is no cost",
             mitigation="state --price-hour and --price-storage",
         )
 
 
-def actions(now: Situation) -> tuple[Action, ...]:
-    """Commands in the order in which they help; words in capitals are the reader's to fill in."""
-    return tuple(_actions(now))
+def actions(now: Situation, raised: tuple[Risk, ...]) -> tuple[Action, ...]:
+    """Commands that can be pasted, in the order in which they help."""
+    return tuple(_actions(now, {risk.code for risk in raised}))
 
 
-def _actions(now: Situation) -> Iterator[Action]:
-    model, data, site = now.model or "MODEL", now.data or "DATA", now.site or "SITE"
-    ask = now.ask
-    same = (
-        f"radiograph plan --model-params {ask.model_params} --tokens {ask.tokens} --d-model {ask.d_model} "
-        f"--selected-layers {ask.sites} --latent-dim {ask.latent_dim} --dtype {ask.dtype}"
-    )
-    harvest = f"radiograph harvest {_quoted(model)} --site {_quoted(site)} --data {_quoted(data)}"
-    if "dense_bytes" in now.planned:
-        yield Action(
-            id="pilot",
-            title="Harvest a pilot shard",
-            why="real text, real speed, and the first look at the norms of the site",
-            command=f"{harvest} --max-tokens 100k",
-        )
-    if now.machine.harvest.origin == "assumed":
+def _actions(now: Situation, raised: set[str]) -> Iterator[Action]:
+    model = now.model or "bundled:base"
+    mine = "" if now.model else "; put your model, site and texts in the place of the bundled ones"
+    site, data = now.site or "resid_post.1", now.data or "world:mixture#2000"
+    harvest = ["harvest", model, "--site", site, "--data", data]
+    if "rate_assumed" in raised:
         yield Action(
             id="measure",
             title="Measure this machine",
-            why="turns every assumed rate into a measured one, in less than a minute",
-            command=f"{same} --measure {_quoted(model)}",
+            why="a pilot of both stages, less than two minutes; every assumed rate becomes a measured one",
+            command=_command("plan", *_flat(now.options), "--measure"),
         )
-    raised = {risk.code for risk in risks(now)}
-    if raised & {"dense_exceeds_disk", "io_bound"}:
+    if "harvest_time" in now.ledger:
+        yield Action(
+            id="pilot",
+            title="Harvest a pilot shard",
+            why=f"real speed, and a first look at the norms of the site{mine}",
+            command=_command(*harvest, "--max-tokens", "20k", "--shard-size", "64MiB"),
+        )
+    if raised & {"dense_exceeds_disk", "dense_exceeds_profile", "io_bound"}:
         yield Action(
             id="sparse",
             title="Store sparse records instead of rows",
-            why=f"{now.planned['sparse_bytes'].text} instead of {now.planned['dense_bytes'].text}",
-            command=f"{harvest} --dictionary DICTIONARY --records only",
+            why=f"{now.text('sparse_bytes')} instead of {now.text('dense_bytes')}{mine}",
+            command=_command(*harvest, "--dictionary", "dictionary:bundled", "--records", "only"),
         )
     if raised & {"few_rows_per_feature", "memory_exceeds_ram", "memory_exceeds_vram"}:
-        fewer = max(2, min(ask.tokens // ROWS_PER_FEATURE, ask.latent_dim // 2))
+        seen = int(now.low("train_tokens")) // ROWS_PER_FEATURE
+        fewer = max(2, min(seen, int(now.low("features")) // 2))
         yield Action(
             id="smaller",
             title="Plan a smaller dictionary",
-            why="features that are seen too seldom end dead or arbitrary",
-            command=same.replace(f"--latent-dim {ask.latent_dim}", f"--latent-dim {fewer}"),
+            why=f"{fewer:,} features: less memory, and more rows for each",
+            command=_command("plan", *_flat({**now.options, "--latent-dim": str(fewer)})),
+        )
+    if raised & {"model_does_not_fit", "no_accelerator", "memory_exceeds_ram"}:
+        yield Action(
+            id="machine",
+            title="Describe the machine that will run it",
+            why="run there; its result.json is what --machine reads",
+            command=_command("doctor"),
         )
 
 
-def _quoted(text: str) -> str:
-    """Safe to paste into a shell."""
-    return shlex.quote(text)
+def _flat(options: Mapping[str, str]) -> Iterator[str]:
+    for flag, value in options.items():
+        yield from (flag, value)
+
+
+def _command(*words: str) -> str:
+    return shlex.join(("radiograph", *words))

@@ -14,6 +14,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from radiograph.core import Config, inputs_of
+from radiograph.core.config import Bare
 from radiograph.core.sizes import Quantity, binary_text, count_text
 
 
@@ -44,6 +45,9 @@ def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Paramete
     if get_origin(base) is Literal:
         choices = [str(c) for c in get_args(base)]
         return click.Option([flag, name], default=None, help=f"{help_text}  ({', '.join(choices)})", metavar="CHOICE")
+    bare = next((mark for mark in field.metadata if isinstance(mark, Bare)), None)
+    if bare is not None:
+        return click.Option([flag, name], default=None, help=help_text, metavar="[TEXT]", flag_value=bare.value)
     quantity = _quantity(field)
     metavar = quantity.kind.upper() if quantity else {int: "N", float: "X"}.get(base, "TEXT")
     return click.Option([flag, name], default=None, multiple=many, help=help_text, metavar=metavar)
