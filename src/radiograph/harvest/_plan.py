@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass, field
 from io import BufferedRandom, BytesIO
 from pathlib import Path
@@ -165,8 +166,7 @@ def plan(
     if not 0 <= limits.validation < 1:
         raise UserError("the validation share", expected="at least 0, below 1", got=str(limits.validation))
     chosen = texts if limits.max_prompts is None else _first(texts, limits.max_prompts, limits.seed)
-    store = _Store(folder, keep_text)
-    with (progress or Silent()).task("tokenising") as task:
+    with closing(_Store(folder, keep_text)) as store, (progress or Silent()).task("tokenising") as task:
         for text, document in encode(tokenizer, chosen, reading):
             if document.ids and vocabulary is not None and not 0 <= min(document.ids) <= max(document.ids) < vocabulary:
                 bad = next(i for i in document.ids if not 0 <= i < vocabulary)
@@ -175,7 +175,7 @@ def plan(
                 )
             store.add(text, document.ids, pieces(document, reading), drawn(limits.seed, text.id), reading.length)
             task.advance()
-    return store.finish(limits, reading)
+        return store.finish(limits, reading)
 
 
 def windows(
@@ -217,6 +217,12 @@ class _Store:
 
     def __post_init__(self) -> None:
         self.tokens, self.marks = _sink(self.folder, "tokens"), _sink(self.folder, "kept")
+
+    def close(self) -> None:
+        """Let go of the files; arrays in memory stay with the plan."""
+        for sink in (self.tokens, self.marks):
+            if isinstance(sink, BufferedRandom):
+                sink.close()
 
     def add(
         self,
@@ -370,9 +376,9 @@ def _sink(folder: Path | None, name: str) -> BytesIO | BufferedRandom:
     return BytesIO() if folder is None else (folder / f"{name}.bin").open("w+b")
 
 
-def _array(sink: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _array(sink: BytesIO | BufferedRandom, dtype: np.dtype[Any]) -> NDArray[Any]:
     """What was written: mapped, where it is a file."""
-    if hasattr(sink, "getbuffer"):
+    if isinstance(sink, BytesIO):
         return np.frombuffer(sink.getbuffer(), dtype)
-    sink.close()
+    sink.flush()
     return np.memmap(sink.name, dtype, mode="r")
