@@ -8,7 +8,7 @@ from torch import Tensor
 
 from radiograph.dictionaries.training._step._rules import Back, back, gates, values
 from radiograph.dictionaries.training._step._select import Entries
-from radiograph.dictionaries.training._step._sums import Sums
+from radiograph.dictionaries.training._step._sums import Pending, Sums
 from radiograph.numerics.sparse import by_feature, gather_sum, sampled_products
 
 
@@ -32,7 +32,7 @@ def add(sums: Sums, rows: slice, entries: Entries) -> None:
     gradients = sums.output.add(rows, written(z))
     d_values = sampled_products(gradients.flatten(0, 1), decoder, entries.features, offsets)
     found = back(d_values, d_gates, entries.pre, z, sums.objective, local, sums.rate)
-    sums.pending.append((places + rows.start * len(bounds), entries.features, z, found))
+    sums.pending.append(Pending(places + rows.start * len(bounds), entries.features, z, found))
     fired = z > 0
     sums.fired[entries.features[fired]] = True
     sums.active += int(fired.sum())
@@ -42,13 +42,14 @@ def multiply(sums: Sums) -> None:
     """Over the entries of all chunks: dD = Zᵀ (gradient of what was decoded), dE = dΠᵀ u."""
     if not sums.pending:
         return
-    places, features, z = (torch.cat([held[i] for held in sums.pending]) for i in range(3))  # type: ignore[misc]
-    backs = [held[3] for held in sums.pending]
+    features = torch.cat([held.features for held in sums.pending])
+    by = by_feature(features, torch.cat([held.places for held in sums.pending]), len(sums.fired))
+    backs = [held.back for held in sums.pending]
     whole = Back(
         torch.cat([found.pre for found in backs]),
         {name: torch.cat([found.parameters[name] for found in backs]) for name in backs[0].parameters},
     )
-    by = by_feature(features, places, len(sums.fired))
+    z = torch.cat([held.values for held in sums.pending])
     by.product(z, sums.output.gradients.flatten(0, 1), add_to=sums.decoder)
     by.product(whole.pre, sums.centred, repeats=len(sums.output.bounds), add_to=sums.encoder)
     sums.put_entries(by, whole)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.dictionaries.training._losses import Objective
@@ -12,6 +14,17 @@ from radiograph.dictionaries.training._step._output import Output
 from radiograph.dictionaries.training._step._rules import Back, Local
 from radiograph.dictionaries.training._weights import Weights
 from radiograph.numerics.sparse import ByFeature
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pending:
+    """Entries of one chunk, for the products over the whole batch."""
+
+    places: Int[Tensor, " entry"]
+    """Row · segments + segment."""
+    features: Int[Tensor, " entry"]
+    values: Float[Tensor, " entry"]
+    back: Back
 
 
 class Sums:
@@ -32,8 +45,7 @@ class Sums:
         self.decoder = buffers.take("decoder", weights.decoder.shape, weights.decoder).zero_()
         self.fired = torch.zeros(len(weights.encoder), dtype=torch.bool, device=centred.device)
         self.active = 0
-        self.pending: list[tuple[Tensor, Tensor, Tensor, Back]] = []
-        """Segment rows, features, values and gradients of sparse chunks."""
+        self.pending: list[Pending] = []
         self._by_name: dict[str, Tensor] = {}
 
     @property
