@@ -127,14 +127,13 @@ class DiskActivations:
         """Rows by their ids."""
         import torch
 
-        parts = [(shard, torch.from_numpy(at), torch.from_numpy(rows)) for shard, at, rows in by_shard(ids)]
+        parts = list(by_shard(ids))
+        places = torch.from_numpy(np.argsort(np.concatenate([at for _, at, _ in parts])))
         out: list[Tensor] = []
         for name in names:
-            tables = [self._tensor(shard, name) for shard, _, _ in parts]
-            found = tables[0].new_empty((len(ids), *tables[0].shape[1:]))
-            for table, (_, at, rows) in zip(tables, parts, strict=True):
-                found[at] = table[rows]
-            out.append(found)
+            # Rows are copied whole, shard by shard and then into their places: `table[rows]` goes element by element.
+            found = [self._tensor(shard, name).index_select(0, torch.from_numpy(rows)) for shard, _, rows in parts]
+            out.append(torch.cat(found).index_select(0, places))
         return tuple(out)
 
     def will_read(self, shard: int, names: Sequence[str]) -> None:

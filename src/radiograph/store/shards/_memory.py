@@ -98,7 +98,7 @@ class MemoryActivations:
 
         held = {"token": self.tokens, "prompt": self.owners, "position": self.positions, **self.values}
         at = torch.from_numpy(ids & PLACE)
-        return tuple(held[name][at] for name in names)
+        return tuple(held[name].index_select(0, at) for name in names)
 
     def will_read(self, shard: int, names: Sequence[str]) -> None:
         """They are here."""
