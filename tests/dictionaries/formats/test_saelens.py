@@ -99,6 +99,19 @@ def test_what_the_format_cannot_express_is_refused_by_name(change, what, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_writer_that_gives_something_else_back_leaves_nothing(tmp_path, monkeypatch):
+    write = saelens.write
+
+    def wrong(dictionary, folder):
+        write(dictionary, folder)
+        retensor(folder, b_enc=load_file(folder / saelens.WEIGHTS)["b_enc"] + 1e-3)
+
+    monkeypatch.setattr(saelens, "write", wrong)
+    with pytest.raises(Refusal) as caught:
+        export(read(FIXTURES / "jumprelu"), "saelens", tmp_path / "out")
+    assert caught.value.code == "export_differs" and not (tmp_path / "out").exists()
+
+
 def test_an_input_bias_of_its_own_moves_into_the_encoder_bias(tmp_path):
     for name in ("relu", "topk", "jumprelu", "gated"):
         dictionary = random_dictionary(name)

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from dictionaries.make import random_dictionary
 from radiograph.core import FormatError, UserError
+from radiograph.dictionaries import save
 from radiograph.dictionaries.formats import Ledger, Source, detect, formats, import_source, named
 from radiograph.dictionaries.formats import _find as find
 
@@ -135,6 +137,12 @@ def test_two_formats_that_fit_are_both_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="another and other") as caught:
         detect(Source.open(tmp_path))
     assert caught.value.code == "ambiguous_format" and "--format" in str(caught.value)
+
+
+def test_a_dictionary_of_ours_needs_no_import(tmp_path):
+    save(random_dictionary(), tmp_path / "ours")
+    with pytest.raises(UserError, match="ours already"):
+        detect(Source.open(tmp_path / "ours"))
 
 
 def test_no_format_lists_what_was_found(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.dictionaries._dictionary import Dictionary
+from radiograph.dictionaries._files import DOCUMENT, WEIGHTS
 from radiograph.dictionaries.formats._imported import Imported, Options
 from radiograph.dictionaries.formats._source import Source
 
@@ -101,6 +102,8 @@ def detect(source: Source) -> Format:
             fix=f"say which: --format {names[0]} or --format {names[1]}",
             code="ambiguous_format",
         )
+    if DOCUMENT in source and WEIGHTS in source:
+        raise UserError(f"{source.root.name!r} is a dictionary of ours already", fix="use it as it is", code="native")
     for name in source.tensor_files[:LOOKED_AT]:
         source.keys(name)
     for error in source.unreadable.values():
