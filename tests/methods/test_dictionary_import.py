@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from radiograph import dictionaries
 from radiograph.core import ExitCode, Refusal, UserError
@@ -100,6 +102,31 @@ def test_bad_input_leaves_nothing(config, code, exported, workspace):
         go("dictionary.import", out="out", **{"source": str(exported), **config})
     assert caught.value.code == code and caught.value.exit_code is ExitCode.BAD_INPUT
     assert not list(workspace.rglob("*.partial")) and not (workspace / "out").exists()
+
+
+def test_a_crosscoder_is_checked_on_both_models(workspace):
+    """The bundled dictionary twice, for a model beside itself: equal rows, so that swapping the two is no worse."""
+    one = dictionaries.load(bundled_path("dictionary"))
+    halves = {"E": one.encoder / 2, "D": one.decoder, "b": one.encoder_bias, "c": one.input_bias, "g": one.decoder_bias}
+    doubled = {name: torch.cat([t, t], -1) if name in "EDcg" else t for name, t in halves.items()}
+    (workspace / "source").mkdir()
+    save_file({name: t.contiguous() for name, t in doubled.items()}, "source/w.safetensors")
+    described = {
+        "sites": ["reference/resid_post.1", "candidate/resid_post.1"],
+        "activation": "topk",
+        "constants": one.activation.constants,
+        "tensors": {"encoder": "E", "decoder": "D", "encoder_bias": "b", "input_bias": "c", "decoder_bias": "g"},
+    }
+    (workspace / "map.yaml").write_text(json.dumps(described))
+    outcome = go("dictionary.import", out="out", source="source", map="map.yaml", model=MODEL, candidate=[MODEL])
+    (found,) = outcome.result.dictionaries
+    assert (
+        found.state == "doubtful" and found.readings["at candidate/resid_post.1 + reference/resid_post.1"] == found.fvu
+    )
+    metadata = dictionaries.load(outcome.path / "dictionary").metadata
+    assert [m.tensors_sha256 for m in metadata.candidates] == [metadata.model.tensors_sha256]
+    alone = go("dictionary.import", out="alone", source="source", map="map.yaml", model=MODEL)
+    assert alone.result.dictionaries[0].state == "mismatch"
 
 
 def test_an_agent_reaches_the_hub_only_where_its_server_may(workspace):
