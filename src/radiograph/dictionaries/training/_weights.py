@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(slots=True, eq=False)
 class Weights:
-    """Encoder, decoder and biases, as in `Dictionary`; `decoder_bias is input_bias` where both are one (autoencoder)."""
+    """Encoder, decoder, biases, as in `Dictionary`; `decoder_bias is input_bias` where both are one (autoencoder)."""
 
     encoder: Float[Tensor, "feature width"]
     decoder: Float[Tensor, "feature target"]
