@@ -104,6 +104,25 @@ def test_bad_input_leaves_nothing(config, code, exported, workspace):
     assert not list(workspace.rglob("*.partial")) and not (workspace / "out").exists()
 
 
+def test_a_threshold_that_was_never_estimated_is_estimated_from_a_harvest(workspace):
+    one = dictionaries.load(bundled_path("dictionary"))
+    tensors = {"encoder.weight": one.encoder, "encoder.bias": one.encoder_bias, "decoder.weight": one.decoder.T}
+    scalars = {"b_dec": one.decoder_bias, "k": torch.tensor(16), "threshold": torch.tensor(-1.0)}
+    (workspace / "source").mkdir()
+    torch.save({**tensors, **scalars}, "source/ae.pt")
+    trainer = {"dict_class": "BatchTopKSAE", "activation_dim": one.width, "dict_size": one.size, "k": 16}
+    (workspace / "source" / "config.json").write_text(json.dumps({"trainer": trainer}))
+    given = {"source": "source", "site": "resid_post.1"}
+    with pytest.raises(Refusal, match="--activations") as caught:
+        go("dictionary.import", out="out", **given)
+    assert caught.value.exit_code is ExitCode.BAD_INPUT
+    go("harvest", out="rows", model=MODEL, site=["resid_post.1"], data=["world:mixture#100"])
+    for name, rows in (("stored", {"activations": "rows"}), ("own", {})):
+        (found,) = go("dictionary.import", out=name, model=MODEL, **rows, **given).result.dictionaries
+        assert found.activation == "jumprelu" and found.state == "checked"
+        assert found.l0 == pytest.approx(16, rel=0.5 if rows else 0.01)
+
+
 def test_a_crosscoder_is_checked_on_both_models(workspace):
     """The bundled dictionary twice, for a model beside itself: equal rows, so that swapping the two is no worse."""
     one = dictionaries.load(bundled_path("dictionary"))

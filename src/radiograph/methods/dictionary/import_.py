@@ -65,7 +65,7 @@ class Config(Base):
     map: FilePath | None = None
     """For --format generic: a YAML file that says which tensor is what."""
     activations: FolderPath | None = None
-    """A harvest, where something must be estimated: the threshold of a batch-top-k."""
+    """A harvest, where something must be estimated (the threshold of a batch-top-k); else the rows it is checked on."""
 
 
 class ImportedDictionary(Record):
@@ -135,10 +135,10 @@ def run(config: Config, ctx: Context) -> DictionaryImport:
     from radiograph.methods.dictionary._known import known
 
     source, origin = _find(config, ctx)
-    options = _options(config, ctx)
     model: Known | None = None
     if config.model is not None:
         model = known(ctx, config.model, config.candidate, config.data, config.max_rows)
+    options = _options(config, ctx, model)
     folder: Path = ctx.output.folder("dictionary")
     found: list[ImportedDictionary] = []
     entries: list[SetEntry] = []
@@ -188,9 +188,12 @@ def _find(config: Config, ctx: Context) -> tuple[Source, Origin]:
     return Source.open(path), Origin(ctx.label(config.source))
 
 
-def _options(config: Config, ctx: Context) -> Options:
+def _options(config: Config, ctx: Context, model: Known | None) -> Options:
     from radiograph.dictionaries.formats import Options
 
+    rows: Any = None if model is None else lambda address: model.rows_of([address])[address].float()
+    if config.activations is not None:
+        rows = _stored_rows(config.activations, ctx)
     return Options(
         k=config.k,
         input_scale=_numbers(config.input_scale),
@@ -199,7 +202,7 @@ def _options(config: Config, ctx: Context) -> Options:
         target=config.target,
         untrained=config.untrained,
         map=None if config.map is None else ctx.path(config.map, "map"),
-        rows=None if config.activations is None else _stored_rows(config.activations, ctx),
+        rows=rows,
     )
 
 
