@@ -21,7 +21,7 @@ TORCH = next(
 PACKAGES = {
     "sparsify": ["eai-sparsify==1.3.3"],
     "saelens": ["sae-lens==6.54.12"],
-    "dictionary-learning": ["dictionary-learning==0.1.0"],
+    "dictionary-learning": ["dictionary-learning==0.1.0", "transformers<5"],
     "transformerlens": ["transformer-lens==3.9.0"],
     "nnsight": ["nnsight"],
     "interp-lab": ["interp-lab==0.2.0", "safetensors"],
@@ -42,6 +42,8 @@ def make(name: str) -> None:
     for packages in ([TORCH], PACKAGES[name]):
         command = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*command, *packages, TORCH], check=True)
+    # A torchvision that came along was built for another torch, and breaks every import of transformers.
+    subprocess.run([place / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], check=True)
     (place / ".made").touch()
 
 
