@@ -29,7 +29,7 @@ from radiograph.dictionaries._hash import functional_sha256, tensor_sha256
 from radiograph.dictionaries._metadata import Metadata
 from radiograph.dictionaries._normalisation import Affine, Normalisation, affine
 from radiograph.dictionaries.activations import Activation
-from radiograph.numerics.sparse import codes_of_dense, dense, gather_sum
+from radiograph.numerics.sparse import codes_of_dense, dense, gather_sum, linear
 
 PREACTIVATION_BYTES: Final = {"cpu": 32 * 2**20, "cuda": 512 * 2**20}
 TENSORS: Final = ("encoder", "decoder", "encoder_bias", "input_bias", "decoder_bias")
@@ -185,7 +185,9 @@ class Dictionary:
 
     def products(self, centred: Float[Tensor, "row width"]) -> Float[Tensor, "row feature"]:
         """π of rows from which the input bias was taken: [row, feature] memory, so for chunks."""
-        return torch.addmm(self.encoder_bias, centred, self.encoder.T)
+        if torch.is_grad_enabled() and (centred.requires_grad or self.encoder.requires_grad):
+            return torch.addmm(self.encoder_bias, centred, self.encoder.T)
+        return linear(centred, self.encoder, self.encoder_bias)
 
     def preactivations(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "row feature"]:
         """π of all features at once: [row, feature] memory, so for chunks and small cases."""
