@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from radiograph.core import RadiographError, Refusal, UserError, Workers
+from radiograph.core import RadiographError, Workers
 from radiograph.core.work.cluster import cluster, ray
-from radiograph.harvest._run import Receipt, harvest_shard
+from radiograph.harvest._run import PLAN, Receipt, harvest_shard
 from radiograph.harvest._spec import Spec
 
-LOST_ACTORS = 2
-"""How often the actor of one shard may be lost."""
+ATTEMPTS = 3
+"""How often a shard is begun: Ray itself would deal it again for ever."""
 
 
 class HarvestWorker:
@@ -32,12 +32,21 @@ class HarvestWorker:
         errors: list[str] = []
         for number in batch["item"]:
             try:
+                _count(self._spec, int(number))
                 rows.append(harvest_shard(self._spec, int(number)).rows)
                 errors.append("")
-            except (UserError, Refusal) as error:
+            except RadiographError as error:
                 rows.append(0)
                 errors.append(str(error))
         return {"number": list(batch["item"]), "rows": rows, "error": errors}
+
+
+def _count(spec: Spec, number: int) -> None:
+    """Note that a shard is begun, where every node sees it."""
+    with (spec.home / PLAN / f"{number:05d}.begun").open("ab") as handle:
+        handle.write(b".")
+        if handle.tell() > ATTEMPTS:
+            raise RadiographError(f"shard {number} lost {ATTEMPTS} actors: see the logs of the cluster")
 
 
 def harvest_on_ray(spec: Spec, missing: Sequence[int], workers: Workers) -> Iterator[Receipt]:
@@ -58,10 +67,7 @@ def harvest_on_ray(spec: Spec, missing: Sequence[int], workers: Workers) -> Iter
             batch_size=1,
             compute=strategy,
             fn_constructor_args=(spec,),
-            max_restarts=-1,
-            max_task_retries=LOST_ACTORS,
-            num_cpus=1,
-            num_gpus=1 if spec.device.startswith("cuda") else None,
+            **({"num_gpus": 1} if spec.device.startswith("cuda") else {"num_cpus": 1}),
         )
         for row in made.iter_rows():
             if row["error"]:
