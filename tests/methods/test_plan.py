@@ -43,6 +43,10 @@ RATES = Rates(
     harvest_overhead=3.0,
     training_rate=2e11,
     training_overhead=4.0,
+    harvest_cores=1.0,
+    training_cores=1.0,
+    harvest_overhead_cpu=3.0,
+    training_overhead_cpu=4.0,
     process_memory=GIB // 2,
     context=100.0,
 )

@@ -78,6 +78,12 @@ class Rates(Record):
     """FLOP/s of a training by the plan's formula, everything that a step costs included."""
     training_overhead: float
     """Seconds of a training beside its steps."""
+    harvest_cores: float
+    """Processor seconds a second while rows are harvested: few where others used the machine at the time."""
+    training_cores: float
+    harvest_overhead_cpu: float
+    """Processor seconds of a harvest beside its rows."""
+    training_overhead_cpu: float
     process_memory: int
     """Bytes of a process before any model is in it."""
     context: float

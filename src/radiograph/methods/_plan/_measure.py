@@ -2,9 +2,9 @@
 
 1. a large product, a copy in memory, a file that is hashed, written and synced
 2. `harvest` of the data that are planned (else of the small world) at growing length, until seconds are seen; what a
-   row costs is the difference of the last two runs, what is left over is the overhead
-3. `dictionary train` for 20 and for 40 steps on these rows: both hold the same validations, so their difference is 20
-   steps. A dictionary too large for the machine, or for a minute, is measured smaller
+   row costs is the difference of the last two runs; what the first, which is cold, costs beside its rows is overhead
+3. `dictionary train` on these rows for 20 steps, cold, then for 20 and 40: all hold the same validations, so the last
+   two differ by 20 steps. A dictionary too large for the machine, or for a minute, is measured smaller
 
 Rates are those of the plan's own formulas, so that a plan of the same kind gives back the time that was seen. What the
 steps leave stays in the bundle, under `steps`.
@@ -31,6 +31,7 @@ ROWS: Final = (4_000, 16_000, 64_000, 256_000, 1_000_000)
 ENOUGH: Final = 4.0
 """Seconds of a harvest after which no longer one is run."""
 STEPS: Final = (20, 40)
+"""Twenty or more, so that every run holds the same number of validations."""
 DISK_BYTES: Final = 64 * 2**20
 COPY_BYTES: Final = 128 * 2**20
 PRODUCT: Final = 1_536
@@ -42,11 +43,32 @@ WORLD: Final = "world:mixture#20000"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pilot:
-    """One harvest."""
+class _Cost:
+    """Of something that was done."""
+
+    seconds: float
+    cpu: float
+    """Processor seconds, of all threads."""
+
+    def per(self, other: _Cost, amount: int) -> _Cost:
+        """What one more costs, where `other` was the cost of `amount` fewer."""
+        wall, cpu = self.seconds - other.seconds, self.cpu - other.cpu
+        return _Cost(max(wall, 0.01 * self.seconds) / amount, max(cpu, 0.01 * self.cpu) / amount)
+
+    def beside(self, one: _Cost, amount: int) -> _Cost:
+        """What is left over, where each of `amount` costs as much as `one`."""
+        return _Cost(max(0.0, self.seconds - amount * one.seconds), max(0.0, self.cpu - amount * one.cpu))
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(self.seconds + other.seconds, self.cpu + other.cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class _Harvest:
+    """One pilot harvest."""
 
     rows: int
-    seconds: float
+    cost: _Cost
     context: float
     path: str
     source: str
@@ -58,87 +80,72 @@ def measure(ctx: Context, model: str, want: Asked, folder: Path) -> MachineFile:
     machine = this_machine(folder)
     with ctx.measure("arithmetic"):
         flop_rate, bandwidth, disk = _product(ctx.device), _copy(), _disk(folder)
-    loaded, process, config = _load(ctx, model, want)
-    pilots = _harvests(ctx, config, want)
-    per_row, once = _slope([(pilot.rows, pilot.seconds) for pilot in pilots])
-    last = pilots[-1]
-    per_token = 2 * config["run_params"] + 2 * config["d_model"] * last.context * config["layers"]
-    size = _size(last.width, want, machine.memory, flop_rate)
-    trained = [_train(ctx, last, want, size, steps) for steps in STEPS]
-    per_step, start = _slope(list(zip(STEPS, trained, strict=True)))
+    loading, process, config = _load(ctx, model, want)
+    cold, few, many = _harvests(ctx, config, want)
+    per_row = many.cost.per(few.cost, max(1, many.rows - few.rows))
+    per_token = 2 * config["run_params"] + 2 * config["d_model"] * many.context * config["layers"]
+    size = _size(many.width, want, machine.memory, flop_rate)
+    first, short, long = (_train(ctx, many, want, size, steps) for steps in (STEPS[0], *STEPS))
+    per_step = long.per(short, STEPS[1] - STEPS[0])
     batch, k = want["train_batch_size"], min(want["top_k_active"], size)
-    per_feature = 10 * last.width * size if want["activation"] in DENSE else (2 * size + 8 * k) * last.width
+    per_feature = 10 * many.width * size if want["activation"] in DENSE else (2 * size + 8 * k) * many.width
+    harvest, training = cold.cost.beside(per_row, cold.rows) + loading, first.beside(per_step, STEPS[0]) + loading
     rates = Rates(
         model=ctx.label(model),
-        dictionary=f"{want['activation']}, {size:,} features of width {last.width:,}, batch {batch:,}",
+        dictionary=f"{want['activation']}, {size:,} features of width {many.width:,}, batch {batch:,}",
         flop_rate=flop_rate,
         bandwidth=bandwidth,
         disk_rate=disk,
-        harvest_rate=per_token / per_row,
-        harvest_overhead=once + loaded,
-        training_rate=batch * per_feature / per_step,
-        training_overhead=start + loaded,
+        harvest_rate=per_token / per_row.seconds,
+        harvest_overhead=harvest.seconds,
+        harvest_cores=per_row.cpu / per_row.seconds,
+        harvest_overhead_cpu=harvest.cpu,
+        training_rate=batch * per_feature / per_step.seconds,
+        training_overhead=training.seconds,
+        training_cores=per_step.cpu / per_step.seconds,
+        training_overhead_cpu=training.cpu,
         process_memory=process,
-        context=last.context,
+        context=many.context,
     )
     return machine.model_copy(update={"rates": rates})
 
 
-def _load(ctx: Context, model: str, want: Asked) -> tuple[float, int, dict[str, Any]]:
-    """Seconds to load a model, bytes of the process beside it, and what its pilot runs."""
+def _load(ctx: Context, model: str, want: Asked) -> tuple[_Cost, int, dict[str, Any]]:
+    """What it costs to load a model, bytes of the process beside it, and what its pilot runs."""
     from radiograph import models, organisms
 
-    began = time.perf_counter()
-    network = ctx.model(model, "measured").model
-    seconds = time.perf_counter() - began
-    process = _resident() - sum(p.numel() * p.element_size() for p in network.parameters())
+    cost, loaded = _timed(lambda: ctx.model(model, "measured"))
+    process = _resident() - sum(p.numel() * p.element_size() for p in loaded.model.parameters())
     base = models.ModelRef.parse(model).base
     shape = shape_of(models.locate(base, base_dir=ctx.locate("."), resolve=organisms.bundled_path))
     config: dict[str, Any] = dict(want.fields) | {"model": model, "data": list(want.data or (WORLD,))}
     config["site"] = list(want.sites or (f"resid_post.{shape.layers - 1}",))
-    return seconds, max(process, 0), from_harvest(config, shape) | {"harvest": config}
+    return cost, max(process, 0), from_harvest(config, shape) | {"harvest": config}
 
 
-def _harvests(ctx: Context, config: dict[str, Any], want: Asked) -> list[_Pilot]:
-    """The same harvest, longer each time; at least two of different length where the data allow it."""
-    from radiograph.store import Bundle
-
-    found: list[_Pilot] = []
+def _harvests(ctx: Context, config: dict[str, Any], want: Asked) -> tuple[_Harvest, _Harvest, _Harvest]:
+    """The same harvest, longer each time: the first, which pays for first use, and the last two."""
+    found: list[_Harvest] = []
     most = want["tokens"] if want.data else ROWS[-1]
     for rows in ROWS:
-        step = ctx.step("harvest", **config["harvest"], max_tokens=min(rows, most))
-        folder, result = ctx.output.folder(step.path), step.result
-        timed = {part.name: part.seconds for part in Bundle(folder).manifest.steps}
-        seconds = timed["tokenise"] + timed["harvest"]
-        first = result.sources[0]
-        found.append(
-            _Pilot(result.rows, seconds, result.tokens_fed / result.windows, str(folder), first.source, first.width)
-        )
-        grown = len(found) > 1 and result.rows > found[-2].rows
-        if (len(found) > 2 and seconds > ENOUGH) or (len(found) > 1 and not grown) or rows >= most:
+        cost, step = _timed(lambda rows=rows: ctx.step("harvest", **config["harvest"], max_tokens=min(rows, most)))
+        result, folder = step.result, str(ctx.output.folder(step.path))
+        first, context = result.sources[0], result.tokens_fed / result.windows
+        found.append(_Harvest(result.rows, cost, context, folder, first.source, first.width))
+        ended = len(found) > 1 and result.rows == found[-2].rows
+        if ended or (len(found) > 2 and cost.seconds - found[0].cost.seconds > ENOUGH):
             break
-    return found[1:] if len(found) > 2 else found  # the first run pays for what is loaded on first use
+    return found[0], found[-2], found[-1]
 
 
-def _train(ctx: Context, pilot: _Pilot, want: Asked, size: int, steps: int) -> float:
-    """Seconds of a training of so many steps."""
-    from radiograph.store import Bundle
-
+def _train(ctx: Context, pilot: _Harvest, want: Asked, size: int, steps: int) -> _Cost:
+    """What a training of so many steps costs."""
     batch, activation = want["train_batch_size"], want["activation"]
     sparse = {"topk": "k", "batchtopk": "k", "jumprelu": "l0"}.get(activation)
     options: dict[str, Any] = {sparse: min(want["top_k_active"], size)} if sparse else {}
-    step = ctx.step(
-        "dictionary.train",
-        activations=pilot.path,
-        activation=activation,
-        input=pilot.source,
-        size=size,
-        batch=batch,
-        tokens=steps * batch,
-        **options,
-    )
-    timed = {part.name: part.seconds for part in Bundle(ctx.output.folder(step.path)).manifest.steps}
-    return timed["train"]
+    options |= {"activations": pilot.path, "activation": activation, "input": pilot.source}
+    cost, _ = _timed(lambda: ctx.step("dictionary.train", **options, size=size, batch=batch, tokens=steps * batch))
+    return cost
 
 
 def _size(width: int, want: Asked, memory: int, flop_rate: float) -> int:
@@ -154,16 +161,6 @@ def _size(width: int, want: Asked, memory: int, flop_rate: float) -> int:
     return size
 
 
-def _slope(points: list[tuple[int, float]]) -> tuple[float, float]:
-    """Seconds per unit and seconds beside them, from the last two points."""
-    few, short = points[-2] if len(points) > 1 else (0, 0.0)
-    many, long = points[-1]
-    if many <= few or long <= short:
-        return max(long, 1e-3) / many, 0.0
-    slope = (long - short) / (many - few)
-    return slope, max(0.0, long - many * slope)
-
-
 def _product(device: str) -> float:
     """FLOP/s of a large float32 product, the best of five."""
     import torch
@@ -175,7 +172,7 @@ def _product(device: str) -> float:
         (left @ right)[0, 0].item()
 
     run()
-    return 2 * PRODUCT**3 / min(_timed(run) for _ in range(5))
+    return 2 * PRODUCT**3 / min(_timed(run)[0].seconds for _ in range(5))
 
 
 def _copy() -> float:
@@ -184,7 +181,7 @@ def _copy() -> float:
 
     data, target = np.ones(COPY_BYTES // 8), np.empty(COPY_BYTES // 8)
     np.copyto(target, data)
-    return 2 * COPY_BYTES / min(_timed(lambda: np.copyto(target, data)) for _ in range(3))
+    return 2 * COPY_BYTES / min(_timed(lambda: np.copyto(target, data))[0].seconds for _ in range(3))
 
 
 def _disk(folder: Path) -> float:
@@ -199,7 +196,7 @@ def _disk(folder: Path) -> float:
                 handle.flush()
                 os.fsync(handle.fileno())
 
-        return DISK_BYTES / _timed(write)
+        return DISK_BYTES / _timed(write)[0].seconds
 
 
 def _resident() -> int:
@@ -213,7 +210,7 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _timed(work: Callable[[], Any]) -> tuple[_Cost, Any]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = work()
+    return _Cost(time.perf_counter() - wall, time.process_time() - cpu), made
