@@ -11,7 +11,6 @@ dense bfloat16, or 20 to 1,000 TFLOP/s where it is not in the table; of that, a 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
 from contextlib import suppress
@@ -25,6 +24,7 @@ from radiograph.methods import _machine as here
 from radiograph.methods._plan._ledger import Ledger, Origin, Range, Unit
 
 GIB = 2**30
+DRIVER = Path("/dev/nvidiactl")
 CORE_FLOPS: Range = (20e9, 160e9)
 CPU_BANDWIDTH: Range = (5e9, 40e9)
 DISK: Range = (0.1e9, 3e9)
@@ -220,12 +220,12 @@ def _assumed(file: MachineFile) -> tuple[Range, Range, str]:
     return (0.8 * peak * count, peak * count), (0.7 * moved * count, moved * count), f"{count} × {name}"
 
 
-class _MemoryInfo(ctypes.Structure):
-    _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
-
-
 def _gpus() -> tuple[Gpu, ...]:
     """What the driver's own library (NVML) knows, which takes milliseconds where torch takes seconds."""
+    if not DRIVER.exists():
+        return ()
+    import ctypes
+
     found: list[Gpu] = []
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libnvidia-ml.so.1")
@@ -234,10 +234,11 @@ def _gpus() -> tuple[Gpu, ...]:
         count = ctypes.c_uint()
         library.nvmlDeviceGetCount_v2(ctypes.byref(count))
         for index in range(count.value):
-            handle, memory, name = ctypes.c_void_p(), _MemoryInfo(), ctypes.create_string_buffer(96)
+            handle, name = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+            memory = (ctypes.c_ulonglong * 3)()  # total, free, used
             library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle))
             library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
             library.nvmlDeviceGetName(handle, name, ctypes.c_uint(96))
-            found.append(Gpu(name=name.value.decode(errors="replace"), memory=memory.total))
+            found.append(Gpu(name=name.value.decode(errors="replace"), memory=memory[0]))
         library.nvmlShutdown()
     return tuple(found)
