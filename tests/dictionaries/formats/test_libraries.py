@@ -1,7 +1,8 @@
 """What other libraries saved gives what they themselves said, turned files fail, and what we write reads back.
 
 `fixtures/FORMAT` was written by the library itself (eai-sparsify 1.3.3, dictionary-learning 0.1.0, interp-lab 0.2.0,
-crosscoder_learning at b2363ed) through `peers/FORMAT.py`; `pytest -m peers` has it written again.
+circuit-tracer 0.5.0; crosscoder_learning at b2363ed, llamascopium at 95281ac, OpenAI's sparse_autoencoder at 4965b94)
+through `peers/FORMAT.py`; `pytest -m peers` has it written again.
 """
 
 import json
@@ -20,14 +21,27 @@ from radiograph.dictionaries.formats import Options, Source, compare, detect, ex
 
 HERE = Path(__file__).parent
 FIXTURES = HERE / "fixtures"
-FORMATS = ("sparsify", "dictionary_learning", "crosscoder_learning", "interp_lab")
+FORMATS = (
+    "sparsify",
+    "dictionary_learning",
+    "crosscoder_learning",
+    "interp_lab",
+    "circuit_tracer",
+    "llamascopium",
+    "openai",
+)
+BACK = ("sparsify", "dictionary_learning", "circuit_tracer")
 OPTIONS = {"crosscoder_learning": Options(layer=1)}
 WEIGHTS = {
     "sparsify": "sae.safetensors",
     "dictionary_learning": "ae.pt",
     "crosscoder_learning": "ae.pt",
     "interp_lab": "sae.json",
+    "circuit_tracer": "layer_0.safetensors",
+    "llamascopium": "sae_weights.safetensors",
+    "openai": "1.pt",
 }
+SQUARE = ("square", "layers.4", "resid_post_attn-topk-square")
 CASES = [(name, path.name) for name in FORMATS for path in sorted((FIXTURES / name).iterdir()) if path.is_dir()]
 
 
@@ -69,9 +83,10 @@ def test_codes_and_outputs_are_those_of_the_library(name, case):
 def turned(name, folder):
     """Turn the decoder of the file."""
     path = folder / WEIGHTS[name]
-    if name == "sparsify":
-        tensors = load_file(path)
-        save_file(tensors | {"W_dec": tensors["W_dec"].T.contiguous()}, path)
+    if path.suffix == ".safetensors":
+        tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+        key = "W_D" if "W_D" in tensors else "W_dec"
+        save_file(tensors | {key: tensors[key].transpose(-1, -2).contiguous()}, path)
     elif name == "interp_lab":
         document = json.loads(path.read_text())
         document["decoder_weight"] = torch.tensor(document["decoder_weight"]).T.tolist()
@@ -90,14 +105,14 @@ def test_a_wrong_orientation_is_an_error_or_gives_something_else(name, case, tmp
         dictionary = read(tmp_path / case, name, OPTIONS.get(name))
     except FormatError:
         return
-    assert case in ("square", "layers.4")
+    assert case in SQUARE
     assert not agrees(dictionary, said(name, case))
 
 
 def extended(name, folder, **extra):
     path = folder / WEIGHTS[name]
-    if name == "sparsify":
-        save_file(load_file(path) | extra, path)
+    if path.suffix == ".safetensors":
+        save_file({key: tensor.clone() for key, tensor in load_file(path).items()} | extra, path)
     elif name == "interp_lab":
         path.write_text(json.dumps(json.loads(path.read_text()) | {k: v.tolist() for k, v in extra.items()}))
     else:
@@ -113,7 +128,7 @@ def test_a_tensor_that_nobody_knows_is_named(name, tmp_path):
         read(tmp_path / case, name, OPTIONS.get(name))
 
 
-WRITTEN = [("sparsify", c) for n, c in CASES if n == "sparsify"] + [
+WRITTEN = [(n, c) for n, c in CASES if n in ("sparsify", "circuit_tracer")] + [
     ("dictionary_learning", c) for c in ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "JumpReluAutoEncoder")
 ]
 
@@ -139,6 +154,7 @@ def test_what_we_write_reads_back_bit_for_bit(name, case, tmp_path):
         ("dictionary_learning", {"name": "relu", "sites": ("attn_z.1",)}, "attn_z.1"),
         ("circuit_tracer", {}, "topk"),
         ("circuit_tracer", {"name": "relu"}, "input bias"),
+        ("circuit_tracer", {"kind": "crosscoder", "sites": ("resid_post.0", "resid_post.1")}, "crosscoder"),
         ("gemma_scope", {}, "topk"),
         ("gemma_scope", {"name": "jumprelu", "sites": ("embed",)}, "embed"),
     ],
@@ -187,12 +203,12 @@ class Malicious:
         return os.system, ("touch executed",)
 
 
-@pytest.mark.parametrize("name", ["dictionary_learning", "crosscoder_learning"])
+@pytest.mark.parametrize("name", ["dictionary_learning", "crosscoder_learning", "openai"])
 def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     case = next(c for n, c in CASES if n == name)
     shutil.copytree(FIXTURES / name / case, tmp_path / case)
-    torch.save({"encoder.weight": Malicious()}, tmp_path / case / "ae.pt")
+    torch.save({"encoder.weight": Malicious()}, tmp_path / case / WEIGHTS[name])
     with pytest.raises(FormatError, match="more than tensors"):
         read(tmp_path / case, options=OPTIONS.get(name))
     assert not (tmp_path / "executed").exists()
@@ -251,9 +267,6 @@ def test_a_site_that_no_file_names_is_asked_for():
     assert found.sites == ("reference/attn_out.0", "candidate/attn_out.0")
 
 
-SQUARE = ("square", "layers.4")
-
-
 @pytest.mark.peers
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_library_agrees_live_and_reads_what_we_write(name, tmp_path):
@@ -265,7 +278,7 @@ def test_the_library_agrees_live_and_reads_what_we_write(name, tmp_path):
     cases = [c for n, c in CASES if n == name]
     live = {case: read(tmp_path / name / case, name, OPTIONS.get(name)) for case in cases}
     assert [c for c, d in live.items() if not agrees(d, said(name, c, tmp_path))] == []
-    if name not in ("sparsify", "dictionary_learning"):
+    if name not in BACK:
         return
     back = [c for c in cases if c not in ("BatchTopKSAE", "MatryoshkaBatchTopKSAE")]
     for case in back:
@@ -275,6 +288,27 @@ def test_the_library_agrees_live_and_reads_what_we_write(name, tmp_path):
     found = load_file(tmp_path / "out")
     for case in back:
         assert close(live[case].reconstruct(found[f"{case}/rows"]), found[f"{case}/output"]), case
+
+
+def moss(tmp_path, case, **change):
+    shutil.copytree(FIXTURES / "llamascopium" / case, tmp_path / case)
+    path = tmp_path / case / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    return tmp_path / case
+
+
+def test_norms_of_rows_that_are_written_are_in_no_file(tmp_path):
+    with pytest.raises(Refusal, match="its own norm"):
+        read(moss(tmp_path, "transcoder", norm_activation="token-wise"))
+
+
+def test_a_k_that_a_file_says_twice_says_the_same(tmp_path):
+    case = "resid_post_mlp-topk"
+    shutil.copytree(FIXTURES / "openai" / case, tmp_path / case)
+    path = tmp_path / case / "1.pt"
+    torch.save(torch.load(path, weights_only=True) | {"activation.k": 7}, path)
+    with pytest.raises(FormatError, match=r"activation\.k = 7"):
+        read(tmp_path / case)
 
 
 def test_comparison_of_readings_is_symmetric():

@@ -297,24 +297,47 @@ def test_a_gemma_transcoder_offers_both_readings_of_its_input(tmp_path):
 WRONG = [c for c in CASES if c in NAMES and c != "gemma_scope_2"] + ["gemma_scope_2_attention"]
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if c in NAMES])
+def test_a_tensor_that_nobody_knows_is_named(case, tmp_path):
+    CASES[case](tmp_path)
+    path, tensors = stored(tmp_path)
+    save(path, tensors | {"odd_one": torch.ones(3)})
+    with pytest.raises(FormatError, match="odd_one"):
+        read(tmp_path, OPTIONS.get(case))
+
+
+@pytest.mark.parametrize("folder", ["embedding-study", "transcoders", "clt", "a-mlp"])
+@pytest.mark.parametrize("case", ["gemma_scope", "gemma_scope_2_attention"])
+def test_folders_above_a_release_decide_nothing(case, folder, tmp_path):
+    (tmp_path / folder).mkdir()
+    _, (site, _) = CASES[case](tmp_path / folder)
+    assert read(tmp_path).site == site
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_a_turned_decoder_is_an_error(case, tmp_path):
     CASES[case](tmp_path)
-    (path,) = [p for p in tmp_path.rglob("*") if p.suffix in (".npz", ".pt", ".pth", ".safetensors")]
-    source = Source.open(tmp_path)
-    stored = source.peek(path.relative_to(tmp_path).as_posix())
-    tensors = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in stored.items()}
-    path.unlink()  # it may be mapped
+    path, tensors = stored(tmp_path)
     key = next(k for k in tensors if k.lower().removesuffix(".weight") in ("w_dec", "w_d", "decoder", "decoder_linear"))
-    tensors[key] = tensors[key].T.contiguous()
+    save(path, tensors | {key: tensors[key].T.contiguous()})
+    with pytest.raises(UserError):
+        read(tmp_path, OPTIONS.get(case))
+
+
+def stored(folder):
+    (path,) = [p for p in folder.rglob("*") if p.suffix in (".npz", ".pt", ".pth", ".safetensors")]
+    found = Source.open(folder).peek(path.relative_to(folder).as_posix())
+    return path, {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in found.items()}
+
+
+def save(path, tensors):
+    path.unlink()  # it may be mapped
     if path.suffix == ".npz":
         np.savez(path, **{k: v.numpy() for k, v in tensors.items()})
     elif path.suffix == ".safetensors":
         save_file(tensors, path)
     else:
         torch.save(tensors, path)
-    with pytest.raises(UserError):
-        read(tmp_path, OPTIONS.get(case))
 
 
 def test_an_npz_with_objects_is_refused(tmp_path):

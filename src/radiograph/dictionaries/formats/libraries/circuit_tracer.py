@@ -50,6 +50,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     config.ignore("*")
     if any(_CROSS.fullmatch(n) for n in source.names):
         raise unsettled("a cross-layer transcoder writes several layers", CONFIG, "import a set of one layer each")
+    config.expect("model_kind", "transcoder_set")
     hooks = [config.take(f"feature_{side}_hook", None) for side in ("input", "output")]
     model = config.take("model_name", None)
     layers = sorted((int(found[1]), name) for name in source.names if (found := _LAYER.fullmatch(name)))

@@ -18,12 +18,12 @@ KEYS: Final = {"W_enc", "W_dec", "b_enc", "b_dec"}
 
 
 def detect(source: Source) -> bool:
-    """A file of these four tensors, W_enc in three dimensions."""
+    """A file with these four tensors, W_enc in three dimensions."""
     return bool(_files(source))
 
 
 def _files(source: Source) -> list[str]:
-    found = [name for name in source.names if name.endswith(".pt") and source.keys(name) == KEYS]
+    found = [name for name in source.names if name.endswith(".pt") and source.keys(name) >= KEYS]
     return [name for name in found if getattr(source.peek(name)["W_enc"], "ndim", 0) == 3]
 
 

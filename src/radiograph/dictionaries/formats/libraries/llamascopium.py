@@ -4,7 +4,8 @@
     activation_function.log_jumprelu_threshold [F]      dataset_average_activation_norm.HOOK
 
 1. no c; θ is the exponential of the stored logarithm   2. `norm_activation`: dataset-wise multiplies the rows of a hook
-by √d / its average norm; inference files have that folded; token-wise is n = unit_rms
+by √d / its average norm; inference files have that folded; token-wise is n =
+unit_rms, and refused where another hook is written, whose norms only the model knows
 3. `sparsity_include_decoder_norm`: features are compared by what they write. A crosscoder gates each source by its own
 decoder norm, so only relu, which compares nothing, is one code for all sources: the others are refused
 4. R1-distill files are older: `encoder.weight [F, d]`, `decoder.weight [d, F]`, `log_jumprelu_threshold`
@@ -131,6 +132,9 @@ def _scales(config: Ledger, tensors: Ledger, hooks: list[str], width: int) -> tu
     if mode == "inference":
         return (), "none"
     if mode == "token-wise":
+        if len(set(hooks)) > 1 and "hook_point_out" in config:
+            where = f"{config.where}: norm_activation"
+            raise unsettled("every row that is written was scaled by its own norm", where, "import a dataset-wise file")
         return (), "unit_rms"
     if mode != "dataset-wise":
         where = f"{config.where}: norm_activation"

@@ -1,7 +1,8 @@
 """OpenAI's sparse_autoencoder: one file `LAYER.pt` under a folder that names the place.
 
     pre_bias [d] (c and g)   encoder.weight [F, d]   latent_bias [F]   decoder.weight [d, F]
-    activation, activation_state_dict{k, postact_fn}: texts and numbers beside the tensors
+    activation, activation_state_dict{k, postact_fn}: texts and numbers beside the tensors; newer torch repeats the
+    latter as activation.k, activation.postact_fn. Statistics of training are left where they are
 
 1. TopK files normalise every row (mean 0, standard deviation 1 over n − 1, + 1e-5) and undo it on the way out; ReLU
    files do not   2. σ is topk or relu; top-k is followed by its `postact_fn`, ReLU
@@ -27,6 +28,7 @@ PLACES: Final = {
     "resid_delta_mlp": "mlp_out",
     "resid_post_mlp": "resid_post",
 }
+STATISTICS: Final = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
 _PLACE = re.compile("|".join(PLACES))
 
 
@@ -50,7 +52,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
 
 def _one(source: Source, name: str, layer: int | None, options: Options) -> Imported:
     tensors = source.tensors(name)
-    tensors.ignore("stats_last_nonzero")
+    tensors.ignore(*STATISTICS)
     encoder = tensors.tensor("encoder.weight", (None, None))
     size, width = encoder.shape
     sigma, constants = _activation(tensors, options)
@@ -81,7 +83,10 @@ def _activation(tensors: Ledger, options: Options) -> tuple[str, dict[str, Any]]
     state.expect("postact_fn", "ReLU")
     if "k" not in state and options.k is None:
         raise unsettled("the file does not say how many features fire", tensors.where, "give --k")
-    return "topk", {"k": state.integer("k") if "k" in state else options.k}
+    k = state.integer("k") if "k" in state else options.k
+    tensors.expect("activation.k", k)
+    tensors.expect("activation.postact_fn", "ReLU")
+    return "topk", {"k": k}
 
 
 def _layer(name: str, options: Options) -> int | None:

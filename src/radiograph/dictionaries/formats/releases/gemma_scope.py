@@ -37,16 +37,18 @@ FILE: Final = "params.npz"
 KEYS: Final = {"w_enc", "w_dec", "b_enc", "b_dec", "threshold"}
 _LAYER = re.compile(r"layer_(\d+)")
 _L0 = re.compile(r"average_l0_(\d+)")
+_RELEASE = re.compile(r".*[-_](res|att|mlp|transcoder)s?(?:[-_].*)?")
+_SITES: Final = {"res": "resid_post", "att": "attn_z", "mlp": "mlp_out"}
 
 
 def detect(source: Source) -> bool:
-    """The file, with these five arrays."""
+    """The file, with these five arrays at least."""
     return bool(_files(source))
 
 
 def _files(source: Source) -> list[str]:
     named = [n for n in source.names if n.split("/")[-1] == FILE]
-    return [n for n in named if {key.lower() for key in source.keys(n)} == KEYS]
+    return [n for n in named if {key.lower() for key in source.keys(n)} >= KEYS]
 
 
 def read(source: Source, options: Options) -> Iterator[Imported]:
@@ -65,9 +67,10 @@ def _one(source: Source, name: str, place: str, layer: int | None, options: Opti
     encoder = tensors.tensor(stored.get("w_enc", "W_enc"), (None, None))
     width, size = encoder.shape
     decoder = tensors.tensor(stored.get("w_dec", "W_dec"), (size, None))
-    embedding = "embedding" in place and options.site is None
-    transcodes = "transcoder" in place
-    site, target = _places(place, layer, transcodes, options, name)
+    kind, embeds = _kind(place)
+    embedding = embeds and options.site is None
+    transcodes = kind == "transcoder"
+    site, target = _places(kind, layer, embeds, options, name)
     root = width**0.5
     dictionary = build(
         "jumprelu",
@@ -95,15 +98,22 @@ def _one(source: Source, name: str, place: str, layer: int | None, options: Opti
     )
 
 
-def _places(place: str, layer: int | None, transcodes: bool, options: Options, where: str) -> tuple[str, str | None]:
-    if transcodes:
+def _kind(place: str) -> tuple[str | None, bool]:
+    """What the nearest folder that names a release says, and whether the file lies under its `embedding`."""
+    folders = place.split("/")[:-1]
+    for number in reversed(range(len(folders))):
+        if found := _RELEASE.fullmatch(folders[number]):
+            return found[1], "embedding" in folders[number + 1 :]
+    return None, "embedding" in folders
+
+
+def _places(kind: str | None, layer: int | None, embeds: bool, options: Options, where: str) -> tuple[str, str | None]:
+    if kind == "transcoder":
         site = options.placed(None if layer is None else f"resid_mid.{layer}", where)
         return site, options.placed(None if layer is None else f"mlp_out.{layer}", where, of="target")
-    if "embedding" in place:
+    if embeds:
         return options.placed("embed", where), None
-    kinds = {"-att": "attn_z", "_att": "attn_z", "-mlp": "mlp_out", "_mlp": "mlp_out", "-res": "resid_post"}
-    kind = next((ours for theirs, ours in kinds.items() if theirs in place), None)
-    return options.placed(f"{kind}.{layer}" if kind and layer is not None else None, where), None
+    return options.placed(f"{_SITES[kind]}.{layer}" if kind and layer is not None else None, where), None
 
 
 def write(dictionary: Dictionary, folder: Path) -> None:

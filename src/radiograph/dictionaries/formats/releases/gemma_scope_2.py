@@ -19,7 +19,7 @@ from radiograph.dictionaries.formats import Imported, Options, Recorded, Source,
 NAME: Final = "gemma_scope_2"
 CONFIG, WEIGHTS = "config.json", "params.safetensors"
 _LAYER = re.compile(r"layer_(\d+)")
-_L0 = re.compile(r"l0_(\d+)$")
+_L0 = re.compile(r"_l0_(\d+)$")
 _PATH = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.")
 
 
@@ -44,8 +44,8 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
 def _one(source: Source, prefix: str, options: Options) -> Imported:
     config, tensors = source.document(prefix + CONFIG), source.tensors(prefix + WEIGHTS)
     config.ignore("*")
-    place = f"{source.path_text}/{prefix}"
-    if re.search(r"(?:^|/)(?:clt|crosscoder)", place):
+    place = f"{source.path_text}/{prefix}".rstrip("/")
+    if re.match(r"clt|crosscoder", place.split("/")[-2] if "/" in place else ""):
         raise unsettled("it writes several layers", prefix or config.where, "import a dictionary of one layer")
     architecture = str(config.take("architecture", "jump_relu"))
     if architecture != "jump_relu":
@@ -56,6 +56,7 @@ def _one(source: Source, prefix: str, options: Options) -> Imported:
     encoder = tensors.tensor("w_enc", (None, None))
     width, size = encoder.shape
     skip = "affine_skip_connection"
+    config.expect("affine_connection", skip in tensors)
     dictionary = build(
         "jumprelu",
         encoder=encoder.T,
@@ -67,7 +68,7 @@ def _one(source: Source, prefix: str, options: Options) -> Imported:
         sites=(site,),
         target=None if target == site else target,
     )
-    l0 = _L0.search(place.rstrip("/").removesuffix("_affine"))
+    l0 = _L0.search(place.removesuffix("_affine"))
     model = config.take("model_name", None)
     name = prefix.rstrip("/") if len(_folders(source)) > 1 else ""
     return Imported(dictionary, name=name, model=model, recorded=Recorded(l0=float(l0[1])) if l0 else None)

@@ -19,12 +19,12 @@ _LAYER = re.compile(r"[-_]l(?:ayer)?[-_]?(\d+)", re.IGNORECASE)
 
 
 def detect(source: Source) -> bool:
-    """A file of these tensors."""
+    """A file with these tensors."""
     return bool(_files(source))
 
 
 def _files(source: Source) -> list[str]:
-    return [name for name in source.names if name.endswith((".pt", ".pth")) and source.keys(name) == KEYS]
+    return [name for name in source.names if name.endswith((".pt", ".pth")) and source.keys(name) >= KEYS]
 
 
 def read(source: Source, options: Options) -> Iterator[Imported]:

@@ -40,6 +40,8 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
 def _one(source: Source, prefix: str, options: Options) -> Imported:
     config, tensors = source.document(prefix + CONFIG), source.tensors(prefix + WEIGHTS)
     config.ignore("*")
+    config.expect("use_glu_encoder", False)
+    config.expect("norm_activation", "dataset-wise")
     hooks = [str(config.take(f"hook_point_{side}")) for side in ("in", "out")]
     encoder = tensors.tensor("encoder.weight", (None, None))
     size, width = encoder.shape
