@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 from math import ceil
+from pathlib import Path
 
 import pytest
 import yaml
 from safetensors.numpy import load_file
 
 from radiograph.core import ExitCode, FormatError, UserError
+from radiograph.methods._plan import _advice as advice
 from radiograph.methods._plan._ledger import Ledger, evaluate, wrong
 from radiograph.methods._plan._machine import Gpu, MachineFile, Rates
 from radiograph.organisms import bundled_path
+from radiograph.reports.pages.plan import WORDS
 from radiograph.runtime import verify
 from radiograph.surfaces.cli._main import run
 from running import go
@@ -375,3 +379,9 @@ def test_rates_are_measured_and_leave_a_machine_file(workspace):
     assert "measure" not in {a.id for a in plan.actions}
     again = planned(**asked, machine="p/machine.json")
     assert value(again, "training_time") == value(plan, "training_time")
+
+
+def test_every_flag_that_can_be_high_has_words_on_the_page():
+    source = (Path(advice.__file__)).read_text()
+    high = set(re.findall(r'code="(\w+)",\s+level="high"', source)) | {"memory_exceeds_vram", "memory_exceeds_ram"}
+    assert high | {"few_rows_per_feature"} == set(WORDS)

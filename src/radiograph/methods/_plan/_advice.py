@@ -148,7 +148,7 @@ def _model(now: Situation) -> Iterator[Risk]:
         yield Risk(
             code="memory_exceeds_ram",
             level="high",
-            text=f"the harvest holds {now.text('harvest_memory')}; the machine has {now.text('machine_memory')}",
+            text=f"the harvest holds {now.text('harvest_memory')}; a machine has {now.text('machine_memory')}",
             mitigation="a smaller --target-shard-size",
         )
     if not fast and now.low("model_params") >= LARGE_FOR_CPU:

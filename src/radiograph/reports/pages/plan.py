@@ -26,6 +26,15 @@ TILES = (
     ("money, machines", "compute_cost", "price_hour", "an hour"),
     ("money, storage", "storage_cost", "price_storage", "a GB and month"),
 )
+WORDS = {
+    "dense_exceeds_disk": "The disk is too small",
+    "dense_exceeds_profile": "The profile is not meant for this much",
+    "model_does_not_fit": "The model does not fit",
+    "memory_exceeds_ram": "Not enough memory",
+    "memory_exceeds_vram": "Not enough memory on an accelerator",
+    "few_rows_per_feature": "Too little text",
+}
+"""Flags that can be high, as a headline says them."""
 STAGES = ("harvest_time", "training_time", "causal_time", "total_time")
 
 
@@ -43,7 +52,7 @@ def view(document: Document) -> dict[str, Any]:
         "facts": _by_section(quantities, FACTS),
         "tiles": [tile for tile in TILES if tile[1] in quantities],
         "bars": _bars(quantities),
-        "high": [risk for risk in document["risks"] if risk["level"] == "high"],
+        "high": [(WORDS[risk["code"]], risk["text"]) for risk in document["risks"] if risk["level"] == "high"],
         "assumed": any(q["origin"] == "assumed" and q["value"] is None for q in quantities.values()),
     }
 
