@@ -1,10 +1,13 @@
 """Sparse records: written in parts by anyone, read back whole, with statistics of all parts together."""
 
+import resource
+import signal
+
 import numpy as np
 import polars as pl
 import pytest
 
-from radiograph.core import FormatError, UserError
+from radiograph.core import FormatError, RadiographError, UserError
 from radiograph.store import file_sha256, tree
 from radiograph.store.records import (
     Entries,
@@ -80,6 +83,8 @@ def test_statistics_are_those_of_all_parts_together(tmp_path):
     dense = written(tmp_path).astype(np.float64)
     table = open_records(tmp_path).features
     assert len(table) == FEATURES
+    assert table["feature_id"][7] == "resid_post.1@22222222#7"
+    assert set(table["site"]) == {"resid_post.1"}
     for feature in range(FEATURES):
         line, fired = table.row(feature, named=True), dense[:, feature][dense[:, feature] > 0]
         assert line["n_active"] == len(fired)
@@ -122,10 +127,11 @@ def test_other_records_are_not_continued(tmp_path):
         begin_records(tmp_path, header(dictionary_sha256="3" * 64))
 
 
+@pytest.mark.parametrize("table", ["values/00002.parquet", "features.parquet"])
 @pytest.mark.parametrize("damage", ["gone", "short", "changed"])
-def test_a_damaged_table_is_named(tmp_path, damage):
+def test_a_damaged_table_is_named(tmp_path, damage, table):
     written(tmp_path)
-    path = tmp_path / "values" / "00002.parquet"
+    path = tmp_path / table
     data = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -134,7 +140,25 @@ def test_a_damaged_table_is_named(tmp_path, damage):
         path.write_bytes(data[:-1] if damage == "short" else data)
     with pytest.raises(FormatError, match="not what was written") as error:
         open_records(tmp_path, verify=damage == "changed")
-    assert "values/00002.parquet" in str(error.value.where)
+    assert table in str(error.value.where)
+
+
+def test_a_full_disk_stops_the_run_and_says_what_it_needs(tmp_path):
+    made, _ = parts(rows=400)
+    begin_records(tmp_path, header())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, hard))
+    try:
+        with pytest.raises(RadiographError, match="errno") as error:
+            write_part(tmp_path, 0, *made[0], SPEC)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    assert int(error.value.exit_code) == 1
+    assert committed_parts(tmp_path, SPEC) == {}
+    part = write_part(tmp_path, 0, *made[0], SPEC)
+    assert f"it needs {part.bytes['values']:,} bytes" in str(error.value)
 
 
 def test_unfinished_and_absent_records_are_refused(tmp_path):
@@ -163,7 +187,8 @@ def test_entries_that_do_not_fit_are_refused(tmp_path):
 def test_an_entry_takes_about_seven_bytes(tmp_path):
     rng = np.random.default_rng(0)
     rows, k, size = 4_000, 32, 16_384
-    features = np.sort(np.argsort(rng.random((rows, size)) + rng.exponential(size=size), axis=1)[:, :k], axis=1)
+    # One feature of every 512, those at low numbers of each stretch more often than others.
+    features = np.arange(k) * (size // k) + (rng.random((rows, k)) ** 2 * (size // k)).astype(int)
     entries = Entries(features.ravel(), rng.exponential(size=rows * k).astype(np.float32), np.arange(rows + 1) * k)
     table = pl.DataFrame({"row": np.arange(rows, dtype=np.uint32), "token": (np.arange(rows) % 64).astype(np.int32)})
     begin_records(tmp_path, header(features=size))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from radiograph.core import UserError
+from radiograph.store.shards import _disk, begin, finish, open_activations, write_shard
 from radiograph.store.shards import _reader as reader_module
-from radiograph.store.shards import begin, finish, open_activations, write_shard
 
 from .make import SPEC, index, memory, shards, write
 
@@ -138,6 +138,25 @@ def test_what_makes_no_order_is_refused(disk):
     for wrong in ({"batch": 0}, {"batch": 4, "buffer": 0}, {"batch": 4, "rank": 2, "world": 2}):
         with pytest.raises(UserError, match="reader"):
             disk.reader([SOURCE], split="train", **wrong)
+
+
+def test_a_harvest_that_stopped_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(_disk, "WAIT_SECONDS", 0.2)
+    prompts, data = shards(PER_PROMPT, 4)
+    begin(tmp_path, index(len(data)), prompts)
+    write_shard(tmp_path, data[0], SPEC)
+    with pytest.raises(UserError, match="no shard") as error:
+        list(open_activations(tmp_path, follow=True).reader([SOURCE], split="train", batch=16))
+    assert ".json" in str(error.value.where)
+
+
+def test_readers_share_more_shards_than_stay_mapped(disk, monkeypatch):
+    monkeypatch.setattr(_disk, "OPEN_SHARDS", 1)
+    options = {"split": "train", "batch": 3, "buffer": 50}
+    together = [disk.reader([SOURCE], seed=seed, **options) for seed in (0, 0, 1)]
+    left, right, other = (numbers(batches) for batches in zip(*zip(*together, strict=True), strict=True))
+    assert left == right
+    assert sorted(left) == sorted(other)
 
 
 def test_a_reader_follows_a_harvest_that_is_still_running(tmp_path):

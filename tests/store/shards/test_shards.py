@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from radiograph.core import FormatError, RadiographError, UserError
+from radiograph.store import _atomic, file_sha256
 from radiograph.store.shards import Activations, ShardWriter, begin, committed, finish, open_activations, write_shard
 
 from .make import SOURCES, SPEC, hashes, index, memory, shards, write
@@ -133,25 +136,26 @@ def test_a_short_shard_is_named_with_both_sizes(tmp_path):
     assert f"{len(whole) - 8:,}" in str(error.value.got)
 
 
-def test_a_changed_byte_is_found_on_request(tmp_path):
+@pytest.mark.parametrize("name", ["00002.safetensors", "statistics.safetensors", "prompts.parquet"])
+def test_a_changed_byte_is_found_before_a_row_is_given_out(tmp_path, name):
     write(tmp_path, PER_PROMPT, 3)
-    path = tmp_path / "00002.safetensors"
-    data = bytearray(path.read_bytes())
+    before = file_sha256(tmp_path / name)
+    data = bytearray((tmp_path / name).read_bytes())
     data[-1] ^= 1
-    path.write_bytes(data)
-    open_activations(tmp_path)
-    with pytest.raises(FormatError, match="not what was written"):
-        open_activations(tmp_path, verify=True)
-
-
-def test_changed_statistics_are_refused(tmp_path):
-    write(tmp_path, PER_PROMPT, 3)
-    path = tmp_path / "statistics.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(FormatError, match="statistics"):
-        open_activations(tmp_path).moments("reference/resid_post.1")
+    (tmp_path / name).write_bytes(data)
+    found = open_activations(tmp_path)
+    with pytest.raises(FormatError, match="not what was written") as error:
+        if name.startswith("statistics"):
+            found.moments("reference/resid_post.1")
+        else:
+            next(found.reader(["reference/resid_post.1"], split="train", batch=4))
+    assert (error.value.where, error.value.expected, error.value.got) == (
+        str(tmp_path / name),
+        before,
+        file_sha256(tmp_path / name),
+    )
+    if name.startswith("0"):
+        assert list(open_activations(tmp_path, verify=False).reader(["resid_post.1"], split="train", batch=4))
 
 
 @pytest.mark.parametrize(
@@ -211,57 +215,118 @@ def test_a_full_disk_stops_the_run_and_says_what_it_needs(tmp_path, monkeypatch)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
     try:
-        needs = pytest.raises(RadiographError, match=f"it needs {data[0].bytes:,} bytes")
-        with needs as error, ShardWriter(tmp_path, SPEC) as writer:
+        with pytest.raises(RadiographError, match="errno") as error, ShardWriter(tmp_path, SPEC) as writer:
             for shard in data:
                 writer.submit(shard)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, previous)
     assert "00000.safetensors" in str(error.value)
+    assert not list(tmp_path.glob("*.partial")), "what is half-written takes no room from what follows"
     assert int(error.value.exit_code) == 1
     assert committed(tmp_path, SPEC) == {}
     for shard in data:
         write_shard(tmp_path, shard, SPEC)
+    needed = (tmp_path / "00000.safetensors").stat().st_size
+    assert f"it needs {needed:,} bytes" in str(error.value)
     assert finish(tmp_path, SPEC).complete
 
 
+def test_a_harvest_never_holds_more_than_three_shards(tmp_path, monkeypatch):
+    prompts, data = shards(PER_PROMPT, 1)
+    begin(tmp_path, index(len(data)), prompts)
+    behind, done = [], []
+
+    def slow(folder, shard, spec):
+        time.sleep(0.01)
+        done.append(write_shard(folder, shard, spec))
+        return done[-1]
+
+    monkeypatch.setattr("radiograph.store.shards._writer.write_shard", slow)
+    with ShardWriter(tmp_path, SPEC) as writer:
+        for made, shard in enumerate(data, 1):
+            writer.submit(shard)
+            behind.append(made - len(done))
+    assert max(behind) == 2, "two handed over, and one that capture makes meanwhile"
+    assert [c.number for c in writer.commits] == list(range(len(data)))
+
+
+def test_two_processes_that_write_the_same_shard_never_write_into_each_other(tmp_path, monkeypatch):
+    prompts, data = shards(PER_PROMPT, 3)
+    begin(tmp_path, index(len(data)), prompts)
+    real, entered = _atomic.os.fsync, []
+
+    def interrupted(descriptor):
+        """Another writer does all of the same shard while the first one's file lies there unnamed."""
+        if not entered:
+            entered.append(True)
+            write_shard(tmp_path, data[0], SPEC)
+        real(descriptor)
+
+    monkeypatch.setattr(_atomic.os, "fsync", interrupted)
+    first = write_shard(tmp_path, data[0], SPEC)
+    assert entered
+    assert first.sha256 == file_sha256(tmp_path / "00000.safetensors")
+    assert set(committed(tmp_path, SPEC, verify=True)) == {0}
+
+
 CHILD = """
-import sys
+import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.store.shards.make import SPEC, index, shards
 from radiograph.store.shards import ShardWriter, begin, committed, finish
 folder = Path(sys.argv[1])
-prompts, data = shards([30, 20, 40] * 40, 6)
-begin(folder, index(len(data)), prompts)
-done = committed(folder, SPEC)
-print("ready", flush=True)
-with ShardWriter(folder, SPEC) as writer:
-    for shard in data:
-        if shard.number not in done:
-            writer.submit(shard)
-finish(folder, SPEC, {"documents": 120})
+for line in sys.stdin:  # one import for all writers: each is a process of its own, forked before there is a thread
+    writer = os.fork()
+    if writer == 0:
+        prompts, data = shards([30, 20, 40] * 40, 6)
+        begin(folder, index(len(data)), prompts)
+        done = committed(folder, SPEC)
+        with ShardWriter(folder, SPEC) as writer:
+            for shard in data:
+                if shard.number not in done:
+                    writer.submit(shard)
+        finish(folder, SPEC, {"documents": 120})
+        os._exit(0)
+    print(writer, flush=True)
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]), flush=True)
 """
 
 
 def test_a_writer_killed_at_any_moment_leaves_what_resumes_to_the_same_bytes(tmp_path):
     write(tmp_path / "whole", [30, 20, 40] * 40, 6)
-    root = str(Path(__file__).parents[3])
-    kills = 0
-    for attempt, delay in enumerate((0.0, 0.004, 0.01, 0.02, 0.04)):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / "killed"), root], stdout=subprocess.PIPE, cwd=root
-        )
+    killed, root = tmp_path / "killed", str(Path(__file__).parents[3])
+    command = [sys.executable, "-c", CHILD, str(killed), root]
+    moments = random.Random(0)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as child:
+        assert child.stdin is not None
         assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(delay)
-        os.kill(child.pid, signal.SIGKILL)
-        child.stdout.close()
-        kills += child.wait() == -signal.SIGKILL
-        for record in (tmp_path / "killed").glob("[0-9]*.json"):
-            commit = json.loads(record.read_text())
-            assert record.with_suffix(".safetensors").stat().st_size == commit["bytes"], attempt
-    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "killed"), root], check=True, cwd=root)
-    assert kills
-    assert hashes(tmp_path / "whole") == hashes(tmp_path / "killed")
+
+        def ask():
+            child.stdin.write("\n")
+            child.stdin.flush()
+            return int(child.stdout.readline())
+
+        kills, span = 0, 0.1
+        for _ in range(20):
+            before = len(list(killed.glob("[0-9]*.json")))
+            writer = ask()
+            time.sleep(moments.uniform(0, span))
+            os.kill(writer, signal.SIGKILL)  # its parent does not wait for it before it is asked to
+            code = ask()
+            for record in killed.glob("[0-9]*.json"):
+                commit = json.loads(record.read_text())
+                assert file_sha256(record.with_suffix(".safetensors")) == commit["sha256"]
+            kills += code == -signal.SIGKILL
+            if code == 0:
+                assert hashes(tmp_path / "whole") == hashes(killed)
+                shutil.rmtree(killed)
+                span /= 2
+            elif len(list(killed.glob("[0-9]*.json"))) == before:
+                span = min(span * 1.5, 1.0)
+        ask()
+        assert ask() == 0
+    assert kills > 5
+    assert hashes(tmp_path / "whole") == hashes(killed)

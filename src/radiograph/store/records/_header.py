@@ -3,7 +3,7 @@
     rows/00000.parquet      row, prompt_id, group_id, split, token, … : every row measured, also where nothing fired
     values/00000.parquet    row u32, token i32, feature u32, value f32; sorted by (row, feature), zstd
     statistics/00000.parquet   count, mean, squared deviations and maximum of each feature that fired in the part
-    features.parquet        feature, n_active, maximum, mean_active, sd over all parts
+    features.parquet        feature, feature_id, site, dictionary_sha256, n_active, maximum, mean_active, sd
     header.json             this document: complete false at the beginning, with every part at the end
 
 A row is a token (`level: token`; `token` is its position) or a whole prompt (`level: prompt`; `token` is -1).
@@ -64,5 +64,7 @@ class Header(Document):
     kept_per_row: int | None = None
     selected: str | None = None
     """Hash of the split by which features were chosen with labels in hand; None: they were not."""
+    features_sha256: str | None = None
+    """Of `features.parquet`."""
     parts: tuple[Part, ...] = ()
     complete: bool = False

@@ -70,8 +70,13 @@ def open_records(path: Path, *, verify: bool = False) -> Records:
                 raise FormatError(
                     "a table is not what was written", where=str(file), expected=f"{part.bytes[table]:,} bytes", got=got
                 )
-            if verify and (found := file_sha256(file)) != part.sha256[table]:
-                raise FormatError(
-                    "a table is not what was written", where=str(file), expected=part.sha256[table], got=found
-                )
+            if verify:
+                _require_hash(file, part.sha256[table])
+    _require_hash(folder / FEATURES, header.features_sha256)
     return Records(folder, header)
+
+
+def _require_hash(path: Path, expected: str | None) -> None:
+    found = file_sha256(path) if path.is_file() else "no such file"
+    if found != expected:
+        raise FormatError("a table is not what was written", where=str(path), expected=expected, got=found)

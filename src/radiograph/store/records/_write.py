@@ -1,6 +1,6 @@
 """Records to disk, part by part: any number of processes, each part whole or not at all.
 
-1. a part's tables are written as `.partial`, synced, hashed and renamed; its record `NNNNN.json` comes last
+1. a part's tables are written beside their place, synced and renamed; its record `NNNNN.json` comes last
 2. statistics of features are kept per part, and merged at the end in the order of the parts (Chan, Golub and LeVeque
    1983), so nothing depends on who wrote which
 The memory of a writer is that of one part.
@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from radiograph.core import FormatError, UserError
-from radiograph.store._hashing import file_sha256
+from radiograph.store._atomic import PARTIAL, write_table
 from radiograph.store.records._header import FEATURES, HEADER, TABLES, Header, Part
-from radiograph.store.shards._index import PARTIAL, read_json, sync, write_document
+from radiograph.store.shards._index import read_json, write_document
 
 if TYPE_CHECKING:
     import polars
@@ -88,6 +88,7 @@ def write_part(folder: Path, number: int, rows: polars.DataFrame, entries: Entri
 
     Raises:
         UserError: rows and entries do not fit, or entries of a row are not ascending.
+        RadiographError: the disk refuses.
     """
     import polars
 
@@ -103,21 +104,18 @@ def write_part(folder: Path, number: int, rows: polars.DataFrame, entries: Entri
         }
     )
     tables = {"rows": rows, "values": values, "statistics": _statistics(entries)}
+    size: dict[str, int] = {}
+    sha256: dict[str, str] = {}
     for name, table in tables.items():
         path = _table(folder, name, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + PARTIAL)
-        table.write_parquet(partial, compression="zstd", statistics=True, row_group_size=ROW_GROUP)
-        sync(partial)
-        partial.rename(path)
-        sync(path.parent)
-    files = {name: _table(folder, name, number) for name in TABLES}
+        size[name], sha256[name] = write_table(path, table, row_group=ROW_GROUP)
     part = Part(
         number=number,
         rows=len(rows),
         entries=len(values),
-        bytes={name: path.stat().st_size for name, path in files.items()},
-        sha256={name: file_sha256(path) for name, path in files.items()},
+        bytes=size,
+        sha256=sha256,
         spec_sha256=spec_sha256,
     )
     write_document(folder / f"{number:05d}.json", part)
@@ -138,19 +136,15 @@ def finish_records(folder: Path, parts: int, spec_sha256: str) -> Header:
         if number not in found:
             raise FormatError("a part is missing", where=str(folder / f"{number:05d}.json"), expected=f"{parts} parts")
     ordered = tuple(found[number] for number in range(parts))
-    path = folder / (FEATURES + PARTIAL)
-    _merged(folder, ordered, header.features).write_parquet(path, compression="zstd", statistics=True)
-    sync(path)
-    path.rename(folder / FEATURES)
-    sync(folder)
+    _, sha256 = write_table(folder / FEATURES, _merged(folder, ordered, header))
     totals = {"rows": sum(p.rows for p in ordered), "entries": sum(p.entries for p in ordered)}
-    complete = header.model_copy(update={**totals, "parts": ordered, "complete": True})
+    complete = header.model_copy(update={**totals, "features_sha256": sha256, "parts": ordered, "complete": True})
     write_document(folder / HEADER, complete)
     return complete
 
 
 def _identity(header: Header) -> dict[str, Any]:
-    return header.model_dump(mode="json", exclude={"rows", "entries", "parts", "complete"})
+    return header.model_dump(mode="json", exclude={"rows", "entries", "features_sha256", "parts", "complete"})
 
 
 def _table(folder: Path, name: str, number: int) -> Path:
@@ -196,9 +190,11 @@ def _statistics(entries: Entries) -> polars.DataFrame:
     )
 
 
-def _merged(folder: Path, parts: tuple[Part, ...], features: int) -> polars.DataFrame:
+def _merged(folder: Path, parts: tuple[Part, ...], header: Header) -> polars.DataFrame:
     import polars
 
+    features, site = header.features, "+".join(header.sites)
+    prefix = site if header.dictionary_sha256 is None else f"{site}@{header.dictionary_sha256[:8]}"
     count, mean, away = np.zeros(features, np.int64), np.zeros(features), np.zeros(features)
     largest = np.full(features, -np.inf)
     for part in parts:
@@ -215,6 +211,9 @@ def _merged(folder: Path, parts: tuple[Part, ...], features: int) -> polars.Data
     return polars.DataFrame(
         {
             "feature": np.arange(features, dtype=np.uint32),
+            "feature_id": [f"{prefix}#{feature}" for feature in range(features)],
+            "site": polars.repeat(site, features, eager=True),
+            "dictionary_sha256": polars.repeat(header.dictionary_sha256, features, dtype=polars.String, eager=True),
             "n_active": count,
             "maximum": polars.Series(np.where(live, largest, np.nan)).fill_nan(None),
             "mean_active": polars.Series(np.where(live, mean, np.nan)).fill_nan(None),

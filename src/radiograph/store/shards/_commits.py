@@ -13,18 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from radiograph.core import FormatError
+from radiograph.store._atomic import PARTIAL
 from radiograph.store._hashing import file_sha256
 from radiograph.store.shards import _safetensors
 from radiograph.store.shards._index import (
     INDEX,
-    PARTIAL,
     STATISTICS,
     Commit,
     Index,
     SourceRecord,
     read_index,
     read_json,
-    sync,
     write_document,
 )
 from radiograph.store.shards._statistics import Statistics
@@ -79,6 +78,7 @@ def finish(folder: Path, spec_sha256: str, counts: Mapping[str, int] | None = No
 
     Raises:
         FormatError: a shard is missing, short, or of another spec.
+        RadiographError: the disk refuses.
     """
     index = read_index(folder)
     if index.complete:
@@ -94,11 +94,8 @@ def finish(folder: Path, spec_sha256: str, counts: Mapping[str, int] | None = No
         arrays = _safetensors.arrays(path, prefix="stats/")
         for source, total in merged.items():
             total.merge(Statistics.restored(arrays, f"stats/{source}", commit.rows))
-    partial = folder / (STATISTICS + PARTIAL)
     named = {name: value for source, total in merged.items() for name, value in total.arrays(source).items()}
-    _, sha256 = _safetensors.write(partial, named)
-    partial.rename(folder / STATISTICS)
-    sync(folder)
+    _, sha256 = _safetensors.write(folder / STATISTICS, named)
     complete = index.model_copy(
         update={
             "sources": tuple(described(record, merged[record.source]) for record in index.sources),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,17 +40,17 @@ WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.1
 
 
-def open_activations(path: Path, *, follow: bool = False, verify: bool = False) -> DiskActivations:
+def open_activations(path: Path, *, follow: bool = False, verify: bool = True) -> DiskActivations:
     """The activations in a folder, or in the bundle of a harvest.
 
     Args:
         path: the folder that holds `index.json`, or the one above it.
         follow: read what is there while a harvest writes the rest; statistics are not known then.
-        verify: hash every shard before anything is read.
+        verify: hash each shard before its first row is given out, once in the life of what is returned.
 
     Raises:
         UserError: no activations there, or the harvest was not finished.
-        FormatError: a shard is missing, short, or (with `verify`) not what its hash says.
+        FormatError: a shard is missing or short.
     """
     folder = path / FOLDER if not (path / INDEX).is_file() and (path / FOLDER / INDEX).is_file() else path
     index = read_index(folder)
@@ -58,11 +59,8 @@ def open_activations(path: Path, *, follow: bool = False, verify: bool = False) 
             f"the harvest in {folder} was not finished", expected='"complete": true', fix="resume it", code="incomplete"
         )
     for commit in index.commits:
-        shard = folder / f"{name_of(commit.number)}.safetensors"
-        check_size(shard, commit)
-        if verify and (found := file_sha256(shard)) != commit.sha256:
-            raise FormatError("a shard is not what was written", where=str(shard), expected=commit.sha256, got=found)
-    return DiskActivations(folder, index, WAIT_SECONDS if follow else 0.0)
+        check_size(folder / f"{name_of(commit.number)}.safetensors", commit)
+    return DiskActivations(folder, index, WAIT_SECONDS if follow else 0.0, verify)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,12 @@ class DiskActivations:
     index: Index
     patience: float = 0.0
     """Seconds to wait for a shard that another process is to write."""
+    verify: bool = True
+    """Whether the bytes of a shard must have the hash that was committed."""
+    _verified: set[int] = field(default_factory=set)
     _mapped: OrderedDict[tuple[int, str], Tensor] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+    """Several readers share what is mapped."""
 
     @property
     def prompts(self) -> polars.DataFrame:
@@ -102,8 +105,7 @@ class DiskActivations:
         self._whole("statistics")
         path = self.folder / STATISTICS
         if name not in self._statistics:
-            if not path.is_file() or file_sha256(path) != self.index.statistics_sha256:
-                raise FormatError("the statistics are not what was written", where=str(path))
+            _require_hash(path, self.index.statistics_sha256, "the statistics are")
             self._statistics[name] = Statistics.restored(
                 _safetensors.arrays(path, prefix=f"{name}/"), name, self.count()
             )
@@ -118,8 +120,13 @@ class DiskActivations:
         return Reader(self, (*known_sources(sources, self), *columns), Order(**order), epoch)
 
     def shard_rows(self, shard: int, split: Split) -> Int[np.ndarray, " row"]:
-        """Rows of one shard that are on one side of the split, ascending."""
-        self._wait(shard)
+        """Rows of one shard that are on one side of the split, ascending.
+
+        Raises:
+            FormatError: the shard is missing, short, or not what was written.
+            UserError: it was waited for in vain.
+        """
+        self._require(shard)
         owners = _safetensors.arrays(self._path(shard), ("prompt",))["prompt"]
         return np.flatnonzero(self._held[owners] == (split == "validation"))
 
@@ -147,16 +154,16 @@ class DiskActivations:
                 os.close(descriptor)
 
     def _tensor(self, shard: int, name: str) -> Tensor:
-        key = (shard, name)
-        if key not in self._mapped:
-            (found,) = _safetensors.tensors(self._path(shard), (name,))
-            # torch picks no rows of unsigned types; columns are small, so they are widened, not mapped.
-            self._mapped[key] = found.long() if name in COLUMNS else found
+        with self._lock:
+            found = self._mapped.pop((shard, name), None)
+            if found is None:
+                (found,) = _safetensors.tensors(self._path(shard), (name,))
+                # torch picks no rows of unsigned types; columns are small, so they are widened, not mapped.
+                found = found.long() if name in COLUMNS else found
+            self._mapped[shard, name] = found
             while len(self._mapped) > OPEN_SHARDS * max(1, len(self.sources)):
                 self._mapped.popitem(last=False)
-        else:
-            self._mapped.move_to_end(key)
-        return self._mapped[key]
+            return found
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"{name_of(shard)}.safetensors"
@@ -166,18 +173,31 @@ class DiskActivations:
             raise UserError(f"the {what} of a harvest that is still running", fix="wait for it to finish")
         return self.index.commits
 
-    def _wait(self, shard: int) -> None:
-        until = time.monotonic() + self.patience
-        record = self._path(shard).with_suffix(".json")
-        while not record.is_file() and time.monotonic() < until:
+    def _require(self, shard: int) -> None:
+        """Wait for a shard that is to come; see that it is what was written."""
+        record, until = self._path(shard).with_suffix(".json"), time.monotonic() + self.patience
+        while self.patience and not record.is_file():
+            if time.monotonic() > until:
+                raise UserError(
+                    f"no shard {shard} after {self.patience:.0f} seconds",
+                    where=str(record),
+                    expected=f"{self.index.shards} shards of a harvest that is running",
+                    fix="see whether it still runs, and resume it",
+                    code="incomplete",
+                )
             time.sleep(POLL_SECONDS)
-        read_commit(self.folder, shard)
+        commit = read_commit(self.folder, shard)
+        if self.verify and shard not in self._verified:
+            _require_hash(self._path(shard), commit.sha256, "a shard is")
+            self._verified.add(shard)
 
     @cached_property
     def _prompts(self) -> polars.DataFrame:
         import polars
 
-        return polars.read_parquet(self.folder / PROMPTS)
+        path = self.folder / PROMPTS
+        _require_hash(path, self.index.prompts_sha256, "the table of prompts is")
+        return polars.read_parquet(path)
 
     @cached_property
     def _held(self) -> Int[np.ndarray, " prompt"]:
@@ -186,3 +206,9 @@ class DiskActivations:
     @cached_property
     def _statistics(self) -> dict[str, Statistics]:
         return {}
+
+
+def _require_hash(path: Path, expected: str | None, what: str) -> None:
+    found = file_sha256(path) if path.is_file() else "no such file"
+    if found != expected:
+        raise FormatError(f"{what} not what was written", where=str(path), expected=expected, got=found)

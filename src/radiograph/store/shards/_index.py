@@ -12,7 +12,6 @@ Rows of all sources align by construction. No clock time and no absolute path st
 from __future__ import annotations
 
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +20,7 @@ from pydantic import Field
 
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import Document, Record, document_sha256, pretty_json
+from radiograph.store._atomic import write_table, write_whole
 
 if TYPE_CHECKING:
     import polars
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 INDEX = "index.json"
 PROMPTS = "prompts.parquet"
 STATISTICS = "statistics.safetensors"
-PARTIAL = ".partial"
+_MADE_LATER = ("commits", "complete", "counts", "prompts_sha256", "statistics_sha256", "sources")
 
 
 class ModelRecord(Record):
@@ -93,6 +93,8 @@ class Index(Document):
     bos: str = "skip"
     shards: int
     """How many there will be: known before a model runs."""
+    prompts_sha256: str | None = None
+    """Of `prompts.parquet`, which says on which side of the split a row is; None in memory."""
     counts: dict[str, int] = Field(default_factory=dict)
     """What became of documents, tokens and rows on the way in."""
     statistics_sha256: str | None = None
@@ -122,11 +124,8 @@ def begin(folder: Path, index: Index, prompts: polars.DataFrame) -> None:
     if (folder / INDEX).exists():
         _require_same(read_index(folder), index, folder)
         return
-    partial = folder / (PROMPTS + PARTIAL)
-    prompts.write_parquet(partial, compression="zstd", statistics=True)
-    sync(partial)
-    partial.rename(folder / PROMPTS)
-    write_document(folder / INDEX, index)
+    _, sha256 = write_table(folder / PROMPTS, prompts)
+    write_document(folder / INDEX, index.model_copy(update={"prompts_sha256": sha256}))
 
 
 def read_index(folder: Path) -> Index:
@@ -158,27 +157,15 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def write_document(path: Path, document: Document) -> None:
-    """Write beside, sync, rename, sync the folder: there is the old file or the new one, never a part."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(pretty_json(document), encoding="utf-8")
-    sync(partial)
-    partial.rename(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Hand a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """There is the old file or the new one, never a part."""
+    data = pretty_json(document).encode()
+    write_whole(path, (data,), len(data))
 
 
 def _require_same(stored: Index, now: Index, folder: Path) -> None:
     for name in Index.model_fields:
         ours = getattr(stored, name)
-        if name in ("commits", "complete", "counts", "statistics_sha256", "sources"):
+        if name in _MADE_LATER:
             continue
         if ours != getattr(now, name):
             raise UserError(

@@ -1,4 +1,4 @@
-"""Safetensors written as a stream: header, then one tensor's bytes after the other, hashed on the way.
+"""Safetensors written as a stream: header, then one tensor's bytes after the other.
 
 The library's writer copies every tensor before it writes the first; a shard is large, and its writer must not need a
 second one's memory. Files are read back with the library.
@@ -6,9 +6,9 @@ second one's memory. Files are read back with the library.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiograph.core import FormatError
+from radiograph.store._atomic import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +41,11 @@ def code_of(dtype: object) -> str:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor | NDArray[Any]]) -> tuple[int, str]:
-    """Write and sync a file; returns its size and SHA-256."""
-    import os
+    """Write a whole file; returns its size and SHA-256.
 
+    Raises:
+        RadiographError: the disk refuses.
+    """
     # The widest types first: then every tensor lies at a multiple of its own item size.
     order = sorted(tensors, key=lambda name: (-_item_bytes(tensors[name]), name))
     header: dict[str, Any] = {}
@@ -58,14 +61,9 @@ def write(path: Path, tensors: Mapping[str, Tensor | NDArray[Any]]) -> tuple[int
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % WIDEST)
-    digest = hashlib.sha256()
-    with path.open("wb") as handle:
-        for part in (len(text).to_bytes(8, "little"), text, *(_buffer(tensors[name]) for name in order)):
-            digest.update(part)
-            handle.write(part)
-        handle.flush()
-        os.fsync(handle.fileno())
-    return 8 + len(text) + offset, digest.hexdigest()
+    size = 8 + len(text) + offset
+    head = (len(text).to_bytes(8, "little"), text)
+    return size, write_whole(path, chain(head, (_buffer(tensors[name]) for name in order)), size)
 
 
 def arrays(path: Path, names: tuple[str, ...] | None = None, prefix: str | None = None) -> dict[str, NDArray[Any]]:

@@ -1,35 +1,34 @@
 """One shard to disk, whole or not at all, beside the run that makes the next.
 
-1. statistics of every source   2. `NAME.partial`, hashed on the way, fsync, rename, fsync of the folder
-3. the commit record the same way, last: a shard without one does not exist
-`ShardWriter` does this on one background thread. Its queue holds two shards, so capture waits when the disk is slower;
-its error stops the run. Several processes may write into one folder: a commit is atomic, and writing a shard twice
-writes the same bytes.
+1. statistics of every source   2. `.partial`, hashed on the way, fsync, rename, fsync of the folder   3. the commit
+record the same way, last: a shard without one does not exist
+
+`ShardWriter` does this on one background thread. It holds two shards, the one it writes among them, so capture waits
+when the disk is slower, and a harvest never needs the memory of more than three; its error stops the run. Several
+processes may write into one folder: a commit is atomic, and writing a shard twice writes the same bytes.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
-from threading import Thread
+from queue import SimpleQueue
+from threading import Semaphore, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
-from radiograph.core import RadiographError
 from radiograph.store.shards import _safetensors
-from radiograph.store.shards._index import PARTIAL, Commit, sync, write_document
+from radiograph.store.shards._index import Commit, write_document
 from radiograph.store.shards._statistics import Statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-QUEUE = 2
+HELD = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,6 @@ def write_shard(folder: Path, data: ShardData, spec_sha256: str) -> Commit:
         RadiographError: the disk refuses; names file, error and bytes needed.
     """
     path = folder / f"{name_of(data.number)}.safetensors"
-    partial = path.with_name(path.name + PARTIAL)
     tensors: dict[str, object] = {
         "token": data.tokens.astype(np.uint32),
         "prompt": data.prompts.astype(np.uint32),
@@ -77,27 +75,18 @@ def write_shard(folder: Path, data: ShardData, spec_sha256: str) -> Commit:
     }
     for source, rows in data.rows.items():
         tensors |= {source: rows} | Statistics.of(rows).arrays(f"stats/{source}")
-    try:
-        size, sha256 = _safetensors.write(partial, tensors)  # type: ignore[arg-type]
-        partial.rename(path)
-        sync(folder)
-        commit = Commit(
-            number=data.number,
-            rows=len(data.tokens),
-            validation_rows=data.validation,
-            prompts=data.span,
-            tokens=data.fed,
-            bytes=size,
-            sha256=sha256,
-            spec_sha256=spec_sha256,
-        )
-        write_document(folder / f"{name_of(data.number)}.json", commit)
-    except OSError as error:
-        free = shutil.disk_usage(folder).free
-        raise RadiographError(
-            f"cannot write {path.name} into {folder}: {error.strerror} (errno {error.errno}); it needs "
-            f"{data.bytes:,} bytes and {free:,} are free. Committed shards stay: free space and resume the run"
-        ) from error
+    size, sha256 = _safetensors.write(path, tensors)  # type: ignore[arg-type]
+    commit = Commit(
+        number=data.number,
+        rows=len(data.tokens),
+        validation_rows=data.validation,
+        prompts=data.span,
+        tokens=data.fed,
+        bytes=size,
+        sha256=sha256,
+        spec_sha256=spec_sha256,
+    )
+    write_document(path.with_suffix(".json"), commit)
     return commit
 
 
@@ -108,17 +97,19 @@ class ShardWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.commits: list[Commit] = []
         self._folder, self._spec = folder, spec_sha256
-        self._queue: Queue[ShardData | None] = Queue(QUEUE)
+        self._queue: SimpleQueue[ShardData | None] = SimpleQueue()
+        self._room = Semaphore(HELD)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._write, name="radiograph-shards", daemon=True)
         self._thread.start()
 
     def submit(self, data: ShardData) -> None:
-        """Hand over a shard; waits while two others wait.
+        """Hand over a shard; waits while there are two that are not on disk.
 
         Raises:
             RadiographError: an earlier shard could not be written.
         """
+        self._room.acquire()
         self._check()
         self._queue.put(data)
 
@@ -152,6 +143,7 @@ class ShardWriter:
                     self.commits.append(write_shard(self._folder, data, self._spec))
                 except BaseException as error:  # noqa: BLE001 (handed to the thread that waits for it)
                     self._error = error
+            self._room.release()
 
     def _check(self) -> None:
         if self._error is not None:
