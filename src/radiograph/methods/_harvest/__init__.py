@@ -1,0 +1,1 @@
+"""Parts of the verb `harvest` that are not its story."""
