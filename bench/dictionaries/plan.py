@@ -85,10 +85,11 @@ def build(at: Path, rows: int) -> None:
 def planned(at: Path, name: str) -> dict[str, float]:
     """The quantities of a plan from a configuration and the measured machine."""
     radiograph(
-        "plan", "--for", f"{name}.yaml", *PLAN_OPTIONS[: 4 if name == "several" else 0], "--machine",
-        "measured/machine.json", "--out", f"plan-{name}", at=at,
+        "plan", "--for", f"{name}.yaml", *(() if name == "training" else PLAN_OPTIONS), "--machine",
+        "measured/machine.json", "--out", f"plan-{name}-{time.monotonic_ns()}", at=at,
     )  # fmt: skip
-    document = json.loads((at / f"plan-{name}" / "result.json").read_bytes())
+    latest = max(at.glob(f"plan-{name}-*"))
+    document = json.loads((latest / "result.json").read_bytes())
     return {key: q["value"] for key, q in document["quantities"].items() if q["value"] is not None}
 
 
@@ -124,8 +125,8 @@ def compare(at: Path) -> list[dict[str, Any]]:
     timed("training", "training", plan, run)
     words = options(at, "one")
     radiograph("harvest", *words, "--dictionary", "trained/dictionary", "--records", "only", "--out", "sparse", at=at)
-    rows = json.loads((at / "sparse" / "result.json").read_bytes())["rows"]
-    add("records", "sparse bytes", rows * 16 * 7.0, size(at / "sparse", "*.parquet"))
+    predicted = planned(at, "one")["sparse_bytes"]
+    add("records", "sparse bytes", predicted, size(at / "sparse", "*.parquet"))
     return found
 
 

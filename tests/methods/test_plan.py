@@ -52,6 +52,7 @@ RATES = Rates(
     harvest_overhead_cpu=3.0,
     training_overhead_cpu=4.0,
     process_memory=GIB // 2,
+    harvest_process=GIB,
     context=100.0,
 )
 
@@ -376,6 +377,8 @@ def test_rates_are_measured_and_leave_a_machine_file(workspace):
         assert plan.quantities[name].origin == "measured"
         assert plan.quantities[name].value is not None
     assert value(plan, "context") < 128, "the length of the windows that the data have"
+    assert 3 < value(plan, "entry_bytes") < 12
+    assert value(plan, "harvest_process") >= value(plan, "process_memory") > 0
     assert "measure" not in {a.id for a in plan.actions}
     again = planned(**asked, machine="p/machine.json")
     assert value(again, "training_time") == value(plan, "training_time")

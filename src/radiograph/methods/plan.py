@@ -152,8 +152,12 @@ def run(config: Config, ctx: Context) -> Plan:
     """Read, compute, warn."""
     want = asked(config, ctx)
     machine = _machine(config, ctx, want)
-    if "context" in want.open and machine.file.rates is not None and config.measure is not None:
-        want = want.with_context(machine.file.rates.context)
+    if (rates := machine.file.rates) is not None:
+        same_data = config.measure is not None and want.data and not want.training_only
+        want = want.measured(
+            context=rates.context if same_data else None,
+            entry=rates.entry_bytes if want["artifact_format"] == "parquet" else None,
+        )
     ledger = Ledger()
     profile = enter(ledger, want, config.profile)
     machines.enter(ledger, machine)

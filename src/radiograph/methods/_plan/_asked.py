@@ -43,20 +43,16 @@ class Asked:
     def __getitem__(self, name: str) -> Any:
         return self.values.get(name, _DEFAULTS.get(name))
 
-    @property
-    def open(self) -> frozenset[str]:
-        """What a pilot on the same data may correct."""
-        return frozenset({"context"}) if self.data and not self.training_only else frozenset()
-
     def note(self, name: str) -> str:
         """Who stated a value. A default is a choice that the reader can change, not something that is not known."""
         if name in self.typed:
             return "typed"
         return f"from {self.source}" if name in self.found else "default"
 
-    def with_context(self, tokens: float) -> Asked:
-        """The same with windows of the measured length."""
-        return replace(self, values={**self.values, "context": tokens, "context_measured": True})
+    def measured(self, **values: float | None) -> Asked:
+        """The same with what a pilot showed."""
+        seen = {f"measured_{name}": value for name, value in values.items() if value is not None}
+        return replace(self, values={**self.values, **seen})
 
 
 def asked(config: Config, ctx: Context) -> Asked:
@@ -187,13 +183,16 @@ def _harvest(ledger: Ledger, want: Asked, profile: str, fact: Any) -> Profile:
         estimate = max(1, round(want["model_params"] / (12 * want["d_model"] ** 2)))
         label, note = "Blocks that run", "12·d² parameters a block"
         ledger.fact("layers", estimate, "count", "assumed", label, note=note)
-    if want["context_measured"]:
-        ledger.fact("context", want["context"], "count", "measured", "Tokens of a window", note="mean, in the pilot")
+    if want["measured_context"]:
+        ledger.fact(
+            "context", want["measured_context"], "count", "measured", "Tokens of a window", note="mean, in the pilot"
+        )
     else:
         fact("context", "context", "count", "Tokens of a window")
     fact("batch_tokens", "batch_tokens", "count", "Padded tokens of a forward")
     form = want["artifact_format"]
-    ledger.fact("entry_bytes", ENTRY_BYTES[form], "bytes", "measured", "An entry of sparse records", note=form)
+    entry, seen = want["measured_entry"] or ENTRY_BYTES[form], "the pilot" if want["measured_entry"] else "general"
+    ledger.fact("entry_bytes", entry, "bytes", "measured", "An entry of sparse records", note=f"{form}, in {seen}")
     for name in ("causal_prompts", "causal_features", "interventions_per_feature", "controls"):
         fact(name, name, "count", name.replace("_", " ").capitalize())
     return _shards(ledger, want, profile)

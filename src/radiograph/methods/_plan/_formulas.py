@@ -50,7 +50,7 @@ _MODEL: tuple[Line, ...] = (
     ),
     (
         "harvest_memory",
-        "process_memory + models * model_memory + 3 * min(shard_size, dense_bytes)",
+        "harvest_process + models * model_memory + 3 * min(shard_size, dense_bytes)",
         "bytes",
         "Peak memory of the harvest",
     ),

@@ -86,6 +86,10 @@ class Rates(Record):
     training_overhead_cpu: float
     process_memory: int
     """Bytes of a process before any model is in it."""
+    harvest_process: int
+    """Bytes of a process that harvests beside model, batch and shards."""
+    entry_bytes: float | None = None
+    """Bytes of an entry of sparse records in Parquet; None: the pilot's dictionary was not worth keeping."""
     context: float
     """Mean tokens of a window."""
 
@@ -181,6 +185,7 @@ def enter(ledger: Ledger, machine: Machine) -> None:
     _rate(ledger, machine, "harvest_overhead", OVERHEAD, "s", "Start of a harvest", "small to large models")
     _rate(ledger, machine, "training_overhead", OVERHEAD, "s", "Start and end of a training", "small to large")
     _rate(ledger, machine, "process_memory", PROCESS, "bytes", "A process before its work", "libraries alone")
+    _rate(ledger, machine, "harvest_process", PROCESS, "bytes", "A harvest beside model and shards", "libraries alone")
     if rates is not None and not machine.stated.keys() & {"flop_rate"}:
         _rate(ledger, machine, "harvest_rate", (0, 0), "FLOP/s", "Rate that a harvest reaches", "")
         _rate(ledger, machine, "training_rate", (0, 0), "FLOP/s", "Rate that training reaches", "")

@@ -1,10 +1,11 @@
 """What this machine does with this model: a pilot harvest and a pilot training by the real verbs, as recorded steps.
 
-1. a large product, a copy in memory, a file that is hashed, written and synced
-2. `harvest` of the data that are planned (else of the small world) at growing length, until seconds are seen; what a
+1. `harvest` of the data that are planned (else of the small world) at growing length, until seconds are seen; what a
    row costs is the difference of the last two runs; what the first, which is cold, costs beside its rows is overhead
-3. `dictionary train` on these rows for 20 steps, cold, then for 20 and 40: all hold the same validations, so the last
+2. `dictionary train` on these rows for 20 steps, cold, then for 20 and 40: all hold the same validations, so the last
    two differ by 20 steps. A dictionary too large for the machine, or for a minute, is measured smaller
+3. sparse records with that dictionary: bytes of an entry
+4. a large product, a copy in memory, a file that is hashed, written and synced
 
 Rates are those of the plan's own formulas, so that a plan of the same kind gives back the time that was seen. What the
 steps leave stays in the bundle, under `steps`.
@@ -22,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from radiograph.core import Context
-from radiograph.methods._plan._asked import Asked
+from radiograph.methods._plan._asked import VALUE_BYTES, Asked
 from radiograph.methods._plan._formulas import DENSE
 from radiograph.methods._plan._machine import MachineFile, Rates, this_machine
 from radiograph.methods._plan._source import from_harvest, shape_of
@@ -78,14 +79,15 @@ class _Harvest:
 def measure(ctx: Context, model: str, want: Asked, folder: Path) -> MachineFile:
     """The machine with its rates."""
     machine = this_machine(folder)
-    with ctx.measure("arithmetic"):
-        flop_rate, bandwidth, disk = _product(ctx.device), _copy(), _disk(folder)
     loading, process, config = _load(ctx, model, want)
     cold, few, many = _harvests(ctx, config, want)
+    beside = max(process, _peak() - _held(config, want, many))
+    with ctx.measure("arithmetic"):
+        flop_rate, bandwidth, disk = _product(ctx.device), _copy(), _disk(folder)
     per_row = many.cost.per(few.cost, max(1, many.rows - few.rows))
     per_token = 2 * config["run_params"] + 2 * config["d_model"] * many.context * config["layers"]
     size = _size(many.width, want, machine.memory, flop_rate)
-    first, short, long = (_train(ctx, many, want, size, steps) for steps in (STEPS[0], *STEPS))
+    (first, _), (short, _), (long, trained) = (_train(ctx, many, want, size, steps) for steps in (STEPS[0], *STEPS))
     per_step = long.per(short, STEPS[1] - STEPS[0])
     batch, k = want["train_batch_size"], min(want["top_k_active"], size)
     per_feature = 10 * many.width * size if want["activation"] in DENSE else (2 * size + 8 * k) * many.width
@@ -105,6 +107,8 @@ def measure(ctx: Context, model: str, want: Asked, folder: Path) -> MachineFile:
         training_cores=per_step.cpu / per_step.seconds,
         training_overhead_cpu=training.cpu,
         process_memory=process,
+        harvest_process=beside,
+        entry_bytes=_entry(ctx, config, trained),
         context=many.context,
     )
     return machine.model_copy(update={"rates": rates})
@@ -138,14 +142,30 @@ def _harvests(ctx: Context, config: dict[str, Any], want: Asked) -> tuple[_Harve
     return found[0], found[-2], found[-1]
 
 
-def _train(ctx: Context, pilot: _Harvest, want: Asked, size: int, steps: int) -> _Cost:
-    """What a training of so many steps costs."""
+def _held(config: dict[str, Any], want: Asked, pilot: _Harvest) -> int:
+    """Bytes of model, batch and shards in a pilot, by the plan's formula."""
+    item, batch = VALUE_BYTES[want["dtype"]], want["batch_tokens"]
+    dense = pilot.rows * (config["row_width"] * item + 10)
+    return int(item * (config["model_params"] + 12 * batch * config["d_model"]) + 3 * dense)
+
+
+def _entry(ctx: Context, config: dict[str, Any], trained: Any) -> float | None:
+    """Bytes of an entry of sparse records, of the dictionary that the last training left."""
+    folder = ctx.output.folder(trained.path) / "dictionary"
+    if not folder.is_dir():
+        return None
+    options = config["harvest"] | {"site": [trained.result.sites[0]], "max_tokens": ROWS[1]}
+    stored = ctx.step("harvest", **options, dictionary=str(folder), records="only").result.records
+    return stored.bytes / max(1, stored.entries)
+
+
+def _train(ctx: Context, pilot: _Harvest, want: Asked, size: int, steps: int) -> tuple[_Cost, Any]:
+    """What a training of so many steps costs, and the step."""
     batch, activation = want["train_batch_size"], want["activation"]
     sparse = {"topk": "k", "batchtopk": "k", "jumprelu": "l0"}.get(activation)
     options: dict[str, Any] = {sparse: min(want["top_k_active"], size)} if sparse else {}
     options |= {"activations": pilot.path, "activation": activation, "input": pilot.source}
-    cost, _ = _timed(lambda: ctx.step("dictionary.train", **options, size=size, batch=batch, tokens=steps * batch))
-    return cost
+    return _timed(lambda: ctx.step("dictionary.train", **options, size=size, batch=batch, tokens=steps * batch))
 
 
 def _size(width: int, want: Asked, memory: int, flop_rate: float) -> int:
@@ -204,10 +224,15 @@ def _resident() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return _peak()
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _peak() -> int:
+    """The most bytes that this process has had in memory."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _timed(work: Callable[[], Any]) -> tuple[_Cost, Any]:
