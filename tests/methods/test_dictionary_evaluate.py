@@ -172,6 +172,14 @@ def test_a_crosscoder_of_a_model_and_its_copy_has_nothing_exclusive(workspace):
     assert found.value("ce_clean", PAIR[0]) == found.value("ce_clean", PAIR[1])
 
 
+def test_a_relu_crosscoder_carries_a_warning(workspace):
+    d = random_dictionary("relu", width=2 * WIDTH, size=32, kind="crosscoder", sites=PAIR)
+    options = {"model": "bundled:base", "candidate": ["bundled:base"], "data": ["world:mixture#12"]}
+    outcome = go(VERB, dictionary=saved(workspace / "r", d), **options)
+    assert outcome.result.exclusivity[0].warning == "l1_shrinkage"
+    assert "L1 penalty" in (outcome.path / "report.html").read_text()
+
+
 def test_planted_directions_and_another_seed(workspace):
     rows, truth = planted(500, directions=40, width=32)
     decoder = torch.cat([truth[:30], random_dictionary(size=50, width=32, seed=7).decoder])

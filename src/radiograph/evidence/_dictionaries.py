@@ -142,6 +142,8 @@ class ExclusivityRecord(Record):
     not_measured: int
     copy_exclusive: int
     """Called exclusive where the candidate is a copy of the reference: must be 0."""
+    warning: Literal["l1_shrinkage"] | None = None
+    """Trained under an L1 penalty, which shrinks weak writes to zero and splits features."""
     features: tuple[ScaledFeature, ...]
 
 

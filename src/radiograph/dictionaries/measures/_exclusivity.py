@@ -37,6 +37,8 @@ from radiograph.numerics.dictionaries.exclusivity import (
 from radiograph.numerics.dictionaries.units import Draws
 
 MOST = 2048
+COMPARED = 20
+"""Features of equal norms that are read at least: what shared looks like, also where norms nominate nothing."""
 _CHUNK = 2**22
 """Values gathered at once for products with single features."""
 
@@ -111,7 +113,7 @@ def exclusivity(
     nominees = np.sort(lopsided[np.argsort(-np.abs(rho[lopsided] - 0.5), kind="stable")][:MOST])
     generator = np.random.default_rng((seed, *b"exclusivity"))
     even = np.flatnonzero(live & (rho > SHARED_BAND[0]) & (rho < SHARED_BAND[1]))
-    wanted = min(len(even), max(len(nominees), 1))
+    wanted = min(len(even), max(len(nominees), COMPARED))
     even = np.sort(generator.choice(even, size=wanted, replace=False)) if wanted else even
     groups = [
         _group("nominee", nominees, rows, rho),

@@ -21,12 +21,12 @@ def exclusivities(
 
     live = density > 0
     return tuple(
-        _record(exclusivity(dictionary, blocks, seen, taken, pair, live=live, seed=seed))
+        _record(exclusivity(dictionary, blocks, seen, taken, pair, live=live, seed=seed), dictionary.activation.name)
         for pair in model_pairs(dictionary)
     )
 
 
-def _record(found: Exclusivity) -> ExclusivityRecord:
+def _record(found: Exclusivity, activation: str) -> ExclusivityRecord:
     nominees = found.of("nominee")
 
     def count(state: str, side: str | None = None) -> int:
@@ -42,6 +42,7 @@ def _record(found: Exclusivity) -> ExclusivityRecord:
         shared=count("shared"),
         not_measured=count("not_measured"),
         copy_exclusive=sum(p.scaling.state == "exclusive" for p in found.of("copy")),
+        warning="l1_shrinkage" if activation == "relu" else None,
         features=tuple(
             ScaledFeature(
                 role=p.role,
