@@ -104,3 +104,30 @@ def test_an_unwanted_bundle_is_discarded_a_sealed_one_is_not(tmp_path):
     writer.seal(manifest(writer))
     writer.discard()
     assert (tmp_path / "a").is_dir()
+
+
+def test_a_killed_run_is_taken_over_and_goes_when_the_new_one_is_complete(tmp_path):
+    killed = BundleWriter(tmp_path, "killed")
+    (killed.folder("parts") / "a").write_text("kept")
+    killed.text("other", "x")
+    writer = BundleWriter(tmp_path, "again")
+    folder = writer.adopt(killed.path, "parts")
+    assert (folder / "a").read_text() == (killed.path / "parts" / "a").read_text() == "kept"
+    (folder / "b").write_text("new")
+    assert not (killed.path / "parts" / "b").exists()
+    with pytest.raises(UserError, match="left no shards"):
+        BundleWriter(tmp_path, "third").adopt(killed.path, "shards")
+    writer.seal(manifest(writer))
+    assert not killed.path.exists()
+    assert (writer.final / "parts" / "a").read_text() == "kept"
+
+
+def test_only_an_unfinished_run_can_be_taken_over(tmp_path):
+    done = BundleWriter(tmp_path, "done")
+    done.folder("parts")
+    done.seal(manifest(done))
+    for run in (done.final, tmp_path / "absent.partial"):
+        with pytest.raises(UserError, match="not an unfinished run"):
+            BundleWriter(tmp_path, "again").adopt(run, "parts")
+    empty = BundleWriter(tmp_path, "empty")
+    assert list(BundleWriter(tmp_path, "new").adopt(empty.path, "parts").iterdir()) == []
