@@ -176,15 +176,32 @@ def test_ray_leaves_the_bytes_of_the_same_number_of_workers(shards, tmp_path, no
     assert there.log == here.log
 
 
+def parent(process):
+    text = Path(f"/proc/{process}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[1])
+
+
+def ours(process):
+    """Whether this test started it, through however many processes."""
+    try:
+        while process > 1:
+            process = parent(process)
+            if process == os.getpid():
+                return True
+    except OSError:
+        pass
+    return False
+
+
 def workers_of_ray():
-    """Process ids of the ranks that train now."""
+    """Process ids of the ranks that train now, among those that descend from this process."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = path.read_bytes()
         except OSError:
             continue
-        if text.startswith(b"ray::") and b"RayTrainWorker" in text.replace(b"_", b""):
+        if b"RayTrainWorker" in text and ours(int(path.parent.name)):
             found.append(int(path.parent.name))
     return found
 
@@ -198,7 +215,7 @@ def test_a_killed_worker_of_ray_costs_nothing_but_time(shards, tmp_path, no_ray_
 
     def kill_one():
         folder = tmp_path / "checkpoints"
-        while not list(folder.glob("*/state.json")):
+        while not list(folder.glob("*[0-9]/state.json")):
             time.sleep(0.02)
         for process in workers_of_ray():
             os.kill(process, signal.SIGKILL)
