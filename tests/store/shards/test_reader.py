@@ -10,6 +10,7 @@ import torch
 from radiograph.core import UserError
 from radiograph.store.shards import _disk, begin, finish, open_activations, write_shard
 from radiograph.store.shards import _reader as reader_module
+from radiograph.store.shards._buffers import Buffers
 
 from .make import SPEC, index, memory, shards, write
 
@@ -138,6 +139,31 @@ def test_what_makes_no_order_is_refused(disk):
     for wrong in ({"batch": 0}, {"batch": 4, "buffer": 0}, {"batch": 4, "rank": 2, "world": 2}):
         with pytest.raises(UserError, match="reader"):
             disk.reader([SOURCE], split="train", **wrong)
+
+
+def test_rows_that_are_held_stay_as_they_are_while_others_are_read(disk):
+    options = {"split": "train", "batch": 16, "buffer": 50, "seed": 4}
+    kept = [rows for (rows,) in disk.reader([SOURCE], **options)]
+    fresh = [rows.clone() for (rows,) in disk.reader([SOURCE], **options)]
+    views = [rows[3:5, 1].numpy() for (rows,) in disk.reader([SOURCE], **options)]
+    for _ in disk.reader([SOURCE], split="train", batch=16, seed=5):
+        pass
+    assert all(torch.equal(a, b) for a, b in zip(kept, fresh, strict=True))
+    assert all((view == rows[3:5, 1].numpy()).all() for view, rows in zip(views, fresh, strict=True))
+
+
+def test_memory_of_a_batch_that_nobody_holds_is_used_again():
+    buffers = Buffers()
+    first = torch.from_numpy(buffers.take(64, 4)).view(torch.float32)
+    place = first.data_ptr()
+    view = first.view(4, 4)[2]
+    del first
+    assert buffers.take(64, 4).ctypes.data != place, "a view holds it"
+    del view
+    assert buffers.take(64, 4).ctypes.data == place
+    assert buffers.take(32, 4).ctypes.data != place
+    together = [buffers.take(64, 2) for _ in range(8)]
+    assert len({array.ctypes.data for array in together}) == 8
 
 
 def test_a_harvest_that_stopped_is_not_waited_for_without_end(tmp_path, monkeypatch):

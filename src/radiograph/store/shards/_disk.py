@@ -5,10 +5,10 @@ A reader may follow a harvest that is still running (`follow`): it waits for the
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from radiograph.numerics.moments import Moments
 from radiograph.store._hashing import file_sha256
 from radiograph.store.shards import _safetensors
 from radiograph.store.shards._activations import Split, known_sources
+from radiograph.store.shards._buffers import Buffers
 from radiograph.store.shards._commits import check_size, read_commit
 from radiograph.store.shards._index import INDEX, PROMPTS, STATISTICS, Commit, Index, read_index
 from radiograph.store.shards._reader import Order, Reader, by_shard
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
     import polars
     from torch import Tensor
 
+Rows = Int[np.ndarray, " row"]
 FOLDER = "activations"
 COLUMNS = ("token", "prompt", "position")
 OPEN_SHARDS = 64
+HELD_BATCHES = 6
+"""Batches of a source at once: those that are ready, the one that is made, and those that a loop works on."""
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.1
 
@@ -77,6 +81,9 @@ class DiskActivations:
     _mapped: OrderedDict[tuple[int, str], Tensor] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
     """Several readers share what is mapped."""
+    _checks: dict[int, Future[None]] = field(default_factory=dict)
+    """Of shards whose first row is not due yet."""
+    _buffers: Buffers = field(default_factory=Buffers)
 
     @property
     def prompts(self) -> polars.DataFrame:
@@ -132,26 +139,26 @@ class DiskActivations:
 
     def gather(self, names: Sequence[str], ids: Int[np.ndarray, " row"]) -> tuple[Tensor, ...]:
         """Rows by their ids."""
-        import torch
-
         parts = list(by_shard(ids))
-        places = torch.from_numpy(np.argsort(np.concatenate([at for _, at, _ in parts])))
-        out: list[Tensor] = []
-        for name in names:
-            # Rows are copied whole, shard by shard and then into their places: `table[rows]` goes element by element.
-            found = [self._tensor(shard, name).index_select(0, torch.from_numpy(rows)) for shard, _, rows in parts]
-            out.append(torch.cat(found).index_select(0, places))
-        return tuple(out)
+        return tuple(self._gather(name, len(ids), parts, HELD_BATCHES * len(names)) for name in names)
 
     def will_read(self, shard: int, names: Sequence[str]) -> None:
-        """Ask the disk for a shard before its first row is due."""
-        path = self._path(shard)
-        if hasattr(os, "posix_fadvise") and path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(descriptor)
+        """Check a shard, or ask the disk for it, on another thread before its first row is due."""
+        if shard not in self._checks and self._path(shard).with_suffix(".json").is_file():
+            self._checks[shard] = self._thread.submit(self._check, shard, tuple(names))
+
+    def _gather(self, name: str, count: int, parts: Sequence[tuple[int, Rows, Rows]], keep: int) -> Tensor:
+        import torch
+
+        # NumPy copies rows as items of so many bytes, on this thread alone. torch would bring up a second team of
+        # threads beside the one that trains, and the two would wait for each other.
+        like = self._tensor(parts[0][0], name) if parts else torch.empty(0)
+        width = like[:1].numel() * like.element_size()
+        data = self._buffers.take(count * width, keep)
+        out = data.view(f"V{width}")
+        for shard, places, rows in parts:
+            out[places] = self._tensor(shard, name).view(torch.uint8).numpy().reshape(-1).view(out.dtype)[rows]
+        return torch.from_numpy(data).view(like.dtype).view(count, *like.shape[1:])
 
     def _tensor(self, shard: int, name: str) -> Tensor:
         with self._lock:
@@ -174,7 +181,11 @@ class DiskActivations:
         return self.index.commits
 
     def _require(self, shard: int) -> None:
-        """Wait for a shard that is to come; see that it is what was written."""
+        """Wait for a shard that is to come; see that it is what was written.
+
+        Raises:
+            FormatError: it is not. UserError: it did not come.
+        """
         record, until = self._path(shard).with_suffix(".json"), time.monotonic() + self.patience
         while self.patience and not record.is_file():
             if time.monotonic() > until:
@@ -186,10 +197,21 @@ class DiskActivations:
                     code="incomplete",
                 )
             time.sleep(POLL_SECONDS)
-        commit = read_commit(self.folder, shard)
+        started = self._checks.pop(shard, None)
+        started.result() if started else self._check(shard, ())
+
+    def _check(self, shard: int, names: tuple[str, ...]) -> None:
+        """A shard's size, and once its bytes; where they were read before, ask the disk for those of `names`."""
+        commit, path = read_commit(self.folder, shard), self._path(shard)
         if self.verify and shard not in self._verified:
-            _require_hash(self._path(shard), commit.sha256, "a shard is")
+            _require_hash(path, commit.sha256, "a shard is")
             self._verified.add(shard)
+        else:
+            _safetensors.advise(path, names)
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="radiograph-shards")
 
     @cached_property
     def _prompts(self) -> polars.DataFrame:

@@ -7,7 +7,8 @@ Training rows:
 2. their ids fill a buffer; a batch leaves it uniformly without replacement, and the next ids take the free places
 3. when no ids are left the buffer is drained: every row of the split comes once an epoch
 Validation rows come in stored order. Only ids are shuffled; the rows of a batch are gathered from the mapped shards by
-a thread that is two batches ahead, and whole shards are asked of the disk before their first row is due.
+a thread that is two batches ahead. A further thread hashes a shard, or asks the disk for its tensors, before its first
+row is due.
 
 Rank r of n takes every n-th batch of the same sequence; `disjoint` deals whole shards to the ranks instead. `state` is
 a few numbers and the ids that are under way: restored, the next batch is bit-equal.

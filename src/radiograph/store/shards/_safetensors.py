@@ -7,6 +7,7 @@ second one's memory. Files are read back with the library.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -33,6 +34,7 @@ CODES = {
     "uint16": "U16",
 }
 WIDEST = 8
+WINDOW = 128 * 1024
 
 
 def code_of(dtype: object) -> str:
@@ -95,6 +97,20 @@ def tensors(path: Path, names: tuple[str, ...]) -> tuple[Tensor, ...]:
             return tuple(handle.get_tensor(name) for name in names)
     except SafetensorError as error:
         raise FormatError("not a shard of activations", where=str(path), got=str(error)) from error
+
+
+def advise(path: Path, names: tuple[str, ...]) -> None:
+    """Ask the disk for the bytes of some tensors; does not wait for them."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with path.open("rb") as handle:
+        size = int.from_bytes(handle.read(8), "little")
+        header = json.loads(handle.read(size))
+        for name in names:
+            start, end = (8 + size + offset for offset in header[name]["data_offsets"])
+            # The kernel reads at most one window ahead a call.
+            for at in range(start, end, WINDOW):
+                os.posix_fadvise(handle.fileno(), at, min(WINDOW, end - at), os.POSIX_FADV_WILLNEED)
 
 
 def _item_bytes(value: Tensor | NDArray[Any]) -> int:
