@@ -40,6 +40,8 @@ MEMORY_SHARE: Final = 8
 """The pilot's dictionary takes at most this part of the memory."""
 TRAINING_SECONDS: Final = 60.0
 """What all pilot steps together may take."""
+STARTING: Final = 3.0
+"""Seconds that a process takes to begin, at most."""
 WORLD: Final = "world:mixture#20000"
 
 
@@ -118,13 +120,14 @@ def _load(ctx: Context, model: str, want: Asked) -> tuple[_Cost, int, dict[str, 
     """What it costs to load a model, bytes of the process beside it, and what its pilot runs."""
     from radiograph import models, organisms
 
+    begun = min(time.process_time(), STARTING)  # so far this process has only begun, unless it serves
     cost, loaded = _timed(lambda: ctx.model(model, "measured"))
     process = _resident() - sum(p.numel() * p.element_size() for p in loaded.model.parameters())
     base = models.ModelRef.parse(model).base
     shape = shape_of(models.locate(base, base_dir=ctx.locate("."), resolve=organisms.bundled_path))
     config: dict[str, Any] = dict(want.fields) | {"model": model, "data": list(want.data or (WORLD,))}
     config["site"] = list(want.sites or (f"resid_post.{shape.layers - 1}",))
-    return cost, max(process, 0), from_harvest(config, shape) | {"harvest": config}
+    return cost + _Cost(begun, begun), max(process, 0), from_harvest(config, shape) | {"harvest": config}
 
 
 def _harvests(ctx: Context, config: dict[str, Any], want: Asked) -> tuple[_Harvest, _Harvest, _Harvest]:
