@@ -12,7 +12,7 @@
 
 Units: FVU is a share of the variance, CE in nats per token. The same activations, options, seed, threads and workers
 give the same bytes; so does a run that was killed and resumed. Refuses when: a source is missing, constant or not
-finite, or sizes do not fit. A dictionary worse than the mean (FVU >= 1) is not kept, and exits 2.
+finite, or sizes do not fit. A dictionary worse than the mean (FVU >= 1) is not kept, and exits 2. Runs on CPUs.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ def run(config: Config, ctx: Context) -> DictionaryTraining:
     from radiograph.dictionaries.training import WorseThanMean, columns
 
     job = prepare(config, ctx)
+    if ctx.device != "cpu":
+        ctx.progress.say(f"the dictionary is trained on the CPU; {ctx.device} runs the model alone")
     model = ctx.model(config.model, "model") if config.model else None
     job.require(model)
     with ctx.measure("train", tokens=job.rows):
