@@ -29,6 +29,8 @@ from radiograph.harvest._tokens import Keep, Reading, encode, pieces
 Split = Literal["train", "validation"]
 WINDOWS = "windows.npz"
 PROMPTS = "prompts.parquet"
+LONGEST = 65_535
+"""Positions are stored in 16 bits."""
 FLUSH = 16_384
 """Windows held as Python objects before they become columns."""
 
@@ -165,6 +167,8 @@ def plan(
     """
     if not 0 <= limits.validation < 1:
         raise UserError("the validation share", expected="at least 0, below 1", got=str(limits.validation))
+    if not 1 <= reading.length <= LONGEST:
+        raise UserError("the length of a window", expected=f"1 to {LONGEST:,} tokens", got=str(reading.length))
     chosen = texts if limits.max_prompts is None else _first(texts, limits.max_prompts, limits.seed)
     with closing(_Store(folder, keep_text)) as store, (progress or Silent()).task("tokenising") as task:
         for text, document in encode(tokenizer, chosen, reading):

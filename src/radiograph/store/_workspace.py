@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from radiograph.core import UserError, nearest, visible
 
+_SUITE = "suite:"
 _CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
 
 
@@ -79,7 +80,7 @@ class Workspace:
         """Refuse a model reference that names a place outside, whether or not there is anything.
 
         Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name; of
-        `cache:FILE#MODEL/SOURCE` the file.
+        `cache:FILE#MODEL/SOURCE` and of `suite:FILE` the file.
 
         Raises:
             UserError: `path_outside_workspace`.
@@ -87,7 +88,7 @@ class Workspace:
         if not self.confined:
             return
         cache = _CACHE.fullmatch(reference)
-        named = cache["file"] if cache else reference
+        named = cache["file"] if cache else reference.removeprefix(_SUITE)
         for text in {named, *named.split("+")}:
             home_or_nul = text.startswith("~") or "\x00" in text
             if home_or_nul or not self._holds((self.base / text).resolve()):
@@ -107,8 +108,11 @@ class Workspace:
 
     def portable(self, reference: str) -> str:
         """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
-        existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…`.
+        existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…` and
+        `suite:FILE`.
         """
+        if reference.startswith(_SUITE):
+            return f"{_SUITE}{self.portable(reference.removeprefix(_SUITE))}"
         if cache := _CACHE.fullmatch(reference):
             return f"cache:{self.portable(cache['file'])}{cache['rest']}"
         parts = reference.split("+")
