@@ -2,7 +2,6 @@
 
 import torch
 
-from radiograph.core import derive
 from radiograph.dictionaries import Dictionary, Metadata, activation
 
 CONSTANTS = {
@@ -51,28 +50,3 @@ def planted(n_rows, *, active=5, directions=128, width=64, noise=0.01, seed=0):
     weights = 1 + torch.rand(n_rows, active, generator=g)
     rows = torch.nn.functional.embedding_bag(chosen, truth, per_sample_weights=weights, mode="sum")
     return rows + noise * torch.randn(n_rows, width, generator=g), truth
-
-
-class HeldRows:
-    """Rows of one site in memory, the first share of them for validation."""
-
-    def __init__(self, rows, site="resid_post.1", validation=0.1):
-        held = round(len(rows) * validation)
-        self.parts = {"validation": rows[:held], "train": rows[held:]}
-        self.site = site
-
-    @property
-    def widths(self):
-        return {self.site: self.parts["train"].shape[1]}
-
-    def count(self, split):
-        return len(self.parts[split])
-
-    def variance(self, site):
-        return float(self.parts["train"].double().var(0, correction=0).sum())
-
-    def batches(self, site, *, split, batch, seed=0, epoch=0):
-        rows = self.parts[split]
-        if split == "train":
-            rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(derive(seed, epoch)))]
-        yield from rows.split(batch)
