@@ -172,6 +172,8 @@ def _harvest(ledger: Ledger, want: Asked, profile: str, fact: Any) -> Profile:
     """Facts of the harvest and of causal tests."""
     fact("model_params", "model_params", "count", "Parameters of a model")
     fact("models", "models", "count", "Models on the same tokens")
+    own = want["model_dtype"] or want["dtype"]
+    ledger.fact("model_bytes", VALUE_BYTES[own], "bytes", "stated", "A number in the model", note=own)
     if "run_params" in want.values:
         note = f"counted in the model that {want.source} names"
         ledger.fact("run_params", want["run_params"], "count", "measured", "Parameters that run", note=note)

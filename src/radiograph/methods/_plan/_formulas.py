@@ -44,7 +44,7 @@ _STORAGE: tuple[Line, ...] = (
 _MODEL: tuple[Line, ...] = (
     (
         "model_memory",
-        "model_params * value_bytes + batch_tokens * d_model * 12 * value_bytes",
+        "model_params * model_bytes + batch_tokens * d_model * 12 * model_bytes",
         "bytes",
         "Memory to run one model",
     ),
@@ -135,7 +135,7 @@ def _harvest_time(*, measured: bool) -> tuple[Line, ...]:
         ("harvest_arithmetic", "harvest_flops / (harvest_rate * machines)", "s", "Harvest, arithmetic"),
         (
             "harvest_reading",
-            "models * run_params * value_bytes * (tokens / batch_tokens) / (bandwidth * machines)",
+            "models * run_params * model_bytes * (tokens / batch_tokens) / (bandwidth * machines)",
             "s",
             "Harvest, reading weights",
         ),

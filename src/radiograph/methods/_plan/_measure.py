@@ -2,8 +2,9 @@
 
 1. `harvest` of the data that are planned (else of the small world) at growing length, until seconds are seen; what a
    row costs is the difference of the last two runs; what the first, which is cold, costs beside its rows is overhead
-2. `dictionary train` on these rows for 20 steps, cold, then for 20 and 40: all hold the same validations, so the last
-   two differ by 20 steps. A dictionary too large for the machine, or for a minute, is measured smaller
+2. `dictionary train` on these rows for 20 steps, cold, then for 20 and for 40, or more where steps are short: all hold
+   the same validations, so two runs differ by steps alone. A dictionary too large for the machine, or for a minute, is
+   measured smaller
 3. sparse records with that dictionary: bytes of an entry
 4. a large product, a copy in memory, a file that is hashed, written and synced
 
@@ -30,9 +31,9 @@ from radiograph.methods._plan._source import from_harvest, shape_of
 
 ROWS: Final = (4_000, 16_000, 64_000, 256_000, 1_000_000)
 ENOUGH: Final = 4.0
-"""Seconds of a harvest after which no longer one is run."""
-STEPS: Final = (20, 40)
-"""Twenty or more, so that every run holds the same number of validations."""
+"""Seconds between a short pilot and a long one after which no longer one is run."""
+STEPS: Final = (20, 40, 160, 640)
+"""Twenty or more, so that every run holds the same number of validations; more where a step is too short to see."""
 DISK_BYTES: Final = 64 * 2**20
 COPY_BYTES: Final = 128 * 2**20
 PRODUCT: Final = 1_536
@@ -89,8 +90,7 @@ def measure(ctx: Context, model: str, want: Asked, folder: Path) -> MachineFile:
     per_row = many.cost.per(few.cost, max(1, many.rows - few.rows))
     per_token = 2 * config["run_params"] + 2 * config["d_model"] * many.context * config["layers"]
     size = _size(many.width, want, machine.memory, flop_rate)
-    (first, _), (short, _), (long, trained) = (_train(ctx, many, want, size, steps) for steps in (STEPS[0], *STEPS))
-    per_step = long.per(short, STEPS[1] - STEPS[0])
+    first, per_step, trained = _trainings(ctx, many, want, size)
     batch, k = want["train_batch_size"], min(want["top_k_active"], size)
     per_feature = 10 * many.width * size if want["activation"] in DENSE else (2 * size + 8 * k) * many.width
     harvest, training = cold.cost.beside(per_row, cold.rows) + loading, first.beside(per_step, STEPS[0]) + loading
@@ -147,8 +147,8 @@ def _harvests(ctx: Context, config: dict[str, Any], want: Asked) -> tuple[_Harve
 
 def _held(config: dict[str, Any], want: Asked, pilot: _Harvest) -> int:
     """Bytes of model, batch and shards in a pilot, by the plan's formula."""
-    item, batch = VALUE_BYTES[want["dtype"]], want["batch_tokens"]
-    dense = pilot.rows * (config["row_width"] * item + 10)
+    item, batch = VALUE_BYTES[config["model_dtype"]], want["batch_tokens"]
+    dense = pilot.rows * (config["row_width"] * VALUE_BYTES[config["dtype"]] + 10)
     return int(item * (config["model_params"] + 12 * batch * config["d_model"]) + 3 * dense)
 
 
@@ -160,6 +160,19 @@ def _entry(ctx: Context, config: dict[str, Any], trained: Any) -> float | None:
     options = config["harvest"] | {"site": [trained.result.sites[0]], "max_tokens": ROWS[1]}
     stored = ctx.step("harvest", **options, dictionary=str(folder), records="only").result.records
     return stored.bytes / max(1, stored.entries)
+
+
+def _trainings(ctx: Context, pilot: _Harvest, want: Asked, size: int) -> tuple[_Cost, _Cost, Any]:
+    """What a cold training of the fewest steps costs, what a step costs, and the step of the last training."""
+    cold, _ = _train(ctx, pilot, want, size, STEPS[0])
+    short, last = _train(ctx, pilot, want, size, STEPS[0])
+    per_step = _Cost(short.seconds / STEPS[0], short.cpu / STEPS[0])
+    for steps in STEPS[1:]:
+        long, last = _train(ctx, pilot, want, size, steps)
+        per_step = long.per(short, steps - STEPS[0])
+        if long.seconds - short.seconds > ENOUGH:
+            break
+    return cold, per_step, last
 
 
 def _train(ctx: Context, pilot: _Harvest, want: Asked, size: int, steps: int) -> tuple[_Cost, Any]:
@@ -176,7 +189,7 @@ def _size(width: int, want: Asked, memory: int, flop_rate: float) -> int:
     size, batch = want["latent_dim"], want["train_batch_size"]
 
     def too_large() -> bool:
-        seconds = sum(STEPS) * 2 * (2 * width * size * batch) / flop_rate
+        seconds = (2 * STEPS[0] + STEPS[1]) * 2 * (2 * width * size * batch) / flop_rate
         return 32 * width * size > memory / MEMORY_SHARE or seconds > TRAINING_SECONDS
 
     while size > 4 * width and too_large():

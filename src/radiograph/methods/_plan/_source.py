@@ -133,6 +133,7 @@ def from_harvest(config: dict[str, Any], shape: Shape) -> dict[str, Any]:
         "layers": shape.layers if last is None else last + 1,
         "run_params": shape.run(last),
         "dtype": shape.dtype if dtype == "same" else dtype,
+        "model_dtype": shape.dtype,
         "context": min(int(config.get("max_length") or 512), shape.positions or 65_535),
         "target_shard_size": read_bytes(config.get("shard_size") or 256 * 2**20),
         "batch_tokens": read_count(config.get("batch_tokens") or 8192),
