@@ -8,7 +8,8 @@ waiting. Arms: `memory` rows in memory, `disk` tokens in and committed shards ou
 floor is embedding and blocks called by hand, up to the last layer that is read, no head. Every arm is a process of its
 own; activations are compared first (1e-5 of the largest value); arms take turns round by round. A ratio is an arm over
 the floor in the same round: median, least and largest, of wall clock and of processor seconds; where the load is above
-the cores only the latter count. Memory: the peak of a harvest onto disk with shards of 8 MiB, and of one ten times as long.
+the cores only the latter count. Memory: the peak of a harvest onto disk with shards of 8 MiB, and of
+one ten times as long.
 
 Bars: memory ≤ 1.05 floors, every layer too; disk ≤ 1.10; pair ≤ 2.10; not behind nnsight by more than 2 %, ahead of the
 others; ten times the tokens ≤ 1.05 of the memory. Table on stderr, one line of JSON on stdout.

@@ -69,6 +69,9 @@ class _Ours:
         from radiograph.models import load
 
         own = {role: load(str(folder)) for role in ("reference", "candidate")[:models]}
+        for model in own.values():  # weights are mapped: a page counts as memory only when it was touched
+            for parameter in model.parameters().values():
+                parameter.detach().sum()
         names = tuple(f"{role}/resid_post.{n}" for role in own for n in layers)
         self.engine = Engine(own, Recipe(names, batch_tokens=ROWS * POSITIONS, shard_bytes=SHARD))
         self.names, self.workers = names, Workers()
