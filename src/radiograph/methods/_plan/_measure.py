@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from radiograph.core import Context
 from radiograph.methods._plan._asked import VALUE_BYTES, Asked
-from radiograph.methods._plan._formulas import DENSE
+from radiograph.methods._plan._formulas import DENSE, VALIDATION_ROWS, VALIDATIONS
 from radiograph.methods._plan._machine import MachineFile, Rates, this_machine
 from radiograph.methods._plan._source import from_harvest, shape_of
 
@@ -59,7 +59,7 @@ class _Cost:
         wall, cpu = self.seconds - other.seconds, self.cpu - other.cpu
         return _Cost(max(wall, 0.01 * self.seconds) / amount, max(cpu, 0.01 * self.cpu) / amount)
 
-    def beside(self, one: _Cost, amount: int) -> _Cost:
+    def beside(self, one: _Cost, amount: float) -> _Cost:
         """What is left over, where each of `amount` costs as much as `one`."""
         return _Cost(max(0.0, self.seconds - amount * one.seconds), max(0.0, self.cpu - amount * one.cpu))
 
@@ -93,7 +93,11 @@ def measure(ctx: Context, model: str, want: Asked, folder: Path) -> MachineFile:
     first, per_step, trained = _trainings(ctx, many, want, size)
     batch, k = want["train_batch_size"], min(want["top_k_active"], size)
     per_feature = 10 * many.width * size if want["activation"] in DENSE else (2 * size + 8 * k) * many.width
-    harvest, training = cold.cost.beside(per_row, cold.rows) + loading, first.beside(per_step, STEPS[0]) + loading
+    # The formula of a training counts validation by itself, as if it were steps.
+    held = VALIDATIONS * min(config["validation"] * many.rows, VALIDATION_ROWS)
+    validated = held * 2 * many.width * size / (batch * per_feature)
+    harvest = cold.cost.beside(per_row, cold.rows) + loading
+    training = first.beside(per_step, STEPS[0] + validated) + loading
     rates = Rates(
         model=ctx.label(model),
         dictionary=f"{want['activation']}, {size:,} features of width {many.width:,}, batch {batch:,}",
