@@ -55,7 +55,7 @@ def capture(model: LanguageModel, batch: Batch, sites: Sequence[Site]) -> Activa
                 if reached is not stop:
                     raise
             finally:
-                # Its frames hold every tensor of this forward and, in a circle, itself: all would wait for the collector.
+                # Its frames hold every tensor of this forward and, in a circle, itself: a wait for the collector.
                 stop.__traceback__ = None
     return {site: found[site] for site in sites}
 
