@@ -223,5 +223,5 @@ def test_what_does_not_fit_is_named(model):
         splice_losses(model, pair, TOKENS)
     with pytest.raises(UserError, match="does not write"):
         splices({"reference": model}, {"x": pair}, TOKENS, target="resid_post.2")
-    with pytest.raises(UserError, match="no model for candidate/resid_post.1"):
+    with pytest.raises(UserError, match=r"no model for candidate/resid_post.1"):
         splice_losses(model, Dense(sites=("candidate/resid_post.1",)), TOKENS)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from radiograph.core.work.process import spread
 from radiograph.core.progress import Progress, Silent
+from radiograph.core.work.process import spread
 from radiograph.evidence import OrganismTruth
 from radiograph.organisms.building._organism import ATTEMPTS, Place, grow
 from radiograph.organisms.recipes import family
