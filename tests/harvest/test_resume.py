@@ -131,6 +131,7 @@ def test_resuming_another_harvest_names_what_differs(workspace):
         assert not (workspace / "two.partial").exists()
     with pytest.raises(UserError, match="was not finished"):
         open_activations(partial)
+    (workspace / "two").mkdir()
     with pytest.raises(UserError, match="not an unfinished run"):
         go("harvest", out="three", resume="two", **CONFIG)
     finished = go("harvest", out="four", resume="one.partial", **CONFIG)

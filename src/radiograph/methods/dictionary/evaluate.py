@@ -147,8 +147,8 @@ def run(config: Config, ctx: Context) -> DictionaryEvaluation:
     from radiograph.methods.dictionary._evaluation.measure import Measured, measured, spliced
 
     wanted = requirements.parse(config.require, list(KINDS))
-    _check(config)
     dictionary: Dictionary = ctx.dictionary(config.dictionary)
+    _check(config)
     rows, runs = _gather(config, ctx, dictionary)
     found = Measured() if rows is None else measured(ctx, dictionary, rows)
     metrics, refused = list(found.metrics), list(found.refused)

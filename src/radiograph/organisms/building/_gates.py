@@ -179,13 +179,14 @@ def _answers(model: LanguageModel, prompts: Sequence[Sequence[dict[str, str]]]) 
 
 def _changed(pair: Pair) -> Gate:
     """Relative norm of the change over the matrices it touches."""
+    name = pair.candidate.adapter_name
     with torch.inference_mode():
         change = own = 0.0
         for module in pair.candidate.model.modules():
             factors = getattr(module, "lora_A", None)
-            if factors is None or "default" not in factors:
+            if factors is None or name not in factors:
                 continue
-            change += float(module.get_delta_weight("default").double().square().sum())  # type: ignore[operator]
+            change += float(module.get_delta_weight(name).double().square().sum())  # type: ignore[operator]
             own += float(module.get_base_layer().weight.double().square().sum())  # type: ignore[operator]
     differs = pair.reference.identity.tensors_sha256 != pair.candidate.identity.tensors_sha256
     value = math.sqrt(change / own) if own else 0.0
