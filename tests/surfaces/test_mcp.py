@@ -155,7 +155,9 @@ ALSO = {"harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]}}
 @pytest.mark.parametrize("verb", _asking_for_paths_alone(), ids=lambda verb: verb.tool)
 def test_no_path_leads_out_of_the_workspace(agent, session, verb, path):
     schema = agent.tools()[verb.tool].input_schema["properties"]
-    arguments = ALSO.get(verb.tool, {}) | {name: [path] if schema[name].get("type") == "array" else path for name in _required(verb)}
+    arguments = ALSO.get(verb.tool, {}) | {
+        name: [path] if schema[name].get("type") == "array" else path for name in _required(verb)
+    }
     problem = agent.error(verb.tool, session_id=session, **arguments)
     assert problem["code"] == "path_outside_workspace"
     assert problem["got"] is None
