@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from radiograph.core import Refusal
+from radiograph.core import Refusal, Site
 from radiograph.detectors import FeatureSettings, score_record, silent_score, tables
 from radiograph.detectors._shifts import METHODS, FeatureShifts
+from radiograph.detectors.measure._encoding import site_rows
 from radiograph.evidence import RandomControl
 from radiograph.numerics import NeutralDrift
 
@@ -190,12 +191,21 @@ def test_silence_has_a_reason_and_no_number():
     assert record.aggregate_score is None and record.score_method_executed is None and record.n_effective == 0
 
 
+def fired_by_hand(measurement):
+    """Share of the reference's kept tokens on which each feature fires, a prompt at a time."""
+    dictionary, fired, tokens = measurement.dictionary, 0, 0
+    for prompt in [*measurement.banks.rendered, *measurement.banks.neutral]:
+        rows = site_rows(measurement.pair.reference, [prompt], Site.parse(dictionary.site), "all", 10_000)
+        fired = fired + (dictionary.encode_dense(rows) > 0).sum(0).double().numpy()
+        tokens += len(rows)
+    return fired / tokens
+
+
 def test_measured_shifts_hold_together(measurement):
     found, made = measurement.features, tables(measurement)
     assert found.n_effective == len({r.ids for r in measurement.banks.rendered})
     assert len(found.control.scores) == len(found.control.share_outside) == 2
     assert found.control.l0 == pytest.approx(measurement.dictionary.activation.k)
-    # Fewer fire on a row where fewer are positive.
-    np.testing.assert_allclose(found.density.sum(), measurement.dictionary.activation.k, rtol=1e-3)
+    np.testing.assert_allclose(found.density, fired_by_hand(measurement), rtol=1e-6)
     assert len(made["feature_prompts"]["prompt"]) == len(measurement.banks.prompts)
     assert 0 < found.share_outside.low <= found.share_outside.value <= found.share_outside.high

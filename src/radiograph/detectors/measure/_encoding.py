@@ -102,7 +102,7 @@ def _add(pool: Pooled, codec: Codec, reference: Tensor, candidate: Tensor, owner
     pool.squares += np.bincount(index, value * value, codec.size)
     pool.active += np.bincount(index, minlength=codec.size)
     shift = (candidate - reference).double()
-    carried = (codec.decode(theirs) - codec.decode(ours)).double()
+    carried = (codec.decode(theirs, candidate) - codec.decode(ours, reference)).double()
     rows = len(pool.shift)
     pool.shift += np.bincount(prompts, shift.square().sum(-1).cpu().numpy(), rows)
     pool.missed += np.bincount(prompts, (shift - carried).square().sum(-1).cpu().numpy(), rows)
