@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -248,5 +249,9 @@ def test_a_killed_server_leaves_a_session_that_goes_on(agent, workspace, env):
 
 
 def _children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    """The processes this one started; a thread that ends while it is asked has none that matter."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
