@@ -1,8 +1,8 @@
 """One arm of the harvest benchmark, in a process of its own: `python harvest_arms.py NAME --model FOLDER --all`.
 
 The protocol is that of `arms.py`: `check FILE` writes activations of the first batch, `step` takes activations of all
-batches and says seconds of wall clock and of processors, `memory N` harvests N batches onto disk and says the peak
-above what the process held before. Every arm gets the same weights and token ids, float32, CPU.
+batches and says seconds of wall clock and of processors, `memory N` runs N batches (ours: onto disk) and says the peak
+of the whole process, model included. Every arm gets the same weights and token ids, float32, CPU.
 """
 
 from __future__ import annotations
@@ -43,9 +43,16 @@ def network(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
+def touched(model: Any) -> Any:
+    """Weights are mapped: a page counts as memory only when it was read."""
+    for parameter in model.parameters():
+        parameter.detach().sum()
+    return model
+
+
 def floor(folder: Path, layers: range) -> Arm:
     """The least that any capture can cost: embedding and blocks called by hand, rows kept."""
-    backbone = network(folder).transformer
+    backbone = touched(network(folder)).transformer
 
     def capture(ids: torch.Tensor) -> list[torch.Tensor]:
         found = []
@@ -57,7 +64,11 @@ def floor(folder: Path, layers: range) -> Arm:
                     found.append(hidden)
         return found
 
-    return Arm(capture)
+    def memory(batches: int) -> None:
+        for ids in tokens(batches).split(ROWS):
+            capture(ids)
+
+    return Arm(capture, memory=memory)
 
 
 class _Ours:
@@ -69,9 +80,8 @@ class _Ours:
         from radiograph.models import load
 
         own = {role: load(str(folder)) for role in ("reference", "candidate")[:models]}
-        for model in own.values():  # weights are mapped: a page counts as memory only when it was touched
-            for parameter in model.parameters().values():
-                parameter.detach().sum()
+        for model in own.values():
+            touched(model.model)
         names = tuple(f"{role}/resid_post.{n}" for role in own for n in layers)
         self.engine = Engine(own, Recipe(names, batch_tokens=ROWS * POSITIONS, shard_bytes=SHARD))
         self.names, self.workers = names, Workers()
@@ -175,20 +185,14 @@ ARMS = {
 }
 
 
-def resident(peak: bool) -> float:
-    """MiB now, or at most since the last reset."""
-    wanted = "VmHWM:" if peak else "VmRSS:"
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(wanted))
-
-
 def peak_of(arm: Arm, batches: int) -> float:
+    """MiB that the process holds at most."""
     assert arm.memory is not None
     arm.memory(BATCHES)  # what is loaded at the first use is not what a run costs
-    start = resident(peak=False)
     Path("/proc/self/clear_refs").write_text("5")
     arm.memory(batches)
-    return resident(peak=True) - start
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def answer(fields: dict[str, Any]) -> None:
