@@ -96,6 +96,15 @@ def test_what_is_no_bundle_is_a_format_error(tmp_path):
         Bundle(writer.path).document("none.json")
 
 
+def test_discarding_the_first_run_leaves_no_folder_of_runs_and_never_another_run(tmp_path):
+    writer = BundleWriter(tmp_path / "runs", "demo")
+    writer.discard()
+    assert not (tmp_path / "runs").exists()
+    first, second = BundleWriter(tmp_path / "runs", "one"), BundleWriter(tmp_path / "runs", "two")
+    first.discard()
+    assert second.path.is_dir()
+
+
 def test_an_unwanted_bundle_is_discarded_a_sealed_one_is_not(tmp_path):
     writer = BundleWriter(tmp_path, "a")
     writer.discard()

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,6 +36,7 @@ class BundleWriter:
     """An open bundle; implements `core.Output`."""
 
     def __init__(self, root: Path, name: str) -> None:
+        self._made_root = not root.exists()
         root.mkdir(parents=True, exist_ok=True)
         self.final = _free(root, name)
         self.path = self.final.with_name(self.final.name + PARTIAL)
@@ -122,9 +124,12 @@ class BundleWriter:
         return seal
 
     def discard(self) -> None:
-        """Remove an unfinished bundle that holds nothing worth keeping."""
+        """Remove an unfinished bundle that holds nothing worth keeping, and the folder of runs if it began there."""
         if self.path != self.final:
             shutil.rmtree(self.path, ignore_errors=True)
+        if self._made_root:
+            with suppress(OSError):  # another run began beside it
+                self.final.parent.rmdir()
 
     def _sha256(self, path: Path) -> str:
         """Hash of a file, once: shards are large, and outputs are listed twice."""
