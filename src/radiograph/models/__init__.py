@@ -1,7 +1,7 @@
 """Floor 2: the only door to a network. References, site maps and weight addresses need no torch.
 
 Loading (`load`, `load_pair`), activations (`capture`, `stream`, `reading`, `edit`), scores (`logits`, `log_probs`,
-`cross_entropy`), text (`render_chat`, `tokenize`, `generate`), identity and comparability.
+`cross_entropy`), text (`render_chat`, `tokenize`, `generate`, `decode`), identity and comparability.
 """
 
 from __future__ import annotations
@@ -18,10 +18,21 @@ if TYPE_CHECKING:
     from radiograph.models._chat import Conversation, Prompt, render_chat, render_conversation, tokenize
     from radiograph.models._forward import cross_entropy, forward, log_probs, logits, stream
     from radiograph.models._generation import Generated, Sampling, generate, stop_ids
-    from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, reading
+    from radiograph.models._hooks import Activations, Edit, capture, current_batch, edit, hooked, reading
     from radiograph.models._identity import Identity, files_sha256, tensors_sha256
     from radiograph.models._loading import load, load_family, load_pair
     from radiograph.models._model import LanguageModel, Pair, same_shapes, wrap
+    from radiograph.models.decoding import (
+        Decoded,
+        Decoder,
+        Line,
+        Measures,
+        Pooled,
+        Reads,
+        Step,
+        decode,
+        prompt_ids,
+    )
     from radiograph.models.delta import (
         Change,
         DenseDelta,
@@ -40,10 +51,21 @@ _LAZY = {
     "_chat": ("Conversation", "Prompt", "render_chat", "render_conversation", "tokenize"),
     "_forward": ("cross_entropy", "forward", "log_probs", "logits", "stream"),
     "_generation": ("Generated", "Sampling", "generate", "stop_ids"),
-    "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "reading"),
+    "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "hooked", "reading"),
     "_identity": ("Identity", "files_sha256", "tensors_sha256"),
     "_loading": ("load", "load_family", "load_pair"),
     "_model": ("LanguageModel", "Pair", "same_shapes", "wrap"),
+    "decoding": (
+        "Decoded",
+        "Decoder",
+        "Line",
+        "Measures",
+        "Pooled",
+        "Reads",
+        "Step",
+        "decode",
+        "prompt_ids",
+    ),
     "delta": (
         "Change",
         "DenseDelta",
@@ -66,17 +88,24 @@ __all__ = [
     "Batch",
     "Change",
     "Conversation",
+    "Decoded",
+    "Decoder",
     "DenseDelta",
     "Difference",
     "Edit",
     "Generated",
     "Identity",
     "LanguageModel",
+    "Line",
     "LowRank",
+    "Measures",
     "ModelRef",
     "Pair",
+    "Pooled",
     "Prompt",
+    "Reads",
     "Sampling",
+    "Step",
     "StoredModel",
     "StoredPair",
     "StoredTensor",
@@ -88,10 +117,12 @@ __all__ = [
     "changes",
     "cross_entropy",
     "current_batch",
+    "decode",
     "edit",
     "files_sha256",
     "forward",
     "generate",
+    "hooked",
     "load",
     "load_family",
     "load_pair",
@@ -100,6 +131,7 @@ __all__ = [
     "logits",
     "pad",
     "plan",
+    "prompt_ids",
     "reading",
     "render_chat",
     "render_conversation",

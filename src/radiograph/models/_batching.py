@@ -31,16 +31,22 @@ class Batch:
         ids: token ids; padding holds an arbitrary id.
         mask: true where `ids` holds a real token.
         left: padding stands on the left.
+        at: positions of tokens that follow others in a cache.
+        final: something is read off this forward; false while one only fills a cache.
     """
 
     rows: tuple[int, ...]
     ids: Int[Tensor, "batch position"]
     mask: Bool[Tensor, "batch position"]
     left: bool = False
+    at: Int[Tensor, "batch position"] | None = None
+    final: bool = True
 
     @property
     def positions(self) -> Int[Tensor, "batch position"]:
         """Position of each token in its own row, 0 at the first real token (and on left padding)."""
+        if self.at is not None:
+            return self.at
         return (self.mask.long().cumsum(-1) - 1).clamp(min=0) if self.left else _arange(self.ids)
 
     @property
@@ -50,7 +56,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
+        at = None if self.at is None else self.at.to(device)
+        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device), at=at)
 
     def inputs(self) -> dict[str, Tensor]:
         """Keyword arguments of a Hugging Face forward."""

@@ -4,7 +4,8 @@
 2. `capture` reads points and stops the forward at the moment the last of them has been read: the exception is raised by
    our own hook and caught here alone, so that no later module runs, and no head
 3. `edit` replaces the tensor at a point by a function of it, for every forward inside the context
-4. hooks are removed on success, error and Ctrl-C; modes and `requires_grad` flags are never touched
+4. `hooked` does both, and counts the hooks of every module before and after
+5. hooks are removed on success, error and Ctrl-C; modes and `requires_grad` flags are never touched
 
 A point whose tensor other modules read later (`resid_mid`: norm and skip connection share it) is written in place.
 Edits apply before reads at the same site, and only while their own view of a shared network runs.
@@ -85,6 +86,33 @@ def edit(model: LanguageModel, edits: Mapping[Site, Edit]) -> Iterator[None]:
 
 
 @contextmanager
+def hooked(
+    model: LanguageModel, reads: Sequence[Site] = (), writes: Mapping[Site, Edit] | None = None, *, before: bool = False
+) -> Iterator[Activations]:
+    """`reading` and `edit` for every forward inside the context; reads see what was written, or with `before` did not.
+
+    However the context is left, every module has as many hooks as it had.
+    """
+    counted = _counted(model)
+    try:
+        with model.lock, ExitStack() as stack:
+            if before:
+                found, _ = stack.enter_context(_read(model, reads, stop=False, copy=True))
+                stack.enter_context(edit(model, writes or {}))
+            else:
+                stack.enter_context(edit(model, writes or {}))
+                found, _ = stack.enter_context(_read(model, reads, stop=False))
+            yield found
+    finally:
+        assert _counted(model) == counted, "a hook was left behind"
+
+
+def _counted(model: LanguageModel) -> list[tuple[int, int]]:
+    """Hooks on every module."""
+    return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.model.modules()]
+
+
+@contextmanager
 def running(batch: Batch) -> Iterator[None]:
     """Names the batch that a forward in this thread works on, for edits that treat rows differently."""
     token = _BATCH.set(batch)
@@ -102,14 +130,18 @@ def current_batch() -> Batch:
 
 
 @contextmanager
-def _read(model: LanguageModel, sites: Sequence[Site], *, stop: bool) -> Iterator[tuple[Activations, _Stop]]:
+def _read(
+    model: LanguageModel, sites: Sequence[Site], *, stop: bool, copy: bool = False
+) -> Iterator[tuple[Activations, _Stop]]:
+    """Fill a dictionary; `copy` where a tensor may be written in place after it was read."""
     found: Activations = {}
     wanted, signal = len(set(sites)), _Stop()
 
-    def reader(site: Site, columns: slice | None) -> Callable[[Tensor], Tensor | None]:
+    def reader(site: Site, columns: slice | None, shared: bool) -> Callable[[Tensor], Tensor | None]:
         def read(value: Tensor) -> None:
             if model.is_current:
-                found[site] = value if columns is None else value[..., columns]
+                part = value if columns is None else value[..., columns]
+                found[site] = part.clone() if shared and copy else part
                 if stop and len(found) == wanted:
                     raise signal
 
@@ -118,7 +150,7 @@ def _read(model: LanguageModel, sites: Sequence[Site], *, stop: bool) -> Iterato
     with ExitStack() as hooks:
         for site in dict.fromkeys(sites):
             point = model.architecture.point(site)
-            _register(hooks, model, point, reader(site, point.columns))
+            _register(hooks, model, point, reader(site, point.columns, point.shared))
         yield found, signal
 
 
