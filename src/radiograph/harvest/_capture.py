@@ -25,10 +25,13 @@ from radiograph.core.codec import Codec, Codes
 from radiograph.harvest._plan import Plan
 from radiograph.harvest._spec import FP16_LARGEST, Recipe
 from radiograph.models import Batch, LanguageModel, batches, capture
+from radiograph.store.shards import Buffers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CODES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
 """What safetensors calls them."""
+HELD = 4
+"""Shards in memory: one being filled, one handed over, and two with the writer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Engine:
     recipe: Recipe
     codec: Codec | None = None
     sources: tuple[Source, ...] = field(init=False)
+    buffers: Buffers = field(default_factory=Buffers, init=False, repr=False)
+    """Memory of shards that were written, for those to come: else it grows in pieces between what a forward frees."""
 
     def __post_init__(self) -> None:
         self.sources = tuple(Source.parse(text) for text in self.recipe.sources)
@@ -130,7 +135,12 @@ class _Shard:
         return Captured(rows, token, prompt, position, place, codes, self.total - len(token))
 
     def _empty(self, width: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(self.total, width, dtype=dtype, pin_memory=self.pinned)
+        if self.pinned:
+            return torch.empty(self.total, width, dtype=dtype, pin_memory=True)
+        row = width * dtype.itemsize
+        size = max(self.total * row, self.engine.recipe.shard_bytes // self.engine.row_bytes * row)
+        memory = self.engine.buffers.take(size, HELD * len(self.engine.sources))
+        return torch.from_numpy(memory[: self.total * row]).view(dtype).view(self.total, width)
 
     def _take(self, batch: Batch) -> None:
         """Run one batch through every model and put its rows in their places."""

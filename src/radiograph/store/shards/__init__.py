@@ -6,6 +6,7 @@ Writing: `begin`, `ShardWriter` (any number of processes), `finish`. Reading: `o
 from __future__ import annotations
 
 from radiograph.store.shards._activations import Activations, Split
+from radiograph.store.shards._buffers import Buffers
 from radiograph.store.shards._commits import committed, finish
 from radiograph.store.shards._disk import DiskActivations, open_activations
 from radiograph.store.shards._index import INDEX, PROMPTS, Commit, Index, ModelRecord, SourceRecord, begin
@@ -18,6 +19,7 @@ __all__ = [
     "INDEX",
     "PROMPTS",
     "Activations",
+    "Buffers",
     "Commit",
     "DiskActivations",
     "Index",
