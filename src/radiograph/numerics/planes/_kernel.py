@@ -1,0 +1,158 @@
+"""Bases built from the rows that they are asked about: rebuilt inside every relabelling, from products of rows alone.
+
+1. A basis vector is a weighted sum of group means, b = Σ_g w_g·mean_g(x): `means` has one group each, `contrast` takes
+   the grand mean off, `difference` one group from another.
+2. Cosines with rows need only X̂Xᵀ, lengths and angles between basis vectors only XXᵀ: with Gram matrices at hand a
+   relabelling costs N², whatever the width.
+3. Folds: row i of core k is scored against the basis fitted without core k, and all rows are pooled. A row that helped
+   to make a vector points at it by construction; with few rows in many dimensions that alone gives a large r_G.
+4. Null: labels permuted inside cores, the basis rebuilt with its folds, r_G of every plane and group taken again. The
+   counts of a core and group do not change, so that the weights are those of the data.
+
+Refuses when a group keeps no row outside some core (`fold_empty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float64, Int8, Integer
+
+from radiograph.core import Refusal
+from radiograph.numerics.planes._labels import Labels, numbered
+from radiograph.numerics.planes._transforms import unit_rows
+
+Fold = Literal["core", "none"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelBasis:
+    """Rows, their labels, and how a basis is made of group means; columns are (plane, group), groups fastest."""
+
+    scored: Float64[np.ndarray, "row row"]
+    """X̂Xᵀ: unit rows with rows."""
+    products: Float64[np.ndarray, "row row"]
+    """XXᵀ."""
+    labels: Labels
+    cores: Integer[np.ndarray, " row"]
+    """The fold of each row, 0, 1, …; all 0 without folds."""
+    weights: Float64[np.ndarray, "fold vector group"]
+    counts: Float64[np.ndarray, "fold group"]
+    """Rows of each group that a fold fits with."""
+    first: Integer[np.ndarray, " plane"]
+    second: Integer[np.ndarray, " plane"]
+    folded: bool
+
+    @classmethod
+    def of(
+        cls,
+        rows: Float[np.ndarray, "row width"],
+        labels: Labels,
+        cores: Sequence[Hashable],
+        weights: Float64[np.ndarray, "vector group"] | Literal["means", "contrast"],
+        pairs: tuple[Integer[np.ndarray, " plane"], Integer[np.ndarray, " plane"]],
+        fold: Fold = "core",
+    ) -> LabelBasis:
+        """Gram matrices, folds and weights. `rows` are transformed; none is zero.
+
+        Raises:
+            Refusal: a group has no row outside some core.
+        """
+        values = rows.astype(np.float64)
+        unit, _ = unit_rows(values)
+        folds: Sequence[Hashable] = cores if fold == "core" else ["all"] * len(cores)
+        names, places = list(dict.fromkeys(folds)), numbered(folds)
+        groups = len(labels.groups)
+        inside = np.zeros((len(names), groups))
+        np.add.at(inside, (places, labels.codes), 1)
+        counts = labels.sizes - inside if fold == "core" else inside
+        if (counts < 1).any():
+            core, group = (int(i) for i in np.argwhere(counts < 1)[0])
+            raise Refusal(
+                "fold_empty",
+                "a basis cannot be fitted without one core",
+                got=f"group {labels.groups[group]!r} has rows of core {names[core]!r} only",
+                fix="add cores, or say --fold none and read the result as circular",
+            )
+        if isinstance(weights, str):
+            own = np.eye(groups)
+            grand = counts / counts.sum(axis=1, keepdims=True)
+            per_fold = own[None] - (grand[:, None, :] if weights == "contrast" else 0.0)
+        else:
+            per_fold = np.repeat(weights[None], len(names), axis=0)
+        return cls(
+            unit @ values.T,
+            values @ values.T,
+            labels,
+            places,
+            np.ascontiguousarray(np.broadcast_to(per_fold, (len(names), *per_fold.shape[1:])), dtype=np.float64),
+            counts.astype(np.float64),
+            *pairs,
+            folded=fold == "core",
+        )
+
+    def coordinates(self) -> Float64[np.ndarray, "2 plane row"]:
+        """Where every row lies in the planes that its fold fitted, as labelled."""
+        return self._coordinates(self.labels.codes[None])[:, 0]
+
+    def observed(self) -> Float64[np.ndarray, " column"]:
+        """r_G of every (plane, group), as labelled."""
+        return self._lengths(self.labels.codes[None])[0]
+
+    def smallest(self, draws: int) -> float:
+        return self.labels.smallest(draws)
+
+    def draws(self, wanted: int) -> int:
+        return wanted
+
+    def chunks(
+        self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
+    ) -> Iterator[Float[np.ndarray, "draw column"]]:
+        # A chunk holds [draw, row, group] a few times over.
+        size = max(1, (1 << 21) // (len(self.labels.groups) + 2 * len(self.first)))
+        for codes in self.labels.permuted(draws, seed, size):
+            yield self._lengths(codes)[:, columns]
+
+    def _lengths(self, codes: Int8[np.ndarray, "draw row"]) -> Float64[np.ndarray, "draw column"]:
+        z = self._coordinates(codes)
+        groups: list[Float64[np.ndarray, "draw plane"]] = []
+        for place, size in enumerate(self.labels.sizes):
+            members = (codes == place).astype(np.float64)
+            mean = np.einsum("kdpn,dn->kdp", z, members) / int(size)
+            groups.append(np.hypot(mean[0], mean[1]))
+        return np.stack(groups, axis=2).reshape(len(codes), -1)
+
+    def _coordinates(self, codes: Int8[np.ndarray, "draw row"]) -> Float64[np.ndarray, "2 draw plane row"]:
+        members = (codes[:, None, :] == np.arange(len(self.labels.groups))[None, :, None]).astype(np.float64)
+        dots, lengths = self._against_means(members)
+        vectors = np.einsum("nvg,dgn->dvn", self.weights[self.cores], dots)
+        gram = np.einsum("fvg,dfgh,fwh->dfvw", self.weights, lengths, self.weights)
+        norm = np.sqrt(np.maximum(np.einsum("dfvv->dfv", gram), 1e-300))
+        cosine = gram / (norm[..., :, None] * norm[..., None, :])
+        unit = vectors / np.moveaxis(norm[:, self.cores], 1, 2)
+        c = np.moveaxis(cosine[:, self.cores][..., self.first, self.second], 1, 2)
+        s = np.sqrt(np.maximum(1 - c**2, 1e-12))
+        one = unit[:, self.first]
+        return np.stack([one, (unit[:, self.second] - c * one) / s])
+
+    def _against_means(
+        self, members: Float64[np.ndarray, "draw group row"]
+    ) -> tuple[Float64[np.ndarray, "draw group row"], Float64[np.ndarray, "draw fold group group"]]:
+        """Rows with the group means of their fold, and those means with one another."""
+        dots = members @ self.scored.T
+        whole = members @ self.products
+        folds = len(self.counts)
+        between = np.repeat((whole @ np.moveaxis(members, 1, 2))[:, None], folds, axis=1)
+        if self.folded:
+            for fold in range(folds):
+                mine = self.cores == fold
+                own = np.moveaxis(members[:, :, mine], 1, 2)
+                dots[:, :, mine] -= members[:, :, mine] @ self.scored[np.ix_(mine, mine)].T
+                across = whole[:, :, mine] @ own
+                inner = members[:, :, mine] @ self.products[np.ix_(mine, mine)] @ own
+                between[:, fold] += inner - across - np.moveaxis(across, 1, 2)
+        scale = self.counts[:, :, None] * self.counts[:, None, :]
+        return dots / self.counts[self.cores].T, between / scale

@@ -1,0 +1,143 @@
+"""Planes that mean nothing: random ones of the same kind as those that were asked about.
+
+1. Haar: two Gaussian directions, made orthonormal; every plane is as likely as any other.
+2. Gaussian: directions drawn with the covariance of the rows, so that a plane sees as much of the loud directions as a
+   typical row does. No D × D matrix is built: a draw is a random combination of centred rows.
+3. The basis set under random rotations (Bird's question): the angles among basis vectors are kept, the set as a whole
+   is turned by a Haar rotation. Since only the span of the set moves, a rotation is a random orthonormal frame of as
+   many directions as the set has dimensions.
+4. Halves: differences of the means of random halves of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Integer
+
+from radiograph.core import UserError
+from radiograph.numerics.planes._cones import supremum
+from radiograph.numerics.planes._plane import Planes
+
+_CHUNK = 1 << 22
+
+
+def haar_vectors(width: int, count: int, seed: int) -> Float64[np.ndarray, "count width"]:
+    """Isotropic unit vectors."""
+    drawn = np.random.default_rng(seed).standard_normal((count, width))
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def gaussian_vectors(rows: Float[np.ndarray, "row width"], count: int, seed: int) -> Float64[np.ndarray, "count width"]:
+    """Unit vectors with the covariance of the rows.
+
+    Raises:
+        UserError: the rows do not vary.
+    """
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    drawn = np.random.default_rng(seed).standard_normal((count, len(rows))) @ centred
+    norms = np.linalg.norm(drawn, axis=1, keepdims=True)
+    if not (norms > 0).all():
+        raise UserError("rows that are all equal have no covariance to draw from", expected="rows that differ")
+    return drawn / norms
+
+
+def half_vectors(rows: Float[np.ndarray, "row width"], count: int, seed: int) -> Float64[np.ndarray, "count width"]:
+    """Differences of the means of random halves, not scaled.
+
+    Raises:
+        UserError: fewer than two rows.
+    """
+    if len(rows) < 2:
+        raise UserError("one row has no halves", expected="at least two rows", got=str(len(rows)))
+    generator = np.random.default_rng(seed)
+    half = len(rows) // 2
+    signs = np.zeros((count, len(rows)))
+    for row in signs:
+        order = generator.permutation(len(rows))
+        row[order[:half]], row[order[half : 2 * half]] = 1 / half, -1 / half
+    return signs @ rows.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneLengths:
+    """Source of r_G: the same for every column, r_G of random planes drawn from `vectors`."""
+
+    mean: Float64[np.ndarray, " width"]
+    """Mean of the unit rows of the group."""
+    vectors: Callable[[int, int], Float64[np.ndarray, "count width"]]
+    """(count, seed) → directions; two after another make a plane."""
+
+    def smallest(self, draws: int) -> float:
+        return 1 / (1 + draws)
+
+    def draws(self, wanted: int) -> int:
+        return wanted
+
+    def chunks(
+        self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
+    ) -> Iterator[Float[np.ndarray, "draw column"]]:
+        step = max(1, _CHUNK // (2 * len(self.mean)))
+        for number, start in enumerate(range(0, draws, step)):
+            count = min(step, draws - start)
+            drawn = self.vectors(2 * count, seed + 7919 * number)
+            one, two = drawn[0::2], drawn[1::2]
+            one = one / np.linalg.norm(one, axis=1, keepdims=True)
+            two = two - np.einsum("pd,pd->p", one, two)[:, None] * one
+            two = two / np.linalg.norm(two, axis=1, keepdims=True)
+            length = np.hypot(one @ self.mean, two @ self.mean)
+            yield np.repeat(length[:, None], len(columns), axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Rotated:
+    """Source of a statistic of rows in planes, the basis set turned at random."""
+
+    rows: Float[np.ndarray, "row width"]
+    """Of length one."""
+    gram: Float64[np.ndarray, "vector vector"]
+    """Cosines among the basis vectors."""
+    planes: Planes
+    statistic: Callable[[Float[np.ndarray, "2 plane row"]], Float64[np.ndarray, " plane"]]
+
+    def smallest(self, draws: int) -> float:
+        return 1 / (1 + draws)
+
+    def draws(self, wanted: int) -> int:
+        return wanted
+
+    def chunks(
+        self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
+    ) -> Iterator[Float[np.ndarray, "draw column"]]:
+        values, vectors = np.linalg.eigh(self.gram)
+        spanned = values > 1e-10 * values.max()
+        shape = vectors[:, spanned] * np.sqrt(values[spanned])
+        shape = shape.astype(self.rows.dtype)
+        rows, width, chosen = len(self.rows), self.rows.shape[1], self.planes[columns]
+        cosine, sine = (v[:, None].astype(self.rows.dtype) for v in (chosen.cosine, chosen.sine))
+        generator = np.random.default_rng(seed)
+        step = max(1, _CHUNK // (8 * (width * shape.shape[1] + 2 * rows * max(len(chosen), 1))))
+        for start in range(0, draws, step):
+            count = min(step, draws - start)
+            turned, triangle = np.linalg.qr(generator.standard_normal((count, width, shape.shape[1])))
+            turned = turned * np.sign(np.diagonal(triangle, axis1=1, axis2=2))[:, None]  # without it, not Haar
+            dots = shape @ np.moveaxis(self.rows @ turned.astype(self.rows.dtype), 1, 2)
+            one = dots[:, chosen.first]
+            z = np.stack([one, (dots[:, chosen.second] - cosine * one) / sine])
+            yield self.statistic(z.reshape(2, -1, rows)).reshape(count, -1)
+
+
+def fourfold(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:
+    """A₄, for `Rotated`."""
+    one, two = z[0].astype(np.float64) ** 2, z[1].astype(np.float64) ** 2
+    square = one + two
+    total = square.sum(axis=1)
+    crossed = (one * two / np.where(square > 0, square, 1)).sum(axis=1)
+    return (total - 8 * crossed) / np.where(total > 0, total, 1.0)
+
+
+def crowding(epsilon: float) -> Callable[[Float[np.ndarray, "2 plane row"]], Float64[np.ndarray, " plane"]]:
+    """The supremum of f(θ; ε), for `Rotated`."""
+    return lambda z: supremum(z, epsilon)[0]
