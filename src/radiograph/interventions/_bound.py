@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -23,10 +23,10 @@ from radiograph.core import Site, UserError, expand, nearest
 from radiograph.evidence import Condition, Dose, Op, Positions, Write
 from radiograph.models import LanguageModel
 
-SETS = frozenset({"set", "ablate", "ablate-mean"})
 _STEPS = 40
 
 
+@runtime_checkable
 class SiteStatistics(Protocol):
     """What is natural at a site, over text without the first position of each: moments, quantiles, firing."""
 
@@ -338,13 +338,14 @@ def _rank(found: SiteStatistics, unit: int, value: float) -> float:
 
 
 def _refuse_double(condition: BoundCondition) -> None:
-    """Two sets of one coordinate at one position have no answer."""
+    """Two sets of one coordinate at one position have no answer, unless both say 0."""
     sets = [w for w in condition.writes if w.op == "set"]
     for number, second in enumerate(sets):
         for first in sets[:number]:
             apart = first.stop <= second.start or second.stop <= first.start
             same = first.site == second.site and first.write.direction == second.write.direction
-            if same and not apart and _meet(first.positions, second.positions):
+            zeros = not (first.value.any() or second.value.any())
+            if same and not apart and not zeros and _meet(first.positions, second.positions):
                 raise UserError(
                     f"two writes set {first.site} at the same place",
                     got=f"{first.write} and {second.write}",

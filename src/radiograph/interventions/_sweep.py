@@ -4,7 +4,8 @@
    rows that need a second forward a step apart (see `models.decoding`)
 2. one batch: writes become per-row tensors (`_writers`), hooks are set once, every row decodes
 3. `follow="reference"`: the rows without writes are decoded first; then every row is fed the tokens of its prompt's and
-   sample's, so that what moves is direct and not by way of the text
+   sample's, so that what moves is direct and not by way of the text. Each batch runs once more without its writes: what
+   is equal bit by bit there has not moved, and takes the value of the first decoding, so that unmoved is exactly 0
 4. where memory does not suffice the batch size halves, and what is left is planned anew
 Results depend on the plan only as far as float32 sums do: a row's luck, writes and positions are its own.
 A row whose logits are not finite keeps its text up to there and ends as `non-finite`; it has no vector.
@@ -12,7 +13,7 @@ A row whose logits are not finite keeps its text up to there and ends as `non-fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -144,6 +145,19 @@ class SweptRow:
     """Why there is no vector."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A baseline row that others follow."""
+
+    ids: tuple[int, ...]
+    ending: str
+    pooled: Mapping[Site, Pooled]
+
+
+References = Mapping[int, Reference]
+"""By number of the baseline row."""
+
+
 def plan(
     sweep: Sweep, batch_rows: int = BATCH_ROWS, batch_tokens: int = BATCH_TOKENS, rows: Sequence[int] | None = None
 ) -> list[tuple[int, ...]]:
@@ -174,22 +188,25 @@ def plan(
     return [*batches, tuple(current)] if current else batches
 
 
-def references(sweep: Sweep, batch_rows: int = BATCH_ROWS) -> dict[int, tuple[tuple[int, ...], str]]:
-    """Tokens and ending of every baseline row, decoded by itself: what `follow="reference"` feeds."""
+def references(sweep: Sweep, batch_rows: int = BATCH_ROWS) -> References:
+    """Every baseline row, decoded by itself: what `follow="reference"` feeds."""
     own = [row.number for row in sweep.rows if row.condition == sweep.baseline]
-    found: dict[int, tuple[tuple[int, ...], str]] = {}
+    found: dict[int, Reference] = {}
     for batch in plan(sweep, batch_rows, rows=own):
-        for number, done in zip(batch, _decoded(sweep, batch, {}, Reads(), Measures()), strict=True):
-            found[number] = tuple(done.ids), done.ending
+        for number, done in zip(batch, _decoded(sweep, batch, {}, sweep.reads, Measures()), strict=True):
+            found[number] = Reference(tuple(done.ids), done.ending, done.pooled)
     return found
 
 
-def run_batch(
-    sweep: Sweep, batch: Sequence[int], given: dict[int, tuple[tuple[int, ...], str]] | None = None
-) -> list[SweptRow]:
+def run_batch(sweep: Sweep, batch: Sequence[int], given: References | None = None) -> list[SweptRow]:
     """Decode the rows of one batch; `given` is what `references` found, where the sweep follows it."""
     measures = Measures(scores=True, divergence=sweep.divergence)
     decoded = _decoded(sweep, batch, given or {}, sweep.reads, measures)
+    if given and sweep.reads.sites:
+        idle = _decoded(sweep, batch, given, sweep.reads, Measures(divergence=sweep.divergence), idle=True)
+        for number, done, still in zip(batch, decoded, idle, strict=True):
+            first = given[sweep.baseline_of(sweep.rows[number])].pooled
+            done.pooled = {site: _settled(p, still.pooled[site], first[site]) for site, p in done.pooled.items()}
     return [_swept(sweep, sweep.rows[n], done, given or {}) for n, done in zip(batch, decoded, strict=True)]
 
 
@@ -226,10 +243,13 @@ def halved(error: Exception, batch_rows: int, batch: Sequence[int]) -> int:
 def _decoded(
     sweep: Sweep,
     batch: Sequence[int],
-    given: dict[int, tuple[tuple[int, ...], str]],
+    given: References,
     reads: Reads,
     measures: Measures,
+    *,
+    idle: bool = False,
 ) -> list[Decoded]:
+    """The rows of a batch; `idle` leaves every write out and keeps everything else."""
     rows = [sweep.rows[number] for number in batch]
     numbers = list(batch)
     if measures.divergence:
@@ -240,11 +260,11 @@ def _decoded(
     for number in numbers:
         row = sweep.rows[number]
         base = sweep.baseline_of(row) if sweep.needs_baseline else number
-        forced = given[base][0] if given else None
+        forced = given[base].ids if given else None
         twin = place[base] if measures.divergence and base != number else None
         lines.append(Line(sweep.prompts[row.prompt], row.sample, forced, twin))
     conditions = [sweep.conditions[sweep.rows[number].condition] for number in numbers]
-    edits = edits_of(sweep.model, numbers, conditions, [len(line.ids) for line in lines])
+    edits = {} if idle else edits_of(sweep.model, numbers, conditions, [len(line.ids) for line in lines])
     decoded = decode(
         sweep.model,
         lines,
@@ -252,7 +272,7 @@ def _decoded(
         rows=numbers,
         stops=sweep.ends,
         writes=edits,
-        twice=any(c.twice(sweep.model.n_layers) for c in conditions),
+        twice=not idle and any(c.twice(sweep.model.n_layers) for c in conditions),
         reads=reads,
         measures=measures,
         tolerant=True,
@@ -260,10 +280,10 @@ def _decoded(
     return decoded[: len(batch)]
 
 
-def _swept(sweep: Sweep, row: SweepRow, done: Decoded, given: dict[int, tuple[tuple[int, ...], str]]) -> SweptRow:
+def _swept(sweep: Sweep, row: SweepRow, done: Decoded, given: References) -> SweptRow:
     stop = done.ending
     if given and stop != "non-finite":
-        stop = given[sweep.baseline_of(row)][1]
+        stop = given[sweep.baseline_of(row)].ending
     n = len(done.logprob)
     note = _missing(sweep.reads, done, stop)
     greedy = sweep.decoding.mode == "greedy" and not given
@@ -292,3 +312,17 @@ def _missing(reads: Reads, done: Decoded, stop: str) -> str | None:
         return "no new token"
     finite = all(bool(torch.isfinite(one.value).all()) for one in pooled)
     return None if finite else "activations are not finite"
+
+
+def _settled(own: Pooled, idle: Pooled, first: Pooled) -> Pooled:
+    """A pool in which what equals its idle twin, bit by bit, has the value of the first decoding.
+
+    The same row at another place of a batch differs in its last bits; here that is no movement.
+    """
+    if own.n != first.n:
+        return own
+    tokens = own.tokens
+    if tokens is not None and idle.tokens is not None and first.tokens is not None:
+        tokens = torch.where(tokens == idle.tokens, first.tokens, tokens)
+    value = torch.where(own.value == idle.value, first.value, own.value)
+    return Pooled(own.n, value, torch.where(own.square == idle.square, first.square, own.square), tokens)
