@@ -31,6 +31,8 @@ class Faults:
     name: str
     lines: dict[Place, int] = field(default_factory=dict)
     found: dict[tuple[int, str], None] = field(default_factory=dict)
+    what: str = "suite"
+    """What is being read, as its mistakes call it."""
 
     def line(self, place: Place) -> int:
         """The nearest known line; 0 where the document has none."""
@@ -38,7 +40,11 @@ class Faults:
 
     def add(self, place: Place, text: str) -> None:
         """Record one mistake; the same one from each prompt of a template counts once."""
-        self.found[self.line(place), text] = None
+        self.at(self.line(place), text)
+
+    def at(self, line: int, text: str) -> None:
+        """Record one mistake on a line; 0 where the document has none."""
+        self.found[line, text] = None
 
     def unknown(self, place: Place, keys: Iterable[Any], known: Sequence[str], what: str) -> None:
         """Record every key that is not known, with the nearest one that is."""
@@ -50,16 +56,16 @@ class Faults:
         """Raise one error that lists everything.
 
         Raises:
-            UserError: `bad_suite`, one line a mistake, in the order of the file.
+            UserError: `bad_suite` (or `bad_grid`), one line a mistake, in the order of the file.
         """
         if not self.found:
             return
         shown = [f"{self.name}:{line}: {text}" if line else f"{self.name}: {text}" for line, text in sorted(self.found)]
         raise UserError(
-            f"{len(shown)} mistake{'s' if len(shown) > 1 else ''} in the suite",
+            f"{len(shown)} mistake{'s' if len(shown) > 1 else ''} in the {self.what}",
             where="\n    ".join(shown),
             fix="mend them and run `radiograph suite check` again",
-            code="bad_suite",
+            code=f"bad_{self.what}",
         )
 
 
