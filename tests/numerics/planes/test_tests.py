@@ -19,6 +19,7 @@ from radiograph.numerics.planes import (
     PlaneLengths,
     PseudoF,
     Rotated,
+    Terms,
     against_null,
     all_pairs,
     coordinates,
@@ -64,7 +65,7 @@ def test_r7_p_is_even_where_labels_mean_nothing(anisotropic):
         unit, _ = unit_rows(rows_without_meaning(seed, 32, 10, anisotropic))
         planes, _ = planes_of(np.eye(10), *PAIR)
         z = coordinates(unit, planes)
-        basis = LabelBasis.of(unit, labels, cores, "means", PAIR)
+        basis = LabelBasis.of(unit, labels, cores, Terms.means(2), PAIR)
         right = coordinates(unit_rows(rows_without_meaning(seed + 9000, 32, 10, anisotropic))[0], planes)
         flips = Flips.of(z, right, (np.arange(32) // 2).tolist())
         for name, source in (
@@ -153,8 +154,8 @@ def test_r9_a_common_mean_is_no_direction_once_folds_are_kept():
         generator = np.random.default_rng(seed)
         rows = generator.standard_normal((80, 30)) + 6 * haar_vectors(30, 1, 99)[0] * 2
         labels = Labels([names[i] for i in generator.permutation(80)], ["all"] * 80)
-        folded = LabelBasis.of(rows, Labels(names, cores), cores, "means", PAIR)
-        circular = LabelBasis.of(rows, labels, cores, "means", PAIR, fold="none")
+        folded = LabelBasis.of(rows, Labels(names, cores), cores, Terms.means(2), PAIR)
+        circular = LabelBasis.of(rows, labels, cores, Terms.means(2), PAIR, fold="none")
         lengths.append(circular.observed().min())
         silent += against_null(folded.observed(), folded, seed=seed, draws=99, limit=0).p[0] > 0.05
     assert min(lengths) > 0.8
@@ -184,13 +185,15 @@ def test_permutations_as_one_product_are_those_of_a_loop():
 
 
 @pytest.mark.parametrize("fold", ["core", "none"])
-@pytest.mark.parametrize("weights", ["means", "contrast", np.array([[1.0, -1, 0], [0, 1, -1]])])
-def test_rebuilt_bases_are_those_fitted_row_by_row(fold, weights):
+@pytest.mark.parametrize("kind", ["means", "contrast", "difference"])
+def test_rebuilt_bases_are_those_fitted_row_by_row(fold, kind):
     cores, names = design(3, 2, 3)
     rows = rows_without_meaning(2, 18, 7, True)
     labels = Labels(names, cores)
     pairs = (np.array([0, 1]), np.array([1, 0]))
-    source = LabelBasis.of(rows, labels, cores, weights, pairs, fold)
+    less = np.array([[1.0, -1, 0], [0, 1, -1]])
+    terms = {"means": Terms.means(3), "contrast": Terms.contrast(3), "difference": Terms(np.eye(3, dtype=bool), less)}
+    source = LabelBasis.of(rows, labels, cores, terms[kind], pairs, fold)
     codes = np.concatenate([labels.codes[None], *labels.permuted(3, 4)])
     null = np.concatenate([source.observed()[None], *source.chunks(np.arange(6), 3, 4)])
     for draw, own in zip(null, codes, strict=True):
@@ -199,8 +202,7 @@ def test_rebuilt_bases_are_those_fitted_row_by_row(fold, weights):
             fit = np.array([fold == "none" or c != core for c in cores])
             means = np.stack([rows[fit & (own == g)].mean(axis=0) for g in range(3)])
             grand = rows[fit].mean(axis=0)
-            table = {"means": means, "contrast": means - grand}.get(str(weights))
-            basis, _ = unit_rows(table if table is not None else np.asarray(weights) @ means)
+            basis, _ = unit_rows({"means": means, "contrast": means - grand, "difference": less @ means}[kind])
             planes, _ = planes_of(basis @ basis.T, *pairs)
             z[:, :, place] = coordinates(unit_rows(rows[[place]])[0] @ basis.T, planes)[:, :, 0]
         slow = np.stack([np.hypot(*z[:, :, own == g].mean(axis=2)) for g in range(3)], axis=1).ravel()
@@ -209,11 +211,21 @@ def test_rebuilt_bases_are_those_fitted_row_by_row(fold, weights):
         np.testing.assert_allclose(source.coordinates().shape, (2, 2, 18))
 
 
+def test_union_of_groups_is_a_term_and_a_score_of_its_own():
+    cores, names = design(4, 2, 3)
+    rows = rows_without_meaning(5, 24, 6, True)
+    whole = ["g0" if name == "g0" else "rest" for name in names]
+    sets = np.array([[True, False, False], [False, True, True]])
+    fine = LabelBasis.of(rows, Labels(names, cores), cores, Terms(sets, np.eye(2)), PAIR, sets=sets)
+    coarse = LabelBasis.of(rows, Labels(whole, cores), cores, Terms.means(2), PAIR)
+    np.testing.assert_allclose(fine.observed(), coarse.observed(), rtol=1e-10)
+
+
 def test_a_direction_that_holds_across_cores_is_found_with_folds():
     cores, names = design(8, 5)
     rows = np.random.default_rng(3).standard_normal((80, 40))
     rows[:, 0] += np.where(np.array(names) == "g0", 1.5, -1.5)
-    source = LabelBasis.of(rows, Labels(names, cores), cores, "means", PAIR)
+    source = LabelBasis.of(rows, Labels(names, cores), cores, Terms.means(2), PAIR)
     tested = against_null(source.observed(), source, seed=0, draws=199, limit=2000)
     assert tested.redrawn.all()
     assert (tested.p <= 1 / 1991).all()
@@ -221,8 +233,7 @@ def test_a_direction_that_holds_across_cores_is_found_with_folds():
 
 def test_fold_that_empties_a_group_is_refused():
     with pytest.raises(Refusal, match="without one core"):
-        LabelBasis.of(np.eye(4), Labels(list("abab"), list("xxyy")), list("aabb"), "means", PAIR)  # fine: both cores
-        LabelBasis.of(np.eye(4), Labels(list("aabb"), list("xxyy")), list("xxyy"), "means", PAIR)
+        LabelBasis.of(np.eye(4), Labels(list("aabb"), list("xxyy")), list("xxyy"), Terms.means(2), PAIR)
 
 
 def test_all_exchanges_of_few_cores_are_an_exact_test():
@@ -269,7 +280,7 @@ def test_intervals_draw_cores_cover_and_need_four():
         low, high = found.theta[:, 0]
         hits += (0 - low) % 360 <= (high - low) % 360
     assert 0.85 <= hits / 200 <= 0.99
-    assert core_intervals(z, ["a", "b", "c", "c"] * 20, seed=0) is None
+    assert core_intervals(np.ones((2, 1, 80)), ["a", "b", "c", "c"] * 20, seed=0) is None
 
 
 def test_planes_of_equal_covariance_see_more_than_random_ones():

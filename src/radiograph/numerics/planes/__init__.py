@@ -3,7 +3,7 @@
 from radiograph.numerics.planes._clusters import clusters, principal_angles, triangulated
 from radiograph.numerics.planes._cones import cone_fraction, signed_fraction, supremum
 from radiograph.numerics.planes._flips import MIN_CORES, Flips, Intervals, Movement, core_intervals, turn
-from radiograph.numerics.planes._kernel import Fold, LabelBasis
+from radiograph.numerics.planes._kernel import Fold, LabelBasis, Terms
 from radiograph.numerics.planes._labels import GroupLength, Labels, PseudoF, strata_of
 from radiograph.numerics.planes._pairs import MEMORY, Block, PlaneMoments, moment_path, sample_path
 from radiograph.numerics.planes._plane import (
@@ -55,6 +55,7 @@ __all__ = [
     "Role",
     "Rotated",
     "Source",
+    "Terms",
     "Tested",
     "Transform",
     "TransformKind",

@@ -1,7 +1,7 @@
 """Bases built from the rows that they are asked about: rebuilt inside every relabelling, from products of rows alone.
 
-1. A basis vector is a weighted sum of group means, b = Σ_g w_g·mean_g(x): `means` has one group each, `contrast` takes
-   the grand mean off, `difference` one group from another.
+1. A basis vector is a weighted sum of means of terms, b = Σ w·mean(x), a term a set of rows: `means` has one term each,
+   `contrast` takes the grand mean off, `difference` one term from another.
 2. Cosines with rows need only X̂Xᵀ, lengths and angles between basis vectors only XXᵀ: with Gram matrices at hand a
    relabelling costs N², whatever the width.
 3. Folds: row i of core k is scored against the basis fitted without core k, and all rows are pooled. A row that helped
@@ -9,7 +9,7 @@
 4. Null: labels permuted inside cores, the basis rebuilt with its folds, r_G of every plane and group taken again. The
    counts of a core and group do not change, so that the weights are those of the data.
 
-Refuses when a group keeps no row outside some core (`fold_empty`).
+Refuses when a term keeps no row outside some core (`fold_empty`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, Int8, Integer
+from jaxtyping import Bool, Float, Float64, Int8, Integer
 
 from radiograph.core import Refusal
 from radiograph.numerics.planes._labels import Labels, numbered
@@ -29,8 +29,27 @@ Fold = Literal["core", "none"]
 
 
 @dataclass(frozen=True, eq=False)
+class Terms:
+    """What a basis is made of: vector = Σ weight · mean of the rows of a term; a term is a union of label groups."""
+
+    members: Bool[np.ndarray, "term group"]
+    weights: Float64[np.ndarray, "vector term"]
+
+    @classmethod
+    def means(cls, groups: int) -> Terms:
+        """One vector a group."""
+        return cls(np.eye(groups, dtype=bool), np.eye(groups))
+
+    @classmethod
+    def contrast(cls, groups: int) -> Terms:
+        """Group less grand mean."""
+        members = np.concatenate([np.eye(groups, dtype=bool), np.ones((1, groups), dtype=bool)])
+        return cls(members, np.concatenate([np.eye(groups), -np.ones((groups, 1))], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
 class LabelBasis:
-    """Rows, their labels, and how a basis is made of group means; columns are (plane, group), groups fastest."""
+    """Rows, their labels, and how a basis is made of group means; columns are (plane, scored), scored fastest."""
 
     scored: Float64[np.ndarray, "row row"]
     """X̂Xᵀ: unit rows with rows."""
@@ -40,11 +59,12 @@ class LabelBasis:
     cores: Integer[np.ndarray, " row"]
     """The fold of each row, 0, 1, …; all 0 without folds."""
     weights: Float64[np.ndarray, "fold vector group"]
-    counts: Float64[np.ndarray, "fold group"]
-    """Rows of each group that a fold fits with."""
+    """Of sums over the rows that a fold fits with, not of means."""
     first: Integer[np.ndarray, " plane"]
     second: Integer[np.ndarray, " plane"]
     folded: bool
+    sets: Bool[np.ndarray, "scored group"]
+    """Unions of label groups whose r_G is asked for."""
 
     @classmethod
     def of(
@@ -52,14 +72,15 @@ class LabelBasis:
         rows: Float[np.ndarray, "row width"],
         labels: Labels,
         cores: Sequence[Hashable],
-        weights: Float64[np.ndarray, "vector group"] | Literal["means", "contrast"],
+        terms: Terms,
         pairs: tuple[Integer[np.ndarray, " plane"], Integer[np.ndarray, " plane"]],
         fold: Fold = "core",
+        sets: Bool[np.ndarray, "scored group"] | None = None,
     ) -> LabelBasis:
-        """Gram matrices, folds and weights. `rows` are transformed; none is zero.
+        """Gram matrices, folds and weights. `rows` are transformed; none is zero. `sets` is each group by default.
 
         Raises:
-            Refusal: a group has no row outside some core.
+            Refusal: a term has no row outside some core.
         """
         values = rows.astype(np.float64)
         unit, _ = unit_rows(values)
@@ -69,29 +90,24 @@ class LabelBasis:
         inside = np.zeros((len(names), groups))
         np.add.at(inside, (places, labels.codes), 1)
         counts = labels.sizes - inside if fold == "core" else inside
-        if (counts < 1).any():
-            core, group = (int(i) for i in np.argwhere(counts < 1)[0])
+        sizes = counts @ terms.members.T
+        if (sizes < 1).any():
+            core, _ = (int(i) for i in np.argwhere(sizes < 1)[0])
             raise Refusal(
                 "fold_empty",
                 "a basis cannot be fitted without one core",
-                got=f"group {labels.groups[group]!r} has rows of core {names[core]!r} only",
+                got=f"all rows that a vector is made of are of core {names[core]!r}",
                 fix="add cores, or say --fold none and read the result as circular",
             )
-        if isinstance(weights, str):
-            own = np.eye(groups)
-            grand = counts / counts.sum(axis=1, keepdims=True)
-            per_fold = own[None] - (grand[:, None, :] if weights == "contrast" else 0.0)
-        else:
-            per_fold = np.repeat(weights[None], len(names), axis=0)
         return cls(
             unit @ values.T,
             values @ values.T,
             labels,
             places,
-            np.ascontiguousarray(np.broadcast_to(per_fold, (len(names), *per_fold.shape[1:])), dtype=np.float64),
-            counts.astype(np.float64),
+            np.einsum("vt,tg,ft->fvg", terms.weights, terms.members, 1 / sizes),
             *pairs,
             folded=fold == "core",
+            sets=np.eye(groups, dtype=bool) if sets is None else sets,
         )
 
     def coordinates(self) -> Float64[np.ndarray, "2 plane row"]:
@@ -119,15 +135,15 @@ class LabelBasis:
     def _lengths(self, codes: Int8[np.ndarray, "draw row"]) -> Float64[np.ndarray, "draw column"]:
         z = self._coordinates(codes)
         groups: list[Float64[np.ndarray, "draw plane"]] = []
-        for place, size in enumerate(self.labels.sizes):
-            members = (codes == place).astype(np.float64)
-            mean = np.einsum("kdpn,dn->kdp", z, members) / int(size)
+        for members in self.sets:
+            size = int(self.labels.sizes[members].sum())
+            mean = np.einsum("kdpn,dn->kdp", z, members[codes].astype(np.float64)) / size
             groups.append(np.hypot(mean[0], mean[1]))
         return np.stack(groups, axis=2).reshape(len(codes), -1)
 
     def _coordinates(self, codes: Int8[np.ndarray, "draw row"]) -> Float64[np.ndarray, "2 draw plane row"]:
         members = (codes[:, None, :] == np.arange(len(self.labels.groups))[None, :, None]).astype(np.float64)
-        dots, lengths = self._against_means(members)
+        dots, lengths = self._against_sums(members)
         vectors = np.einsum("nvg,dgn->dvn", self.weights[self.cores], dots)
         gram = np.einsum("fvg,dfgh,fwh->dfvw", self.weights, lengths, self.weights)
         norm = np.sqrt(np.maximum(np.einsum("dfvv->dfv", gram), 1e-300))
@@ -138,13 +154,13 @@ class LabelBasis:
         one = unit[:, self.first]
         return np.stack([one, (unit[:, self.second] - c * one) / s])
 
-    def _against_means(
+    def _against_sums(
         self, members: Float64[np.ndarray, "draw group row"]
     ) -> tuple[Float64[np.ndarray, "draw group row"], Float64[np.ndarray, "draw fold group group"]]:
-        """Rows with the group means of their fold, and those means with one another."""
+        """Rows with the group sums of their fold, and those sums with one another."""
         dots = members @ self.scored.T
         whole = members @ self.products
-        folds = len(self.counts)
+        folds = len(self.weights)
         between = np.repeat((whole @ np.moveaxis(members, 1, 2))[:, None], folds, axis=1)
         if self.folded:
             for fold in range(folds):
@@ -154,5 +170,4 @@ class LabelBasis:
                 across = whole[:, :, mine] @ own
                 inner = members[:, :, mine] @ self.products[np.ix_(mine, mine)] @ own
                 between[:, fold] += inner - across - np.moveaxis(across, 1, 2)
-        scale = self.counts[:, :, None] * self.counts[:, None, :]
-        return dots / self.counts[self.cores].T, between / scale
+        return dots, between

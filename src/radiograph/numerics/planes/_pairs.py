@@ -6,7 +6,7 @@ A = X̂B̂ᵀ and K = B̂B̂ᵀ hold everything: z = (A_a, (A_b − K_ab·A_a)/�
    mean z₂² = v = (M_bb − 2K·M_ab + K²·M_aa)/(1 − K²), E = M_aa + v, and mean z₁z₂ = (M_ab − K·M_aa)/s. No row is looked
    at again; cost m² instead of N·m².
 2. Sample path, for r̄, A₄, cones: planes pass in blocks, each block is handed on and forgotten. What is held at once
-   depends on `memory`, never on the number of planes.
+   depends on `memory`, never on the number of planes. Cosines stored vector by vector are not copied.
 
 Blocks are small enough for a processor's cache even where memory would allow more.
 """
@@ -102,9 +102,10 @@ def sample_path(
             fix="raise --memory",
         )
     step = max(1, min(memory // (rows * _BYTES), _CACHED // rows))
+    columns = np.ascontiguousarray(dots.T)
     for start in range(0, len(planes), step):
         stop = min(start + step, len(planes))
-        z = coordinates(dots, planes[start:stop])
+        z = coordinates(columns.T, planes[start:stop])
         yield Block(
             start,
             stop,
