@@ -1,0 +1,23 @@
+"""What single units of a site do on natural text: moments, quantiles, contexts, factors, and which units are alike."""
+
+from radiograph.numerics.units._bins import BINS, ERROR, LogBins
+from radiograph.numerics.units._contexts import Contexts
+from radiograph.numerics.units._factors import eta_squared
+from radiograph.numerics.units._matching import Matched, matched_units
+from radiograph.numerics.units._moments import Shapes, ShapeTree
+from radiograph.numerics.units._statistics import Along, Direction, SiteStatistics
+
+__all__ = [
+    "BINS",
+    "ERROR",
+    "Along",
+    "Contexts",
+    "Direction",
+    "LogBins",
+    "Matched",
+    "ShapeTree",
+    "Shapes",
+    "SiteStatistics",
+    "eta_squared",
+    "matched_units",
+]
