@@ -9,6 +9,7 @@ from radiograph.interventions._bound import (
     Told,
     bind,
 )
+from radiograph.interventions._commit import sweep_into
 from radiograph.interventions._grammar import parse_conditions, parse_write
 from radiograph.interventions._splice import SpliceLosses, splice_losses, splices
 from radiograph.interventions._sweep import (
@@ -48,5 +49,6 @@ __all__ = [
     "run_batch",
     "splice_losses",
     "splices",
+    "sweep_into",
     "sweep_rows",
 ]
