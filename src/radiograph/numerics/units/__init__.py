@@ -1,5 +1,6 @@
 """What single units of a site do on natural text: moments, quantiles, contexts, factors, and which units are alike."""
 
+from radiograph.numerics.units._attribution import explained, first_order, saturated
 from radiograph.numerics.units._bins import BINS, ERROR, LogBins
 from radiograph.numerics.units._contexts import Contexts
 from radiograph.numerics.units._factors import eta_squared
@@ -19,5 +20,8 @@ __all__ = [
     "Shapes",
     "SiteStatistics",
     "eta_squared",
+    "explained",
+    "first_order",
     "matched_units",
+    "saturated",
 ]
