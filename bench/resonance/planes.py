@@ -9,8 +9,8 @@ peak of the resident set above that before the call, cosines and the list of pla
 relabellings of 2,000 rows in 10,000 planes, pseudo-F, as one product, against a loop timed on 100. What both arms find
 is compared first. Two threads. Table on stderr, one line of JSON on stdout.
 
-Bars: rotation ≥ 1,000 x; pairs ≤ 1 GiB, equal within 10 % or 1 MiB, time ≤ 4.6 x for 4 x planes, moments ≥ 50 x; permutations
-≥ 10 x. `--small` runs everything at a tenth of the size to see that it works; bars are not judged.
+Bars: rotation ≥ 1,000 x; pairs ≤ 1 GiB, equal within 10 % or 1 MiB, time ≤ 4.6 x for 4 x planes, moments ≥ 50 x;
+permutations ≥ 10 x. `--small` runs everything at a tenth of the size to see that it works; bars are not judged.
 """
 
 from __future__ import annotations
@@ -56,17 +56,16 @@ def timed(arm: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def peak_above(arm: Callable[[], object]) -> tuple[float, int]:
-    """Seconds of a call, and bytes of resident memory at its peak above those before it."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    reset.write_text("5")
+def resident(name: str = "VmRSS:") -> int:
+    """Bytes of resident memory, now or (`VmHWM:`) at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
-    def kib(name: str) -> int:
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
 
-    before = kib("VmRSS:")
-    seconds = timed(arm)
-    return seconds, (kib("VmHWM:") - before) * 1024
+def peak(arm: Callable[[], object]) -> tuple[float, int]:
+    """Seconds of a call, and resident memory at its peak."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return timed(arm), resident("VmHWM:")
 
 
 def rotation(scale: int) -> dict[str, Any]:
@@ -109,10 +108,12 @@ def pairs(scale: int) -> dict[str, Any]:
     def moments(dots: np.ndarray, planes: Planes) -> float:
         return float(moment_path(dots, planes, width).r.max())
 
-    sampled(*prepared(60))  # what is loaded once is not what a plane costs
+    sampled(*prepared(4))  # what is loaded once is not what a plane costs
     fewer, every = prepared((vectors + 1) // 2), prepared(vectors)
-    quarter_s, quarter_bytes = peak_above(lambda: sampled(*fewer))
-    whole_s, whole_bytes = peak_above(lambda: sampled(*every))
+    before = resident()
+    quarter_s, quarter_peak = peak(lambda: sampled(*fewer))
+    whole_s, whole_peak = peak(lambda: sampled(*every))
+    quarter_bytes, whole_bytes = quarter_peak - before, whole_peak - before
     moment_s = min(timed(lambda: moments(*every)) for _ in range(3))
     dots, planes = prepared(vectors)
     block = next(sample_path(dots, planes, width=width))
