@@ -35,6 +35,8 @@ DictionaryRef = Annotated[str, Input("dictionary")]
 """A dictionary folder or `dictionary:bundled`."""
 SuiteRef = Annotated[str, Input("suite")]
 """A suite file, or a bundled one as `world:NAME`."""
+GridRef = Annotated[str, Input("suite")]
+"""A grid file, or the name of a grid that comes with the package."""
 ExplanationsRef = Annotated[str, Input("explanations")]
 """`auto`, `none`, or `cache:FILE#MODEL/SOURCE`."""
 FilePath = Annotated[str, Input("file")]

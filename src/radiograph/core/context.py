@@ -101,6 +101,10 @@ class Context(Protocol):
         """A validated `evidence.Suite`, templates expanded."""
         ...
 
+    def grid(self, reference: str, role: str = "grid") -> Any:
+        """An `evidence.Grid`: a file, or one that comes with the package by its name."""
+        ...
+
     def step(self, verb: str, /, **config: object) -> Any:
         """Run another verb as a recorded step; its bundle lies inside this one. Returns a `StepResult`."""
         ...

@@ -15,7 +15,7 @@ from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, f
 
 if TYPE_CHECKING:
     from radiograph.dictionaries import Dictionary
-    from radiograph.evidence import Suite
+    from radiograph.evidence import Grid, Suite
     from radiograph.harvest import Corpus, Fields, Text
     from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
@@ -161,6 +161,20 @@ class RunContext:
             return suite
         path = self.path(reference, role)
         return store.read_suite(path)
+
+    def grid(self, reference: str, role: str = "grid") -> Grid:
+        """Read a grid file, or one that comes with the package; a path is never taken for a name."""
+        from radiograph.store import grids
+
+        if reference in grids.shipped_grids():
+            path = grids.shipped_path(reference)
+            self.record(InputRecord(role=role, ref=reference, kind="suite", sha256=file_sha256(path)))
+            return grids.read_grid(path)
+        if Path(reference).name == reference and not Path(reference).suffix:
+            self.workspace.confine(reference)
+            if not self.workspace.resolve(reference, must_exist=False).exists():
+                grids.shipped_path(reference)
+        return grids.read_grid(self.path(reference, role))
 
     def step(self, verb: str, /, **config: object) -> StepResult:
         """Run another verb inside this bundle."""

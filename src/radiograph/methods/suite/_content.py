@@ -109,28 +109,12 @@ def crosses(suite: Suite) -> tuple[CrossRecord, ...]:
         wanted = [USUAL]
     else:
         wanted = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    found = (_cross(suite, factors) for factors in wanted)
+    found = (cross_of(suite, factors) for factors in wanted)
     return tuple(record for record in found if record is not None)
 
 
-def held_answers(suite: Suite) -> tuple[HeldAnswer, ...]:
-    """Prompts in which every text that their checks ask for stands already."""
-    found: list[HeldAnswer] = []
-    for prompt in suite.prompts:
-        text = folded(spoken(prompt))
-        held = [h for h in (_held(check, text) for check in prompt.expect) if h is not None]
-        if held and all(held):
-            found.append(HeldAnswer(id=prompt.id, text=spoken(prompt)[:REPORT_CHARACTERS]))
-    return tuple(found)
-
-
-def _sets_of(prompt: Prompt) -> Iterator[str]:
-    if prompt.group is not None:
-        yield f"group={prompt.group}"
-    yield from (f"{name}={value}" for name, value in prompt.factors.items())
-
-
-def _cross(suite: Suite, factors: tuple[str, ...]) -> CrossRecord | None:
+def cross_of(suite: Suite, factors: tuple[str, ...]) -> CrossRecord | None:
+    """The cells of some factors, over the prompts that have all of them."""
     rows = [
         tuple(prompt.factors[name] for name in factors)
         for prompt in suite.prompts
@@ -150,6 +134,23 @@ def _cross(suite: Suite, factors: tuple[str, ...]) -> CrossRecord | None:
         nested=found.nested,
         missing=tuple(_cell(factors, cell) for cell in found.missing(_SHOWN)),
     )
+
+
+def held_answers(suite: Suite) -> tuple[HeldAnswer, ...]:
+    """Prompts in which every text that their checks ask for stands already."""
+    found: list[HeldAnswer] = []
+    for prompt in suite.prompts:
+        text = folded(spoken(prompt))
+        held = [h for h in (_held(check, text) for check in prompt.expect) if h is not None]
+        if held and all(held):
+            found.append(HeldAnswer(id=prompt.id, text=spoken(prompt)[:REPORT_CHARACTERS]))
+    return tuple(found)
+
+
+def _sets_of(prompt: Prompt) -> Iterator[str]:
+    if prompt.group is not None:
+        yield f"group={prompt.group}"
+    yield from (f"{name}={value}" for name, value in prompt.factors.items())
 
 
 def _cell(factors: tuple[str, ...], cell: Iterable[object]) -> str:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import numpy as np
-
 from radiograph.core import derive
 from radiograph.evidence import Prompt, RefusalRecord, Suite
 from radiograph.methods.suite._content import spoken
 from radiograph.methods.suite._records import Confound, LeakRecord, NearDuplicates, NearPair
 from radiograph.methods.suite._tokens import Tokenised
 from radiograph.numerics.design import (
-    CONFOUNDED,
-    COVARIATES,
-    MAX_P,
-    WARNED,
     Labelling,
-    association,
-    covariates,
-    eta_squared,
+    covaried,
     near_duplicates,
     wording_leak,
     words,
@@ -42,51 +32,40 @@ def confounds(suite: Suite, tokens: Tokenised | None, seed: int) -> tuple[Confou
     found: list[Confound] = []
     for name, prompts in factor_rows(suite).items():
         labelling, within = _labelling(name, prompts)
-        values, columns = covariates([spoken(prompt) for prompt in prompts]), [*map(str, COVARIATES)]
-        if tokens is not None:
-            columns.append("tokens")
-            values = np.column_stack([values, [float(tokens.lengths[prompt.id]) for prompt in prompts]])
-        stream = derive(seed, "confounds", name)
-        rows = [
-            (c, "eta_squared", *r) for c, r in zip(columns, eta_squared(values, labelling, seed=stream), strict=True)
-        ]
-        if tokens is not None:
-            last = [tokens.last[prompt.id] for prompt in prompts]
-            rows.append(("last token", "cramers_v", *association(last, labelling, seed=stream)))
+        rows = covaried(
+            [spoken(prompt) for prompt in prompts],
+            labelling,
+            measured=None if tokens is None else tokens.measured([prompt.id for prompt in prompts]),
+            last=None if tokens is None else [tokens.last[prompt.id] for prompt in prompts],
+            seed=derive(seed, "confounds", name),
+        )
         found += [
             Confound(
                 factor=name,
-                covariate=covariate,
-                statistic=statistic,  # type: ignore[arg-type]
-                value=value,
-                p=p,
+                covariate=row.covariate,
+                statistic=row.statistic,
+                value=row.value,
+                p=row.p,
                 n=len(prompts),
                 levels=labelling.levels,
                 within=within,
-                band=band(value, p),
+                band=row.band,
             )
-            for covariate, statistic, value, p in rows
+            for row in rows
         ]
     return tuple(found)
 
 
-def band(value: float, p: float | None) -> Literal["none", "warning", "confounded", "not_tested"]:
-    """The thresholds of the confound checker."""
-    if p is None:
-        return "not_tested"
-    if p >= MAX_P or value <= WARNED:
-        return "none"
-    return "confounded" if value > CONFOUNDED else "warning"
-
-
-def leaks(suite: Suite, seed: int) -> tuple[LeakRecord, ...]:
-    """The wording of every factor that is crossed with a core."""
+def leaks(suite: Suite, seed: int, markers: frozenset[str] = frozenset()) -> tuple[LeakRecord, ...]:
+    """The wording of every factor that is crossed with a core, without the words that are meant to tell it."""
+    meant = {word for marker in markers for word in words(marker)}
     found: list[LeakRecord] = []
     for name, prompts in factor_rows(suite).items():
         labelling, within = _labelling(name, prompts)
         if within != CORE:
             continue
-        leak = wording_leak([words(spoken(p)) for p in prompts], labelling, seed=derive(seed, "wording", name))
+        spelled = [[word for word in words(spoken(p)) if word not in meant] for p in prompts]
+        leak = wording_leak(spelled, labelling, seed=derive(seed, "wording", name))
         if leak is not None:
             found.append(
                 LeakRecord(

@@ -115,13 +115,13 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def silence(no_model: bool) -> tuple[RefusalRecord, ...]:
+def silence(no_model: bool, run: bool = False) -> tuple[RefusalRecord, ...]:
     """What this verb never measures, or not without a model."""
-    forward = RefusalRecord(
-        code="no_forward_pass", what="mean log-loss by factor", text="it needs a model to be run; this check runs none"
-    )
+    text = "it needs a model to be run, and this check ran none"
+    fix = "for a grid: pass --model MODEL --nll"
+    forward = RefusalRecord(code="no_forward_pass", what="mean log-loss by factor", text=text, fix=fix)
     if not no_model:
-        return (forward,)
+        return () if run else (forward,)
     text = "lengths in tokens depend on a tokenizer"
     return (forward, RefusalRecord(code="no_model", what="tokens, truncation", text=text, fix="pass --model MODEL"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -24,6 +25,13 @@ class Tokenised:
     last: dict[str, str]
     """The last token of the prompt's own text."""
     summary: Tokens
+    nats: dict[str, float] = field(default_factory=dict)
+    """Mean log-loss of a token, where the model was run."""
+
+    def measured(self, ids: Sequence[str]) -> dict[str, list[float]]:
+        """The covariates of some prompts."""
+        found = {"tokens": [float(self.lengths[name]) for name in ids]}
+        return found | ({"mean NLL": [self.nats[name] for name in ids]} if self.nats else {})
 
 
 def tokenise(
@@ -54,6 +62,38 @@ def tokenise(
         lengths[prompt.id] = len(rendered.ids)
         last[prompt.id] = str(tokenizer.convert_ids_to_tokens(own[-1])) if own else ""
     return Tokenised(lengths, last, _summary(asked, lengths, room(config, suite.generation.max_new_tokens)))
+
+
+def tokenise_plain(folder: Path, config: dict[str, Any], suite: Suite) -> Tokenised:
+    """The prompts of a grid, which are texts to go on from and no turns of a chat.
+
+    Raises:
+        Refusal: no tokenizer.json.
+    """
+    from radiograph.models import tokenize
+
+    tokenizer = _tokenizer(folder)
+    prompts = list(suite.prompts)
+    lengths: dict[str, int] = {}
+    last: dict[str, str] = {}
+    for prompt in prompts:
+        spelled = tokenize(tokenizer, prompt.messages[0].content)
+        own = [i for i, kind in zip(spelled.ids, spelled.kinds, strict=True) if kind == "content"]
+        lengths[prompt.id] = len(spelled.ids)
+        last[prompt.id] = str(tokenizer.convert_ids_to_tokens(own[-1])) if own else ""
+    return Tokenised(lengths, last, _summary(prompts, lengths, room(config, suite.generation.max_new_tokens)))
+
+
+def with_losses(found: Tokenised, model: Any, suite: Suite) -> Tokenised:
+    """Beside lengths the mean log-loss of every prompt of a grid, in nats a token."""
+    from radiograph.models import cross_entropy, tokenize
+
+    rows = [tokenize(model.tokenizer, prompt.messages[0].content).ids for prompt in suite.prompts]
+    short = [prompt.id for prompt, ids in zip(suite.prompts, rows, strict=True) if len(ids) < 2]
+    if short:
+        raise Refusal("too_short", f"{short[0]} has one token, which has no log-loss", fix="lengthen it")
+    nats = {p.id: float(own.mean()) for p, own in zip(suite.prompts, cross_entropy(model, rows), strict=True)}
+    return replace(found, nats=nats)
 
 
 def room(config: dict[str, Any], max_new_tokens: int) -> int | None:

@@ -1,5 +1,7 @@
 """Is a set of prompts fit to compare with? Balance, confounds, wording, near duplicates. No model, no torch."""
 
+from radiograph.numerics.design.adjust import residuals
+from radiograph.numerics.design.checker import Band, Covaried, band, confounded, covaried
 from radiograph.numerics.design.confounds import (
     CONFOUNDED,
     MAX_P,
@@ -27,16 +29,22 @@ __all__ = [
     "MAX_V",
     "NEAR",
     "WARNED",
+    "Band",
+    "Covaried",
     "Cross",
     "Labelling",
     "Leak",
     "association",
+    "band",
+    "confounded",
     "covariates",
+    "covaried",
     "cramers_v",
     "cross",
     "eta_squared",
     "folded",
     "near_duplicates",
+    "residuals",
     "wording_leak",
     "words",
 ]
