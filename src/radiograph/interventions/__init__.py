@@ -11,6 +11,13 @@ from radiograph.interventions._bound import (
 )
 from radiograph.interventions._commit import sweep_into
 from radiograph.interventions._grammar import parse_conditions, parse_write
+from radiograph.interventions._recipes import (
+    rack_condition,
+    recipe_sweep,
+    require_statistics,
+    run_recipe,
+    statistics_sha256,
+)
 from radiograph.interventions._splice import SpliceLosses, splice_losses, splices
 from radiograph.interventions._sweep import (
     BATCH_ROWS,
@@ -24,6 +31,7 @@ from radiograph.interventions._sweep import (
     run_batch,
     sweep_rows,
 )
+from radiograph.interventions._table import conditions_document, rows_table
 from radiograph.interventions._writers import edits_of
 
 __all__ = [
@@ -39,16 +47,23 @@ __all__ = [
     "SweptRow",
     "Told",
     "bind",
+    "conditions_document",
     "edits_of",
     "halved",
     "parse_conditions",
     "parse_write",
     "plan",
+    "rack_condition",
+    "recipe_sweep",
     "references",
+    "require_statistics",
+    "rows_table",
     "run",
     "run_batch",
+    "run_recipe",
     "splice_losses",
     "splices",
+    "statistics_sha256",
     "sweep_into",
     "sweep_rows",
 ]

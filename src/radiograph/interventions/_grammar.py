@@ -55,7 +55,7 @@ def parse_write(text: str) -> list[Write]:
     direction = match["direction"]
     if op == "project-out" and direction is None:
         raise UserError(f"a unit is not projected out: {text!r}", fix=f"say {site}…:ablate", code="bad_write")
-    positions = _positions(match["positions"], text)
+    positions = parse_positions(match["positions"], text)
     doses = _doses(match["doses"], op, direction, text)
     parts = {"site": site, "unit": unit, "units": units, "direction": direction, "positions": positions}
     return [Write.model_validate({**parts, "op": op, "dose": dose}) for dose in doses]
@@ -108,7 +108,12 @@ def _part(part: str | None, site: str, text: str) -> tuple[int | None, tuple[int
     )
 
 
-def _positions(text: str | None, write: str) -> Positions:
+def parse_positions(text: str | None, write: str) -> Positions:
+    """`all` (also for None), `prompt`, `generated`, `from=k`, `last`.
+
+    Raises:
+        UserError: anything else; `write` says where.
+    """
     if text is None or text in set(_POSITIONS) - {"from"}:
         return Positions.model_validate({"kind": text or "all"})
     match = re.fullmatch(r"from=(\d+)", text)
