@@ -20,6 +20,8 @@ _RESULT = (
     *("n_prompt", "n_new", "stop", "ids", "text", "mean_logprob", "entropy", "min_gap", "kl", "kl_steps"),
     *("vector", "vector_note", "sha256"),
 )
+_TEXTS = ("dose_unit", "target", "op", "positions", "text", "vector_note")
+_NUMBERS = ("mean_logprob", "entropy", "min_gap", "kl", *(f"dose_{name}" for name in _DOSE if name != "unit"))
 RESERVED = frozenset(
     ["row", "prompt_id", "core", "variant", "sample", "seed", "condition", "target", "op", "positions", "truncated"]
     + [f"dose_{name}" for name in _DOSE]
@@ -28,7 +30,7 @@ RESERVED = frozenset(
 """Names that no factor of the prompts may have."""
 
 
-def rows_table(sweep: Sweep, writer: BatchWriter, prompts: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+def rows_table(sweep: Sweep, writer: BatchWriter, prompts: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """Columns of `tables/rows.parquet`; `prompts` are columns with one value a prompt.
 
     Raises:
@@ -45,10 +47,18 @@ def rows_table(sweep: Sweep, writer: BatchWriter, prompts: Mapping[str, Sequence
     columns["sample"] = [row.sample for row in rows]
     columns["seed"] = [sweep.decoding.seed] * len(rows)
     columns |= {name: [told[row.condition][name] for row in rows] for name in told[0]}
-    columns["n_new"] = [len(facts["ids"]) for facts, _ in found]
-    columns["vector"] = [None if facts["vector_note"] or not sweep.reads.sites else part for facts, part in found]
-    columns |= {name: [facts[name] for facts, _ in found] for name in _RESULT if name not in ("n_new", "vector")}
-    return columns
+    made = {name: [facts.get(name) for facts, _ in found] for name in _RESULT}
+    made["n_new"] = [len(facts["ids"]) for facts, _ in found]
+    made["vector"] = [None if facts["vector_note"] or not sweep.reads.sites else part for facts, part in found]
+    return _typed(columns | made)
+
+
+def _typed(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Columns that may hold nothing at all still have a type."""
+    import polars
+
+    kinds = dict.fromkeys(_TEXTS, polars.String) | dict.fromkeys(_NUMBERS, polars.Float64) | {"vector": polars.Int64}
+    return {name: polars.Series(name, values, kinds.get(name)) for name, values in columns.items()}
 
 
 def conditions_document(sweep: Sweep) -> list[dict[str, Any]]:

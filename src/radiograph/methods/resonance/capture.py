@@ -204,7 +204,7 @@ def run(config: Config, ctx: Context) -> Capture:
     )
 
 
-def _counts(sweep: Sweep, table: dict[str, list[Any]]) -> dict[str, Any]:
+def _counts(sweep: Sweep, table: dict[str, Any]) -> dict[str, Any]:
     """What the sweep says of itself."""
     tokenizer, first = sweep.model.tokenizer, sweep.prompts[0][0]
     assert tokenizer is not None, "refused above"
@@ -218,7 +218,7 @@ def _counts(sweep: Sweep, table: dict[str, list[Any]]) -> dict[str, Any]:
         "follow": sweep.follow,
         "decoding": sweep.decoding,
         "bos_token": str(tokenizer.bos_token) if first == tokenizer.bos_token_id else None,
-        "new_tokens": sum(table["n_new"]),
+        "new_tokens": int(sum(table["n_new"])),
         "stops": dict(sorted(Counter(table["stop"]).items())),
         "without_vector": dict(sorted(Counter(note for note in table["vector_note"] if note).items())),
         "job_sha256": sweep.job_sha256,
@@ -306,7 +306,7 @@ def _sweep(config: Config, model: LanguageModel, prompts: _asked.Prompts, decodi
     )
 
 
-def _write(config: Config, ctx: Context, sweep: Sweep, table: dict[str, list[Any]], statistics: str | None) -> None:
+def _write(config: Config, ctx: Context, sweep: Sweep, table: dict[str, Any], statistics: str | None) -> None:
     """Rows, conditions and, if asked, the TSV."""
     from radiograph.interventions import conditions_document
 
@@ -316,7 +316,7 @@ def _write(config: Config, ctx: Context, sweep: Sweep, table: dict[str, list[Any
         ctx.output.text("rows.tsv", _tsv(table))
 
 
-def _tsv(table: dict[str, list[Any]]) -> str:
+def _tsv(table: dict[str, Any]) -> str:
     """The original's columns; `none` is called `baseline`, a single write by its raw dose."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
