@@ -58,6 +58,7 @@ ROWS: dict[str, Row] = {
         }
     ),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
+    "neurons.scan": Row({"model": "bundled:base", "text": ["world:mixture#20"], "top": 3}),
     "plan": Row({"model_params": "1B", "tokens": "10M", "d_model": 2048}, repeatable=False),
     "organisms.build": Row(
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})

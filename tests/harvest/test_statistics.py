@@ -9,8 +9,7 @@ import torch
 
 from models import make
 from radiograph.core import FormatError, Site, UserError
-from radiograph.harvest.statistics import Scan, rows_of_tokens, site_statistics
-from radiograph.harvest.statistics._measure import measure, rectified
+from radiograph.harvest.statistics import Scan, measure, rectified, rows_of_tokens, site_statistics
 from radiograph.models import LanguageModel, capture, pad, wrap
 from radiograph.numerics.units import ERROR
 from radiograph.store.statistics import (
@@ -97,6 +96,16 @@ def test_texts_leave_out_first_positions_and_specials(model: LanguageModel):
     assert found["mlp_hidden.0"].n == sum(len(i) - 1 for i in ids)  # this tokenizer adds no BOS
     x = plainly(model, ids, Site("mlp_hidden", 0))
     np.testing.assert_allclose(found["mlp_hidden.0"].mean, x.mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_equal_requests_are_measured_once(model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    texts = ["the quick brown fox jumps", "over the lazy dog and then sits"]
+    first = site_statistics(model, texts, ["mlp_hidden.0"], cache=tmp_path)
+    monkeypatch.setattr("radiograph.harvest.statistics._measure.measure", None)
+    again = site_statistics(model, texts, ["mlp_hidden.0"], cache=tmp_path)
+    assert again["mlp_hidden.0"].sha256 == first["mlp_hidden.0"].sha256
+    with pytest.raises(TypeError):
+        site_statistics(model, texts, ["mlp_hidden.0"], cache=tmp_path, covariance=True)
 
 
 def test_means_by_text(model: LanguageModel):

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
-    from radiograph.harvest.statistics._measure import Measured, Scan, rectified, site_statistics
+    from radiograph.harvest.statistics._measure import Measured, Scan, measure, rectified, site_statistics
     from radiograph.harvest.statistics._rows import Rows, rows_of_texts, rows_of_tokens
 
 _HOME = {
     "Measured": "_measure",
     "Rows": "_rows",
     "Scan": "_measure",
+    "measure": "_measure",
     "rectified": "_measure",
     "rows_of_texts": "_rows",
     "rows_of_tokens": "_rows",
     "site_statistics": "_measure",
 }
 
-__all__ = ["Measured", "Rows", "Scan", "rectified", "rows_of_texts", "rows_of_tokens", "site_statistics"]
+__all__ = ["Measured", "Rows", "Scan", "measure", "rectified", "rows_of_texts", "rows_of_tokens", "site_statistics"]
 
 __getattr__ = deferred(__name__, _HOME)

@@ -10,8 +10,11 @@ Firing: a > 0 where the units come out of a rectifier, else |a| > threshold. Sto
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -21,6 +24,7 @@ from radiograph.harvest._sources import Text
 from radiograph.harvest.statistics._rows import Rows, rows_of_texts
 from radiograph.models import Batch, LanguageModel, capture, pad, plan
 from radiograph.numerics.units import Contexts, Direction, LogBins, Shapes, ShapeTree, SiteStatistics
+from radiograph.store.statistics import cached_statistics, keep_statistics, statistics_key
 
 RECTIFIERS = frozenset({"relu", "relu2", "relu6", "relu_squared"})
 THRESHOLD = 0.1
@@ -204,6 +208,7 @@ def site_statistics(
     covariance: bool = False,
     directions: Mapping[str, Mapping[str, Float64[np.ndarray, " width"]]] | None = None,
     max_tokens: int | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, SiteStatistics]:
     """Site to its natural statistics.
@@ -217,6 +222,7 @@ def site_statistics(
         covariance: keep the covariance: width² numbers a site.
         directions: site to named vectors along which quantiles are wanted too.
         max_tokens: a budget of kept tokens, paid by the documents that a hash draws.
+        cache: a folder in which equal requests are kept (`store.statistics.statistics_cache()`); None keeps nothing.
         progress: is told of batches.
 
     Raises:
@@ -232,7 +238,33 @@ def site_statistics(
         max_tokens=max_tokens,
     )
     scan = Scan(chosen, threshold, covariance, directions or {}, contexts=1)
-    return measure(model, rows, scan, progress=progress).statistics()
+    if cache is None:
+        return measure(model, rows, scan, progress=progress).statistics()
+    known: dict[str, Any] = {
+        "model_sha256": model.identity.tensors_sha256,
+        "tokenizer_sha256": model.identity.tokenizer_sha256,
+        "data_sha256": rows.sha256,
+    }
+    key = statistics_key(**known, options=_options(scan, str(model.dtype)))
+    if (kept := cached_statistics(key, cache)) is None:
+        kept = measure(model, rows, scan, progress=progress).statistics()
+        keep_statistics(key, kept, **known, cache=cache)
+    return kept
+
+
+def _options(scan: Scan, dtype: str) -> dict[str, Any]:
+    vectors = {
+        site: {name: hashlib.sha256(vector.astype("<f8").tobytes()).hexdigest() for name, vector in named.items()}
+        for site, named in scan.directions.items()
+    }
+    return {
+        "sites": list(map(str, scan.sites)),
+        "threshold": scan.threshold,
+        "covariance": scan.covariance,
+        "directions": vectors,
+        "batch_tokens": scan.batch_tokens,
+        "dtype": dtype,
+    }
 
 
 def rectified(model: LanguageModel, site: Site) -> bool:

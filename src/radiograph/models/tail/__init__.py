@@ -1,5 +1,5 @@
 """What lies behind the last block: final norm and unembedding, in float64; and what single units write."""
 
-from radiograph.models.tail._tail import Tail, follows_norm, write_vectors
+from radiograph.models.tail._tail import WRITERS, Tail, follows_norm, write_vectors
 
-__all__ = ["Tail", "follows_norm", "write_vectors"]
+__all__ = ["WRITERS", "Tail", "follows_norm", "write_vectors"]
