@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from radiograph.core import Context
+from pathlib import Path
+
+from radiograph.core import Context, UserError
 from radiograph.evidence import Grid, Message, Prompt, Suite
 from radiograph.methods.suite._content import cross_of
 from radiograph.methods.suite._records import CrossRecord
@@ -20,7 +22,12 @@ def is_grid(reference: str, ctx: Context) -> bool:
         return False
     if reference in grids.shipped_grids():
         return True
-    path = ctx.locate(reference)
+    try:
+        path = ctx.locate(reference)
+    except UserError as error:
+        if error.code == "not_found" and Path(reference).name == reference and not Path(reference).suffix:
+            return True  # a name, misspelt: the grids that there are will be named
+        raise
     ending = path.suffix.lower()
     if ending in (".txt", ".csv"):
         return True

@@ -77,9 +77,9 @@ def tokenise_plain(folder: Path, config: dict[str, Any], suite: Suite) -> Tokeni
     lengths: dict[str, int] = {}
     last: dict[str, str] = {}
     for prompt in prompts:
-        spelled = tokenize(tokenizer, prompt.messages[0].content)
-        own = [i for i, kind in zip(spelled.ids, spelled.kinds, strict=True) if kind == "content"]
-        lengths[prompt.id] = len(spelled.ids)
+        ids = tokenize(tokenizer, prompt.messages[0].content).ids
+        own = [i for i in ids if i not in (tokenizer.bos_token_id, tokenizer.eos_token_id)]  # unknown words stay
+        lengths[prompt.id] = len(ids)
         last[prompt.id] = str(tokenizer.convert_ids_to_tokens(own[-1])) if own else ""
     return Tokenised(lengths, last, _summary(prompts, lengths, room(config, suite.generation.max_new_tokens)))
 
