@@ -136,6 +136,8 @@ class Capture(Result):
     without_vector: dict[str, int]
     """Rows without a vector, by reason."""
     truncated: int
+    confounded: dict[str, tuple[str, ...]]
+    """Factor to what else differs between its levels, as type~tokens."""
     statistics_sha256: str | None
     job_sha256: str
     index_sha256: str
@@ -199,6 +201,7 @@ def run(config: Config, ctx: Context) -> Capture:
         statistics_sha256=digest,
         index_sha256=index,
         truncated=prompts.truncated,
+        confounded={} if grid is None else _asked.confounds(model, grid, prompts, ctx.seed),
         bos=config.bos if recipe is None else recipe.bos,
         **_counts(sweep, table),
     )

@@ -78,9 +78,10 @@ class Vectors:
         out = np.full((self.n_rows, self.width(site)), np.nan, dtype=np.float32)
         for held in self._shards():
             if "token" in held:
-                places, first = np.unique(held["row"], return_index=True)
-                sums = np.add.reduceat(held[site].astype(np.float64), first, axis=0)
-                out[places] = sums / np.diff([*first, len(held["row"])])[:, None]
+                places, own, counts = np.unique(held["row"], return_inverse=True, return_counts=True)
+                sums = np.zeros((len(places), out.shape[1]))
+                np.add.at(sums, own, held[site])
+                out[places] = sums / counts[:, None]
             else:
                 out[held["row"]] = held[site]
         return out

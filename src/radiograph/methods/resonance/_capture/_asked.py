@@ -56,6 +56,23 @@ def grid_prompts(model: LanguageModel, grid: Grid, *, bos: Bos, chat: bool, new_
     return Prompts(cut, columns)
 
 
+def confounds(model: LanguageModel, grid: Grid, prompts: Prompts, seed: int) -> dict[str, tuple[str, ...]]:
+    """Factor to the covariates that differ with it; factors without one are left out."""
+    from radiograph.core import derive
+    from radiograph.models import token_text
+    from radiograph.numerics.design import confounded
+
+    found = confounded(
+        grid.texts,
+        prompts.columns["core"],
+        {name: prompts.columns[name] for name in grid.factors},
+        measured={"tokens": [float(len(ids)) for ids in prompts.ids]},
+        last=[token_text(model.tokenizer, ids[-1]) for ids in prompts.ids],
+        seed=derive(seed, "confounds"),
+    )
+    return {name: named for name, named in found.items() if named}
+
+
 def recipe_prompts(model: LanguageModel, recipe: Recipe) -> Prompts:
     """The one prompt of a recipe."""
     from radiograph.models import prompt_ids
