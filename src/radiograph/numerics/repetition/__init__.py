@@ -1,0 +1,41 @@
+"""Whether a text has collapsed: loops of any period, salad, symbols, and the calibrated score."""
+
+from radiograph.numerics.repetition._legacy import LEGACY_METRICS, legacy_collapsed, legacy_metrics
+from radiograph.numerics.repetition._loops import Loop, Loops, loops
+from radiograph.numerics.repetition._score import (
+    FEATURES,
+    CollapseScore,
+    Fit,
+    Judged,
+    Kind,
+    Letters,
+    fit,
+    healthy_ratios,
+    reliability,
+    roc_area,
+    threshold_at,
+)
+from radiograph.numerics.repetition._text import SHORTEST, TextMetrics, pieces, text_metrics
+
+__all__ = [
+    "FEATURES",
+    "LEGACY_METRICS",
+    "SHORTEST",
+    "CollapseScore",
+    "Fit",
+    "Judged",
+    "Kind",
+    "Letters",
+    "Loop",
+    "Loops",
+    "fit",
+    "healthy_ratios",
+    "legacy_collapsed",
+    "legacy_metrics",
+    "loops",
+    "pieces",
+    "reliability",
+    "roc_area",
+    "text_metrics",
+    "threshold_at",
+]

@@ -1,0 +1,173 @@
+"""What a text looks like by itself: repetition, entropy, symbols, and how natural its letters and words are.
+
+On tokens (the model's, else words and marks), words and characters:
+1. rep-n, n 1…4: 1 − distinct n-grams/(T − n + 1) (Welleck et al. 2020, arXiv 1908.04319); distinct-n is 1 − rep-n
+2. loop share, tail loop, soft loop: the largest of tokens, words and characters (`_loops`); each level needs 8 elements
+3. unigram entropy / log₂ T   4. zlib-9 bytes / bytes
+5. largest character share; shares of symbols (neither letters, digits nor spaces) and of control or replacement
+   characters; changes of script per character
+6. `misplaced`: English articles and possessives that no noun can follow, per word
+The rule and metrics of the original are in `_legacy`, the score in `_score`.
+Refuses nothing: a text of fewer than 8 tokens has numbers, and `scored` is False.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radiograph.numerics.repetition._loops import Loop, Loops, loops
+
+SHORTEST = 8
+"""Tokens below which a text is not scored."""
+_PIECES = re.compile(r"\w+|[^\w\s]")
+_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[.!?;:]")
+_BEFORE_NOUNS = frozenset("the a an my your his its our their".split())
+_NO_NOUN = _BEFORE_NOUNS | frozenset(
+    "and or but of to in on at for with from by is are was were be been am has have had do does did will would can "
+    "could he she they it we you i him them us me if because than then that which who . ! ? ; :".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextMetrics:
+    """Numbers of one text. `level` says on what the largest loop was found."""
+
+    n_tokens: int
+    n_words: int
+    n_characters: int
+    rep_1: float
+    rep_2: float
+    rep_3: float
+    rep_4: float
+    loop: float
+    loop_level: str
+    loop_period: int
+    loop_onset: int
+    soft_loop: float
+    tail_loop: float
+    entropy: float
+    compression: float
+    """zlib-9 bytes per byte, not yet over that of healthy text."""
+    n_bytes: int
+    largest_character: float
+    symbols: float
+    control: float
+    script_switches: float
+    misplaced: float
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is enough text to judge, or none at all."""
+        return self.empty or self.n_tokens >= SHORTEST
+
+    @property
+    def empty(self) -> bool:
+        """No character but spaces."""
+        return self.n_words == 0
+
+
+def pieces(text: str) -> list[str]:
+    """Words and marks: what stands in for tokens where a file holds text alone."""
+    return _PIECES.findall(text)
+
+
+def text_metrics(text: str, tokens: Sequence[Hashable] | None = None) -> TextMetrics:
+    """Every number of one text; `tokens` are the model's ids of it."""
+    own = pieces(text) if tokens is None else tokens
+    words, data = text.split(), text.encode("utf-8", "replace")
+    level, exact, tail, soft = _largest(own, words, text)
+    counts, n = Counter(text), max(len(text), 1)
+    repeated = [_repeated(own, order) for order in (1, 2, 3, 4)]
+    return TextMetrics(
+        n_tokens=len(own),
+        n_words=len(words),
+        n_characters=len(text),
+        rep_1=repeated[0],
+        rep_2=repeated[1],
+        rep_3=repeated[2],
+        rep_4=repeated[3],
+        loop=exact.share,
+        loop_level=level,
+        loop_period=exact.period,
+        loop_onset=exact.onset,
+        soft_loop=soft,
+        tail_loop=tail,
+        entropy=_entropy(own),
+        compression=len(zlib.compress(data, 9)) / len(data) if data else 1.0,
+        n_bytes=len(data),
+        largest_character=max((c for k, c in counts.items() if not k.isspace()), default=0) / n,
+        symbols=sum(c for k, c in counts.items() if not (k.isalnum() or k.isspace())) / n,
+        control=sum(c for k, c in counts.items() if _is_control(k)) / n,
+        script_switches=_switches(text) / n,
+        misplaced=_misplaced(text),
+    )
+
+
+def _largest(tokens: Sequence[Hashable], words: Sequence[str], text: str) -> tuple[str, Loop, float, float]:
+    """Level and loop of the largest share, and the largest tail and soft loop of any level."""
+    found: list[tuple[str, Loops]] = []
+    for name, sequence in (("tokens", tokens), ("words", words), ("characters", text.strip())):
+        if len(sequence) >= SHORTEST:
+            found.append((name, _loops(sequence)))
+    if not found:
+        return "none", Loop(), 0.0, 0.0
+    level, best = max(found, key=lambda one: one[1].exact.share)
+    tail, soft = max(f.tail.share for _, f in found), max(f.soft.share for _, f in found)
+    return (level if best.exact.period else "none"), best.exact, tail, soft
+
+
+def _loops(sequence: Sequence[Hashable]) -> Loops:
+    codes = _codes(sequence)
+    if not isinstance(sequence[0], str):
+        return loops(codes)
+    plain = [_DIGIT.sub("0", str(one)) for one in sequence]
+    return loops(codes, None if plain == list(sequence) else _codes(plain))
+
+
+def _codes(sequence: Sequence[Hashable]) -> np.ndarray:
+    seen: dict[Hashable, int] = {}
+    return np.fromiter((seen.setdefault(one, len(seen)) for one in sequence), np.int32, len(sequence))
+
+
+def _repeated(tokens: Sequence[Hashable], order: int) -> float:
+    total = len(tokens) - order + 1
+    if total < 1:
+        return 0.0
+    return 1 - len(set(zip(*(tokens[k:] for k in range(order)), strict=False))) / total
+
+
+def _entropy(tokens: Sequence[Hashable]) -> float:
+    """Unigram entropy over its largest value; 1 for a text of one token."""
+    n = len(tokens)
+    if n < 2:
+        return 1.0
+    return -sum(c / n * math.log2(c / n) for c in Counter(tokens).values()) / math.log2(n)
+
+
+def _is_control(character: str) -> bool:
+    return character == "\ufffd" or (unicodedata.category(character) in ("Cc", "Cn", "Co") and character not in "\n\t\r")
+
+
+def _switches(text: str) -> int:
+    """Changes of script between neighbouring letters, spaces and marks left out."""
+    scripts = [_script(character) for character in text if character.isalpha()]
+    return sum(a != b for a, b in zip(scripts, scripts[1:], strict=False))
+
+
+def _script(character: str) -> str:
+    return "LATIN" if character < "\u0250" else unicodedata.name(character, "UNKNOWN").split()[0]
+
+
+def _misplaced(text: str) -> float:
+    words = [word.lower() for word in _WORD.findall(text)]
+    wrong = sum(a in _BEFORE_NOUNS and b in _NO_NOUN for a, b in zip(words, words[1:], strict=False))
+    return wrong / max(len(words), 1)
