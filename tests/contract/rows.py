@@ -65,6 +65,15 @@ ROWS: dict[str, Row] = {
     ),
     "organisms.list": Row(),
     "replay": Row({"run": "{weights.diff}"}, repeatable=False),
+    "resonance.capture": Row(
+        {
+            "model": "bundled:base",
+            "grid": "drift",
+            "site": ["mlp_hidden.2"],
+            "write": ["mlp_hidden.2[17]:set:-5,5"],
+            "new_tokens": 6,
+        }
+    ),
     "run": Row({"workflow": "data/flow.json"}),
     "suite.check": Row({"suite": "data/suite.yaml"}, exits=frozenset({0, 2})),
     "verify": Row({"run": "{weights.diff}"}),
