@@ -16,6 +16,7 @@ permutations ≥ 10 x. `--small` runs everything at a tenth of the size to see t
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import sys
@@ -110,6 +111,7 @@ def pairs(scale: int) -> dict[str, Any]:
 
     sampled(*prepared(4))  # what is loaded once is not what a plane costs
     fewer, every = prepared((vectors + 1) // 2), prepared(vectors)
+    ctypes.CDLL(None).malloc_trim(0)  # memory that the heap holds back would hide what is added
     before = resident()
     quarter_s, quarter_peak = peak(lambda: sampled(*fewer))
     whole_s, whole_peak = peak(lambda: sampled(*every))

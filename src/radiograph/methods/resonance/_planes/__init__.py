@@ -1,0 +1,1 @@
+"""What the verbs of planes share: rows and groups, bases of every kind, tables."""

@@ -1,0 +1,103 @@
+"""Which rows, in which groups, and what was written into them.
+
+1. `where` keeps rows; a basis is fitted on baseline rows unless interventions are allowed.
+2. A group is the values of the factors of `group_by`, joined by `/`; `condition` is one of them; nothing: one group.
+3. Strata of a permutation: the core, and each factor that is not tested.
+4. Coordinates of the site that some condition of the rows writes are known, so that they can be projected out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiograph.core import Refusal, UserError, nearest
+from radiograph.evidence.resonance import Filter
+
+if TYPE_CHECKING:
+    from radiograph.store.planes import VectorRows
+
+_UNIT = re.compile(r"([\w.]+)\[(\d+)(?::(\d+))?\]:")
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Rows, a group name for each, and what may be exchanged."""
+
+    rows: VectorRows
+    by: tuple[str, ...]
+    names: list[str]
+    cores: list[Hashable]
+    strata: list[Hashable]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group names, in the order of the rows."""
+        return tuple(dict.fromkeys(self.names))
+
+
+def filterable(rows: VectorRows) -> dict[str, Sequence[Any]]:
+    """Columns that a filter may name."""
+    known = ("core", "condition", "variant", "sample", *rows.factors)
+    return {name: rows.columns[name] for name in known if name in rows.columns}
+
+
+def kept(rows: VectorRows, where: str) -> VectorRows:
+    """Rows that a filter keeps.
+
+    Raises:
+        UserError: an unknown factor or value. Refusal: nothing is left.
+    """
+    if not where:
+        return rows
+    chosen = rows.chosen(Filter.parse(where).mask(filterable(rows)))
+    if not len(chosen.values):
+        raise Refusal("no_rows", f"no row is left where {where}", got=f"{len(rows.values)} rows", fix="loosen --where")
+    return chosen
+
+
+def grouped(rows: VectorRows, group_by: Sequence[str]) -> Grouped:
+    """Rows in their groups.
+
+    Raises:
+        UserError: a factor that is not there.
+    """
+    known = filterable(rows)
+    for name in group_by:
+        if name not in known:
+            close = nearest(name, list(known), n=1)
+            raise UserError(
+                f"no factor {name!r} to group by",
+                expected=f"one of {', '.join(known)}",
+                fix=f"did you mean {close[0]}?" if close else None,
+                code="unknown_factor",
+            )
+    count = len(rows.values)
+    labels = list(zip(*(known[name] for name in group_by), strict=True)) if group_by else [("all",)] * count
+    cores: list[Hashable] = list(known.get("core", range(count)))
+    others = [known[name] for name in ("core", "condition", *rows.factors) if name in known and name not in group_by]
+    strata: list[Hashable] = list(zip(*others, strict=True)) if others else [()] * count
+    return Grouped(rows, tuple(group_by), ["/".join(map(str, label)) for label in labels], cores, strata)
+
+
+def written_units(rows: VectorRows) -> tuple[int, ...]:
+    """Units of the site of the rows that some condition writes."""
+    found: set[int] = set()
+    for condition in set(rows.columns["condition"]):
+        for site, first, last in _UNIT.findall(str(condition)):
+            if site == rows.site:
+                found |= set(range(int(first), int(last or int(first) + 1)))
+    return tuple(sorted(unit for unit in found if unit < rows.values.shape[1]))
+
+
+def without(vectors: np.ndarray, units: Sequence[int]) -> np.ndarray:
+    """The vectors with these coordinates at zero."""
+    if not units:
+        return vectors
+    out = vectors.copy()
+    out[..., list(units)] = 0
+    return out

@@ -1,0 +1,246 @@
+"""Vectors that planes are made of: axes, means, differences, components, probes, features, chance.
+
+1. rows: baseline rows of the vectors, where the filter holds; with --allow-intervened all of them
+2. `one-hot`: unit axes. `means`, `contrast`: of the groups of --by. `difference`: A less B, C less D (or the first
+   component of all rows). `pca`: components. `sum`: vector arithmetic. `probe`, `file`: vectors of a file.
+   `decoder`: write directions of features. `random`: haar, gaussian, split
+3. sums of means are fitted again without each core, so that no row is scored with a vector that it helped to make
+4. cosines of every pair; above .95 means of groups are one common mean, and the result says so
+Units: those of the site. `--of` holds what the kind needs: units, filters, a sum, a count, feature numbers.
+
+Refuses when: a group is smaller than --min-per-group, or no baseline row is left (exit 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from radiograph.core import Config as Base
+from radiograph.core import Context, DictionaryRef, FilePath, Refusal, UserError
+from radiograph.evidence import Result
+from radiograph.evidence.resonance import Basis, BasisKind
+from radiograph.methods.resonance._planes import _groups, _kinds
+
+if TYPE_CHECKING:
+    from radiograph.store.planes import VectorRows
+
+_POOL = 200
+"""Directions of the same kind that are kept for a null."""
+COMMON = 0.95
+
+
+class Config(Base):
+    """What the vectors are, and which rows decide them."""
+
+    kind: BasisKind
+    """one-hot, means, contrast, difference, pca, probe, decoder, random, sum, file."""
+    vectors: FilePath | None = None
+    """A capture, FILE.safetensors with FILE.csv, or an .npz of the original."""
+    of: tuple[str, ...] = ()
+    """What the kind needs, repeatable: units, filters, a sum, haar N, a number of components, features."""
+    by: str = ""
+    """Factors of the groups of means and contrast, comma-separated."""
+    where: str = ""
+    """Rows that count, as type=declarative,level>=4."""
+    site: str | None = None
+    """Site of the vectors; needed where there are several."""
+    width: int | None = Field(default=None, ge=3)
+    """Length of the vectors, where no file says it."""
+    file: FilePath | None = None
+    """Of probe and file: a safetensors file of vectors."""
+    dictionary: DictionaryRef | None = None
+    """Of decoder: whose features."""
+    fold: Literal["core", "none"] = "core"
+    """Fit without each core in turn, or once."""
+    min_per_group: int = Field(default=3, ge=1)
+    """Fewest rows of a mean."""
+    allow_intervened: bool = False
+    """Let rows under an intervention decide vectors; every result says so."""
+
+
+class ResonanceBasis(Result):
+    """A basis, and how its vectors lie to each other."""
+
+    SCHEMA: ClassVar[str] = "radiograph.resonance_basis/1"
+
+    basis: Basis
+    cosines: tuple[tuple[float, ...], ...]
+    """Of the first 32 vectors."""
+    largest_cosine: float
+    notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """How many vectors, from what."""
+        basis = self.basis
+        rows = f" from {len(basis.rows)} rows" if basis.rows else ""
+        return (
+            f"{len(basis.labels)} {basis.kind} vectors of width {basis.width}{rows}; r_G is compared with {basis.null}"
+        )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        return self.notes
+
+
+def run(config: Config, ctx: Context) -> ResonanceBasis:
+    """Make the vectors and write them down."""
+    from radiograph.numerics.planes import unit_rows
+    from radiograph.store.planes import basis_bytes
+
+    rows = None if config.vectors is None else _rows(config, ctx)
+    made = _made(config, ctx, rows)
+    if not np.isfinite(made.vectors).all() or not (np.linalg.norm(made.vectors, axis=1) > 0).all():
+        zero = [made.labels[i] for i in np.flatnonzero(np.linalg.norm(made.vectors, axis=1) == 0)]
+        raise UserError("a vector of the basis has no direction", got=", ".join(zero) or "a value that is not finite")
+    data, sha256 = basis_bytes(made.vectors, made.folds if config.fold == "core" else None, made.pool)
+    basis = Basis(
+        kind=config.kind,
+        site=config.site or (rows.site if rows else None),
+        width=made.vectors.shape[1],
+        model=rows.model if rows else None,
+        role=made.role,
+        labels=tuple(made.labels),
+        null=made.null,
+        by=_factors(config.by),
+        terms=tuple(made.terms),
+        weights=() if made.weights is None else tuple(tuple(map(float, row)) for row in made.weights),
+        where=config.where,
+        folds=tuple(made.fold_names) if config.fold == "core" and made.folds is not None else (),
+        source_sha256=rows.sha256 if rows and made.fitted else None,
+        rows=tuple(rows.keys) if rows and made.fitted else (),
+        counts=made.counts,
+        intervened=rows is not None and made.fitted and any(c != "none" for c in rows.columns["condition"]),
+        pool=rows.pool if rows else None,
+        vectors_sha256=sha256,
+    )
+    ctx.output.data("basis.safetensors", data)
+    ctx.output.json("basis.json", basis)
+    unit, _ = unit_rows(made.vectors)
+    gram = unit[:512] @ unit[:512].T
+    return ResonanceBasis(
+        basis=basis,
+        cosines=tuple(tuple(float(np.clip(x, -1, 1)) for x in row) for row in gram[:32, :32]),
+        largest_cosine=float(np.clip((gram - 2 * np.eye(len(gram))).max(), -1, 1)) if len(gram) > 1 else 0.0,
+        notes=tuple(_notes(config, made, gram, rows)),
+    )
+
+
+def _rows(config: Config, ctx: Context) -> VectorRows:
+    from radiograph.store.planes import BASELINE, open_rows
+
+    rows = open_rows(ctx.path(config.vectors or "", "vectors"), config.site)
+    if not config.allow_intervened:
+        baseline = np.array([condition == BASELINE for condition in rows.columns["condition"]])
+        if not baseline.any():
+            raise Refusal(
+                "no_baseline_rows",
+                "every row was intervened on",
+                got=f"{len(baseline)} rows, none under `none`",
+                fix="capture without a write, or say --allow-intervened and have it stamped on every result",
+            )
+        rows = rows.chosen(baseline)
+    return _groups.kept(rows, config.where)
+
+
+def _made(config: Config, ctx: Context, rows: VectorRows | None) -> _kinds.Made:
+    match config.kind:
+        case "means" | "contrast":
+            maker = _kinds.means if config.kind == "means" else _kinds.contrast
+            return maker(_needed(rows), _factors(config.by), config.min_per_group)
+        case "difference":
+            return _kinds.difference(_needed(rows), config.of, config.min_per_group)
+        case "sum":
+            return _kinds.summed(_needed(rows), config.of, config.min_per_group)
+        case "pca":
+            count = _numbers(config.of or ("2",))[0]
+            found = _kinds.components(_needed(rows).values, count)
+            labels = [f"component {i + 1}" for i in range(count)]
+            return _kinds.Made(found, labels, "difference", "gaussian", fitted=True)
+        case "one-hot":
+            return _kinds.one_hot(_numbers(config.of), _width(config, rows))
+        case "random":
+            kind, *count = (part for text in config.of for part in text.split())
+            return _kinds.drawn(kind, _numbers(tuple(count) or ("20",))[0], _width(config, rows), rows, ctx.seed)
+        case "probe" | "file":
+            return _from_file(config, ctx)
+        case "decoder":
+            return _decoder(config, ctx)
+
+
+def _from_file(config: Config, ctx: Context) -> _kinds.Made:
+    from radiograph.store.planes import read_named_vectors
+
+    if config.file is None:
+        raise UserError(f"--kind {config.kind} reads a file", expected="--file FILE.safetensors")
+    vectors, names = read_named_vectors(ctx.path(config.file, "basis"))
+    if config.kind == "probe":
+        return _kinds.Made(vectors, names, "covector", "gaussian")
+    return _kinds.Made(vectors, names, "difference", "haar")
+
+
+def _decoder(config: Config, ctx: Context) -> _kinds.Made:
+    if config.dictionary is None:
+        raise UserError("--kind decoder needs a dictionary", expected="--dictionary DICT --of 3,17")
+    dictionary = ctx.dictionary(config.dictionary)
+    directions: np.ndarray = dictionary.decoder.detach().cpu().double().numpy()
+    chosen = _numbers(config.of)
+    outside = [i for i in chosen if not 0 <= i < len(directions)]
+    if outside:
+        raise UserError("not features of the dictionary", expected=f"0 to {len(directions) - 1}", got=str(outside))
+    others = np.setdiff1d(np.flatnonzero(np.linalg.norm(directions, axis=1) > 0), chosen)
+    pool = np.random.default_rng(ctx.seed).permutation(others)[:_POOL]
+    labels = [dictionary.address(i) for i in chosen]
+    return _kinds.Made(directions[list(chosen)], labels, "difference", "pool", pool=directions[np.sort(pool)])
+
+
+def _notes(config: Config, made: _kinds.Made, gram: np.ndarray, rows: VectorRows | None) -> list[str]:
+    notes: list[str] = []
+    above = int((np.triu(gram, 1) > COMMON).sum())
+    if config.kind in ("means", "sum") and above:
+        notes.append(f"{above} pairs have a cosine above {COMMON}: this plane is the common mean")
+    if made.fitted and config.fold == "core" and made.weights is not None and made.folds is None:
+        notes.append("no folds: some vector is made of one core alone, so that its own rows are scored with it")
+    if made.fitted and made.weights is None and config.kind in ("difference", "pca"):
+        notes.append("fitted on these rows without folds: scoring them is circular, and no p against chance is given")
+    if config.kind == "decoder":
+        notes.append(f"null: planes of {0 if made.pool is None else len(made.pool)} other features of the dictionary")
+    if rows is not None and rows.left_out:
+        notes.append(f"{rows.left_out} rows without a finite vector are left out")
+    return notes
+
+
+def _needed(rows: VectorRows | None) -> VectorRows:
+    if rows is None:
+        raise UserError("this kind is fitted on rows", expected="--vectors RUN|FILE")
+    return rows
+
+
+def _width(config: Config, rows: VectorRows | None) -> int:
+    width = config.width or (None if rows is None else rows.values.shape[1])
+    if width is None:
+        raise UserError("of what width?", expected="--vectors RUN|FILE, or --width N")
+    return width
+
+
+def _factors(by: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in by.split(",") if part.strip())
+
+
+def _numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
+    parts = [part for text in texts for part in text.replace(",", " ").split()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise UserError("whole numbers are needed", expected="--of 373,2202", got=" ".join(texts) or "no --of")
+    return tuple(map(int, parts))
+
+
+def recompute(result: dict[str, Any], folder: Any) -> list[str]:
+    """Are the vectors those of the record?"""
+    from radiograph.store.planes import open_basis
+
+    stored = ResonanceBasis.read(result).basis
+    return [] if open_basis(folder).record == stored else ["basis.json is not the basis of the result"]
