@@ -1,7 +1,8 @@
 """From a verb's result to its page: report.md and report.html.
 
-1. The schema's name chooses a module of `pages/` (`radiograph.audit/1` → `pages/audit.py`) and the templates of that
-   name; a result without one gets the generic page. Adding a page touches no other file.
+1. The schema's name chooses a module of `pages/` (`radiograph.audit/1` → `pages/audit.py`, or in a folder,
+   `radiograph.resonance_sweep/1` → `pages/resonance/sweep.py`) and the templates of that name; a result without one gets
+   the generic page. Adding a page touches no other file.
 2. The document becomes one whose numbers carry their pointers (`_numbers`), the module adds what must be sorted or
    grouped, and the templates write both files. Equal documents give equal bytes.
 """
@@ -23,6 +24,7 @@ from radiograph.reports._figure import inlined
 from radiograph.reports._numbers import point, pointed
 
 _SCHEMA = re.compile(r"radiograph\.([a-z][a-z0-9_-]*)/\d+")
+_PAGES = "radiograph.reports.pages"
 _EXIT_WORDS = {
     0: "pass",
     2: "the gate failed",
@@ -60,7 +62,7 @@ def page(
     from radiograph.reports import _environment  # jinja2: readers of a finished page do without it
 
     special = _special(document)
-    name = special.__name__.rpartition(".")[2] if special is not None else "generic"
+    name = special.__name__.partition(".pages.")[2].replace(".", "/") if special is not None else "generic"
     places = pointed(document)
     context = {
         "doc": places,
@@ -86,5 +88,18 @@ def page(
 
 def _special(document: Mapping[str, Any]) -> ModuleType | None:
     match = _SCHEMA.fullmatch(str(document.get("schema", "")))
-    name = f"radiograph.reports.pages.{match[1].replace('-', '_')}" if match else ""
-    return import_module(name) if name and find_spec(name) else None
+    if match is None:
+        return None
+    whole = match[1].replace("-", "_")
+    group, _, rest = whole.partition("_")
+    # A group's folder is looked for first: the parts of a name that is not there cannot be searched.
+    names = [f"{_PAGES}.{group}.{rest}"] if rest and find_spec(f"{_PAGES}.{group}") is not None else []
+    found = next((name for name in (*names, f"{_PAGES}.{whole}") if _exists(name)), None)
+    return None if found is None else import_module(found)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the group is a module, not a folder
+        return False

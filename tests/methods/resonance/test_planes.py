@@ -17,7 +17,7 @@ from radiograph.store.planes import open_basis, open_rows
 from running import go
 
 WIDTH, PLANTED = 24, "planted.safetensors"
-QUICK = {"permutations": 199, "most_permutations": 0}
+QUICK: dict[str, Any] = {"permutations": 199, "most_permutations": 0}
 
 
 def written(path: Path, values: np.ndarray, columns: dict[str, list[Any]]) -> str:
@@ -64,18 +64,24 @@ def refused(verb: str, **config: Any) -> str:
     return str(outcome.result)
 
 
+def folder(outcome: Outcome) -> Path:
+    """Where a run lies."""
+    assert outcome.path is not None
+    return outcome.path
+
+
 def table(outcome: Outcome, name: str) -> polars.DataFrame:
-    return polars.read_parquet(Path(outcome.path) / "tables" / f"{name}.parquet")
+    return polars.read_parquet(folder(outcome) / "tables" / f"{name}.parquet")
 
 
 def test_d1_one_two_and_three_groups_run_to_the_end(here):
     made = basis("made", kind="one-hot", of=("3,4,5",))
     for by, groups in (("", 1), ("type", 2), ("level", 3)):
-        config = {"group_by": by} if by else {}
+        config: dict[str, Any] = {"group_by": by} if by else {}
         outcome = go("resonance sweep", vectors=PLANTED, basis=(made,), signed=True, csv=True, **QUICK, **config)
         assert len(outcome.result.groups) == groups
         assert table(outcome, "planes").height == 2 * 3 * groups
-        assert (Path(outcome.path) / "report.html").is_file()
+        assert (folder(outcome) / "report.html").is_file()
         against = go("resonance compare", left="silent.safetensors", right=PLANTED, basis=(made,), **config)
         assert len({row.group for row in against.result.moved}) == (1 if groups == 1 else groups + 1)
 
@@ -175,7 +181,7 @@ def test_r19_d4_d9_archives_of_the_original_load_and_nothing_is_unpickled(here):
     arrays["core_id=a_type=rhetorical_level=3_sweep=baseline"] = np.zeros(5, dtype=np.float32)
     bomb = np.empty(1, dtype=object)
     bomb[0] = Bomb()
-    np.savez("old.npz", **arrays, __metadata__=bomb)
+    np.savez("old.npz", allow_pickle=True, **arrays, __metadata__=bomb)
     rows = open_rows(Path("old.npz"))
     assert rows.columns["core"] == ["the_old_kettle"] * 2 + ["a"] * 2
     assert rows.columns["type"][2] == "rhetorical"
@@ -183,7 +189,7 @@ def test_r19_d4_d9_archives_of_the_original_load_and_nothing_is_unpickled(here):
     assert rows.columns["condition"] == ["none", "none", "sweep=-10", "none"]
     np.testing.assert_array_equal(rows.values[0], arrays[keys[0]])
     assert not Path("unpickled").exists()
-    np.savez("bad.npz", **{keys[0]: bomb})
+    np.savez("bad.npz", allow_pickle=True, **{keys[0]: bomb})
     with pytest.raises(FormatError, match="pickle") as caught:
         open_rows(Path("bad.npz"))
     assert caught.value.exit_code == 3
@@ -210,7 +216,7 @@ def test_birds_preset_turns_the_other_way_and_closes_the_circle(here):
     loud = curves.filter(polars.col("group") == "loud")
     theta = np.radians(loud["angle_deg"].to_numpy())
     np.testing.assert_allclose(loud["mean_similarity"], np.cos(theta) * mine[3] - np.sin(theta) * mine[4], atol=1e-6)
-    with next(Path(outcome.path).glob("csv/*.csv")).open() as file:
+    with next(folder(outcome).glob("csv/*.csv")).open() as file:
         assert next(csv.reader(file)) == ["angle_deg", "mean_similarity", "cone_0.9"]
 
 
@@ -253,7 +259,7 @@ def test_same_seed_same_bytes_and_the_bundle_verifies(here):
     outcomes = [
         go("resonance sweep", out=name, vectors=PLANTED, basis=(made,), min_sine=0.01, **QUICK) for name in ("a", "b")
     ]
-    one, two = (Path(outcome.path) / "tables" / "planes.parquet" for outcome in outcomes)
+    one, two = (folder(outcome) / "tables" / "planes.parquet" for outcome in outcomes)
     assert one.read_bytes() == two.read_bytes()
     assert go("verify", run=str(outcomes[0].path)).exit_code == 0
     assert go("verify", run=made).exit_code == 0
@@ -320,7 +326,7 @@ def test_rows_that_cannot_be_told_apart_or_read_are_refused(here):
     (here / "planted.csv").unlink()
     with pytest.raises(UserError, match="no table"):
         open_rows(here / PLANTED)
-    np.savez("odd.npz", **{"type=x": np.ones(3, dtype=np.float32)})
+    np.savez("odd.npz", allow_pickle=False, **{"type=x": np.ones(3, dtype=np.float32)})
     with pytest.raises(FormatError, match="core_id"):
         open_rows(Path("odd.npz"))
 
