@@ -1,20 +1,38 @@
 """Names that somebody else wrote, each of which must be used or known to decide nothing.
 
 A reader takes what it understands and names what it may leave; what then remains is an error, not a thing to ignore:
-a tensor that nobody read is a function that nobody reproduced.
+a tensor that nobody read is a function that nobody reproduced. A configuration also tells how training went, in more
+keys than anyone can list; of such a document (`describes`) a key remains if its name says that it decides a function:
+
+1. it is not off: null, false, zero, empty, "none"   2. its name holds a word of `_DECIDES`: what moves or scales rows
+and codes, which weights act, which codes survive   3. and none of `_TRAINED`: the same words for how weights began and
+what they were punished for, as in `decoder_init_norm`. Mappings inside are searched in the same way
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
 from radiograph.core import FormatError, nearest
 
 _MISSING: Any = object()
+_OFF: Final = ("", "none", "null", "false", "off")
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
+# Names are read as words: `topK`, `top_k` and `top-k` are the same. A model called Transformer and an expansion factor,
+# which the shapes repeat, are no reason to refuse a file.
+_DECIDES: Final = re.compile(
+    r"norm|scal|whiten|\b(?:re|un)?cent(?:er|r)|\brms\b|\bmean\b|\bstd\b|(?<!expansion )\bfactor|\bshift|offset"
+    r"|transform(?!er)|reshape|\bapply\b|subtract|\bfold"
+    r"|bias|\bb (?:dec|enc)\b|skip|affine|\btied?\b"
+    r"|\bact(?:ivation)?s? (?:fn|func|type|name|kwargs)|\b(?:pre|post)?act(?:ivation)?(?: fn)?$|relu|glu\b|\bgated?\b"
+    r"|threshold|\btop ?k\b|\bk\b|clamp|\bclip|\bsigned\b|temperature"
+)
+_TRAINED: Final = re.compile(r"\binit|warm ?up|anneal|\bsteps?\b|loss|\bmse\b|penalty|\baux|\bdead\b|\bgrad|\blr\b")
 
 
 class Ledger:
@@ -24,6 +42,7 @@ class Ledger:
         self._items = items
         self.where = where
         self._open: set[str] = set(items)
+        self._known: tuple[str, ...] | None = None
         self._parts: list[Ledger] = []
 
     def __contains__(self, name: object) -> bool:
@@ -126,6 +145,13 @@ class Ledger:
         """Names that decide nothing: descriptions, training settings. Shell patterns."""
         self._open = {n for n in self._open if not any(fnmatchcase(n, pattern) for pattern in patterns)}
 
+    def describes(self, *known: str) -> None:
+        """A document that also describes training: of what nobody takes, only the keys that decide a function remain.
+
+        `known` has those that look as if they did, and decide nothing in what was trained. Shell patterns.
+        """
+        self._known = known
+
     def close(self) -> None:
         """Everything here was used or known to decide nothing.
 
@@ -134,10 +160,37 @@ class Ledger:
         """
         for part in self._parts:
             part.close()
-        if self._open:
+        left = self._open if self._known is None else self._deciding(self._known)
+        if left:
             raise FormatError(
-                f"unknown {', '.join(sorted(self._open))}",
+                f"unknown {', '.join(sorted(left))}",
                 where=self.where,
                 expected="nothing that this reader does not understand",
                 fix="choose another --format, or report the file",
             )
+
+    def _deciding(self, known: tuple[str, ...]) -> set[str]:
+        found: set[str] = set()
+        rest: list[tuple[tuple[str, ...], Any]] = [((name,), self._items[name]) for name in self._open]
+        while rest:
+            path, value = rest.pop()
+            if _off(value) or any(fnmatchcase(path[-1], pattern) for pattern in known):
+                continue
+            if _decides(path[-1]):
+                found.add(".".join(path))
+            elif isinstance(value, Mapping):
+                rest += [((*path, str(key)), item) for key, item in value.items()]
+            elif isinstance(value, list):
+                rest += [((*path, str(n)), item) for n, item in enumerate(value) if isinstance(item, Mapping)]
+        return found
+
+
+def _decides(name: str) -> bool:
+    words = _WORDS.sub(" ", name).lower()
+    return bool(_DECIDES.search(words)) and not _TRAINED.search(words)
+
+
+def _off(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not bool(value.any())
+    return value.lower() in _OFF if isinstance(value, str) else not value

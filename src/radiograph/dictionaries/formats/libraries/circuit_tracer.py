@@ -47,7 +47,7 @@ def detect(source: Source) -> bool:
 def read(source: Source, options: Options) -> Iterator[Imported]:
     """One dictionary a layer."""
     config = source.document(CONFIG)
-    config.ignore("*")
+    config.describes()
     if any(_CROSS.fullmatch(n) for n in source.names):
         raise unsettled("a cross-layer transcoder writes several layers", CONFIG, "import a set of one layer each")
     config.expect("model_kind", "transcoder_set")

@@ -28,6 +28,13 @@ NAME: Final = "crosscoder_learning"
 FILES: Final = ("model.safetensors", "ae.pt")
 PREFIX: Final = "_orig_mod."
 CROSSCODER, JOINT, MIXED, PLAIN, DECOUPLED = 1, 2, 3, 4, 5
+CODES: Final = ("CROSSCODER", "SAE", "MIXED", "NONE", "DECOUPLED")
+"""The same in words, as the configuration has it."""
+# Tensors beside the configuration hold or use them; weights of the mixed codes, which are refused; rates of training.
+_KNOWN: Final = (
+    *("k", "k_target", "threshold_beta", "activation_mean", "activation_std", "target_rms"),
+    *("code_normalization", "code_normalization_alpha_*"),
+)
 
 
 def detect(source: Source) -> bool:
@@ -51,16 +58,15 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     opened = source.tensors(name)
     tensors = Ledger({key.removeprefix(PREFIX): opened.take(key) for key in opened.names}, name)
     source.ledgers.append(tensors)
-    keep = True
-    if "config.json" in source:
-        config = source.document("config.json")
-        config.ignore("*")
-        keep = bool(config.take("keep_relative_variance", True))
+    config = source.document("config.json") if "config.json" in source else Ledger({}, "config.json")
+    config.describes(*_KNOWN)
+    keep = bool(config.take("keep_relative_variance", True))
     encoder = tensors.tensor("encoder.weight", (None, None, None))
     count, width, size = encoder.shape
+    config.expect("encoder_layers", list(range(count)))
     sites = _sites(options, count, name)
     decoder = tensors.tensor("decoder.weight", (count, size, width)).permute(1, 0, 2)
-    weights = _weights(tensors, decoder)
+    weights = _weights(tensors, config, decoder)
     mean, scales = _normalisation(tensors, (count, width), keep=keep)
     shift = mean * scales.unsqueeze(1)
     same: dict[str, Any] = {
@@ -94,8 +100,12 @@ def _sites(options: Options, count: int, where: str) -> tuple[str, ...]:
     return tuple(str(Address(Address.parse(site).site, role)) for role in roles)
 
 
-def _weights(tensors: Ledger, decoder: Float[Tensor, "feature source width"]) -> Float[Tensor, " feature"]:
+def _weights(
+    tensors: Ledger, config: Ledger, decoder: Float[Tensor, "feature source width"]
+) -> Float[Tensor, " feature"]:
     kind = tensors.integer("code_normalization_id") if "code_normalization_id" in tensors else CROSSCODER
+    if 1 <= kind <= len(CODES):
+        config.expect("code_normalization", CODES[kind - 1], CODES[kind - 1].lower())
     match kind:
         case 1:
             return decoder.norm(dim=2).sum(1)

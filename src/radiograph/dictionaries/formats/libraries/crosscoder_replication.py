@@ -34,7 +34,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     model = None
     for config in source.match("*cfg.json"):
         document = source.document(config)
-        document.ignore("*")
+        document.describes()
         stated = document.take("hook_point", stated)
         model = document.take("model_name", None)
     tensors = source.tensors(name)

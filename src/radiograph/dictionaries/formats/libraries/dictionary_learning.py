@@ -43,6 +43,8 @@ _SUBMODULE = re.compile(r"(resid_post|resid_pre|attn_out|mlp_out|attention_out)_
 _LINEAR: Final = ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "AutoEncoderTopK", "BatchTopKSAE")
 _STACKED: Final = ("JumpReluAutoEncoder", "MatryoshkaBatchTopKSAE")
 CLASSES: Final = (*_LINEAR, *_STACKED)
+# k is also a tensor; the threshold has a rate of its own in training; the factor is folded (3).
+_KNOWN: Final = ("k", "threshold_beta", "norm_factor")
 
 
 def detect(source: Source) -> bool:
@@ -60,9 +62,9 @@ def _class(source: Source) -> str | None:
 def read(source: Source, options: Options) -> Iterator[Imported]:
     """The one dictionary."""
     config, tensors = source.document(CONFIG), source.tensors(WEIGHTS)
-    config.ignore("*")
+    config.describes()
     trainer = config.part("trainer")
-    trainer.ignore("*")
+    trainer.describes(*_KNOWN)
     kind = str(trainer.take("dict_class"))
     if kind not in CLASSES:
         raise FormatError(f"dict_class {kind!r}", where=trainer.where, expected=", ".join(CLASSES))

@@ -43,7 +43,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     layer = document.take("layer", None)
     stated = "final_norm" if layer is None else "embed" if int(layer) == 0 else f"resid_post.{int(layer) - 1}"
     config = document.part("config", {})
-    config.ignore("*")
+    config.describes()
     encoder = _matrix(document, "encoder_weight")
     sigma, constants, parameters = _activation(config, options, len(encoder))
     mean = _vector(document, "mean")

@@ -30,6 +30,11 @@ CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 THRESHOLD: Final = "activation_function.log_jumprelu_threshold"
 OLD_THRESHOLD: Final = "log_jumprelu_threshold"
 AVERAGE: Final = "dataset_average_activation_norm."
+# Said by the tensors; already in the weights; of another σ than `act_fn` (relu compares nothing); of speed or training.
+_KNOWN: Final = (
+    *("use_decoder_bias", "force_unit_decoder_norm", "top_k", "sparsity_include_decoder_norm"),
+    *("sparsity_threshold_for_*", "promote_act_fn_dtype", "jumprelu_threshold_window"),
+)
 
 
 def detect(source: Source) -> bool:
@@ -40,7 +45,8 @@ def detect(source: Source) -> bool:
 def read(source: Source, options: Options) -> Iterator[Imported]:
     """The one dictionary."""
     config, opened = source.document(CONFIG), source.tensors(WEIGHTS)
-    config.ignore("*")
+    config.describes(*_KNOWN)
+    config.expect("apply_decoder_bias_to_pre_encoder", False)
     kind = str(config.take("sae_type", "sae"))
     if kind not in ("sae", "crosscoder"):
         raise FormatError(f"sae_type {kind!r}", where=f"{config.where}: sae_type", expected="sae or crosscoder")

@@ -76,7 +76,7 @@ def _activation(tensors: Ledger, options: Options) -> tuple[str, dict[str, Any]]
     name = str(tensors.take("activation", "ReLU"))
     state = tensors.part("activation_state_dict", {})
     if name == "ReLU":
-        state.ignore("*")
+        state.describes()
         return "relu", {}
     if name != "TopK":
         raise FormatError(f"activation {name!r}", where=f"{tensors.where}: activation", expected="ReLU or TopK")

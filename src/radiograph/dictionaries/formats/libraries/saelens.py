@@ -179,7 +179,7 @@ def _settings(config: Ledger) -> Settings:
         centred=bool((meta.take("model_from_pretrained_kwargs", None) or {}).get("center_writing_weights")),
         where=config.where,
     )
-    meta.ignore("*")
+    meta.describes("training_architecture_details")  # what inference needs of it stands beside `metadata`
     return settings
 
 

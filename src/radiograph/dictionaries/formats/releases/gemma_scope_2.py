@@ -43,7 +43,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
 
 def _one(source: Source, prefix: str, options: Options) -> Imported:
     config, tensors = source.document(prefix + CONFIG), source.tensors(prefix + WEIGHTS)
-    config.ignore("*")
+    config.describes()
     place = f"{source.path_text}/{prefix}".rstrip("/")
     if re.match(r"clt|crosscoder", place.split("/")[-2] if "/" in place else ""):
         raise unsettled("it writes several layers", prefix or config.where, "import a dictionary of one layer")

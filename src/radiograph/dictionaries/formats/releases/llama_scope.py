@@ -3,7 +3,9 @@
     encoder.weight [F, d]   encoder.bias [F]   decoder.weight [d, F]   decoder.bias [d]
 
 1. rows were multiplied by a_s = √d / `dataset_average_activation_norm.in`, what is written by a_t from `.out`; no c
-2. `act_fn` jumprelu: `jump_relu_threshold` is one number in units of plain rows, so θ = it · a_s; topk: `top_k`
+2. `act_fn` jumprelu: `jump_relu_threshold` is one number in units of plain rows, so θ = it · a_s, and compares what is
+encoded, whatever `sparsity_include_decoder_norm` says; topk: `top_k`, and refused where that key has it select by what
+is written, or where a threshold stands beside it
 3. sites from `hook_point_in` and `hook_point_out`
 """
 
@@ -19,6 +21,8 @@ from radiograph.dictionaries.formats import Imported, Options, Source, build
 
 NAME: Final = "llama_scope"
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
+# Said by the tensors; how the decoder was held in training; the k of jumprelu files that were trained as topk.
+_KNOWN: Final = ("use_decoder_bias", "decoder_exactly_*_norm", "top_k")
 
 
 def detect(source: Source) -> bool:
@@ -39,8 +43,8 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
 
 def _one(source: Source, prefix: str, options: Options) -> Imported:
     config, tensors = source.document(prefix + CONFIG), source.tensors(prefix + WEIGHTS)
-    config.ignore("*")
     config.expect("use_glu_encoder", False)
+    config.expect("apply_decoder_bias_to_pre_encoder", False)
     config.expect("norm_activation", "dataset-wise")
     hooks = [str(config.take(f"hook_point_{side}")) for side in ("in", "out")]
     encoder = tensors.tensor("encoder.weight", (None, None))
@@ -58,6 +62,7 @@ def _one(source: Source, prefix: str, options: Options) -> Imported:
         "target": options.placed(hooks[1], config.where, of="target") if hooks[1] != hooks[0] else None,
     }
     kind = str(config.take("act_fn", "jumprelu")).lower()
+    config.describes(*_KNOWN, *(() if kind == "topk" else ("sparsity_include_decoder_norm",)))
     if kind == "jumprelu":
         threshold = torch.full((size,), config.number("jump_relu_threshold") * scales[0])
         dictionary = build("jumprelu", parameters={"threshold": threshold}, **same)
