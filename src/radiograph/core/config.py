@@ -29,6 +29,11 @@ class Bare:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Positional:
+    """Marks a required field that names nothing outside the run, and still stands without a flag."""
+
+
 ModelRef = Annotated[str, Input("model")]
 """A local folder, a hub id, or `bundled:NAME`, each optionally `+ADAPTER`."""
 DictionaryRef = Annotated[str, Input("dictionary")]

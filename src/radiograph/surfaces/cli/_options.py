@@ -14,7 +14,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from radiograph.core import Config, inputs_of
-from radiograph.core.config import Bare
+from radiograph.core.config import Bare, Positional
 from radiograph.core.sizes import Quantity, binary_text, count_text
 
 
@@ -31,7 +31,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Parameter:
     base, many = _base(field.annotation)
-    if field.is_required() and names_input:
+    if field.is_required() and (names_input or any(isinstance(mark, Positional) for mark in field.metadata)):
         return click.Argument([name], nargs=-1 if many else 1, required=True, metavar=name.upper())
     flag = "--" + name.rstrip("_").replace("_", "-")  # a trailing one keeps a Python keyword apart
     shown = "" if field.is_required() else _shown(field)
