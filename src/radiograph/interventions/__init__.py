@@ -1,5 +1,6 @@
 """Floor 3: change a forward pass, and measure what the change does."""
 
+from radiograph.interventions._attribution import attribute, changes, last_block
 from radiograph.interventions._bound import (
     BoundCondition,
     BoundWrite,
@@ -10,6 +11,12 @@ from radiograph.interventions._bound import (
     bind,
 )
 from radiograph.interventions._commit import sweep_into
+from radiograph.interventions._controls import (
+    DirectionControls,
+    UnitControl,
+    direction_controls,
+    unit_controls,
+)
 from radiograph.interventions._grammar import parse_conditions, parse_write
 from radiograph.interventions._recipes import (
     rack_condition,
@@ -38,6 +45,7 @@ __all__ = [
     "BATCH_ROWS",
     "BoundCondition",
     "BoundWrite",
+    "DirectionControls",
     "Directions",
     "SiteStatistics",
     "SpliceLosses",
@@ -46,10 +54,15 @@ __all__ = [
     "SweepRow",
     "SweptRow",
     "Told",
+    "UnitControl",
+    "attribute",
     "bind",
+    "changes",
     "conditions_document",
+    "direction_controls",
     "edits_of",
     "halved",
+    "last_block",
     "parse_conditions",
     "parse_write",
     "plan",
@@ -66,4 +79,5 @@ __all__ = [
     "statistics_sha256",
     "sweep_into",
     "sweep_rows",
+    "unit_controls",
 ]

@@ -13,12 +13,14 @@ from radiograph.organisms.recipes import families
 
 if TYPE_CHECKING:
     from radiograph.organisms._base import BASE, Recipe, Shape, train_base
+    from radiograph.organisms._edited import Jammed, jammed, loud, with_column
     from radiograph.organisms._gates import Gate, base_gates
     from radiograph.organisms._training import Example, Schedule, train
     from radiograph.organisms.building import BUNDLED, build
 
 _LAZY = {
     "_base": ("BASE", "Recipe", "Shape", "train_base"),
+    "_edited": ("Jammed", "jammed", "loud", "with_column"),
     "_gates": ("Gate", "base_gates"),
     "_training": ("Example", "Schedule", "train"),
     "building": ("BUNDLED", "build"),
@@ -30,6 +32,7 @@ __all__ = [
     "BUNDLED",
     "Example",
     "Gate",
+    "Jammed",
     "Recipe",
     "Schedule",
     "Shape",
@@ -39,6 +42,8 @@ __all__ = [
     "bundled_organism",
     "bundled_path",
     "families",
+    "jammed",
+    "loud",
     "neutral_texts",
     "oracle",
     "read_truth",
@@ -47,6 +52,7 @@ __all__ = [
     "train",
     "train_base",
     "truth_path",
+    "with_column",
     "world_suite",
 ]
 

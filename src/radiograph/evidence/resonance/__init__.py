@@ -32,7 +32,13 @@ from radiograph.evidence.resonance._planes import (
     Spread,
     TransformName,
 )
-from radiograph.evidence.resonance._units import StatisticsHeader, StatisticsSite, UnitRow
+from radiograph.evidence.resonance._units import (
+    MovedToken,
+    StatisticsHeader,
+    StatisticsSite,
+    UnitAttribution,
+    UnitRow,
+)
 
 __all__ = [
     "NAME",
@@ -56,6 +62,7 @@ __all__ = [
     "GridNote",
     "GridRecord",
     "GroupTest",
+    "MovedToken",
     "Movement",
     "NullName",
     "Op",
@@ -70,6 +77,7 @@ __all__ = [
     "StatisticsHeader",
     "StatisticsSite",
     "TransformName",
+    "UnitAttribution",
     "UnitRow",
     "Write",
     "core_id",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -69,3 +69,38 @@ class UnitRow(Record):
     lowered: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     """Where it was strongest, the token in brackets, strongest first."""
+
+
+class MovedToken(Record):
+    """A token, and by how much its logit moves."""
+
+    token_id: int
+    token: str
+    change: float
+    """Of the logit, mean over rows where it is measured."""
+
+
+class UnitAttribution(Record):
+    """Why a write of one unit says what it says; `structural` where the formula applies."""
+
+    unit: str
+    """SITE[n]."""
+    value: float
+    """What was written."""
+    n: int
+    """Rows: predicted tokens."""
+    route: Literal["formula", "exact", "measured"]
+    """Last block: formula and exact change. A norm after the block: exact change alone. Other blocks: measured."""
+    refusal: str | None = None
+    """Why there is no formula."""
+    direct_raised: tuple[MovedToken, ...] = ()
+    """Tokens that W_U(γ⊙w̃) raises most, per unit of activation, before 1/ρ."""
+    direct_lowered: tuple[MovedToken, ...] = ()
+    raised: tuple[MovedToken, ...]
+    """Largest mean change of logits about their mean over tokens, which softmax ignores."""
+    lowered: tuple[MovedToken, ...]
+    r_squared: float | None = None
+    """Of the first-order formula against the exact change; None where nothing changes or there is no formula."""
+    saturation_up: MovedToken | None = None
+    """The token that every text must repeat under a write without bound; `change` is its lead in logits."""
+    saturation_down: MovedToken | None = None

@@ -3,6 +3,7 @@
 from radiograph.numerics.units._attribution import explained, first_order, saturated
 from radiograph.numerics.units._bins import BINS, ERROR, LogBins
 from radiograph.numerics.units._contexts import Contexts
+from radiograph.numerics.units._controls import FEWEST, ControlTest, control_test
 from radiograph.numerics.units._factors import eta_squared
 from radiograph.numerics.units._matching import Matched, matched_units
 from radiograph.numerics.units._moments import Shapes, ShapeTree
@@ -11,14 +12,17 @@ from radiograph.numerics.units._statistics import Along, Direction, SiteStatisti
 __all__ = [
     "BINS",
     "ERROR",
+    "FEWEST",
     "Along",
     "Contexts",
+    "ControlTest",
     "Direction",
     "LogBins",
     "Matched",
     "ShapeTree",
     "Shapes",
     "SiteStatistics",
+    "control_test",
     "eta_squared",
     "explained",
     "first_order",

@@ -55,7 +55,7 @@ class SiteStatistics:
         """μ."""
         return self.shapes.mean
 
-    @cached_property
+    @property
     def sd(self) -> Float64[np.ndarray, " width"]:
         """σ."""
         return self.shapes.sd
@@ -80,7 +80,7 @@ class SiteStatistics:
         """Share of rows in which each unit fires."""
         return self.fired / self.n
 
-    @cached_property
+    @property
     def covariance(self) -> Float64[np.ndarray, "width width"] | None:
         """Σ(x − μ)(x − μ)ᵀ/n, if it was measured."""
         return None if self.shapes.outer is None else self.shapes.outer / self.n
@@ -136,9 +136,13 @@ class SiteStatistics:
             self.sha256,
         )
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """SHA-256 of site, threshold and every number."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         head = [self.site, self.n, self.threshold, sorted(self.directions), self.whole]
         digest = hashlib.sha256(b"radiograph.site_statistics/1" + json.dumps(head).encode())
         shapes = self.shapes
