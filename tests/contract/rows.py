@@ -74,6 +74,25 @@ ROWS: dict[str, Row] = {
             "new_tokens": 6,
         }
     ),
+    "resonance.basis": Row({"kind": "one-hot", "of": ["3,4,17"], "vectors": "{resonance.capture}"}),
+    "resonance.compare": Row(
+        {
+            "left": "{resonance.capture}",
+            "right": "{resonance.capture}",
+            "basis": ["{resonance.basis}"],
+            "written": "keep",
+        },
+        exits=frozenset({0, 4}),
+    ),
+    "resonance.sweep": Row(
+        {
+            "vectors": "{resonance.capture}",
+            "basis": ["{resonance.basis}"],
+            "written": "keep",
+            "permutations": 99,
+            "most_permutations": 0,
+        }
+    ),
     "run": Row({"workflow": "data/flow.json"}),
     "suite.check": Row({"suite": "data/suite.yaml"}, exits=frozenset({0, 2})),
     "verify": Row({"run": "{weights.diff}"}),

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from radiograph.core import FormatError, UserError, nearest
+from radiograph.core import FormatError, Site, UserError, nearest
 from radiograph.store._hashing import file_sha256
 
 BASELINE = "none"
@@ -180,7 +180,16 @@ def _tensors(path: Path, site: str | None) -> VectorRows:
             got=str(len(lines)),
         )
     sha256 = file_sha256(path)
-    return _made(values, columns, path.name, site=site, model=None, pool=None, sha256=sha256)
+    named = site or _address(chosen)
+    return _made(values, columns, path.name, site=named, model=None, pool=None, sha256=sha256)
+
+
+def _address(name: str) -> str | None:
+    """The site that a tensor is named for, if it is named for one."""
+    try:
+        return str(Site.parse(name))
+    except UserError:
+        return None
 
 
 def _archive(path: Path) -> VectorRows:

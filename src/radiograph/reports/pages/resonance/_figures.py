@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, PAPER, REFER
 Document = Mapping[str, Any]
 Axes = Any
 WIDTH = 10.8
-COLOURS = (REFERENCE, CANDIDATE, DOWN, UP, INK, FAINT)
+COLOURS = (REFERENCE, CANDIDATE, INK, UP, FAINT, DOWN)
 MARKS = "o^sDvP"
 _LONG = 44
 
@@ -130,12 +130,15 @@ def violins(document: Document) -> bytes | None:
     with drawing(WIDTH, 1.4 + 0.42 * len(found)) as figure:
         axes = figure.subplots()
         for place, spread in enumerate(found):
-            for values, colour, side in ((spread["r"], REFERENCE, "high"), (spread["null"], FAINT, "low")):
+            sides: tuple[tuple[Sequence[float], str, Literal["high", "low"]], ...]
+            sides = ((spread["r"], REFERENCE, "high"), (spread["null"], FAINT, "low"))
+            for values, colour, side in sides:
                 if max(values) - min(values) > 1e-12:
                     parts = axes.violinplot(
                         [list(values)], [place], orientation="horizontal", widths=0.85, showextrema=False, side=side
                     )
-                    for body in parts["bodies"]:
+                    bodies: Any = parts["bodies"]
+                    for body in bodies:
                         body.set(facecolor=colour, alpha=0.55, edgecolor=colour)
                 axes.plot([float(np.median(values))], [place], "|", color=colour, markersize=14)
         names = [f"{s['basis']}, {s['transform']}: {_short(s['group'])}" for s in found]
