@@ -225,8 +225,9 @@ def test_codes_that_are_no_crosscoder_of_ours_are_refused(code, what, tmp_path):
         read(tmp_path / "c", options=Options(layer=1))
 
 
-def test_an_untrained_file_is_refused_unless_it_is_wanted(tmp_path):
-    document = json.loads((FIXTURES / "interp_lab" / "topk" / "sae.json").read_text()) | {"method": "fallback"}
+@pytest.mark.parametrize("method", ["fallback", "fallback-dictionary"])
+def test_an_untrained_file_is_refused_unless_it_is_wanted(method, tmp_path):
+    document = json.loads((FIXTURES / "interp_lab" / "topk" / "sae.json").read_text()) | {"method": method}
     (tmp_path / "sae.json").write_text(json.dumps(document))
     with pytest.raises(Refusal, match="nobody trained") as caught:
         read(tmp_path)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import StringConstraints
 
 from radiograph.core import UserError, nearest, visible
 from radiograph.evidence._record import Record
+
+if TYPE_CHECKING:
+    import numpy as np  # help reads this module, and must not wait for it
 
 _PART = re.compile(r"\s*([^\W\d][\w.-]*)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*")
 _SHOWN = 12
@@ -68,6 +70,8 @@ class Filter(Record):
         Raises:
             UserError: an unknown factor or value (the known ones are named), or an order of texts.
         """
+        import numpy as np
+
         rows = len(next(iter(columns.values()))) if columns else 0
         kept = np.ones(rows, dtype=np.bool_)
         for clause in self.clauses:
@@ -76,6 +80,8 @@ class Filter(Record):
 
 
 def _mask(clause: Clause, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    import numpy as np
+
     if clause.factor not in columns:
         close = nearest(clause.factor, list(columns), n=1)
         raise UserError(
@@ -104,6 +110,8 @@ def _mask(clause: Clause, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
 
 
 def _numbers(clause: Clause, column: list[Any], held: list[Any]) -> np.ndarray:
+    import numpy as np
+
     try:
         wanted = float(clause.value)
     except ValueError:

@@ -1,8 +1,8 @@
 """From a configuration class to the arguments and options of a command.
 
-A field that names an input (`core.Input`) and has no default is an argument; every other is an option with its
-docstring as help and its default shown. Values are checked by pydantic, not here, so that every surface gives the same
-error.
+A field that names an input (`core.Input`) and has no default is an argument, and so is one that is marked `Positional`,
+with a default an optional one; every other is an option with its docstring as help and its default shown. Values are
+checked by pydantic, not here, so that every surface gives the same error.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Parameter:
     base, many = _base(field.annotation)
-    if field.is_required() and (names_input or any(isinstance(mark, Positional) for mark in field.metadata)):
-        return click.Argument([name], nargs=-1 if many else 1, required=True, metavar=name.upper())
+    placed = any(isinstance(mark, Positional) for mark in field.metadata)
+    if placed or (field.is_required() and names_input):
+        required, metavar = field.is_required(), name.rstrip("_").upper()
+        return click.Argument(
+            [name], nargs=-1 if many else 1, required=required, metavar=metavar if required else f"[{metavar}]"
+        )
     flag = "--" + name.rstrip("_").replace("_", "-")  # a trailing one keeps a Python keyword apart
     shown = "" if field.is_required() else _shown(field)
     help_text = " ".join((field.description or "").split())

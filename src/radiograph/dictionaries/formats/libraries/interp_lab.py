@@ -5,7 +5,8 @@
 
 1. σ follows `sparsity`: relu-l1, topk with `top_k` (all of them without one), jumprelu with one `jump_threshold`
 2. `layer` counts hidden states: 0 is the embedding, n is resid_post.n-1; without one it was the last, after the final
-norm   3. a file whose `method` is `fallback` holds directions that nobody trained: refused without `--untrained`
+norm   3. a file whose `method` begins with `fallback` holds directions that nobody trained: refused without
+`--untrained`
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def read(source: Source, options: Options) -> Iterator[Imported]:
     schema = str(document.take("format"))
     if schema != SCHEMA:
         raise FormatError(f"schema {schema!r}", where=name, expected=SCHEMA)
-    if str(document.take("method", "")) == "fallback" and not options.untrained:
+    if str(document.take("method", "")).startswith("fallback") and not options.untrained:
         raise unsettled("the file says that nobody trained this dictionary", f"{name}: method", "give --untrained")
     layer = document.take("layer", None)
     stated = "final_norm" if layer is None else "embed" if int(layer) == 0 else f"resid_post.{int(layer) - 1}"
