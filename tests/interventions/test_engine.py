@@ -9,14 +9,14 @@ from scipy.stats import chisquare
 
 from models.make import network, prompts, tokenizer
 from radiograph.core import Site
-from radiograph.evidence import Condition, Decoding
-from radiograph.interventions import Sweep, bind, edits_of, parse_conditions, plan, run, sweep_rows
+from radiograph.evidence import Card, Condition, Decoding, Dose, Recipe
+from radiograph.interventions import Sweep, bind, edits_of, parse_conditions, plan, run, run_recipe, sweep_rows
 from radiograph.models import Decoder, Line, Measures, Reads, capture, decode, forward, pad, wrap
 
 from .slow import changed, natural, recompute
 
 FAMILIES = ["gpt2", "llama", "gpt_neox_parallel", "gemma2"]
-STEPS = 5
+STEPS = 3
 POSITIONS = ["all", "prompt", "generated", "from=0", "from=2", "last"]
 HIDDEN, POST = "mlp_hidden.1", "resid_post.1"
 WRITES = [
@@ -292,6 +292,15 @@ def test_e7_no_hook_is_left_after_a_closed_stream(model):
     next(stream)
     stream.close()
     assert hooks(model) == state
+
+
+def test_d13_a_turn_leaves_nothing_for_the_next(llama):
+    recipe = Recipe(model="m", prompt="the quick brown", decoding=Decoding(new_tokens=4))
+    card = Card(id="a", site=HIDDEN, unit=7, op="set", dose=Dose(value=50))
+    before, state = run_recipe(llama, recipe)[1], hooks(llama)
+    changed = run_recipe(llama, recipe.model_copy(update={"rack": (card,)}))[1]
+    assert changed.ids != before.ids and hooks(llama) == state
+    assert run_recipe(llama, recipe)[1].ids == before.ids
 
 
 def hooks(model):

@@ -97,6 +97,10 @@ class Sweep:
         return (row.prompt * len(self.conditions) + self.baseline) * self.samples + row.sample
 
     @cached_property
+    def _raw(self) -> list[list[dict[str, Any]]]:
+        return [[write.raw() for write in condition.writes] for condition in self.conditions]
+
+    @cached_property
     def _facts(self) -> dict[str, Any]:
         identity = self.model.identity
         return {
@@ -113,8 +117,7 @@ class Sweep:
 
     def sha256(self, row: SweepRow) -> str:
         """Hash of everything that decides a row; two rows with the same hash are the same row."""
-        writes = [write.raw() for write in self.conditions[row.condition].writes]
-        own = {"ids": list(self.prompts[row.prompt]), "condition": writes, "sample": row.sample}
+        own = {"ids": list(self.prompts[row.prompt]), "condition": self._raw[row.condition], "sample": row.sample}
         return document_sha256({**self._facts, **own})
 
     @cached_property
