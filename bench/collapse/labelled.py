@@ -37,7 +37,17 @@ def prose(path: Path) -> list[str]:
     text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
     blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n", text)]
     plain = [re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", block) for block in blocks]
-    return [b[:700] for b in plain if len(b) > 120 and b[0].isalpha() and b.count("|") < 2 and "://" not in b]
+    split = [part for block in plain for part in _halves(block)]
+    return [b[:700] for b in split if len(b) > 120 and b[0].isalpha() and b.count("|") < 2 and "://" not in b]
+
+
+def _halves(block: str) -> list[str]:
+    """A long paragraph as two, parted at a sentence."""
+    sentences = re.split(r"(?<=[.!?]) ", block)
+    if len(block) < 420 or len(sentences) < 2:
+        return [block]
+    middle = len(sentences) // 2
+    return [" ".join(sentences[:middle]), " ".join(sentences[middle:])]
 
 
 def neutral() -> list[str]:
@@ -50,7 +60,7 @@ def neutral() -> list[str]:
 def sources() -> tuple[list[str], list[str]]:
     """Text that teaches letters, and text that is labelled."""
     taught, labelled = [], []
-    for path in sorted((ROOT / "docs").glob("[dg][eu][si]*/*.md")) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+    for path in [*sorted((ROOT / "docs").glob("[dg][eu][si]*/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         if path.name == "collapse.md":
             continue
         half = hashlib.sha256(path.name.encode()).digest()[0] % 2
@@ -132,7 +142,10 @@ def symbols(rng: random.Random) -> Iterator[Labelled]:
             case 1:
                 text, way = "".join(rng.choices(SYMBOLS, k=n)), "mixed"
             case 2:
-                text, way = " ".join("".join(rng.choices(SYMBOLS, k=rng.randrange(1, 4))) for _ in range(n // 3)), "marks"
+                text, way = (
+                    " ".join("".join(rng.choices(SYMBOLS, k=rng.randrange(1, 4))) for _ in range(n // 3)),
+                    "marks",
+                )
             case _:
                 drawn = rng.choices("\ufffd\u0414\u6f22\u05d0 \u0416\u3042ab", k=n)
                 text, way = "".join(drawn), "scripts"
@@ -141,7 +154,24 @@ def symbols(rng: random.Random) -> Iterator[Labelled]:
 
 def negatives(rng: random.Random) -> Iterator[Labelled]:
     """What repeats and is fine: lists, tables, sums, code, and what was written for it."""
-    things = "rope lamp bread kettle map soap thread candle honey spade basket ink cloth nails salt flour".split()
+    things = [
+        "rope",
+        "lamp",
+        "bread",
+        "kettle",
+        "map",
+        "soap",
+        "thread",
+        "candle",
+        "honey",
+        "spade",
+        "basket",
+        "ink",
+        "cloth",
+        "nails",
+        "salt",
+        "flour",
+    ]
     for number in range(12):
         some = rng.sample(things, 9)
         ways = (
@@ -175,7 +205,7 @@ def main() -> None:
     taught, passages = sources()
     rows: list[Labelled] = labelled_set()
     if "--keep" not in sys.argv:
-        rows = [*constructed(passages[:130]), *(row for row in rows if row.source.startswith("model:"))]
+        rows = [*constructed(passages[:140]), *(row for row in rows if row.source.startswith("model:"))]
         write_labelled(rows)
     letters = Letters.fit([text for text in taught if len(pieces(text)) > 20])
     lengths = (32, 64, 128, 256, 512, 1024)

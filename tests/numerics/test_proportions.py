@@ -18,6 +18,7 @@ from radiograph.numerics import (
     fisher_greater,
     holm,
     mcnemar,
+    mcnemar_two_sided,
     newcombe,
     wilson,
 )
@@ -163,3 +164,10 @@ def test_table_counts_each_item_once():
 def test_impossible_counts_are_errors(call):
     with pytest.raises(UserError):
         call()
+
+
+def test_r15_two_sided_mcnemar() -> None:
+    table = {(5, 0): 0.0625, (7, 5): 0.7744140625, (6, 0): 0.03125, (0, 0): 1.0}
+    for (rescued, broken), p in table.items():
+        assert mcnemar_two_sided(rescued, broken) == p
+        assert mcnemar_two_sided(broken, rescued) == p

@@ -58,6 +58,7 @@ from radiograph.numerics.proportions import (
     fisher_greater,
     holm,
     mcnemar,
+    mcnemar_two_sided,
     newcombe,
     wilson,
 )
@@ -148,6 +149,7 @@ __all__ = [
     "label_kind",
     "low_rank_spectrum",
     "mcnemar",
+    "mcnemar_two_sided",
     "models_needed",
     "nearest_rows",
     "newcombe",

@@ -3,7 +3,7 @@
 Paired outcomes of two models on the same items form a 2 × 2 table: both right, lost (reference right, candidate wrong),
 gained (the reverse), both wrong. The drop is (lost − gained) / n, positive when the candidate is worse.
 
-1. McNemar, exact and one-sided: p = P(Bin(lost + gained, ½) ≥ lost).
+1. McNemar, exact and one-sided: p = P(Bin(lost + gained, ½) ≥ lost). Two-sided: twice the smaller tail, at most 1.
 2. The drop's interval: Newcombe (1998), Statistics in Medicine 17:2635, method 10. Wilson limits (l, u) of the two
    marginal proportions are combined by squares with the correlation φ of the table, whose numerator is pulled towards
    zero by n/2 when positive: low = d − √(δ₁² − 2φ·δ₁·ε₂ + ε₂²), δ₁ = p₁ − l₁, ε₂ = u₂ − p₂, and its mirror image above.
@@ -81,6 +81,13 @@ def mcnemar(lost: int, gained: int) -> float:
         term = term * (n - k) // (k + 1)
         total += term
     return total / 2**n
+
+
+def mcnemar_two_sided(rescued: int, broken: int) -> float:
+    """min(1, 2·P(Bin(rescued + broken, ½) ≤ the smaller)); 1 if neither moved."""
+    n = rescued + broken
+    tail = sum(math.comb(n, k) for k in range(min(rescued, broken) + 1))
+    return min(1.0, 2 * tail / 2**n)
 
 
 def fisher_greater(success: int, n: int, other_success: int, other_n: int) -> float:

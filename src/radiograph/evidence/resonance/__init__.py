@@ -1,5 +1,6 @@
 """The words of grids, interventions, planes, collapse and site statistics."""
 
+from radiograph.evidence.resonance._collapse import CollapseControl, CollapsePair, CollapseResult, CollapseRow, Rate
 from radiograph.evidence.resonance._conditions import (
     Bos,
     Card,
@@ -48,6 +49,10 @@ __all__ = [
     "Bos",
     "Card",
     "Clause",
+    "CollapseControl",
+    "CollapsePair",
+    "CollapseResult",
+    "CollapseRow",
     "Compass",
     "CompassGroup",
     "Condition",
@@ -72,6 +77,7 @@ __all__ = [
     "PositionKind",
     "Positions",
     "Recipe",
+    "Rate",
     "RoleName",
     "Spread",
     "StatisticsHeader",

@@ -1,5 +1,6 @@
 """Whether a text has collapsed: loops of any period, salad, symbols, and the calibrated score."""
 
+from radiograph.numerics.repetition._contingency import Contingency, contingency
 from radiograph.numerics.repetition._legacy import LEGACY_METRICS, legacy_collapsed, legacy_metrics
 from radiograph.numerics.repetition._loops import Loop, Loops, loops
 from radiograph.numerics.repetition._score import (
@@ -21,13 +22,16 @@ __all__ = [
     "FEATURES",
     "LEGACY_METRICS",
     "SHORTEST",
+    "TextMetrics",
     "CollapseScore",
+    "Contingency",
     "Fit",
     "Judged",
     "Kind",
     "Letters",
     "Loop",
     "Loops",
+    "contingency",
     "fit",
     "healthy_ratios",
     "legacy_collapsed",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 
 LEGACY_METRICS = (
     "total_tokens",
@@ -46,7 +47,7 @@ def legacy_metrics(text: str) -> dict[str, float]:
     """The six text metrics; 0 for an empty text, where the original has no number."""
     words = text.split()
     n, sentences = len(words), sum(1 for part in _SENTENCE.split(text) if part.strip())
-    pairs = Counter(zip(words, words[1:], strict=False))
+    pairs = Counter(pairwise(words))
     entropy = -sum(c / n * math.log2(c / n) for c in Counter(words).values()) if n else 0.0
     values = (
         float(n),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Bool, Int
 
 _CELLS = 2**20
 MISMATCH = -4
@@ -58,7 +58,7 @@ def loops(codes: Int[np.ndarray, " place"], soft: Int[np.ndarray, " place"] | No
     return found
 
 
-def _small(codes: np.ndarray) -> Int64[np.ndarray, " place"]:
+def _small(codes: np.ndarray) -> Int[np.ndarray, " place"]:
     return np.unique(codes, return_inverse=True)[1].astype(np.int32)
 
 

@@ -2,7 +2,8 @@
 
 1. features in [0, 1], larger is worse (`FEATURES`): three loop shares, rep-1 and rep-4, missing entropy, bytes that
    zlib saves beyond healthy text of equal length, symbols, largest character, control characters, script switches,
-   strange letters, misplaced articles, and where a model measured it NLL below and above the band of healthy text
+   strange letters, misplaced articles, few function words, and where a model measured it NLL below and above the band
+   of healthy text
 2. P(collapsed) = 1/(1 + e^(−b − w·x)), w ≥ 0, by maximum likelihood with a small ridge (L-BFGS-B): more damage never
    lowers it. Groups of related rows stay together in a fold; held-out scores alone enter ROC and threshold
 3. threshold: the smallest that calls at most `false_alarms` of held-out healthy rows collapsed
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -27,12 +28,14 @@ from radiograph.numerics.repetition._text import TextMetrics, text_metrics
 
 Kind = Literal["loop", "salad", "symbols", "empty"]
 LOOP = ("loop", "soft_loop", "tail_loop", "rep_1", "rep_4", "low_entropy", "compressed", "nll_low")
-SALAD = ("strange", "misplaced", "script_switches", "nll_high")
+SALAD = ("strange", "misplaced", "unbound", "script_switches", "nll_high")
 SYMBOLS = ("symbols", "largest_character", "control")
 FEATURES = (*LOOP, *SALAD, *SYMBOLS)
 RIDGE = 1e-2
 BAND = 20.0
 """MADs of the NLL at which its feature reaches 1."""
+STRANGE = 2.5
+"""Bits a letter beyond English at which letters begin to be strange; German text reaches it, drawn letters 4.5."""
 _LETTERS = " abcdefghijklmnopqrstuvwxyz'"
 _OTHER = re.compile(r"[^a-z']+")
 
@@ -89,23 +92,26 @@ class CollapseScore:
     def features(self, text: str, metrics: TextMetrics, nll_band: float | None = None) -> dict[str, float]:
         """The features of a text; `nll_band` is (NLL a token − median)/MAD of healthy text, where it was measured."""
         usual = float(np.interp(np.log(max(metrics.n_bytes, 1)), np.log(self.lengths), self.ratios))
-        strange = (self.letters.surprise(text) - self.letters.usual) / self.letters.scale
+        strange = self.letters.surprise(text) - self.letters.usual
         band = 0.0 if nll_band is None else nll_band
+        # Only where letters are English and hardly anything is a symbol: not in other languages, lists and code.
+        prose = float(np.clip((STRANGE / 2 - strange) / 0.25, 0, 1)) * (metrics.symbols < 0.1)
         found = {
-            "loop": metrics.loop,
-            "soft_loop": metrics.soft_loop,
-            "tail_loop": metrics.tail_loop,
-            "rep_1": metrics.rep_1,
-            "rep_4": metrics.rep_4,
+            "loop": (metrics.loop - 0.2) / 0.5,
+            "soft_loop": (metrics.soft_loop - 0.2) / 0.5,
+            "tail_loop": (metrics.tail_loop - 0.2) / 0.5,
+            "rep_1": (metrics.rep_1 - 0.3) / 0.5,
+            "rep_4": (metrics.rep_4 - 0.1) / 0.5,
             "low_entropy": 1 - metrics.entropy,
             "compressed": 1 - metrics.compression / usual,
             "nll_low": (-band - 2) / BAND,
-            "strange": (strange - 2) / BAND,
+            "strange": (strange - STRANGE) / 2,
             "misplaced": 5 * metrics.misplaced,
+            "unbound": prose * (0.3 - metrics.bound) / 0.3,
             "script_switches": 5 * metrics.script_switches,
             "nll_high": (band - 2) / BAND,
-            "symbols": metrics.symbols,
-            "largest_character": metrics.largest_character,
+            "symbols": (metrics.symbols - 0.3) / 0.3,
+            "largest_character": (metrics.largest_character - 0.3) / 0.3,
             "control": metrics.control,
         }
         return {name: float(np.clip(found[name], 0.0, 1.0)) for name in FEATURES}
@@ -189,7 +195,7 @@ def threshold_at(fine: Float64[np.ndarray, " row"], false_alarms: float) -> floa
 
 def roc_area(scores: Float64[np.ndarray, " row"], collapsed: Bool[np.ndarray, " row"]) -> float:
     """Share of (collapsed, fine) pairs in the right order, ties half."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
 
     ranks: np.ndarray = rankdata(scores)
     n1, n0 = int(collapsed.sum()), int((~collapsed).sum())
@@ -214,7 +220,7 @@ def healthy_ratios(texts: Sequence[str], lengths: Sequence[int] = (32, 64, 128, 
     import zlib
 
     joined = " ".join(texts).encode()
-    medians = []
+    medians: list[float] = []
     for length in lengths:
         step = max(length, len(joined) // 200)
         cuts = [joined[i : i + length] for i in range(0, len(joined) - length + 1, step)]
@@ -252,16 +258,16 @@ def _logistic(features: np.ndarray, collapsed: np.ndarray) -> np.ndarray:
     from scipy.optimize import minimize  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
 
     table = np.concatenate([np.ones((len(features), 1)), features], axis=1)
-    share = np.where(collapsed, 0.5 / collapsed.sum(), 0.5 / (~collapsed).sum())
+    share: np.ndarray = np.where(collapsed, 0.5 / collapsed.sum(), 0.5 / (~collapsed).sum())
     sign = np.where(collapsed, 1.0, -1.0)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (table @ weights)
-        slope = -share * sign / (1 + np.exp(margin))
+        slope: np.ndarray = -share * sign / (1 + np.exp(margin))
         ridge = RIDGE / len(table) * np.concatenate([[0.0], weights[1:]])
         return float(share @ np.logaddexp(0, -margin) + ridge @ weights / 2), table.T @ slope + ridge
 
     bounds = [(None, None)] + [(0.0, None)] * features.shape[1]
     start = np.zeros(table.shape[1])
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2000})
+    found: Any = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2000})
     return np.asarray(found.x, float)

@@ -6,7 +6,7 @@ On tokens (the model's, else words and marks), words and characters:
 3. unigram entropy / log₂ T   4. zlib-9 bytes / bytes
 5. largest character share; shares of symbols (neither letters, digits nor spaces) and of control or replacement
    characters; changes of script per character
-6. `misplaced`: English articles and possessives that no noun can follow, per word
+6. English: articles and possessives that no noun follows, per word (`misplaced`); share of function words (`bound`)
 The rule and metrics of the original are in `_legacy`, the score in `_score`.
 Refuses nothing: a text of fewer than 8 tokens has numbers, and `scored` is False.
 """
@@ -20,6 +20,7 @@ import zlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,12 +29,65 @@ from radiograph.numerics.repetition._loops import Loop, Loops, loops
 SHORTEST = 8
 """Tokens below which a text is not scored."""
 _PIECES = re.compile(r"\w+|[^\w\s]")
-_DIGIT = re.compile(r"\d")
+_DIGITS = re.compile(r"\d+")
+_FEW_WORDS = 15
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[.!?;:]")
-_BEFORE_NOUNS = frozenset("the a an my your his its our their".split())
+_BEFORE_NOUNS = frozenset(["the", "a", "an", "my", "your", "his", "its", "our", "their"])
 _NO_NOUN = _BEFORE_NOUNS | frozenset(
-    "and or but of to in on at for with from by is are was were be been am has have had do does did will would can "
-    "could he she they it we you i him them us me if because than then that which who . ! ? ; :".split()
+    [
+        "and",
+        "or",
+        "but",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "for",
+        "with",
+        "from",
+        "by",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "am",
+        "has",
+        "have",
+        "had",
+        "do",
+        "does",
+        "did",
+        "will",
+        "would",
+        "can",
+        "could",
+        "he",
+        "she",
+        "they",
+        "it",
+        "we",
+        "you",
+        "i",
+        "him",
+        "them",
+        "us",
+        "me",
+        "if",
+        "because",
+        "than",
+        "then",
+        "that",
+        "which",
+        "who",
+        ".",
+        "!",
+        "?",
+        ";",
+        ":",
+    ]
 )
 
 
@@ -63,6 +117,8 @@ class TextMetrics:
     control: float
     script_switches: float
     misplaced: float
+    bound: float
+    """Share of words that are English function words; 1 below 15 words."""
 
     @property
     def scored(self) -> bool:
@@ -83,6 +139,7 @@ def pieces(text: str) -> list[str]:
 def text_metrics(text: str, tokens: Sequence[Hashable] | None = None) -> TextMetrics:
     """Every number of one text; `tokens` are the model's ids of it."""
     own = pieces(text) if tokens is None else tokens
+    wrong, bound = _grammar(text)
     words, data = text.split(), text.encode("utf-8", "replace")
     level, exact, tail, soft = _largest(own, words, text)
     counts, n = Counter(text), max(len(text), 1)
@@ -108,7 +165,8 @@ def text_metrics(text: str, tokens: Sequence[Hashable] | None = None) -> TextMet
         symbols=sum(c for k, c in counts.items() if not (k.isalnum() or k.isspace())) / n,
         control=sum(c for k, c in counts.items() if _is_control(k)) / n,
         script_switches=_switches(text) / n,
-        misplaced=_misplaced(text),
+        misplaced=wrong,
+        bound=bound,
     )
 
 
@@ -129,8 +187,14 @@ def _loops(sequence: Sequence[Hashable]) -> Loops:
     codes = _codes(sequence)
     if not isinstance(sequence[0], str):
         return loops(codes)
-    plain = [_DIGIT.sub("0", str(one)) for one in sequence]
-    return loops(codes, None if plain == list(sequence) else _codes(plain))
+    if isinstance(sequence, str):
+        plain: Sequence[Hashable] = _DIGITS.sub("0", sequence)
+    else:
+        plain = [_DIGITS.sub("0", str(one)) for one in sequence]
+    if len(plain) == len(sequence):
+        return loops(codes, _codes(plain))
+    exact, soft = loops(codes), loops(_codes(plain))
+    return Loops(exact.exact, exact.tail, soft.soft)
 
 
 def _codes(sequence: Sequence[Hashable]) -> np.ndarray:
@@ -154,20 +218,25 @@ def _entropy(tokens: Sequence[Hashable]) -> float:
 
 
 def _is_control(character: str) -> bool:
-    return character == "\ufffd" or (unicodedata.category(character) in ("Cc", "Cn", "Co") and character not in "\n\t\r")
+    return character == "\ufffd" or (
+        unicodedata.category(character) in ("Cc", "Cn", "Co") and character not in "\n\t\r"
+    )
 
 
 def _switches(text: str) -> int:
     """Changes of script between neighbouring letters, spaces and marks left out."""
     scripts = [_script(character) for character in text if character.isalpha()]
-    return sum(a != b for a, b in zip(scripts, scripts[1:], strict=False))
+    return sum(a != b for a, b in pairwise(scripts))
 
 
 def _script(character: str) -> str:
     return "LATIN" if character < "\u0250" else unicodedata.name(character, "UNKNOWN").split()[0]
 
 
-def _misplaced(text: str) -> float:
+def _grammar(text: str) -> tuple[float, float]:
+    """Share of words that are an article or possessive before what is no noun, and share of function words."""
     words = [word.lower() for word in _WORD.findall(text)]
-    wrong = sum(a in _BEFORE_NOUNS and b in _NO_NOUN for a, b in zip(words, words[1:], strict=False))
-    return wrong / max(len(words), 1)
+    wrong = sum(a in _BEFORE_NOUNS and b in _NO_NOUN for a, b in pairwise(words))
+    letters = [word for word in words if word[0].isalpha()]
+    bound = sum(word in _NO_NOUN for word in letters) / len(letters) if len(letters) >= _FEW_WORDS else 1.0
+    return wrong / max(len(words), 1), bound

@@ -12,13 +12,17 @@ from radiograph.store.collapse._labels import (
     write_labelled,
     write_score,
 )
+from radiograph.store.collapse._tables import StudyRow, read_study_log, read_study_tsv
 
 __all__ = [
     "Labelled",
+    "StudyRow",
     "document_of",
     "fit_labels",
     "labelled_set",
     "read_labels",
+    "read_study_log",
+    "read_study_tsv",
     "score_of",
     "shipped_facts",
     "shipped_score",

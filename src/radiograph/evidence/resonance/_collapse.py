@@ -1,0 +1,163 @@
+"""What a write does to generation: rescued and broken texts, controls, decoding baselines."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from radiograph.core import ExitCode
+from radiograph.evidence._record import Record, Result
+from radiograph.evidence.resonance._units import UnitAttribution
+
+
+class Rate(Record):
+    """A share with its Wilson 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class CollapseControl(Record):
+    """Where the tested write stands among controls pushed as hard."""
+
+    kind: Literal["units", "haar", "covariance"]
+    condition: str
+    n: int
+    rank: int
+    """1 where no control has as large a net."""
+    net: float
+    null_low: float | None
+    """5 % quantile of the controls' net."""
+    null_median: float | None
+    null_high: float | None
+    p: float | None
+    smallest: float
+    q: float | None = None
+    """Over the units tested."""
+    note: str | None = None
+
+
+class CollapseRow(Record):
+    """One condition against the baseline rows of the same prompts."""
+
+    condition: str
+    target: str | None
+    dose: float | None
+    """In raw numbers, of one write."""
+    dose_sd: float | None
+    n: int
+    not_scored: int
+    fine: int
+    rescued: int
+    broken: int
+    collapsed: int
+    rescue: Rate | None
+    breakage: Rate | None
+    net: float
+    net_low: float | None
+    """Bootstrap over cores; None under 4 cores."""
+    net_high: float | None
+    identical: float
+    """Share of texts equal to the baseline's byte by byte."""
+    p: float
+    """Exact McNemar, two-sided."""
+    p_cores: float
+    """Sides exchanged core by core."""
+    smallest_cores: float
+    q: float | None = None
+    """Benjamini-Hochberg over conditions."""
+    legacy_rescued: int
+    legacy_broken: int
+    """By the original's rule."""
+    mean_score: float | None
+
+
+class CollapsePair(Record):
+    """A prompt whose text a write rescued or broke."""
+
+    prompt_id: str
+    core: str
+    condition: str
+    outcome: Literal["rescued", "broken"]
+    prompt: str
+    before: str
+    after: str
+    kind: str | None
+    """Of the collapsed one of the two."""
+    loop: str | None
+    """Its loop: period, on what, and share."""
+
+
+class CollapseResult(Result):
+    """Rescued and broken texts per condition, with what chance and plain decoding do."""
+
+    SCHEMA: ClassVar[str] = "radiograph.collapse/1"
+
+    source: str
+    """The model, or the file of texts."""
+    n_prompts: int
+    cores: int
+    confirmed_on: int | None
+    """Cores that p, q and controls use, where the others chose the dose."""
+    threshold: float
+    roc: float
+    """Of the score, held out, on its labels."""
+    calibrated: str
+    """The labels: `shipped`, or a file."""
+    baseline_collapsed: int
+    baseline_n: int
+    kinds: dict[str, int]
+    """Of the collapsed baselines."""
+    rows: tuple[CollapseRow, ...]
+    chosen: tuple[str, ...]
+    """Per target the condition that the choosing cores prefer."""
+    controls: tuple[CollapseControl, ...] = ()
+    decoding: tuple[CollapseRow, ...] = ()
+    """Other ways of decoding, without a write."""
+    pairs: tuple[CollapsePair, ...]
+    pairs_left_out: int = 0
+    attribution: tuple[UnitAttribution, ...] = ()
+    by_factor: tuple[dict[str, str | float], ...] = ()
+    """Collapsed share of baseline and chosen texts per type and level."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """False alarms and detection of the score."""
+    required: bool = False
+    met: bool = False
+    """Net > 0, McNemar q < .05 and control q < .05 of some chosen condition."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The best condition, or that there is none; with its null."""
+        base = f"{self.baseline_collapsed} of {self.baseline_n} texts without a write are collapsed"
+        best = self.best
+        if best is None:
+            return f"{base}; no condition to compare"
+        control = next((c for c in self.controls if c.condition == best.condition and c.kind == "units"), None)
+        beside = "no controls"
+        if control is not None:
+            beside = f"rank {control.rank} among {control.n} matched units"
+            beside += f", p {control.p:.3g}" if control.p is not None else f", {control.note}"
+        return (
+            f"{best.condition}: {best.rescued} rescued, {best.broken} broken of {best.n}, McNemar p {best.p:.3g}, "
+            f"q {best.q if best.q is not None else 1:.3g}; {beside}; {base}"
+        )
+
+    @property
+    def best(self) -> CollapseRow | None:
+        """The chosen condition with the largest net, else the first row."""
+        chosen = [row for row in self.rows if row.condition in self.chosen]
+        return max(chosen, key=lambda row: row.net, default=None)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Best plain decoding, and the notes."""
+        best = max(self.decoding, key=lambda row: row.net, default=None)
+        plain = [] if best is None else [f"best decoding without a write: {best.condition}, net {best.net:+.3f}"]
+        return (*plain, *self.notes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The gate fails where a rescue is required and not shown."""
+        return ExitCode.GATE_FAILED if self.required and not self.met else ExitCode.PASS
