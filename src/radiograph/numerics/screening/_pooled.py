@@ -7,6 +7,10 @@
 3. p_j = (1 + #{null t ≥ t_j})/(1 + N), N the null values of all units together (pooled, as in Tusher, Tibshirani and
    Chu 2001). Over units whose directions mean nothing p is uniform; one p below 1/(1 + N) cannot be reached.
 
+`above_others` asks the other question: does the unit do more than random directions pushed as hard as the other units?
+p_j = (1 + #{draws of other units ≥ x_j})/(1 + their number). If all directions mean nothing, effects of units are those
+of draws of any unit, and p is uniform over units; a unit that pushes harder than all others stands out.
+
 Refuses fewer than three draws a unit, and values that are not finite.
 """
 
@@ -39,6 +43,17 @@ def pooled_p(
     null = np.sort(np.asarray(t[1:], dtype=np.float64), axis=None)
     reached = len(null) - np.searchsorted(null, np.asarray(t[0] - 1e-9 * np.abs(t[0])), side="left")
     return (1 + reached) / (1 + len(null)), t[0]
+
+
+def above_others(
+    observed: Float[np.ndarray, " unit"], draws: Float[np.ndarray, "draw unit"]
+) -> Float64[np.ndarray, " unit"]:
+    """P of every unit against the draws of all others; large is surprising."""
+    finite(np.concatenate([observed[None], draws]).astype(np.float64), "effect")
+    floor = np.asarray(observed * (1 - 1e-9), dtype=np.float64)
+    every = np.sort(np.asarray(draws, dtype=np.float64), axis=None)
+    reached = len(every) - np.searchsorted(every, floor, side="left") - (draws >= floor).sum(axis=0)
+    return (1 + reached) / (1 + draws.size - len(draws))
 
 
 def _left_out(values: Float64[np.ndarray, "value unit"]) -> Float64[np.ndarray, "value unit"]:

@@ -1,0 +1,1 @@
+"""The six schemas: one file each."""

@@ -1,0 +1,105 @@
+"""Schema 03, dose–response: what happens as one unit is turned down and up?
+
+1. the unit at −8 … 8 sd and `none`, greedy texts; KL, place in a plane downstream, length there, loop share
+2. slope at 0: ‖z(+1 sd) − z(−1 sd)‖/2; Spearman's ρ of the doses with each curve
+3. null: matched units at equal push, μ_j + (v − μ)‖w‖/‖w_j‖
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.methods.resonance._schemas._study import Captured, Study, positions
+
+DOSES = (-8, -4, -2, -1, 0, 1, 2, 4, 8)
+CONTROLS = 19
+
+
+def run(study: Study) -> Found:
+    """The curves of the unit and of its controls."""
+    unit, held = study.unit, study.statistics
+    controls = study.matched(study.config.draws or CONTROLS)
+    writes = [f"{study.site}[{unit}]:set:{dose}sd" for dose in DOSES]
+    for other in controls:
+        for dose in DOSES:
+            raw = held.mean[other] + dose * held.sd[unit] * study.norms[unit] / study.norms[other]
+            writes.append(f"{study.site}[{other}]:set:{raw:.9g}")
+    done = study.capture(
+        site=[str(study.read)], write=writes, pool="last-prompt", new_tokens=study.config.new_tokens, divergence=True
+    )
+    curves, plane = _curves(study, done, 1 + len(controls))
+    middle = DOSES.index(0)
+    slope = np.linalg.norm(curves["z"][:, middle + 1] - curves["z"][:, middle - 1], axis=1) / 2
+    table = {"dose_sd": list(DOSES), **{name: curves[name][0].tolist() for name in ("kl", "loop", "r")}}
+    table |= {"z1": curves["z"][0, :, 0].tolist(), "z2": curves["z"][0, :, 1].tolist()}
+    table |= {"control_kl_median": np.median(curves["kl"][1:], axis=0).tolist()}
+    study.ctx.output.table("doses", table)
+    n = len(done.prompts("core"))
+    rising = np.array([abs(_spearman(np.array(DOSES), z[:, 0])) for z in curves["z"]])
+    measures = [
+        _measure("slope at 0", "‖Δz‖ per sd", n, slope),
+        _measure("order of the doses", "|Spearman's ρ| with the first axis", n, rising),
+        _measure("KL at 8 sd", "nats a token", n, curves["kl"][:, -1]),
+        _measure("KL at −8 sd", "nats a token", n, curves["kl"][:, 0]),
+        _measure("loop share at 8 sd", "share", n, curves["loop"][:, -1]),
+    ]
+    from radiograph.numerics.multiplicity import q_values
+
+    q = q_values(np.array([np.nan if m.p is None else m.p for m in measures]))
+    measures = [m.model_copy(update={"q": None if m.p is None else float(v)}) for m, v in zip(measures, q, strict=True)]
+    own = measures[0]
+    more = "answers its doses more than" if own.q is not None and own.q < 0.05 else "answers its doses no more than"
+    return Found(
+        kind="causal",
+        null=f"{len(controls)} matched units at equal push; smallest p {1 / (1 + len(controls)):.3g}"
+        + ("" if len(controls) >= 19 else "; under 19 controls no p is given"),
+        measures=tuple(measures),
+        sentence=f"{study.site}[{unit}] {more} units like it.",
+        family=sum(m.p is not None for m in measures),
+        smallest_p=1 / (1 + len(controls)),
+        notes=(f"plane: {plane}",),
+    )
+
+
+def _curves(study: Study, done: Captured, units: int) -> tuple[dict[str, np.ndarray], str]:
+    """[unit, dose] of each number, means over prompts."""
+    from radiograph.numerics.repetition import text_metrics
+
+    values = done.by_condition(str(study.read))
+    centre, axes, plane = study.plane(values[:, 0], done)
+    z = positions(values[:, 1:], centre, axes)
+    shape = (units, len(DOSES))
+    texts, ids = done.rows["text"].to_list(), done.rows["ids"].to_list()
+    loops = np.array([text_metrics(text or "", own).loop for text, own in zip(texts, ids, strict=True)])
+    return {
+        "kl": np.nanmean(done.table("kl")[:, 1:], axis=0).reshape(shape),
+        "loop": loops.reshape(-1, done.conditions)[:, 1:].mean(axis=0).reshape(shape),
+        "z": z.mean(axis=0).reshape(*shape, 2),
+        "r": np.linalg.norm(z, axis=2).mean(axis=0).reshape(shape),
+    }, plane
+
+
+def _measure(what: str, statistic: str, n: int, values: np.ndarray) -> Measure:
+    """The first is the unit's, the others its controls'."""
+    own, others = float(values[0]), values[1:]
+    enough = len(others) >= CONTROLS
+    p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
+    return Measure(
+        what=what,
+        statistic=statistic,
+        n=n,
+        estimate=own,
+        null=float(np.median(others)),
+        null_high=float(np.quantile(others, 0.95)),
+        p=p if enough else None,
+    )
+
+
+def _spearman(one: np.ndarray, two: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    a, b = rankdata(one), rankdata(two)
+    a, b = a - a.mean(), b - b.mean()
+    whole = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / whole if whole > 0 else 0.0

@@ -1,0 +1,158 @@
+"""Schema 06, Bat Country: one group in an ensemble of planes, whose angles are never averaged.
+
+1. rows without the mean of their core (halves of the cores would differ by it); their components span an ensemble of
+   planes; the Grey vector of the group in every other core, and in the rest
+2. share of planes in which the group stands out (q < .05); agreement of the two halves, Σ z·z / Σ r r, in [−1, 1]
+3. flips (opposite sides with both outside their rings), planes that weigh too much, triangulation on all planes
+4. nulls: labels exchanged within cores; ensembles of random planes with the rows' own covariance
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from radiograph.core import Site, derive
+from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.methods.resonance._schemas._study import Study, halves
+
+VECTORS, PERMUTATIONS, ENSEMBLES = 8, 999, 199
+
+
+def run(study: Study) -> Found:
+    """One group, many planes."""
+    from radiograph.numerics.multiplicity import q_values
+    from radiograph.numerics.planes import (
+        GroupLength,
+        Labels,
+        against_null,
+        all_pairs,
+        coordinates,
+        planes_of,
+        triangulated,
+        unit_rows,
+    )
+    from radiograph.numerics.screening import ensemble
+
+    site = study.site if study.config.site else Site("resid_post", study.model.n_layers // 2)
+    done = study.capture(site=[str(site)], pool="last-prompt", new_tokens=0)
+    group, mask = study.group(done)
+    cores = done.prompts("core")
+    raw = done.by_condition(str(site))[:, 0]
+    raw = raw - core_means(raw, cores)
+    rows, _ = unit_rows(raw)
+    count = min(VECTORS, len(rows) - 1, rows.shape[1])
+    vectors = np.linalg.svd(raw, full_matrices=False)[2][:count]
+    planes, _ = planes_of(vectors @ vectors.T, *all_pairs(count))
+    z = coordinates(rows @ vectors.T, planes)
+    draws, seed = study.config.draws or PERMUTATIONS, derive(study.ctx.seed, "ensemble")
+    labels = Labels([bool(own) for own in mask], cores)
+    source = GroupLength(z, labels, True)
+    tested = against_null(source.observed(), source, seed=seed, draws=draws, limit=draws)
+    q = q_values(tested.p)
+    even, odd = halves(cores)
+    ring = tested.quantiles[2]
+    one, two = (z[:, :, mask & half].mean(axis=2) for half in (even, odd))
+    outside = (np.hypot(*one) > ring) & (np.hypot(*two) > ring)
+    own = ensemble(one, two, outside)
+    p_halves, median, high = _relabelled(z, labels, even, odd, draws, seed)
+    kin = _kin(rows, raw, mask, count, seed)
+    _, share, rank = triangulated(rows[mask].mean(axis=0), vectors)
+    length = float(tested.observed.mean())
+    study.ctx.output.table(
+        "planes",
+        {
+            "plane": [f"{i}, {j}" for i, j in zip(planes.first.tolist(), planes.second.tolist(), strict=True)],
+            "r": tested.observed.tolist(),
+            "p": tested.p.tolist(),
+            "q": q.tolist(),
+            "null_95": ring.tolist(),
+            "agreement_without": own.without.tolist(),
+            "flip": [i in set(own.flips.tolist()) for i in range(len(planes))],
+            "outlier": [i in set(own.outliers.tolist()) for i in range(len(planes))],
+        },
+    )
+    n, standing = int(mask.sum()), int((q < 0.05).sum())
+    measures = [
+        Measure(
+            what="agreement of the halves",
+            statistic="Σ z·z / Σ r r",
+            n=n,
+            estimate=own.agreement,
+            p=p_halves,
+            null=median,
+            null_high=high,
+        ),
+        _against("mean r over planes", "cosine", n, length, kin[:, 0]),
+        _against("triangulation", f"share of the mean's squared norm in {rank} directions", n, share, kin[:, 1]),
+    ]
+    family = q_values(np.array([measure.p for measure in measures]))
+    measures = [m.model_copy(update={"q": float(value)}) for m, value in zip(measures, family, strict=True)]
+    measures += [
+        Measure(what="planes beyond the null", statistic="share at q < .05", n=len(planes), estimate=standing / len(q)),
+        Measure(what="flips", statistic="planes", n=int(outside.sum()), estimate=float(len(own.flips))),
+        Measure(what="outliers of the jackknife", statistic="planes", n=len(planes), estimate=float(len(own.outliers))),
+    ]
+    holds = measures[0].q is not None and measures[0].q < 0.05 and own.agreement > 0
+    return Found(
+        kind="correlational",
+        null=f"labels exchanged within cores ({draws} times), and {ENSEMBLES} ensembles of {len(planes)} random planes "
+        "with the rows' covariance",
+        measures=tuple(measures),
+        sentence=f"{group} stands out in {standing} of {len(planes)} planes, and its two halves "
+        + ("point the same way." if holds else "point the same way no more than relabelled rows do."),
+        family=3,
+        smallest_p=1 / (1 + draws),
+    )
+
+
+def core_means(values: np.ndarray, cores: list[str]) -> np.ndarray:
+    """The mean of each row's core."""
+    names = list(dict.fromkeys(cores))
+    places = np.array([names.index(core) for core in cores])
+    means = np.stack([values[places == place].mean(axis=0) for place in range(len(names))])
+    return means[places]
+
+
+def _relabelled(
+    z: np.ndarray, labels: object, even: np.ndarray, odd: np.ndarray, draws: int, seed: int
+) -> tuple[float, float, float]:
+    """Agreement of the halves under labels exchanged within cores: p, median, 95 %."""
+    from radiograph.numerics.planes import Labels
+    from radiograph.numerics.screening import agreement
+
+    assert isinstance(labels, Labels)
+    place = labels.groups.index(True)
+
+    def halved(member: np.ndarray) -> float:
+        return agreement(z[:, :, member & even].mean(axis=2), z[:, :, member & odd].mean(axis=2))
+
+    own = halved(labels.codes == place)
+    null = np.array([halved(codes == place) for chunk in labels.permuted(draws, seed) for codes in chunk])
+    p = (1 + int((null >= own - 1e-12).sum())) / (1 + len(null))
+    return p, float(np.median(null)), float(np.quantile(null, 0.95))
+
+
+def _kin(rows: np.ndarray, raw: np.ndarray, mask: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """[ensemble, (mean r, share)] of random ensembles with the covariance of the rows."""
+    from radiograph.numerics.planes import all_pairs, coordinates, gaussian_vectors, planes_of, triangulated
+
+    mean = rows[mask].mean(axis=0)
+    out = np.empty((ENSEMBLES, 2))
+    drawn = gaussian_vectors(raw, ENSEMBLES * count, seed).reshape(ENSEMBLES, count, -1)
+    for number, vectors in enumerate(drawn):
+        planes, _ = planes_of(vectors @ vectors.T, *all_pairs(count))
+        z = coordinates((mean @ vectors.T)[None], planes)[:, :, 0]
+        out[number] = np.hypot(z[0], z[1]).mean(), triangulated(mean, vectors)[1]
+    return out
+
+
+def _against(what: str, statistic: str, n: int, own: float, null: np.ndarray) -> Measure:
+    return Measure(
+        what=what,
+        statistic=statistic,
+        n=n,
+        estimate=own,
+        null=float(np.median(null)),
+        null_high=float(np.quantile(null, 0.95)),
+        p=(1 + int((null >= own - 1e-12).sum())) / (1 + len(null)),
+    )

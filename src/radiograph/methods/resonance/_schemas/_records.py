@@ -1,0 +1,50 @@
+"""What a schema says: measures with their nulls, and a map of cells."""
+
+from __future__ import annotations
+
+from radiograph.evidence import Record
+
+
+class Measure(Record):
+    """One number beside what chance gives."""
+
+    what: str
+    statistic: str
+    n: int
+    estimate: float
+    low: float | None = None
+    """95 % over cores."""
+    high: float | None = None
+    null: float | None = None
+    """Median of the null."""
+    null_high: float | None = None
+    """95 % of the null."""
+    p: float | None = None
+    q: float | None = None
+    note: str = ""
+
+
+class CellMap(Record):
+    """A number by the levels of two factors."""
+
+    title: str
+    unit: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+class Found(Record):
+    """What one schema found."""
+
+    kind: str
+    """`correlational` or `causal`."""
+    null: str
+    """What chance is here, in a sentence."""
+    measures: tuple[Measure, ...]
+    sentence: str
+    family: int
+    """Tests that q corrects over."""
+    smallest_p: float | None = None
+    maps: tuple[CellMap, ...] = ()
+    notes: tuple[str, ...] = ()
