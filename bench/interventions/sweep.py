@@ -1,6 +1,8 @@
 """A batched sweep of mixed conditions against the same rows one prompt at a time, and what pools cost.
 
-    python bench/interventions/sweep.py [--model gpt2-small|bundled:base] [--conditions 64] [--prompts 2] [--tokens 24]
+    python bench/interventions/sweep.py [--model mini|gpt2-small|bundled:base] [--conditions 64] [--prompts 2]
+
+Models: `mini` is 6 blocks of width 384 with 8,192 tokens, `gpt2-small` that shape (minutes a round), both random.
 
 Arms on the same weights, prompts, writes and greedy tokens, a key-value cache in each:
   batch        every row in mixed batches, through the engine            one          the engine with one row a batch
@@ -32,16 +34,20 @@ from radiograph.models import LanguageModel, Reads, edit, load, pad, reading, wr
 from radiograph.models import forward as whole
 
 PROMPT = 12
+SHAPES: dict[str, dict[str, Any]] = {
+    "mini": {"n_layer": 6, "n_embd": 384, "n_head": 6, "vocab_size": 8192, "bos_token_id": 0, "eos_token_id": 0},
+    "gpt2-small": {},
+}
 
 
 def build(name: str) -> LanguageModel:
-    """A model with random weights of GPT-2-small's shape, or a bundled one."""
-    if name != "gpt2-small":
+    """A model with random weights, or a bundled one."""
+    if name not in SHAPES:
         from radiograph.organisms import bundled_path
 
         return load(name, resolve=bundled_path)
     torch.manual_seed(0)
-    return wrap(GPT2LMHeadModel(GPT2Config()))
+    return wrap(GPT2LMHeadModel(GPT2Config(**SHAPES[name])))
 
 
 def conditions(model: LanguageModel, count: int) -> list[str]:
@@ -98,10 +104,10 @@ def recapture(model: LanguageModel, sweep: Sweep, sites: tuple[Site, ...]) -> in
 def main() -> None:
     """Measure, print the table, then one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="gpt2-small")
+    parser.add_argument("--model", default="mini")
     parser.add_argument("--conditions", type=int, default=64)
     parser.add_argument("--prompts", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

@@ -164,6 +164,47 @@ def test_e3_a_push_that_follows_a_unit_equals_a_recompute(model):
         tokens.append(token)
 
 
+def test_e3_writes_at_one_site_act_in_their_order(model):
+    from radiograph.models import edit
+
+    d = torch.tensor(directions()["tone"], dtype=torch.float32)
+    d, batch, post = d / d.norm(), pad([prompts(1)[0]]), Site.parse(POST)
+    plain = capture(model, batch, [post])[post]
+    add, scale, push = f"{POST}[7]:add:2", f"{POST}[7]:scale:3", f"{POST}~tone:add:4"
+    wanted = {
+        f"{add}; {scale}": (7, (plain[..., 7] + 2) * 3),
+        f"{scale}; {add}": (7, plain[..., 7] * 3 + 2),
+        f"{scale}; {POST}[8]:set:1; {add}": (7, plain[..., 7] * 3 + 2),
+        f"{push}; {scale}": (7, (plain[..., 7] + 4 * d[7]) * 3),
+        f"{scale}; {push}": (7, plain[..., 7] * 3 + 4 * d[7]),
+        f"{add}; {push}; {scale}": (7, (plain[..., 7] + 2 + 4 * d[7]) * 3),
+    }
+    conditions = bind(model, [parse_conditions([text])[1] for text in wanted], directions=directions())
+    for condition, (unit, values) in zip(conditions, wanted.values(), strict=True):
+        with edit(model, edits_of(model, [0], [condition], [len(batch.ids[0])])):
+            found = capture(model, batch, [post])[post]
+        torch.testing.assert_close(found[..., unit], values)
+
+
+def test_e3_a_head_is_its_columns(model):
+    from radiograph.models import edit
+
+    batch, z, out = pad([prompts(1)[0]]), Site("attn_z", 1), Site("attn_out", 1)
+    head = bind(model, parse_conditions(["attn_z.1[h2]:ablate"]))[1]
+    columns = slice(2 * model.head_dim, 3 * model.head_dim)
+
+    def zero(x):
+        x = x.clone()
+        x[..., columns] = 0
+        return x
+
+    with edit(model, {z: zero}):
+        wanted = capture(model, batch, [z, out])
+    with edit(model, edits_of(model, [0], [head], [3])):
+        found = capture(model, batch, [z, out])
+    assert torch.equal(found[z], wanted[z]) and torch.equal(found[out], wanted[out])
+
+
 @pytest.mark.parametrize("kind", ["attn_z", "attn_out", "resid_mid", "mlp_hidden", "mlp_out", "resid_post"])
 def test_e4_in_the_last_block_all_from_0_and_last_are_the_same_on_generated_tokens(model, kind):
     if kind == "resid_mid" and model.architecture.family.mid is None:

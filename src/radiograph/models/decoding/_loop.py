@@ -32,6 +32,8 @@ from radiograph.models._model import LanguageModel
 from radiograph.models.decoding._choice import Chooser
 from radiograph.models.decoding._pools import TRAILING, Pooled, Running
 
+_SMALLEST = -1e4
+"""Log of a probability that is 0 in float32; keeps 0 · log 0 at 0."""
 Ending = Literal["stop", "length", "context", "non-finite"]
 
 
@@ -275,11 +277,10 @@ class Decoder:
         rows = [self.live[place] for place in asked]
         broken = self._broken(logits, rows)
         tokens, gap = self.chooser.choose(logits, rows, number)
-        if forced := [self.lines[row].forced for row in rows]:
-            given = [-1 if f is None else f[number] for f in forced]
-            if max(given) >= 0:
-                fed = torch.tensor(given, device=tokens.device)
-                tokens = torch.where(fed >= 0, fed, tokens)
+        given = [-1 if (f := self.lines[row].forced) is None else f[number] for row in rows]
+        if max(given) >= 0:
+            fed = torch.tensor(given, device=tokens.device)
+            tokens = torch.where(fed >= 0, fed, tokens)
         self._measure(logits, tokens, gap, rows, broken)
         chosen = {row: token for row, token in zip(rows, tokens.tolist(), strict=True) if row not in broken}
         for row in broken:
@@ -328,7 +329,7 @@ class Decoder:
         logs = logits.log_softmax(-1)
         if measures.scores:
             said = logs.gather(-1, tokens[:, None])[:, 0]
-            entropy = -torch.special.xlogy(logs.exp(), logs.exp()).sum(-1)
+            entropy = -(logs.exp() * logs.clamp(min=_SMALLEST)).sum(-1)
             kept = [place for place, row in enumerate(rows) if row not in broken]
             values = torch.stack([said, entropy, gap], -1)[torch.tensor(kept, device=logs.device, dtype=torch.long)]
             self.scores.append(([rows[place] for place in kept], values.cpu()))
