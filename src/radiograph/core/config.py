@@ -31,7 +31,7 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Positional:
-    """Marks a required field that names nothing outside the run, and still stands without a flag."""
+    """Marks a field that stands without a flag though it names nothing outside the run, or may be left out."""
 
 
 ModelRef = Annotated[str, Input("model")]

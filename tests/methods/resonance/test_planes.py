@@ -356,3 +356,48 @@ def test_rows_without_a_vector_are_left_out_and_counted(here):
     found = go("resonance sweep", vectors="holes.safetensors", basis=(made,), transform=("raw",), **QUICK).result
     assert found.left_out == 1
     assert any("length zero" in note for note in found.notes)
+
+
+def test_r10_what_is_written_where_it_is_read_is_a_tautology_and_nothing_else_moves(here):
+    site = "mlp_hidden.2"
+    go("resonance capture", model="bundled:base", grid="drift", site=(site,), write=(f"{site}[17]:set:100",),
+       follow="reference", new_tokens=4, where="level<=2", out="cap")  # fmt: skip
+    rows = open_rows(Path("cap"))
+    assert set(rows.factors) == {"type", "level"}
+    units = ("16,17,18",)
+    both = basis("both", kind="one-hot", of=units, vectors="cap")
+    kept = go("resonance compare", left="cap", right="cap", basis=(both,), written="keep").result
+    assert all("tautological" in row.flags for row in kept.moved)
+    assert max(row.displacement for row in kept.moved) > 0.5
+    other = basis("other", kind="one-hot", of=("3,4,5",), vectors="cap")
+    dropped = go("resonance compare", left="cap", right="cap", basis=(other,), written="drop").result
+    assert dropped.kind == "causal"
+    assert {row.displacement for row in dropped.moved} == {0.0}
+    assert {row.row_displacement for row in dropped.moved} == {0.0}
+
+
+def test_adjusting_takes_out_what_goes_with_a_covariate_and_shows_both(here):
+    columns = grid()
+    generator = np.random.default_rng(5)
+    tokens = [int(n) for n in np.where(np.array(columns["type"]) == "loud", 14, 10) + generator.integers(0, 3, 48)]
+    values = vectors(columns, 0.0, 6)
+    values[:, 3] += 1.5 * np.array(tokens)
+    written(here / "long.safetensors", values, columns | {"n_prompt": tokens})
+    made = basis("made", kind="one-hot", of=("3,4",), vectors="long.safetensors")
+    outcome = go("resonance sweep", vectors="long.safetensors", basis=(made,), group_by="type", adjust="n_prompt",
+                 transform=("centred",), **QUICK)  # fmt: skip
+    tests = table(outcome, "tests").filter(statistic="pseudo-F")
+    p = dict(zip(tests["basis"], tests["p"], strict=True))
+    assert p["one-hot"] < 0.01
+    assert p["one-hot, without n_prompt"] > 0.05
+    with pytest.raises(UserError, match="no column of numbers"):
+        go("resonance sweep", vectors="long.safetensors", basis=(made,), adjust="type", **QUICK)
+
+
+def test_what_a_third_run_with_the_same_text_shows_is_direct(here):
+    made = basis("made", kind="one-hot", of=("3,4",))
+    sides = {"left": "silent.safetensors", "right": PLANTED, "basis": (made,)}
+    by_text = table(go("resonance compare", **sides, direct="silent.safetensors"), "movements")
+    directly = table(go("resonance compare", **sides, direct=PLANTED), "movements")
+    assert by_text["direct"].max() == directly["text_mediated"].max() == 0
+    np.testing.assert_allclose(by_text["text_mediated"], directly["displacement"])

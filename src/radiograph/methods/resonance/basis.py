@@ -13,13 +13,14 @@ Refuses when: a group is smaller than --min-per-group, or no baseline row is lef
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
 from radiograph.core import Context, DictionaryRef, FilePath, Refusal, UserError
+from radiograph.core.config import Positional
 from radiograph.evidence import Result
 from radiograph.evidence.resonance import Basis, BasisKind
 from radiograph.methods.resonance._planes import _groups, _kinds
@@ -37,7 +38,7 @@ class Config(Base):
 
     kind: BasisKind
     """one-hot, means, contrast, difference, pca, probe, decoder, random, sum, file."""
-    vectors: FilePath | None = None
+    vectors: Annotated[FilePath | None, Positional()] = None
     """A capture, FILE.safetensors with FILE.csv, or an .npz of the original."""
     of: tuple[str, ...] = ()
     """What the kind needs, repeatable: units, filters, a sum, haar N, a number of components, features."""
@@ -216,14 +217,14 @@ def _notes(config: Config, made: _kinds.Made, gram: np.ndarray, rows: VectorRows
 
 def _needed(rows: VectorRows | None) -> VectorRows:
     if rows is None:
-        raise UserError("this kind is fitted on rows", expected="--vectors RUN|FILE")
+        raise UserError("this kind is fitted on rows", expected="resonance basis VECTORS --kind …")
     return rows
 
 
 def _width(config: Config, rows: VectorRows | None) -> int:
     width = config.width or (None if rows is None else rows.values.shape[1])
     if width is None:
-        raise UserError("of what width?", expected="--vectors RUN|FILE, or --width N")
+        raise UserError("of what width?", expected="VECTORS, or --width N")
     return width
 
 

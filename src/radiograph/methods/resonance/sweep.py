@@ -94,6 +94,8 @@ class Config(Base):
     """Benjamini-Hochberg or Benjamini-Yekutieli."""
     family: Literal["planes", "clusters"] = "planes"
     """Correct over all planes, or over one exemplar a cluster."""
+    adjust: str | None = None
+    """A column of the rows, as n_prompt: what goes with it within a core is taken out, shown beside the rest."""
     written: Literal["drop", "keep"] = "drop"
     """Take coordinates that a condition writes out of rows and planes, or keep them, marked."""
     memory: ByteSize = 1 << 30
@@ -165,22 +167,30 @@ def run(config: Config, ctx: Context) -> ResonanceSweep:
     by = config.group_by or ",".join(next(iter(bases.values())).record.by)
     grouped = _groups.grouped(rows, [part.strip() for part in by.split(",") if part.strip()])
     units = _groups.written_units(rows)
+    versions = {"": grouped}
+    if config.adjust is not None:
+        versions[f", without {config.adjust}"] = _groups.adjusted(grouped, config.adjust)
     asked = _asked(config, ctx)
     found: list[Measured] = []
     refused: list[RefusalRecord] = []
-    with ctx.progress.task("planes", total=len(bases) * len(config.transform)) as task:
-        for name, stored in bases.items():
-            for kind in config.transform:
-                try:
-                    transform = _transform(config, ctx, rows, kind)
-                    drop = units if config.written == "drop" else ()
-                    found.append(_measure.measure(grouped, stored, name, transform, asked, drop))
-                except Refusal as refusal:
-                    what = f"{name}, {kind}"
-                    refused.append(RefusalRecord(code=refusal.code, text=refusal.message, what=what, fix=refusal.fix))
-                    if len(bases) * len(config.transform) == len(refused):
-                        raise
-                task.advance()
+    jobs: list[tuple[str, StoredBasis, _groups.Grouped, TransformName]] = [
+        (name + version, stored, own, kind)
+        for name, stored in bases.items()
+        for version, own in versions.items()
+        for kind in config.transform
+    ]
+    with ctx.progress.task("planes", total=len(jobs)) as task:
+        for name, stored, own, kind in jobs:
+            try:
+                transform = _transform(config, ctx, own.rows, kind)
+                drop = units if config.written == "drop" else ()
+                found.append(_measure.measure(own, stored, name, transform, asked, drop))
+            except Refusal as refusal:
+                what = f"{name}, {kind}"
+                refused.append(RefusalRecord(code=refusal.code, text=refusal.message, what=what, fix=refusal.fix))
+                if len(jobs) == len(refused):
+                    raise
+            task.advance()
     if units and config.written == "keep":
         for made in found:
             made.flags.append("tautological")
@@ -351,7 +361,9 @@ def _transform(config: Config, ctx: Context, rows: VectorRows, kind: TransformNa
     if config.statistics is not None and kind != "raw":
         from radiograph.store.statistics import read_statistics
 
-        held, _ = read_statistics(ctx.path(config.statistics, "statistics"), model_sha256=rows.model)
+        place = ctx.path(config.statistics, "statistics")
+        place = place / "statistics" if (place / "statistics").is_dir() else place
+        held, _ = read_statistics(place, model_sha256=rows.model)
         if rows.site not in held:
             raise UserError("no statistics of this site", expected=str(rows.site), got=", ".join(held))
         site = held[rows.site]

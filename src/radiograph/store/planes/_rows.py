@@ -1,6 +1,6 @@
 """Vectors with the rows that they belong to, from whatever holds them.
 
-1. A bundle of `resonance capture`: one site of it.
+1. A bundle of `resonance capture`: one site of it; the columns from `core` to `variant` are the factors.
 2. `FILE.safetensors` with `FILE.csv` beside it: one tensor [row, width], or one a site; the table needs `core`, every
    further column that is not reserved is a factor. A column of whole or decimal numbers holds numbers.
 3. The `.npz` of the original scripts: one vector a key, `core_id=X_type=Y_level=Z` and, where something was written,
@@ -67,6 +67,10 @@ _NOT_FACTORS = frozenset(
         "reads",
         "follow",
         "shard",
+        "kl",
+        "kl_steps",
+        "vector_note",
+        "sha256",
     )
 )
 """Columns of rows that say what was run, not what was asked."""
@@ -147,11 +151,17 @@ def _capture(path: Path, site: str | None) -> VectorRows:
     chosen = _site(held.sites, site, path.name)
     columns = {name: column.to_list() for name, column in zip(held.rows.columns, held.rows, strict=True)}
     columns["id"] = columns.get("prompt_id", columns.get("id", list(range(held.n_rows))))
+    names = held.rows.columns
+    if "core" in names and "variant" in names:
+        factors = tuple(names[names.index("core") + 1 : names.index("variant")])
+    else:
+        factors = None
     facts = held.index
     model = facts.get("model")
     name = model if isinstance(model, str) or model is None else str(model.get("sha256"))
     sha256 = file_sha256(path / "vectors" / "index.json")
-    return _made(held.read(chosen), columns, path.name, site=chosen, model=name, pool=held.pool, sha256=sha256)
+    found = {"site": chosen, "model": name, "pool": held.pool, "sha256": sha256}
+    return _made(held.read(chosen), columns, path.name, factors, **found)
 
 
 def _tensors(path: Path, site: str | None) -> VectorRows:
@@ -244,7 +254,13 @@ def _plain(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarra
     return array.astype(np.float32)
 
 
-def _made(values: np.ndarray, columns: dict[str, list[Any]], name: str, **facts: Any) -> VectorRows:
+def _made(
+    values: np.ndarray,
+    columns: dict[str, list[Any]],
+    name: str,
+    factors: tuple[str, ...] | None = None,
+    **facts: Any,
+) -> VectorRows:
     rows = len(values)
     columns.setdefault("condition", [BASELINE] * rows)
     columns["condition"] = [BASELINE if c in (None, "", BASELINE) else str(c) for c in columns["condition"]]
@@ -252,7 +268,8 @@ def _made(values: np.ndarray, columns: dict[str, list[Any]], name: str, **facts:
     if "id" not in columns:
         columns["id"] = _ids(columns, rows)
     finite = np.asarray(np.isfinite(values).all(axis=1))
-    factors = tuple(n for n in columns if n not in _NOT_FACTORS)
+    if factors is None:
+        factors = tuple(n for n in columns if n not in _NOT_FACTORS)
     made = VectorRows(values, columns, factors, left_out=int((~finite).sum()), **facts)
     twice = _repeated(made.keys)
     if twice:

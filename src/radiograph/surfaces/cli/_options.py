@@ -48,7 +48,8 @@ def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Paramete
         return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=help_text)
     if get_origin(base) is Literal:
         choices = [str(c) for c in get_args(base)]
-        return click.Option([flag, name], default=None, help=f"{help_text}  ({', '.join(choices)})", metavar="CHOICE")
+        said = f"{help_text}  ({', '.join(choices)})"
+        return click.Option([flag, name], default=None, multiple=many, help=said, metavar="CHOICE")
     bare = next((mark for mark in field.metadata if isinstance(mark, Bare)), None)
     if bare is not None:
         return click.Option([flag, name], default=None, help=help_text, metavar="[TEXT]", flag_value=bare.value)

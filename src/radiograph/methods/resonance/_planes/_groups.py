@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +82,24 @@ def grouped(rows: VectorRows, group_by: Sequence[str]) -> Grouped:
     others = [known[name] for name in ("core", "condition", *rows.factors) if name in known and name not in group_by]
     strata: list[Hashable] = list(zip(*others, strict=True)) if others else [()] * count
     return Grouped(rows, tuple(group_by), ["/".join(map(str, label)) for label in labels], cores, strata)
+
+
+def adjusted(rows: Grouped, column: str) -> Grouped:
+    """Vectors without what goes with a covariate: one slope a coordinate, fitted on deviations from the core's mean.
+
+    Raises:
+        UserError: no such column, or one without numbers or without spread inside any core.
+    """
+    held = rows.rows.columns.get(column)
+    if held is None or not all(isinstance(value, int | float) for value in held):
+        numbers = [n for n, c in rows.rows.columns.items() if c and all(isinstance(v, int | float) for v in c)]
+        raise UserError("no column of numbers to adjust for", expected=", ".join(numbers), got=column)
+    from radiograph.numerics.design import residuals
+
+    left = residuals(rows.rows.values, list(map(float, held)), rows.cores)
+    if np.array_equal(left, rows.rows.values):
+        raise UserError("the covariate does not vary inside any core", expected="a column that does", got=column)
+    return replace(rows, rows=replace(rows.rows, values=left))
 
 
 def written_units(rows: VectorRows) -> tuple[int, ...]:

@@ -150,7 +150,7 @@ def drawn(kind: str, count: int, width: int, rows: VectorRows | None, seed: int)
         return Made(haar_vectors(width, count, seed), [f"haar {i}" for i in range(count)], "difference", "haar")
     if kind not in ("gaussian", "split") or rows is None:
         raise UserError(
-            "random vectors are haar, or gaussian or split with --vectors",
+            "random vectors are haar, or gaussian or split of VECTORS",
             expected="--of haar|gaussian|split --of N",
             got=kind,
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _REBUILT = 4000
 """Rows above which a basis is not rebuilt: the products of all rows no longer fit."""
+_REBUILD_WORK = 2 * 10**11
+"""Products of relabellings that rebuild the basis, beyond the first draws: about a minute."""
 _ROTATED = 2 * 10**7
 """Rows × width × vectors above which the set is not turned at random."""
 
@@ -326,6 +328,10 @@ def _test(
     if made.circular or made.z is None:
         return
     options: dict[str, Any] = {"draws": asked.permutations, "limit": asked.limit}
+    if source is not None:
+        # A relabelling that rebuilds the basis costs rows² × groups.
+        affordable = max(asked.permutations, _REBUILD_WORK // (len(unit) ** 2 * len(source.labels.groups)))
+        options["limit"] = min(asked.limit, affordable)
     if source is not None and made.null == "labels":
         tested = against_null(source.observed(), source, seed=derive(asked.seed, "labels"), **options)
         for place, group in enumerate(made.rows.groups):
