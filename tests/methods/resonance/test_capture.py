@@ -12,6 +12,7 @@ from radiograph.evidence import Card, Decoding, Dose, Recipe
 from radiograph.interventions import run_recipe, statistics_sha256
 from radiograph.models import load, stop_ids
 from radiograph.organisms import bundled_path
+from radiograph.store.collapse import read_study_tsv
 from radiograph.store.vectors import open_vectors
 from running import contents, go
 
@@ -70,6 +71,9 @@ def test_a_bundle_holds_every_row_and_its_vectors(workspace, grid):
     assert lines[0].split("\t") == ["core_id", "type", "level", "sweep", "prompt", "output"]
     assert lines[1].split("\t")[:4] == ["red_ball", "declarative", "1", "baseline"] and len(lines) == 25
     assert go("verify", out="v", run="a").exit_code == ExitCode.PASS
+    read = read_study_tsv(workspace / "a" / "rows.tsv")
+    assert [row.output for row in read] == rows["text"].to_list()
+    assert [row.sweep for row in read[:3]] == [None, "-5", "5"]
 
 
 def test_d8_widths_and_depths_are_the_models_own(workspace, grid, base):
@@ -137,7 +141,7 @@ def test_one_recipe_and_one_seed_give_one_text(workspace, grid, base):
     decoding = Decoding(mode="sample", temperature=0.9, top_k=40, new_tokens=10, seed=5)
     recipe = Recipe(model=BASE, prompt="Lily saw a red ball", decoding=decoding, rack=(card,))
     (workspace / "r.json").write_text(json.dumps(recipe.model_dump(mode="json")))
-    run = capture("a", recipe="r.json", site=["resid_post.1"])
+    run = go("resonance.capture", out="a", model=BASE, recipe="r.json", site=["resid_post.1"])
     rows = open_vectors(workspace / "a").rows
     plain, written = run_recipe(base, recipe)
     assert rows["text"].to_list() == [plain.text, written.text]
@@ -227,14 +231,16 @@ def test_a_changed_shard_is_not_read(workspace, grid):
     [
         ({}, "--grid or --recipe"),
         ({"grid": "grid.txt", "samples": 2}, "--mode sample"),
+        ({"grid": "grid.txt", "mode": "sample", "samples": 2, "tsv": True}, "one text a prompt"),
         ({"grid": "grid.txt", "new_tokens": 10_000}, "do not fit"),
         ({"grid": "grid.txt", "where": "tipe=declarative"}, "type"),
         ({"grid": "grid.txt", "write": ["mlp_hidden.2[9999]:set:1"]}, "0 to"),
         ({"grid": "grid.txt", "write": ["mlp_hidden.2[1]:set:1; mlp_hidden.2[1]:set:2"]}, "two writes set"),
         ({"grid": "grid.txt", "site": ["resid_post.77"]}, "a layer from 0"),
         ({"grid": "grid.txt", "conditions": "bad.yaml"}, "holds no conditions"),
-        ({"recipe": "bad.json"}, "radiograph.recipe"),
-        ({"recipe": "newer.json"}, "newer radiograph"),
+        ({"recipe": "bad.json", "new_tokens": 50}, "radiograph.recipe"),
+        ({"recipe": "newer.json", "new_tokens": 50}, "newer radiograph"),
+        ({"recipe": "bad.json", "new_tokens": 50, "top_k": 3}, "--top-k"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(workspace, grid, options, said):

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 GridRef = Annotated[str, Input("file")]
 DataRef = Annotated[str, Input("file")]
+_RECIPES = (
+    *("where", "write", "conditions", "new_tokens", "mode", "temperature", "top_k", "top_p"),
+    *("repetition_penalty", "no_repeat_ngram", "stop", "bos", "chat", "truncate"),
+)
+"""Options that a recipe decides."""
 TSV = ("core_id", "type", "level", "sweep", "prompt", "output")
 
 
@@ -256,14 +261,20 @@ def _folder(config: Config, ctx: Context) -> Path:
 def _check(config: Config) -> None:
     if (config.grid is None) == (config.recipe is None):
         raise UserError("a capture needs --grid or --recipe, and not both", code="bad_value")
-    if config.recipe is not None and (config.write or config.conditions or config.where):
+    own = [name for name in _RECIPES if getattr(config, name) != Config.model_fields[name].default]
+    if config.recipe is not None and own:
         raise UserError(
-            "a recipe brings its own prompt and writes", fix="leave --write and --where out", code="bad_value"
+            "a recipe brings its own prompt, writes and decoding",
+            got=", ".join(f"--{name.replace('_', '-')}" for name in own),
+            fix="leave them out, or change the recipe",
+            code="bad_value",
         )
     if config.mode == "greedy" and (config.samples > 1 or config.top_k or config.top_p < 1 or config.temperature != 1):
         raise UserError(
             "greedy decoding has one text a prompt and no temperature", fix="say --mode sample", code="bad_value"
         )
+    if config.tsv and config.samples > 1:
+        raise UserError("rows.tsv has one text a prompt and dose", fix="leave --tsv or --samples out", code="bad_value")
 
 
 def _grid(config: Config, ctx: Context) -> Grid:
@@ -320,7 +331,8 @@ def _write(config: Config, ctx: Context, sweep: Sweep, table: dict[str, Any], st
 
 
 def _tsv(table: dict[str, Any]) -> str:
-    """The original's columns; `none` is called `baseline`, a single write by its raw dose."""
+    """The original's columns; `none` is called `baseline`, a dose by its raw number where one target is written."""
+    doses = len({one for one in zip(table["target"], table["op"], table["positions"], strict=True) if one[0]}) == 1
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
     writer.writerow(TSV)
@@ -335,7 +347,7 @@ def _tsv(table: dict[str, Any]) -> str:
         table["text"],
         strict=True,
     ):
-        sweep = "baseline" if condition == "none" else condition if raw is None else f"{raw:g}"
+        sweep = "baseline" if condition == "none" else f"{raw:.12g}" if doses and raw is not None else condition
         writer.writerow([core, kind, level, sweep, prompt, text])
     return out.getvalue()
 
