@@ -459,3 +459,17 @@ def test_a_prompt_without_new_tokens_keeps_its_row(llama):
         (row,) = sweep_rows(Sweep(llama, [(5, 6, 7)], bind(llama, [Condition()]), Decoding(new_tokens=0), reads=reads))
         assert (row.ids, row.stop, row.vector_note) == ((), "length", note)
         assert bool(row.pooled) is (note is None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_writes_keep_the_models_type_and_idle_rows_their_bits(dtype):
+    model = wrap(network("llama").to(dtype), tokenizer(merges=38))
+    ids, site = tuple(prompts(1)[0]), Site.parse(HIDDEN)
+    texts = [f"{HIDDEN}[7]:set:2.5", f"{POST}~tone:add:3", f"{POST}~plane:project-out", f"{HIDDEN}[7]:add:0"]
+    conditions = bind(model, parse_conditions(texts), directions=directions())
+    plain = sweep_rows(Sweep(model, [ids], conditions[:1] * 5, Decoding(new_tokens=4), stops=frozenset()))
+    reads = Reads((site,), "tokens")
+    rows = sweep_rows(Sweep(model, [ids], conditions, Decoding(new_tokens=4), reads=reads, stops=frozenset()))
+    assert (rows[1].pooled[site].tokens[:, 7] == 2.5).all()
+    assert rows[0].ids == rows[4].ids == plain[0].ids
+    assert rows[0].mean_logprob == plain[0].mean_logprob
