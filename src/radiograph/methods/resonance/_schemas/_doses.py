@@ -1,7 +1,8 @@
 """Schema 03, dose–response: what happens as one unit is turned down and up?
 
 1. the unit at −8 … 8 sd and `none`, greedy texts; KL, place in a plane downstream, length there, loop share
-2. slope at 0: ‖z(+1 sd) − z(−1 sd)‖/2; Spearman's ρ of the doses with each curve
+2. the one question is the slope at 0: ‖z(+1 sd) − z(−1 sd)‖/2; the rest describes (Spearman's ρ of doses
+   with the first axis, KL and loop share at the ends)
 3. null: matched units at equal push, μ_j + (v − μ)‖w‖/‖w_j‖
 """
 
@@ -13,7 +14,7 @@ from radiograph.methods.resonance._schemas._records import Found, Measure
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DOSES = (-8, -4, -2, -1, 0, 1, 2, 4, 8)
-CONTROLS = 19
+CONTROLS, FEWEST = 39, 19
 
 
 def run(study: Study) -> Found:
@@ -44,19 +45,16 @@ def run(study: Study) -> Found:
         _measure("KL at −8 sd", "nats a token", n, curves["kl"][:, 0]),
         _measure("loop share at 8 sd", "share", n, curves["loop"][:, -1]),
     ]
-    from radiograph.numerics.multiplicity import q_values
-
-    q = q_values(np.array([np.nan if m.p is None else m.p for m in measures]))
-    measures = [m.model_copy(update={"q": None if m.p is None else float(v)}) for m, v in zip(measures, q, strict=True)]
+    measures[0] = measures[0].model_copy(update={"q": measures[0].p})
     own = measures[0]
-    more = "answers its doses more than" if own.q is not None and own.q < 0.05 else "answers its doses no more than"
+    more = "answers its doses more than" if own.p is not None and own.p < 0.05 else "answers its doses no more than"
     return Found(
         kind="causal",
         null=f"{len(controls)} matched units at equal push; smallest p {1 / (1 + len(controls)):.3g}"
-        + ("" if len(controls) >= 19 else "; under 19 controls no p is given"),
+        + ("" if len(controls) >= FEWEST else "; under 19 controls no p is given"),
         measures=tuple(measures),
         sentence=f"{study.site}[{unit}] {more} units like it.",
-        family=sum(m.p is not None for m in measures),
+        family=int(own.p is not None),
         smallest_p=1 / (1 + len(controls)),
         notes=(f"plane: {plane}",),
     )
@@ -83,7 +81,7 @@ def _curves(study: Study, done: Captured, units: int) -> tuple[dict[str, np.ndar
 def _measure(what: str, statistic: str, n: int, values: np.ndarray) -> Measure:
     """The first is the unit's, the others its controls'."""
     own, others = float(values[0]), values[1:]
-    enough = len(others) >= CONTROLS
+    enough = len(others) >= FEWEST
     p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
     return Measure(
         what=what,

@@ -9,11 +9,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from radiograph.core import Site, derive
-from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.core import Refusal, Site, derive
+from radiograph.methods.resonance._schemas._records import WORDING, Found, Measure
 from radiograph.methods.resonance._schemas._study import Study, halves
+
+if TYPE_CHECKING:
+    from radiograph.numerics.planes import Labels, Planes, Tested
+    from radiograph.numerics.screening import Ensemble
 
 VECTORS, PERMUTATIONS, ENSEMBLES = 8, 999, 199
 
@@ -39,7 +45,9 @@ def run(study: Study) -> Found:
     cores = done.prompts("core")
     raw = done.by_condition(str(site))[:, 0]
     raw = raw - core_means(raw, cores)
-    rows, _ = unit_rows(raw)
+    rows, kept = unit_rows(raw)
+    if not kept.all():
+        raise Refusal("core_of_one", "a core has one prompt, or one vector", fix="two prompts a core or more")
     count = min(VECTORS, len(rows) - 1, rows.shape[1])
     vectors = np.linalg.svd(raw, full_matrices=False)[2][:count]
     planes, _ = planes_of(vectors @ vectors.T, *all_pairs(count))
@@ -48,61 +56,61 @@ def run(study: Study) -> Found:
     labels = Labels([bool(own) for own in mask], cores)
     source = GroupLength(z, labels, True)
     tested = against_null(source.observed(), source, seed=seed, draws=draws, limit=draws)
-    q = q_values(tested.p)
+    q, ring = q_values(tested.p), tested.quantiles[2]
     even, odd = halves(cores)
-    ring = tested.quantiles[2]
     one, two = (z[:, :, mask & half].mean(axis=2) for half in (even, odd))
     outside = (np.hypot(*one) > ring) & (np.hypot(*two) > ring)
     own = ensemble(one, two, outside)
+    study.ctx.output.table("planes", _table(planes, tested, q, own))
     p_halves, median, high = _relabelled(z, labels, even, odd, draws, seed)
     kin = _kin(rows, raw, mask, count, seed)
     _, share, rank = triangulated(rows[mask].mean(axis=0), vectors)
-    length = float(tested.observed.mean())
-    study.ctx.output.table(
-        "planes",
-        {
-            "plane": [f"{i}, {j}" for i, j in zip(planes.first.tolist(), planes.second.tolist(), strict=True)],
-            "r": tested.observed.tolist(),
-            "p": tested.p.tolist(),
-            "q": q.tolist(),
-            "null_95": ring.tolist(),
-            "agreement_without": own.without.tolist(),
-            "flip": [i in set(own.flips.tolist()) for i in range(len(planes))],
-            "outlier": [i in set(own.outliers.tolist()) for i in range(len(planes))],
-        },
-    )
-    n, standing = int(mask.sum()), int((q < 0.05).sum())
+    n = int(mask.sum())
+    facts: dict[str, Any] = {"estimate": own.agreement, "p": p_halves, "null": median, "null_high": high}
     measures = [
-        Measure(
-            what="agreement of the halves",
-            statistic="Σ z·z / Σ r r",
-            n=n,
-            estimate=own.agreement,
-            p=p_halves,
-            null=median,
-            null_high=high,
-        ),
-        _against("mean r over planes", "cosine", n, length, kin[:, 0]),
+        Measure(what="agreement of the halves", statistic="Σ z·z / Σ r r", n=n, **facts),
+        _against("mean r over planes", "cosine", n, float(tested.observed.mean()), kin[:, 0]),
         _against("triangulation", f"share of the mean's squared norm in {rank} directions", n, share, kin[:, 1]),
     ]
     family = q_values(np.array([measure.p for measure in measures]))
     measures = [m.model_copy(update={"q": float(value)}) for m, value in zip(measures, family, strict=True)]
-    measures += [
-        Measure(what="planes beyond the null", statistic="share at q < .05", n=len(planes), estimate=standing / len(q)),
-        Measure(what="flips", statistic="planes", n=int(outside.sum()), estimate=float(len(own.flips))),
-        Measure(what="outliers of the jackknife", statistic="planes", n=len(planes), estimate=float(len(own.outliers))),
+    return _said(group, measures, q, own, int(outside.sum()), draws)
+
+
+def _said(group: str, measures: list[Measure], q: np.ndarray, own: Ensemble, outside: int, draws: int) -> Found:
+    standing, count = int((q < 0.05).sum()), len(q)
+    described = [
+        Measure(what="planes beyond the null", statistic="share at q < .05", n=count, estimate=standing / count),
+        Measure(what="flips", statistic="planes", n=outside, estimate=float(len(own.flips))),
+        Measure(what="outliers of the jackknife", statistic="planes", n=count, estimate=float(len(own.outliers))),
     ]
     holds = measures[0].q is not None and measures[0].q < 0.05 and own.agreement > 0
     return Found(
         kind="correlational",
-        null=f"labels exchanged within cores ({draws} times), and {ENSEMBLES} ensembles of {len(planes)} random planes "
+        null=f"labels exchanged within cores ({draws} times), and {ENSEMBLES} ensembles of {count} random planes "
         "with the rows' covariance",
-        measures=tuple(measures),
-        sentence=f"{group} stands out in {standing} of {len(planes)} planes, and its two halves "
+        measures=(*measures, *described),
+        sentence=f"{group} stands out in {standing} of {count} planes, and its two halves "
         + ("point the same way." if holds else "point the same way no more than relabelled rows do."),
-        family=3,
+        family=len(measures),
         smallest_p=1 / (1 + draws),
+        notes=(WORDING,),
     )
+
+
+def _table(planes: Planes, tested: Tested, q: np.ndarray, own: Ensemble) -> dict[str, list[Any]]:
+    """One row a plane."""
+    flips, outliers = set(own.flips.tolist()), set(own.outliers.tolist())
+    return {
+        "plane": [f"{i}, {j}" for i, j in zip(planes.first.tolist(), planes.second.tolist(), strict=True)],
+        "r": tested.observed.tolist(),
+        "p": tested.p.tolist(),
+        "q": q.tolist(),
+        "null_95": tested.quantiles[2].tolist(),
+        "agreement_without": own.without.tolist(),
+        "flip": [place in flips for place in range(len(planes))],
+        "outlier": [place in outliers for place in range(len(planes))],
+    }
 
 
 def core_means(values: np.ndarray, cores: list[str]) -> np.ndarray:
@@ -114,13 +122,11 @@ def core_means(values: np.ndarray, cores: list[str]) -> np.ndarray:
 
 
 def _relabelled(
-    z: np.ndarray, labels: object, even: np.ndarray, odd: np.ndarray, draws: int, seed: int
+    z: np.ndarray, labels: Labels, even: np.ndarray, odd: np.ndarray, draws: int, seed: int
 ) -> tuple[float, float, float]:
     """Agreement of the halves under labels exchanged within cores: p, median, 95 %."""
-    from radiograph.numerics.planes import Labels
     from radiograph.numerics.screening import agreement
 
-    assert isinstance(labels, Labels)
     place = labels.groups.index(True)
 
     def halved(member: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from radiograph.core import derive
-from radiograph.methods.resonance._schemas._records import CellMap, Found, Measure
+from radiograph.methods.resonance._schemas._records import WORDING, CellMap, Found, Measure
 from radiograph.methods.resonance._schemas._study import Study
 
 MATCHED = 40
@@ -67,7 +67,7 @@ def run(study: Study) -> Found:
     strong = [m for m in measures if m.q is not None and m.q < 0.05]
     told = ", ".join(m.what for m in strong) or "no term"
     return Found(
-        kind="causal",
+        kind="observed: correlational; written: causal",
         null=f"cells exchanged within cores ({study.config.draws or PERMUTATIONS} times); "
         f"{len(matched)} units matched in push, mean, spread and firing",
         measures=tuple(measures),
@@ -83,7 +83,7 @@ def run(study: Study) -> Found:
                 strict=True,
             )
         ),
-        notes=() if balanced else ("cells differ in size: the shares of factors do not add up",),
+        notes=(WORDING, *(() if balanced else ("cells differ in size: the shares of factors do not add up",))),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from radiograph.core import Site
-from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.methods.resonance._schemas._records import WORDING, Found, Measure
 from radiograph.methods.resonance._schemas._study import Study
 
 PERMUTATIONS = 999
@@ -67,7 +67,7 @@ def run(study: Study) -> Found:
         "angles of different planes have no common zero.",
         family=len(tested),
         smallest_p=1 / (1 + draws),
-        notes=tuple(swept.result.notes),
+        notes=(WORDING, *swept.result.notes),
     )
 
 

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from radiograph.core import Refusal, Site, derive
 from radiograph.methods.resonance._schemas._records import Found, Measure
-from radiograph.methods.resonance._schemas._study import Study, positions
+from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DRAWS = 199
 DOSE = "0.02sd"
@@ -60,19 +62,7 @@ def run(study: Study) -> Found:
     interval = core_intervals(arrows.T[:, None, :], cores, seed=seed)
     p = (1 + int((null >= own * (1 - 1e-9)).sum())) / (1 + draws)
     lengths = np.linalg.norm(arrows, axis=1)
-    study.ctx.output.table(
-        "arrows",
-        {
-            "prompt": done.prompts("prompt"),
-            "core": cores,
-            "z1": z[:, 0, 0].tolist(),
-            "z2": z[:, 0, 1].tolist(),
-            "dz1": arrows[:, 0].tolist(),
-            "dz2": arrows[:, 1].tolist(),
-            "dz1_finite": finite[:, 0].tolist(),
-            "dz2_finite": finite[:, 1].tolist(),
-        },
-    )
+    study.ctx.output.table("arrows", _table(done, z[:, 0], arrows, finite))
     prompts = done.prompts("prompt")
     strongest = [
         Measure(what=prompts[i], statistic="‖Δz‖ per sd", n=1, estimate=float(lengths[i]))
@@ -102,6 +92,20 @@ def run(study: Study) -> Found:
         smallest_p=1 / (1 + draws),
         notes=(f"plane: {plane}", f"derivative and finite difference at {small:g} sd differ by {apart:.2%} at most"),
     )
+
+
+def _table(done: Captured, z: np.ndarray, arrows: np.ndarray, finite: np.ndarray) -> dict[str, list[Any]]:
+    """One row a prompt."""
+    return {
+        "prompt": done.prompts("prompt"),
+        "core": done.prompts("core"),
+        "z1": z[:, 0].tolist(),
+        "z2": z[:, 1].tolist(),
+        "dz1": arrows[:, 0].tolist(),
+        "dz2": arrows[:, 1].tolist(),
+        "dz1_finite": finite[:, 0].tolist(),
+        "dz2_finite": finite[:, 1].tolist(),
+    }
 
 
 def _in_plane(base: np.ndarray, slope: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> np.ndarray:

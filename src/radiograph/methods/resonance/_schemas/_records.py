@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from radiograph.evidence import Record
 
+WORDING = "levels differ in their words as well, the same ones in every core: `suite check` of the grid names them"
+
 
 class Measure(Record):
     """One number beside what chance gives."""

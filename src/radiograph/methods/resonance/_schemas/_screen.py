@@ -6,6 +6,8 @@
    network (other blocks). Two questions, q over all units for each: is it *loud*, above random directions pushed as
    hard as the other units; is its *direction* special, above random directions pushed as hard as itself (effects
    standardised by the unit's own draws, and pooled)
+
+The displacement has no p: rows hold what units wrote into them, so their components lean towards loud columns.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def run(study: Study) -> Found:
     observed = kl[confirm].mean(axis=0)
     p = above_others(observed, null)
     p_direction, t = pooled_p(observed, null)
-    p_moved, _ = pooled_p(np.linalg.norm(moved, axis=1), null_moved)
+    chance = np.median(null_moved, axis=0)
     q, q_direction = q_values(p), q_values(p_direction)
     order = np.argsort(-kl[chosen].mean(axis=0), kind="stable")
     study.ctx.output.table(
@@ -62,7 +64,7 @@ def run(study: Study) -> Found:
             "p_direction": p_direction[order].tolist(),
             "q_direction": q_direction[order].tolist(),
             "displacement": np.linalg.norm(moved, axis=1)[order].tolist(),
-            "p_displacement": p_moved[order].tolist(),
+            "displacement_null": chance[order].tolist(),
         },
     )
     measures = [
@@ -75,8 +77,8 @@ def run(study: Study) -> Found:
             null_high=float(np.quantile(null, 0.95)),
             p=float(p[place]),
             q=float(q[place]),
-            note=f"as its own strength: null {np.median(null[:, place]):.3g}, q {q_direction[place]:.2g}; moves "
-            f"{np.linalg.norm(moved[place]):.3f} in the plane (p {p_moved[place]:.3g})",
+            note=f"at its own strength: null {np.median(null[:, place]):.3g}, q {q_direction[place]:.2g}; moves "
+            f"{np.linalg.norm(moved[place]):.3f} in the plane, random directions {chance[place]:.3f}",
         )
         for place in order[:TOP]
     ]
