@@ -170,7 +170,7 @@ def condition_row(name: str, pairs: Sequence[tuple[JudgedRow, JudgedRow]], seed:
 
 
 def with_q(rows: Sequence[CollapseRow]) -> tuple[CollapseRow, ...]:
-    """q over conditions, by Benjamini and Hochberg."""
+    """Adjusted p over conditions, by Benjamini and Hochberg."""
     q = q_values(np.array([row.p for row in rows])) if rows else []
     return tuple(row.model_copy(update={"q": float(value)}) for row, value in zip(rows, q, strict=True))
 

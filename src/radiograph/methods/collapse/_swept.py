@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Study:
     score: CollapseScore
     batch_rows: int
     ctx: Context
+    stops: frozenset[int] | None = None
+    """Tokens that end a text; None takes the model's own."""
 
     def rows(
         self,
@@ -53,7 +55,7 @@ class Study:
         """Every prompt under every condition, judged; `name` replaces the condition's."""
         from radiograph.interventions import Sweep, run
 
-        sweep = Sweep(self.model, [self.ids[i] for i in prompts], conditions, decoding)
+        sweep = Sweep(self.model, [self.ids[i] for i in prompts], conditions, decoding, stops=self.stops)
         out: list[TextRow] = []
         with self.ctx.progress.task("decoding", total=len(sweep.rows)) as task:
             for batch in run(sweep, batch_rows=self.batch_rows):
@@ -83,7 +85,7 @@ class Study:
         )
 
 
-def _ordered(factors: Sequence[str]) -> list[str]:
+def _ordered(factors: Iterable[str]) -> list[str]:
     """`type` and `level` first: the map is drawn over the first two."""
     return sorted(factors, key=lambda name: (name not in ("type", "level"), name == "level"))
 

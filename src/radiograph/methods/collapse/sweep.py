@@ -64,6 +64,8 @@ class Config(Base):
     """Share of cores that make the claims; the others choose doses. 0: no split."""
     new_tokens: int = Field(default=50, ge=8)
     """Most new tokens a text."""
+    run_on: bool = False
+    """Let texts go on past the model's own end, so that all are as long."""
     natural: tuple[DataRef, ...] = ()
     """Natural text for doses and matching: FILE, suite:FILE, world:DOMAIN#N."""
     calibrate: FilePath | None = None
@@ -100,7 +102,13 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         statistics = _swept.natural(ctx, model, asked, config.natural, config.directions > 0)
     bound = bind(model, asked, statistics=statistics)
     study = _swept.Study(
-        model, grid, _swept.prompt_tokens(model, grid, config.new_tokens), score, config.batch_rows, ctx
+        model,
+        grid,
+        _swept.prompt_tokens(model, grid, config.new_tokens),
+        score,
+        config.batch_rows,
+        ctx,
+        frozenset() if config.run_on else None,
     )
     decoding = Decoding(new_tokens=config.new_tokens, seed=ctx.seed)
     parted = _parted(grid, config.confirm, ctx.seed)

@@ -93,9 +93,11 @@ def _flips(sums: Float64[np.ndarray, " core"], seed: int) -> tuple[float, float]
     """Two-sided p, and the smallest that this many cores allow."""
     observed, cores = abs(sums.sum()), len(sums)
     if cores <= _EXACT:
-        signs = 1 - 2.0 * (np.arange(2 ** (cores - 1))[:, None] >> np.arange(cores) & 1)
-        return float((np.abs(signs @ sums) >= observed - 1e-9).mean()), 2.0 ** (1 - cores)
-    signs = 1 - 2.0 * np.random.default_rng(seed).integers(0, 2, (DRAWS, cores))
+        bits: np.ndarray = np.arange(2 ** (cores - 1))[:, None] >> np.arange(cores) & 1
+        every: np.ndarray = 1 - 2.0 * bits
+        return float((np.abs(every @ sums) >= observed - 1e-9).mean()), 2.0 ** (1 - cores)
+    drawn = np.random.default_rng(seed).integers(0, 2, (DRAWS, cores))
+    signs: np.ndarray = 1 - 2.0 * drawn
     reached = int((np.abs(signs @ sums) >= observed - 1e-9).sum())
     return (1 + reached) / (DRAWS + 1), 1 / (DRAWS + 1)
 

@@ -15,6 +15,7 @@ Source: Platt (1999) for the form; weights, tables and threshold come with the l
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,9 +59,9 @@ class Letters:
         for text in texts:
             codes = _coded(text)
             np.add.at(counts, (codes[:-2], codes[1:-1], codes[2:]), 1)
-        one = (counts.sum((0, 1)) + 1) / (counts.sum() + n)
-        two = (counts.sum(0) + 5 * one) / (counts.sum((0, 2))[:, None] + 5)
-        three = (counts + 5 * two) / (counts.sum(2)[..., None] + 5)
+        one: np.ndarray = (counts.sum((0, 1)) + 1) / (counts.sum() + n)
+        two: np.ndarray = (counts.sum(0) + 5 * one) / (counts.sum((0, 2))[:, None] + 5)
+        three: np.ndarray = (counts + 5 * two) / (counts.sum(2)[..., None] + 5)
         fitted = cls(np.round(-np.log2(three), 2), 0.0, 1.0)
         values = np.array([fitted.surprise(text) for text in texts])
         usual = float(np.median(values))
@@ -91,7 +92,8 @@ class CollapseScore:
 
     def features(self, text: str, metrics: TextMetrics, nll_band: float | None = None) -> dict[str, float]:
         """The features of a text; `nll_band` is (NLL a token − median)/MAD of healthy text, where it was measured."""
-        usual = float(np.interp(np.log(max(metrics.n_bytes, 1)), np.log(self.lengths), self.ratios))
+        places = [math.log(length) for length in self.lengths]
+        usual = float(np.interp(math.log(max(metrics.n_bytes, 1)), places, self.ratios))
         strange = self.letters.surprise(text) - self.letters.usual
         band = 0.0 if nll_band is None else nll_band
         # Only where letters are English and hardly anything is a symbol: not in other languages, lists and code.
@@ -167,7 +169,7 @@ def fit(
         UserError: fewer than 20 rows, or 5 groups, of a label.
     """
     for label, name in ((True, "collapsed"), (False, "fine")):
-        rows = np.flatnonzero(collapsed == label)
+        rows: list[int] = np.flatnonzero(collapsed == label).tolist()
         if len(rows) < 20 or len({groups[i] for i in rows}) < 5:
             raise UserError(f"too few {name} rows to fit a score", expected="20 rows in 5 groups", got=str(len(rows)))
     fold = _folds(groups, folds)
@@ -258,8 +260,9 @@ def _logistic(features: np.ndarray, collapsed: np.ndarray) -> np.ndarray:
     from scipy.optimize import minimize  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
 
     table = np.concatenate([np.ones((len(features), 1)), features], axis=1)
-    share: np.ndarray = np.where(collapsed, 0.5 / collapsed.sum(), 0.5 / (~collapsed).sum())
-    sign = np.where(collapsed, 1.0, -1.0)
+    positive: np.ndarray = collapsed.astype(float)
+    share: np.ndarray = 0.5 * (positive / positive.sum() + (1 - positive) / (1 - positive).sum())
+    sign: np.ndarray = 2 * positive - 1
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (table @ weights)
@@ -269,5 +272,7 @@ def _logistic(features: np.ndarray, collapsed: np.ndarray) -> np.ndarray:
 
     bounds = [(None, None)] + [(0.0, None)] * features.shape[1]
     start = np.zeros(table.shape[1])
-    found: Any = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2000})
-    return np.asarray(found.x, float)
+    found: Any = minimize(  # pyright: ignore[reportUnknownVariableType]
+        loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2000}
+    )
+    return np.asarray(found.x, float)  # pyright: ignore[reportUnknownMemberType]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
 from typing import Any
 
 from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, REFERENCE, RULE, UP, drawing, svg
@@ -31,7 +30,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
     pairs: list[dict[str, Any]] = []
     for pair in document["pairs"]:
         before, after = str(pair["before"]), str(pair["after"])
-        same = len(commonprefix([before, after]))
+        same = _shared(before, after)
         pairs.append(
             {
                 "pair": pair,
@@ -41,6 +40,12 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
             }
         )
     return {"pairs": pairs, "chosen": [row for row in document["rows"] if row["condition"] in document["chosen"]]}
+
+
+def _shared(before: str, after: str) -> int:
+    """Characters that both begin with."""
+    short = min(len(before), len(after))
+    return next((k for k in range(short) if before[k] != after[k]), short)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -59,7 +64,8 @@ def _doses(curves: Mapping[str, Sequence[Mapping[str, Any]]], controls: Sequence
         axes.axhline(0, color=RULE, linewidth=1)
         if band is not None:
             axes.axhspan(band["null_low"], band["null_high"], color=FAINT, alpha=0.18, linewidth=0)
-            axes.annotate("controls' net, 5-95 %", (1, band["null_high"]), xycoords=("axes fraction", "data"),
+            said = "net of controls at the chosen dose, 5-95 %"
+            axes.annotate(said, (1, band["null_high"]), xycoords=("axes fraction", "data"),
                           ha="right", va="bottom", fontsize=8, color=FAINT)  # fmt: skip
         for number, (name, rows) in enumerate(curves.items()):
             places = range(len(rows))
@@ -69,8 +75,8 @@ def _doses(curves: Mapping[str, Sequence[Mapping[str, Any]]], controls: Sequence
                     continue
                 values = [row[key] / row["n"] if key != "net" else row["net"] for row in rows]
                 label = f"{key} share" if only else name
-                style = {"color": colour if only else (REFERENCE, CANDIDATE, UP, DOWN, INK, FAINT)[number]}
-                axes.plot(places, values, marker=mark, markersize=4, linewidth=1.3, label=label, **style)
+                drawn = colour if only else (REFERENCE, CANDIDATE, UP, DOWN, INK, FAINT)[number]
+                axes.plot(places, values, marker=mark, markersize=4, linewidth=1.3, label=label, color=drawn)
         longest = max(curves.values(), key=len)
         axes.set_xticks(range(len(longest)), [f"{row['dose']:.3g}" for row in longest], rotation=45)
         axes.set_xlabel("dose (raw), in order")
@@ -121,14 +127,15 @@ def _map(cells: Sequence[Mapping[str, Any]]) -> bytes:
         for axes, name in zip(grid, names, strict=True):
             own = {(str(c["a"]), str(c["b"])): float(c["share"]) for c in cells if c["condition"] == name}
             table = [[own.get((a, b), float("nan")) for b in second] for a in first]
-            axes.imshow(table, vmin=0, vmax=1, cmap="Oranges", aspect="auto")
+            axes.pcolormesh(table, vmin=0, vmax=1, cmap="Oranges")
+            axes.invert_yaxis()
             for y, a in enumerate(first):
                 for x, b in enumerate(second):
                     if (a, b) in own:
                         share = own[a, b]
                         colour = "white" if share > 0.6 else "black"
-                        axes.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
-            axes.set_xticks(range(len(second)), second)
-            axes.set_yticks(range(len(first)), first)
+                        axes.text(x + 0.5, y + 0.5, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
+            axes.set_xticks([x + 0.5 for x in range(len(second))], second)
+            axes.set_yticks([y + 0.5 for y in range(len(first))], first)
             axes.set_title(name[:40], fontsize=8.5)
         return svg(figure, "map", "Share of collapsed texts by the first two factors of the grid")

@@ -1,6 +1,7 @@
 """The original study's files: its table of texts, and its Markdown logs.
 
-Table: tab-separated `core_id type level sweep prompt output`, quoted as CSV. Log: `### Prompt i/n: core_id=X_type=Y_level=Z`,
+Table: tab-separated `core_id type level sweep prompt output`, quoted as CSV. Log:
+`### Prompt i/n: core_id=X_type=Y_level=Z`,
 `#### Intervention: sweep=V`, `- **Generated Text:**` and a fenced text; a log holds no prompts, so a grid gives them.
 `None`, `baseline` and an empty sweep are the reference. Nothing is evaluated.
 Refuses: missing columns, one prompt under one dose twice, a prompt that the grid lacks, no text at all.
