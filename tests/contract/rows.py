@@ -84,6 +84,7 @@ ROWS: dict[str, Row] = {
         },
         exits=frozenset({0, 4}),
     ),
+    "resonance.schema": Row({"recipe": "02", "model": "bundled:base", "where": "variant=1,level<=2", "draws": 99}),
     "resonance.sweep": Row(
         {
             "vectors": "{resonance.capture}",
