@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -26,15 +27,15 @@ class Natural:
     def n(self):
         return len(self.rows)
 
-    @property
+    @cached_property
     def mean(self):
         return self.rows.mean(0)
 
-    @property
+    @cached_property
     def sd(self):
         return self.rows.std(0)
 
-    @property
+    @cached_property
     def norm(self):
         return float(np.linalg.norm(self.rows, axis=1).mean())
 
@@ -49,8 +50,13 @@ class Natural:
         return Natural(self.site, self.rows @ direction[:, None])
 
 
-def natural(model: LanguageModel, sites: list[str], seed: int = 3) -> dict[str, Natural]:
+def natural(model: LanguageModel, sites: list[str]) -> dict[str, Natural]:
     """Statistics over some random text, first positions left out."""
+    return dict(_natural(model, tuple(sites)))
+
+
+@lru_cache(maxsize=8)
+def _natural(model: LanguageModel, sites: tuple[str, ...], seed: int = 3) -> dict[str, Natural]:
     generator = torch.Generator().manual_seed(seed)
     batch = pad(torch.randint(2, 300, (12, 10), generator=generator).tolist())
     found = capture(model, batch, [Site.parse(site) for site in sites])

@@ -38,7 +38,8 @@ class Chooser:
             for row, ids in enumerate(prompts):
                 self._seen[row, torch.tensor(ids, dtype=torch.long, device=device)] = True
         if decoding.mode == "sample":
-            self._keys = torch.tensor([luck_key(decoding.seed, ids) for ids in prompts], device=device)
+            keys = {ids: luck_key(decoding.seed, ids) for ids in set(map(tuple, prompts))}
+            self._keys = torch.tensor([keys[tuple(ids)] for ids in prompts], device=device)
             self._samples = torch.tensor(list(samples), device=device)
 
     def choose(
