@@ -27,6 +27,19 @@ ROWS: dict[str, Row] = {
         {"reference": "bundled:base", "candidate": "bundled:base", "suite": "data/suite.yaml", "dictionary": "none"},
         exits=frozenset({0, 4}),
     ),
+    "collapse.report": Row({"run": "{collapse.sweep}"}),
+    "collapse.sweep": Row(
+        {
+            "model": "bundled:base",
+            "grid": "stories",
+            "where": "level=1,variant=1",
+            "write": ["mlp_hidden.2[17]:set:-5,5"],
+            "controls": 3,
+            "natural": ["world:mixture#20"],
+            "run_on": True,
+            "new_tokens": 12,
+        }
+    ),
     "dictionary.train": Row(
         {
             "activations": "{harvest}",

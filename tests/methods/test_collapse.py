@@ -245,3 +245,10 @@ def test_r17_units_nobody_picked_are_not_special(workspace: Path):
     assert stats.kstest(p, "uniform").pvalue > 0.001
     special = [c for c in outcome.result.controls if c.q is not None and c.q < 0.05]
     assert len(special) <= 1
+
+
+def test_the_published_design_is_a_workflow_that_can_run(workspace: Path):
+    shipped = Path(__file__).parents[2] / "workflows" / "bcr.yaml"
+    (workspace / "bcr.yaml").write_text(shipped.read_text())
+    outcome = go("run", workflow="bcr.yaml", dry_run=True)
+    assert [step.status for step in outcome.result.steps] == ["planned", "planned"]
