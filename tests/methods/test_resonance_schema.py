@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("workspace")
 QUICK = {
     "02": {"where": "variant=1", "draws": 199},
     "04": {"where": "level=2,variant=1,type=telling", "draws": 39},
+    "05": {"where": "variant=1", "draws": 99},
     "06": {"where": "variant=1", "draws": 199},
 }
 FULL = ("01", "02", "03", "04", "05", "06")

@@ -87,7 +87,8 @@ class Study:
 
         asked = parse_conditions([f"{self.site}[0]:set:0sd"])
         natural = tuple(self.config.natural)
-        found = natural_statistics(self.ctx, self.model, asked, folder=None, natural=natural, directions={})
+        with self.ctx.measure("natural"):  # logged whether or not they were cached: equal runs leave equal files
+            found = natural_statistics(self.ctx, self.model, asked, folder=None, natural=natural, directions={})
         return found[str(self.site)]  # type: ignore[return-value]
 
     @cached_property
