@@ -401,3 +401,11 @@ def test_what_a_third_run_with_the_same_text_shows_is_direct(here):
     directly = table(go("resonance compare", **sides, direct=PLANTED), "movements")
     assert by_text["direct"].max() == directly["text_mediated"].max() == 0
     np.testing.assert_allclose(by_text["text_mediated"], directly["displacement"])
+
+
+def test_controls_are_counted_once_each_and_set_the_finest_p(here):
+    made = basis("made", kind="one-hot", of=("3,4",))
+    found = go("resonance sweep", vectors=PLANTED, basis=(made,), transform=("raw",), permutations=9999).result
+    assert found.nulls == {"one-hot, raw": "matched"}
+    # Ten controls a unit: a hundred pairs, and no p below 1/101 however many draws are asked for.
+    assert all(row.p is not None and row.p >= 1 / 101 for row in found.top)

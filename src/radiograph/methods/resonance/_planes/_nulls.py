@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from radiograph.numerics.planes import Source, Tested, Transform
     from radiograph.store.planes import StoredBasis
 
-_CONTROLS = 20
-"""Units that stand for a unit in its null."""
+_CONTROLS = 50
+"""Units that stand for a unit in its null, at most an eighth of the site."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,25 @@ class MatchedPairs:
     """[plane, control]: units like the first of a plane."""
     second: np.ndarray
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of controls that there are: no p can be finer."""
+        return self.first.shape[1] * self.second.shape[1]
+
     def smallest(self, draws: int) -> float:
-        return 1 / (1 + draws)
+        return 1 / (1 + min(draws, self.pairs))
 
     def draws(self, wanted: int) -> int:
-        return wanted
+        return min(wanted, self.pairs)
 
     def chunks(self, columns: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
-        generator = np.random.default_rng(seed)
-        controls = self.first.shape[1]
+        controls = self.second.shape[1]
         one, two = self.means[self.first[columns]], self.means[self.second[columns]]
-        places = np.arange(len(columns))
+        every = np.arange(self.pairs)
+        chosen = every if draws == self.pairs else np.random.default_rng(seed).choice(every, draws)
         for start in range(0, draws, 1000):
-            count = min(1000, draws - start)
-            left, right = generator.integers(0, controls, (2, count, 1))
-            yield np.hypot(one[places, left], two[places, right])
+            part = chosen[start : start + 1000]
+            yield np.hypot(one[:, part // controls], two[:, part % controls]).T
 
 
 def part(tested: Tested, places: slice) -> Tested:
@@ -89,6 +93,13 @@ def lengths(
             source = _matched(made, mean)
         else:
             vectors = _pooled(stored, transform) if null == "pool" else None
+            if vectors is not None:
+                # Draws repeat the pairs of the pool: more of them would not make p finer.
+                options = {
+                    **options,
+                    "limit": 0,
+                    "draws": min(options["draws"], len(vectors) * (len(vectors) - 1) // 2),
+                }
             source = PlaneLengths(mean, lambda count, s, v=vectors: _drawn(unit, v, count, s))
         made.tested[group] = against_null(made.statistics[group].r, source, seed=derive(seed, null), **options)
 
@@ -145,11 +156,12 @@ def _matched(made: Measured, mean: np.ndarray) -> MatchedPairs:
     sd, firing = values.std(axis=0), (values > 0).mean(axis=0)
     ones = np.ones(values.shape[1])
     units = np.abs(made.vectors).argmax(axis=1)
+    controls = max(10, min(_CONTROLS, values.shape[1] // 8))
     alike = {}
     for unit in set(units.tolist()):
         if sd[unit] > 0:
             found = matched_units(
-                unit, _CONTROLS, norms=ones, mean=values.mean(axis=0), sd=sd, firing=firing, exclude=units.tolist()
+                unit, controls, norms=ones, mean=values.mean(axis=0), sd=sd, firing=firing, exclude=units.tolist()
             )
             alike[unit] = found.units if len(found.units) else np.array([unit])
         else:

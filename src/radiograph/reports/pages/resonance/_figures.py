@@ -26,7 +26,7 @@ def compass(document: Document) -> bytes | None:
     found = document["compass"][:2]
     if not found:
         return None
-    with drawing(WIDTH, 5.6) as figure:
+    with drawing(WIDTH, 7.0) as figure:
         every = figure.subplots(1, 2, squeeze=False)[0]
         for axes, plane in zip(every, found, strict=False):
             _compass(axes, plane)
@@ -46,10 +46,11 @@ def _compass(axes: Axes, plane: Document) -> None:
         axes.plot(
             radius * np.cos(around), radius * np.sin(around), color=FAINT, linewidth=1, linestyle=dash, label=words
         )
-    for angle, label in ((0.0, plane["labels"][0]), (plane["second_angle"], plane["labels"][1])):
+    # Names of nearly parallel vectors would cover each other and the rows: the axes carry symbols, the title names.
+    for angle, label, side in ((0.0, "b₁", "top"), (plane["second_angle"], "b₂", "bottom")):
         x, y = far * math.cos(math.radians(angle)), far * math.sin(math.radians(angle))
         axes.plot([-x, x], [-y, y], color=RULE, linewidth=1, zorder=0)
-        axes.annotate(_short(label), (x, y), ha="right" if x > 0 else "left", va="bottom", color=FAINT, fontsize=9)
+        axes.annotate(label, (x, y), ha="right" if x > 0 else "left", va=side, color=FAINT, fontsize=9)
     for place, group in enumerate(plane["groups"]):
         colour, mark = COLOURS[place % 6], MARKS[place % 6]
         x, y = zip(*group["points"], strict=True) if group["points"] else ((), ())
@@ -57,14 +58,16 @@ def _compass(axes: Axes, plane: Document) -> None:
         gx, gy = group["grey"]
         axes.annotate("", (gx, gy), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2})
         axes.plot([gx], [gy], mark, color=colour, markersize=7, markeredgecolor=PAPER, label=_short(group["name"]))
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)
     axes.set_xlim(-far, far)
     axes.set_ylim(-far, far)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     circular = ", circular" if plane["circular"] else ""
-    axes.set_title(f"{_short(plane['plane'])}\n{plane['transform']}{circular}", loc="left")
+    one, two = (_short(label, 26) for label in plane["labels"])
+    title = f"b₁ {one}\nb₂ {two}, at {plane['second_angle']:.0f}°\n{plane['transform']}{circular}"
+    axes.set_title(title, loc="left", fontsize=9.5)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=8.5)
 
 
@@ -178,7 +181,7 @@ def arrows(document: Document) -> bytes | None:
     found = _planes(document["moved"])[:2]
     if not found:
         return None
-    with drawing(WIDTH, 5.2) as figure:
+    with drawing(WIDTH, 6.2) as figure:
         every = figure.subplots(1, 2, squeeze=False)[0]
         for axes, rows in zip(every, found, strict=False):
             far = 1.15 * max(1e-9, *(abs(v) for row in rows for v in (*row["left"], *row["right"])))
@@ -192,7 +195,7 @@ def arrows(document: Document) -> bytes | None:
                 axes.plot([row["left"][0]], [row["left"][1]], mark, color=colour, markersize=6, label=words)
                 if row["direct"] is not None:
                     axes.plot([row["direct"][0]], [row["direct"][1]], "x", color=colour, markersize=7)
-            axes.set_aspect("equal")
+            axes.set_box_aspect(1)
             axes.set_xlim(-far, far)
             axes.set_ylim(-far, far)
             axes.grid()
@@ -211,5 +214,5 @@ def _planes(rows: Sequence[Document]) -> list[list[Document]]:
     return list(out.values())
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
+def _short(text: str, most: int = _LONG) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
