@@ -77,6 +77,10 @@ def _measure(row: dict[str, Any]) -> Measure:
         statistic="r of the mean, centred",
         n=int(row["n"]),
         estimate=float(row["r"]),
+        low=row["r_low"],
+        high=row["r_high"],
+        null=row["null_median"],
+        null_high=row["null_high"],
         p=row["p"],
         note=f"φ {_angle(row['theta'])}, lift {row['lift']:.2f}",
     )
