@@ -217,6 +217,9 @@ def judge(plan: Path, run: Path, out: Path) -> None:
         entry["mcnemar"] = _two_sided(int(own["rescued"]), int(own["broken"]))
         for kind in ("matched", "directions"):
             null = [measured(name) for name in tested[kind]]
+            entry[f"{kind}_rescues"] = sum(
+                x["net"] > 0 and _two_sided(int(x["rescued"]), int(x["broken"])) < 0.05 for x in null
+            )
             for statistic in ("net", "rescued", "kl", "changed"):
                 test = control_test(float(own[statistic]), [float(x[statistic]) for x in null])
                 entry[f"{kind}_{statistic}"] = {
@@ -228,10 +231,13 @@ def judge(plan: Path, run: Path, out: Path) -> None:
                 }
         document["tested"].append(entry)
         low, high = entry["interval"] or (float("nan"), float("nan"))
+        entry["median_net"], entry["largest_net"] = (entry["matched_net"][k] for k in ("median", "largest"))
         print(
             f"| {tested['picked']} [{tested['unit']}] | {tested['dose']} | {own['n']} | {own['rescued']} | "
             f"{own['broken']} | {own['net']:+.3f} [{low:+.3f}, {high:+.3f}] | {entry['mcnemar']:.3g} | "
-            f"{_p(entry['matched_net'])} | {_p(entry['matched_kl'])} | {_p(entry['matched_changed'])} | "
+            f"{_p(entry['matched_net'])} | "
+            f"{entry['median_net']:+.3f}, {entry['largest_net']:+.3f} | "
+            f"{entry['matched_rescues']}/{entry['matched_net']['controls']} | {_p(entry['matched_kl'])} | {_p(entry['matched_changed'])} | "
             f"{_p(entry['directions_net'])} |"
         )
     out.write_text(json.dumps(document, indent=1) + "\n")
@@ -261,7 +267,7 @@ def main() -> None:
     two.add_argument("scan", type=Path)
     two.add_argument("model")
     two.add_argument("out", type=Path)
-    two.add_argument("--doses", nargs="+", default=DOSES)
+    two.add_argument("--doses", default=",".join(DOSES), help="as --doses=-1sd,1sd")
     two.add_argument("--controls", type=int, default=CONTROLS)
     three = parts.add_parser("judge")
     for name in ("plan", "run", "out"):
@@ -272,7 +278,7 @@ def main() -> None:
     elif options.part == "train":
         train(options.out, options.steps)
     elif options.part == "conditions":
-        conditions(options.scan, options.model, options.out, options.doses, options.controls)
+        conditions(options.scan, options.model, options.out, options.doses.split(","), options.controls)
     else:
         judge(options.plan, options.run, options.out)
 
