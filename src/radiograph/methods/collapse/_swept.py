@@ -69,7 +69,8 @@ class Study:
     def _text(self, condition: BoundCondition, prompt: int, row: SweptRow, name: str | None) -> TextRow:
         record = self.grid.records[prompt]
         single = condition.writes[0].told if len(condition.writes) == 1 else None
-        ids = row.ids[:-1] if row.stop == "stop" and row.ids else row.ids
+        special = set(getattr(self.model.tokenizer, "all_special_ids", ()))
+        ids = tuple(token for token in row.ids if token not in special)
         return TextRow(
             prompt_id=record.id,
             core=record.core,

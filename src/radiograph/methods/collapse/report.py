@@ -158,7 +158,8 @@ def _of_run(folder: Path) -> list[TextRow]:
             target=columns["target"][i],
             dose=columns["dose_raw"][i],
             dose_sd=columns["dose_sd"][i],
-            ids=tuple(columns["ids"][i] or ()),
+            # A stop token ends the text and is none of it.
+            ids=tuple(columns["ids"][i] or ())[: -1 if columns["stop"][i] == "stop" else None],
             broken=columns["stop"][i] == "non-finite",
         )
         for i in range(len(table))

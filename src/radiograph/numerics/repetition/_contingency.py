@@ -93,7 +93,7 @@ def _flips(sums: Float64[np.ndarray, " core"], seed: int) -> tuple[float, float]
     """Two-sided p, and the smallest that this many cores allow."""
     observed, cores = abs(sums.sum()), len(sums)
     if cores <= _EXACT:
-        places: np.ndarray = np.arange(2 ** (cores - 1))
+        places = np.arange(1 << (cores - 1))
         every = np.stack([1.0 - 2.0 * ((places >> core) % 2) for core in range(cores)], axis=1)
         return float((np.abs(every @ sums) >= observed - 1e-9).mean()), 2.0 ** (1 - cores)
     drawn = np.random.default_rng(seed).integers(0, 2, (DRAWS, cores))
