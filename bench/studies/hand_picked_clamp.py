@@ -206,10 +206,10 @@ def judge(plan: Path, run: Path, out: Path) -> None:
         "tested": [],
     }
     print(f"{len(base)} prompts, {len(scored)} scored, {sum(scored)} collapsed without a write\n")
-    print(
-        "| unit | dose | n | rescued | broken | net [95 %] | McNemar p | p net | p KL | p changed | p net, directions |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    before = ("unit", "dose", "n", "rescued", "broken", "net [95 %]", "McNemar p", "p net")
+    after = ("median, best control", "controls called rescues", "p KL", "p changed", "p net, directions")
+    print(f"| {' | '.join((*before, *after))} |")
+    print("|" + "---|" * len((*before, *after)))
     for tested in json.loads(plan.read_text())["tested"]:
         own = measured(tested["condition"])
         entry = {**{k: tested[k] for k in ("picked", "unit", "dose", "distance")}, **own}
@@ -237,8 +237,8 @@ def judge(plan: Path, run: Path, out: Path) -> None:
             f"{own['broken']} | {own['net']:+.3f} [{low:+.3f}, {high:+.3f}] | {entry['mcnemar']:.3g} | "
             f"{_p(entry['matched_net'])} | "
             f"{entry['median_net']:+.3f}, {entry['largest_net']:+.3f} | "
-            f"{entry['matched_rescues']}/{entry['matched_net']['controls']} | {_p(entry['matched_kl'])} | {_p(entry['matched_changed'])} | "
-            f"{_p(entry['directions_net'])} |"
+            f"{entry['matched_rescues']}/{entry['matched_net']['controls']} | {_p(entry['matched_kl'])} | "
+            f"{_p(entry['matched_changed'])} | {_p(entry['directions_net'])} |"
         )
     out.write_text(json.dumps(document, indent=1) + "\n")
 
