@@ -154,20 +154,20 @@ def natural_statistics(
         data_sha256=document_sha256(texts.hashes),
         options={"sites": {s: {n: directions[n].tolist() for n in names} for s, names in along.items()}},
     )
-    found = cached_statistics(key)
-    if found is None:
-        from radiograph.harvest.statistics import site_statistics
+    with ctx.measure("statistics"):  # where they are cached too: equal runs leave equal files
+        found = cached_statistics(key)
+        if found is None:
+            from radiograph.harvest.statistics import site_statistics
 
-        named = {site: {n: directions[n].astype(float) for n in names} for site, names in along.items() if names}
-        with ctx.measure("statistics"):
+            named = {site: {n: directions[n].astype(float) for n in names} for site, names in along.items() if names}
             found = site_statistics(model, texts, list(wanted), directions=named, progress=ctx.progress)
-        keep_statistics(
-            key,
-            found,
-            model_sha256=identity.tensors_sha256,
-            tokenizer_sha256=identity.tokenizer_sha256,
-            data_sha256=document_sha256(texts.hashes),
-        )
+            keep_statistics(
+                key,
+                found,
+                model_sha256=identity.tensors_sha256,
+                tokenizer_sha256=identity.tokenizer_sha256,
+                data_sha256=document_sha256(texts.hashes),
+            )
     return found
 
 

@@ -87,8 +87,7 @@ class Study:
 
         asked = parse_conditions([f"{self.site}[0]:set:0sd"])
         natural = tuple(self.config.natural)
-        with self.ctx.measure("natural"):  # logged whether or not they were cached: equal runs leave equal files
-            found = natural_statistics(self.ctx, self.model, asked, folder=None, natural=natural, directions={})
+        found = natural_statistics(self.ctx, self.model, asked, folder=None, natural=natural, directions={})
         return found[str(self.site)]  # type: ignore[return-value]
 
     @cached_property
