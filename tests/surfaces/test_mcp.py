@@ -147,8 +147,14 @@ def _asking_for_paths_alone() -> list[Verb]:
     return [v for v in verbs if _required(v) and set(_required(v)) <= set(inputs_of(v.config))]
 
 
-ALSO = {"harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]}}
+ALSO = {
+    "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
+    "neurons_scan": {"grid": "stories"},
+    "resonance_capture": {"grid": "stories"},
+}
 """What a verb asks for before it looks at a path."""
+PATHS = {"resonance_compare": ("basis",), "resonance_sweep": ("basis",)}
+"""Further paths that it asks for."""
 
 
 @pytest.mark.parametrize("path", ESCAPES)
@@ -156,7 +162,8 @@ ALSO = {"harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]}}
 def test_no_path_leads_out_of_the_workspace(agent, session, verb, path):
     schema = agent.tools()[verb.tool].input_schema["properties"]
     arguments = ALSO.get(verb.tool, {}) | {
-        name: [path] if schema[name].get("type") == "array" else path for name in _required(verb)
+        name: [path] if schema[name].get("type") == "array" else path
+        for name in (*_required(verb), *PATHS.get(verb.tool, ()))
     }
     problem = agent.error(verb.tool, session_id=session, **arguments)
     assert problem["code"] == "path_outside_workspace"
