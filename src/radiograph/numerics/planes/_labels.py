@@ -12,6 +12,7 @@ Refuses nothing; labels that cannot move give p = 1, and `smallest` says so.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,16 +83,15 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class GroupLength:
-    """Source of r_G of one group: rows of a size, labels permuted."""
+class _Relabelled(ABC):
+    """A source whose null is the same statistic with labels permuted."""
 
     z: Float[np.ndarray, "2 plane row"]
     labels: Labels
-    group: Hashable
 
     def observed(self) -> Float64[np.ndarray, " plane"]:
-        """r_G as labelled."""
-        return self._length(self.labels.codes[None], self.z)[0].astype(np.float64)
+        """The statistic as labelled."""
+        return self._statistic(self.labels.codes[None], self.z)[0].astype(np.float64)
 
     def smallest(self, draws: int) -> float:
         return self.labels.smallest(draws)
@@ -104,9 +104,21 @@ class GroupLength:
     ) -> Iterator[Float[np.ndarray, "draw column"]]:
         z = self.z[:, columns]
         for codes in self.labels.permuted(draws, seed):
-            yield self._length(codes, z)
+            yield self._statistic(codes, z)
 
-    def _length(
+    @abstractmethod
+    def _statistic(
+        self, codes: Int8[np.ndarray, "draw row"], z: Float[np.ndarray, "2 plane row"]
+    ) -> Float[np.ndarray, "draw plane"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class GroupLength(_Relabelled):
+    """Source of r_G of one group: rows of a size, labels permuted."""
+
+    group: Hashable
+
+    def _statistic(
         self, codes: Int8[np.ndarray, "draw row"], z: Float[np.ndarray, "2 plane row"]
     ) -> Float[np.ndarray, "draw plane"]:
         place = self.labels.groups.index(self.group)
@@ -115,11 +127,8 @@ class GroupLength:
 
 
 @dataclass(frozen=True, eq=False)
-class PseudoF:
+class PseudoF(_Relabelled):
     """Source of pseudo-F over all groups, labels permuted."""
-
-    z: Float[np.ndarray, "2 plane row"]
-    labels: Labels
 
     def __post_init__(self) -> None:
         groups, rows = len(self.labels.groups), self.z.shape[2]
@@ -130,24 +139,7 @@ class PseudoF:
                 got=f"{groups}, {rows}",
             )
 
-    def observed(self) -> Float64[np.ndarray, " plane"]:
-        """pseudo-F as labelled."""
-        return self._ratio(self.labels.codes[None], self.z)[0].astype(np.float64)
-
-    def smallest(self, draws: int) -> float:
-        return self.labels.smallest(draws)
-
-    def draws(self, wanted: int) -> int:
-        return wanted
-
-    def chunks(
-        self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
-    ) -> Iterator[Float[np.ndarray, "draw column"]]:
-        z = self.z[:, columns]
-        for codes in self.labels.permuted(draws, seed):
-            yield self._ratio(codes, z)
-
-    def _ratio(
+    def _statistic(
         self, codes: Int8[np.ndarray, "draw row"], z: Float[np.ndarray, "2 plane row"]
     ) -> Float[np.ndarray, "draw plane"]:
         rows, groups = z.shape[2], len(self.labels.groups)
