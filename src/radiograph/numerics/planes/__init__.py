@@ -3,7 +3,7 @@
 from radiograph.numerics.planes._clusters import clusters, principal_angles, triangulated
 from radiograph.numerics.planes._cones import cone_fraction, signed_fraction, supremum
 from radiograph.numerics.planes._flips import MIN_CORES, Flips, Intervals, Movement, core_intervals, turn
-from radiograph.numerics.planes._kernel import Fold, LabelBasis, Terms
+from radiograph.numerics.planes._kernel import Fold, LabelBasis, ProbeBasis, Terms, ridge
 from radiograph.numerics.planes._labels import GroupLength, Labels, PseudoF, strata_of
 from radiograph.numerics.planes._pairs import MEMORY, Block, PlaneMoments, moment_path, sample_path
 from radiograph.numerics.planes._plane import (
@@ -20,8 +20,10 @@ from radiograph.numerics.planes._plane import (
     swapped,
 )
 from radiograph.numerics.planes._rotations import (
+    AlikePairs,
     PlaneLengths,
     Rotated,
+    alike,
     crowding,
     fourfold,
     gaussian_vectors,
@@ -38,6 +40,7 @@ __all__ = [
     "MEMORY",
     "MIN_CORES",
     "MIN_SINE",
+    "AlikePairs",
     "Block",
     "Flips",
     "Fold",
@@ -51,6 +54,7 @@ __all__ = [
     "PlaneMoments",
     "PlaneStatistics",
     "Planes",
+    "ProbeBasis",
     "PseudoF",
     "Role",
     "Rotated",
@@ -60,6 +64,7 @@ __all__ = [
     "Transform",
     "TransformKind",
     "against_null",
+    "alike",
     "all_pairs",
     "clusters",
     "cone_fraction",
@@ -79,6 +84,7 @@ __all__ = [
     "planes_of",
     "principal_angles",
     "rayleigh",
+    "ridge",
     "sample_path",
     "signed_fraction",
     "statistics",

@@ -1,12 +1,14 @@
 """Bases built from the rows that they are asked about: rebuilt inside every relabelling, from products of rows alone.
 
 1. A basis vector is a weighted sum of means of terms, b = Σ w·mean(x), a term a set of rows: `means` has one term each,
-   `contrast` takes the grand mean off, `difference` one term from another.
+   `contrast` takes the grand mean off, `difference` one term from another. Or it is the normal of a ridge probe for a
+   term, Σ α·x with α = (K + λI)⁻¹y, K the centred products of rows, λ their mean variance: linear in the labels too.
 2. Cosines with rows need only X̂Xᵀ, lengths and angles between basis vectors only XXᵀ: with Gram matrices at hand a
    relabelling costs N², whatever the width.
 3. Folds: row i of core k is scored against the basis fitted without core k, and all rows are pooled. A row that helped
    to make a vector points at it by construction; with few rows in many dimensions that alone gives a large r_G.
-4. Null: labels permuted inside cores, the basis rebuilt with its folds, r_G of every plane and group taken again. The
+4. Vectors that no label decides (a component) may stand among the others; each fold has its own, fitted without a core.
+5. Null: labels permuted inside cores, the basis rebuilt with its folds, r_G of every plane and group taken again. The
    counts of a core and group do not change, so that the weights are those of the data.
 
 Refuses when a term keeps no row outside some core (`fold_empty`).
@@ -14,6 +16,7 @@ Refuses when a term keeps no row outside some core (`fold_empty`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -48,67 +51,16 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelBasis:
-    """Rows, their labels, and how a basis is made of group means; columns are (plane, scored), scored fastest."""
+class _Rebuilt(ABC):
+    """Rows, their labels, and a basis that labels decide; columns are (plane, scored), scored fastest."""
 
-    scored: Float64[np.ndarray, "row row"]
-    """X̂Xᵀ: unit rows with rows."""
-    products: Float64[np.ndarray, "row row"]
-    """XXᵀ."""
     labels: Labels
     cores: Integer[np.ndarray, " row"]
     """The fold of each row, 0, 1, …; all 0 without folds."""
-    weights: Float64[np.ndarray, "fold vector group"]
-    """Of sums over the rows that a fold fits with, not of means."""
     first: Integer[np.ndarray, " plane"]
     second: Integer[np.ndarray, " plane"]
-    folded: bool
     sets: Bool[np.ndarray, "scored group"]
     """Unions of label groups whose r_G is asked for."""
-
-    @classmethod
-    def of(
-        cls,
-        rows: Float[np.ndarray, "row width"],
-        labels: Labels,
-        cores: Sequence[Hashable],
-        terms: Terms,
-        pairs: tuple[Integer[np.ndarray, " plane"], Integer[np.ndarray, " plane"]],
-        fold: Fold = "core",
-        sets: Bool[np.ndarray, "scored group"] | None = None,
-    ) -> LabelBasis:
-        """Gram matrices, folds and weights. `rows` are transformed; none is zero. `sets` is each group by default.
-
-        Raises:
-            Refusal: a term has no row outside some core.
-        """
-        values = rows.astype(np.float64)
-        unit, _ = unit_rows(values)
-        folds: Sequence[Hashable] = cores if fold == "core" else ["all"] * len(cores)
-        names, places = list(dict.fromkeys(folds)), numbered(folds)
-        groups = len(labels.groups)
-        inside = np.zeros((len(names), groups))
-        np.add.at(inside, (places, labels.codes), 1)
-        counts = labels.sizes - inside if fold == "core" else inside
-        sizes = counts @ terms.members.T
-        if (sizes < 1).any():
-            core, _ = (int(i) for i in np.argwhere(sizes < 1)[0])
-            raise Refusal(
-                "fold_empty",
-                "a basis cannot be fitted without one core",
-                got=f"all rows that a vector is made of are of core {names[core]!r}",
-                fix="add cores, or say --fold none and read the result as circular",
-            )
-        return cls(
-            unit @ values.T,
-            values @ values.T,
-            labels,
-            places,
-            np.einsum("vt,tg,ft->fvg", terms.weights, terms.members, 1 / sizes),
-            *pairs,
-            folded=fold == "core",
-            sets=np.eye(groups, dtype=bool) if sets is None else sets,
-        )
 
     def coordinates(self) -> Float64[np.ndarray, "2 plane row"]:
         """Where every row lies in the planes that its fold fitted, as labelled."""
@@ -142,10 +94,7 @@ class LabelBasis:
         return np.stack(groups, axis=2).reshape(len(codes), -1)
 
     def _coordinates(self, codes: Int8[np.ndarray, "draw row"]) -> Float64[np.ndarray, "2 draw plane row"]:
-        members = (codes[:, None, :] == np.arange(len(self.labels.groups))[None, :, None]).astype(np.float64)
-        dots, lengths = self._against_sums(members)
-        vectors = np.einsum("nvg,dgn->dvn", self.weights[self.cores], dots)
-        gram = np.einsum("fvg,dfgh,fwh->dfvw", self.weights, lengths, self.weights)
+        vectors, gram = self._products(codes)
         norm = np.sqrt(np.maximum(np.einsum("dfvv->dfv", gram), 1e-300))
         cosine = gram / (norm[..., :, None] * norm[..., None, :])
         unit = vectors / np.moveaxis(norm[:, self.cores], 1, 2)
@@ -153,6 +102,93 @@ class LabelBasis:
         s = np.sqrt(np.maximum(1 - c**2, 1e-12))
         one = unit[:, self.first]
         return np.stack([one, (unit[:, self.second] - c * one) / s])
+
+    @abstractmethod
+    def _products(
+        self, codes: Int8[np.ndarray, "draw row"]
+    ) -> tuple[Float64[np.ndarray, "draw vector row"], Float64[np.ndarray, "draw fold vector vector"]]:
+        """Unit rows with the vectors of their fold, and those vectors with one another."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelBasis(_Rebuilt):
+    """Vectors that are sums of means of label groups, and after them vectors that no label decides."""
+
+    scored: Float64[np.ndarray, "row row"]
+    """X̂Xᵀ: unit rows with rows."""
+    products: Float64[np.ndarray, "row row"]
+    """XXᵀ."""
+    weights: Float64[np.ndarray, "fold vector group"]
+    """Of sums over the rows that a fold fits with, not of means."""
+    folded: bool
+    rows: Float64[np.ndarray, "row width"]
+    fixed: Float64[np.ndarray, "fold other width"]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Float[np.ndarray, "row width"],
+        labels: Labels,
+        cores: Sequence[Hashable],
+        terms: Terms,
+        pairs: tuple[Integer[np.ndarray, " plane"], Integer[np.ndarray, " plane"]],
+        fold: Fold = "core",
+        sets: Bool[np.ndarray, "scored group"] | None = None,
+        fixed: Float[np.ndarray, "fold other width"] | None = None,
+    ) -> LabelBasis:
+        """Gram matrices, folds and weights. `rows` are transformed; none is zero. `sets` is each group by default.
+
+        `fixed` holds further vectors for each core, in the order of first appearance.
+
+        Raises:
+            Refusal: a term has no row outside some core.
+        """
+        values = rows.astype(np.float64)
+        unit, _ = unit_rows(values)
+        folds: Sequence[Hashable] = cores if fold == "core" else ["all"] * len(cores)
+        names, places = list(dict.fromkeys(folds)), numbered(folds)
+        groups = len(labels.groups)
+        inside = np.zeros((len(names), groups))
+        np.add.at(inside, (places, labels.codes), 1)
+        counts = labels.sizes - inside if fold == "core" else inside
+        sizes = counts @ terms.members.T
+        if (sizes < 1).any():
+            core, _ = (int(i) for i in np.argwhere(sizes < 1)[0])
+            raise _empty(names[core])
+        return cls(
+            labels,
+            places,
+            *pairs,
+            np.eye(groups, dtype=bool) if sets is None else sets,
+            scored=unit @ values.T,
+            products=values @ values.T,
+            weights=np.einsum("vt,tg,ft->fvg", terms.weights, terms.members, 1 / sizes),
+            folded=fold == "core",
+            rows=values,
+            fixed=np.empty((len(names), 0, values.shape[1])) if fixed is None else fixed.astype(np.float64),
+        )
+
+    def _products(
+        self, codes: Int8[np.ndarray, "draw row"]
+    ) -> tuple[Float64[np.ndarray, "draw vector row"], Float64[np.ndarray, "draw fold vector vector"]]:
+        members = (codes[:, None, :] == np.arange(len(self.labels.groups))[None, :, None]).astype(np.float64)
+        dots, lengths = self._against_sums(members)
+        vectors = np.einsum("nvg,dgn->dvn", self.weights[self.cores], dots)
+        gram = np.einsum("fvg,dfgh,fwh->dfvw", self.weights, lengths, self.weights)
+        if not self.fixed.shape[1]:
+            return vectors, gram
+        unit, _ = unit_rows(self.rows)
+        own = np.einsum("nw,now->on", unit, self.fixed[self.cores])
+        kept = (self.cores != np.arange(len(self.fixed))[:, None]) | (not self.folded)
+        along = np.einsum("fow,nw->fon", self.fixed, self.rows) * kept[:, None, :]
+        across = np.einsum("fvg,dgn,fon->dfvo", self.weights, members, along, optimize=True)
+        corner = np.broadcast_to(
+            self.fixed @ np.moveaxis(self.fixed, 1, 2), (len(codes), *gram.shape[1:2], *[own.shape[0]] * 2)
+        )
+        return (
+            np.concatenate([vectors, np.broadcast_to(own, (len(codes), *own.shape))], axis=1),
+            np.block([[gram, across], [np.moveaxis(across, 2, 3), corner]]),
+        )
 
     def _against_sums(
         self, members: Float64[np.ndarray, "draw group row"]
@@ -171,3 +207,67 @@ class LabelBasis:
                 inner = members[:, :, mine] @ self.products[np.ix_(mine, mine)] @ own
                 between[:, fold] += inner - across - np.moveaxis(across, 1, 2)
         return dots, between
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeBasis(_Rebuilt):
+    """Normals of ridge probes, one a term: fitted again with every labelling, in every fold."""
+
+    members: Bool[np.ndarray, "term group"]
+    reach: Float64[np.ndarray, "row row"]
+    """Unit row n with what row i adds to the probe of n's fold."""
+    metric: Float64[np.ndarray, "fold row row"]
+    """What rows i and j add to the products of the probes of a fold."""
+
+    @classmethod
+    def of(
+        cls,
+        rows: Float[np.ndarray, "row width"],
+        labels: Labels,
+        cores: Sequence[Hashable],
+        members: Bool[np.ndarray, "term group"],
+        pairs: tuple[Integer[np.ndarray, " plane"], Integer[np.ndarray, " plane"]],
+        sets: Bool[np.ndarray, "scored group"] | None = None,
+    ) -> ProbeBasis:
+        """Rows are transformed; none is zero."""
+        values = rows.astype(np.float64)
+        unit, _ = unit_rows(values)
+        places = numbered(cores)
+        products, scored = values @ values.T, unit @ values.T
+        groups = np.eye(len(labels.groups), dtype=bool)
+        reach, metric = np.empty_like(products), np.empty((places.max() + 1, *products.shape))
+        for fold in range(len(metric)):
+            weights = ridge(products, places != fold)
+            reach[places == fold] = scored[places == fold] @ weights
+            metric[fold] = weights @ products @ weights
+        chosen = groups if sets is None else sets
+        return cls(labels, places, *pairs, chosen, members=members, reach=reach, metric=metric)
+
+    def _products(
+        self, codes: Int8[np.ndarray, "draw row"]
+    ) -> tuple[Float64[np.ndarray, "draw vector row"], Float64[np.ndarray, "draw fold vector vector"]]:
+        targets = np.moveaxis(self.members.T[codes].astype(np.float64), 1, 2)
+        through = targets[:, None] @ self.metric
+        return targets @ self.reach.T, through @ np.moveaxis(targets, 1, 2)[:, None]
+
+
+def ridge(products: Float64[np.ndarray, "row row"], kept: Bool[np.ndarray, " row"]) -> Float64[np.ndarray, "row row"]:
+    """W such that y·W·X is the normal of a ridge probe for y, fitted on the kept rows; λ is their mean variance."""
+    count = int(kept.sum())
+    centring = np.eye(count) - 1 / count
+    centred = centring @ products[np.ix_(kept, kept)] @ centring
+    strength = float(np.trace(centred)) / count
+    if strength <= 0:
+        raise Refusal("rows_equal", "rows that are all equal decide no probe", got=f"{count} rows")
+    out = np.zeros_like(products)
+    out[np.ix_(kept, kept)] = centring @ np.linalg.solve(centred + strength * np.eye(count), centring)
+    return out
+
+
+def _empty(core: Hashable) -> Refusal:
+    return Refusal(
+        "fold_empty",
+        "a basis cannot be fitted without one core",
+        got=f"all rows that a vector is made of are of core {core!r}",
+        fix="add cores, or say --fold none and read the result as circular",
+    )

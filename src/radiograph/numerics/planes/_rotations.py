@@ -7,6 +7,11 @@
    is turned by a Haar rotation. Since only the span of the set moves, a rotation is a random orthonormal frame of as
    many directions as the set has dimensions.
 4. Halves: differences of the means of random halves of the rows.
+5. Alike: each vector of a plane gives way to one of those that are like it. Itself is among them, and pairs that keep
+   one of the two count: where being alike makes vectors exchangeable the p is exact. Without those pairs one loud
+   vector would beat every pair by itself, and with K alike p would be 1/(1 + K²) once in K times.
+6. Who is like whom: the vectors are cut at the median of the number that spreads most, again and again. The members of
+   a part take turns as its outermost one; nearest neighbours would lie inward of every outlying vector, and p be small.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
+from jaxtyping import Float, Float64, Int64, Integer
 
 from radiograph.core import UserError
 from radiograph.numerics.planes._cones import supremum
@@ -89,6 +94,68 @@ class PlaneLengths:
             two = two / np.linalg.norm(two, axis=1, keepdims=True)
             length = np.hypot(one @ self.mean, two @ self.mean)
             yield np.repeat(length[:, None], len(columns), axis=1)
+
+
+def alike(
+    numbers: Float[np.ndarray, "item number"], items: Integer[np.ndarray, " asked"], size: int
+) -> Integer[np.ndarray, "asked alike"]:
+    """Up to `size` items of the part that each asked item falls into, itself first; numbers may not be NaN."""
+    parts: list[Int64[np.ndarray, " member"]] = []
+    waiting = [np.arange(len(numbers))]
+    spread = numbers.std(axis=0)
+    scaled = (numbers / np.where(spread > 0, spread, 1.0)).astype(np.float64)
+    while waiting:
+        part = waiting.pop()
+        if len(part) < 2 * size:
+            parts.append(part)
+            continue
+        order = part[np.argsort(scaled[part, int(scaled[part].std(axis=0).argmax())], kind="stable")]
+        waiting += [order[: len(part) // 2], order[len(part) // 2 :]]
+    part_of = np.empty(len(numbers), dtype=np.int64)
+    place_in = np.empty(len(numbers), dtype=np.int64)
+    for number, part in enumerate(parts):
+        part_of[part], place_in[part] = number, np.arange(len(part))
+    count = min(size, *(len(part) for part in parts))
+    return np.array([np.roll(parts[part_of[item]], -place_in[item])[:count] for item in items], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class AlikePairs:
+    """Source of r_G in planes of vectors that are like those of each plane."""
+
+    dots: Float64[np.ndarray, " vector"]
+    """Of the mean row with every vector, of length one."""
+    first: Integer[np.ndarray, "plane alike"]
+    """Vectors like the first of each plane; itself at 0."""
+    second: Integer[np.ndarray, "plane alike"]
+    gram: Float64[np.ndarray, "vector vector"] | None = None
+    """Cosines among the vectors; None: they are orthogonal."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that there are beside the plane itself: no p can be finer."""
+        return self.first.shape[1] * self.second.shape[1] - 1
+
+    def smallest(self, draws: int) -> float:
+        return 1 / (1 + min(draws, self.pairs))
+
+    def draws(self, wanted: int) -> int:
+        return min(wanted, self.pairs)
+
+    def chunks(
+        self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
+    ) -> Iterator[Float[np.ndarray, "draw column"]]:
+        alike = self.second.shape[1]
+        one, two = self.first[columns].T, self.second[columns].T
+        every = np.arange(1, self.pairs + 1)
+        chosen = every if draws == self.pairs else np.random.default_rng(seed).choice(every, draws, replace=False)
+        step = max(1, _CHUNK // (8 * max(len(columns), 1)))
+        for start in range(0, draws, step):
+            part = chosen[start : start + step]
+            a, b = one[part // alike], two[part % alike]
+            b = np.where(a == b, two[(part + 1) % alike], b)  # a vector and itself have no plane
+            c = 0.0 if self.gram is None else np.clip(self.gram[a, b], -0.999, 0.999)
+            yield np.hypot(self.dots[a], (self.dots[b] - c * self.dots[a]) / np.sqrt(1 - np.square(c)))
 
 
 @dataclass(frozen=True, eq=False)
