@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from radiograph.core import REFERENCE, Progress, Task, UserError, Workers
+from radiograph.core import REFERENCE, Progress, Task, Workers
 from radiograph.core.codec import Codec
 from radiograph.evidence import pretty_json
 from radiograph.harvest._capture import CODES, Engine
@@ -85,18 +85,7 @@ def spec_of(
     """
     workers = workers or Workers()
     shared = workers.ray or workers.count > 1
-    for role, model in engine.models.items():
-        if shared and model.folder is None:
-            raise UserError(f"the {role} is in memory alone", fix="save it to a folder, or use one worker")
-    models = tuple(
-        ModelSpec(
-            role=role,
-            sha256=model.identity.tensors_sha256,
-            folder=str(model.folder.resolve()) if model.folder else "",
-            adapter=str(model.adapter_folder.resolve()) if model.adapter_on and model.adapter_folder else None,
-        )
-        for role, model in engine.models.items()
-    )
+    models = tuple(ModelSpec.of(role, model, shared=shared) for role, model in engine.models.items())
     return Spec(
         models=models,
         recipe=engine.recipe,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codec
 from radiograph.evidence import document_sha256
 from radiograph.harvest._plan import Limits
 from radiograph.harvest._tokens import Reading
+
+if TYPE_CHECKING:
+    from radiograph.models import LanguageModel
 
 Dtype = Literal["same", "fp32", "bf16", "fp16"]
 FP16_LARGEST = 60_000.0
@@ -27,6 +30,22 @@ class ModelSpec:
     folder: str = ""
     """Empty for a model in memory, which only this process has."""
     adapter: str | None = None
+
+    @classmethod
+    def of(cls, role: str, model: LanguageModel, *, shared: bool) -> ModelSpec:
+        """A model that is in memory here; `shared`: other processes load it as well.
+
+        Raises:
+            UserError: they cannot.
+        """
+        if shared and model.folder is None:
+            raise UserError(f"the {role} is in memory alone", fix="save it to a folder, or use one worker")
+        return cls(
+            role=role,
+            sha256=model.identity.tensors_sha256,
+            folder=str(model.folder.resolve()) if model.folder else "",
+            adapter=str(model.adapter_folder.resolve()) if model.adapter_on and model.adapter_folder else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from radiograph.evidence.resonance._units import (
     StatisticsHeader,
     StatisticsSite,
     UnitAttribution,
+    UnitCell,
     UnitRow,
 )
 
@@ -84,6 +85,7 @@ __all__ = [
     "StatisticsSite",
     "TransformName",
     "UnitAttribution",
+    "UnitCell",
     "UnitRow",
     "Write",
     "core_id",

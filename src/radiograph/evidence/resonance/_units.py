@@ -71,6 +71,14 @@ class UnitRow(Record):
     """Where it was strongest, the token in brackets, strongest first."""
 
 
+class UnitCell(Record):
+    """Units that a picture shows as one dot."""
+
+    firing: float
+    contribution: float
+    units: int
+
+
 class MovedToken(Record):
     """A token, and by how much its logit moves."""
 

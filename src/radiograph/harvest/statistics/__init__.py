@@ -9,18 +9,30 @@ from radiograph.core import deferred
 if TYPE_CHECKING:
     from radiograph.harvest.statistics._measure import Measured, Scan, measure, rectified, site_statistics
     from radiograph.harvest.statistics._rows import Rows, rows_of_texts, rows_of_tokens
+    from radiograph.harvest.statistics._workers import measure_shared
 
 _HOME = {
     "Measured": "_measure",
     "Rows": "_rows",
     "Scan": "_measure",
     "measure": "_measure",
+    "measure_shared": "_workers",
     "rectified": "_measure",
     "rows_of_texts": "_rows",
     "rows_of_tokens": "_rows",
     "site_statistics": "_measure",
 }
 
-__all__ = ["Measured", "Rows", "Scan", "measure", "rectified", "rows_of_texts", "rows_of_tokens", "site_statistics"]
+__all__ = [
+    "Measured",
+    "Rows",
+    "Scan",
+    "measure",
+    "measure_shared",
+    "rectified",
+    "rows_of_texts",
+    "rows_of_tokens",
+    "site_statistics",
+]
 
 __getattr__ = deferred(__name__, _HOME)

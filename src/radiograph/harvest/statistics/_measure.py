@@ -275,8 +275,9 @@ def rectified(model: LanguageModel, site: Site) -> bool:
 
 def _check(values: Float32[np.ndarray, "row width"], rows: Rows, batch: Batch, site: Site) -> None:
     # A sum is finite only if every term is, save for overflow: the exact search runs only then.
-    if np.isfinite(values.sum()):
-        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(values.sum()):
+            return
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, unit = (int(i) for i in bad[0])

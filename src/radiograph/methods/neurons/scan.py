@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, GridRef, Input, ModelRef, UserError
+from radiograph.core import Context, GridRef, Input, ModelRef, UserError, Workers
 from radiograph.core.sizes import Count
-from radiograph.evidence import Record, Result, UnitRow
+from radiograph.evidence import Record, Result, UnitCell, UnitRow
 
 if TYPE_CHECKING:
     from radiograph.evidence import Grid
@@ -57,6 +57,8 @@ class Config(Base):
     """Most tokens measured; whole texts, drawn by hash."""
     max_length: int = Field(default=512, ge=2)
     """Most tokens of a window."""
+    workers: str = "1"
+    """1, N processes here, or ray[:N]; the bytes are the same."""
 
 
 class ScannedSite(Record):
@@ -103,6 +105,8 @@ class NeuronScan(Result):
     loud: tuple[UnitRow, ...]
     rank: str | None
     ranked: tuple[UnitRow, ...]
+    cloud: tuple[UnitCell, ...]
+    """All units, those that stand close together as one."""
     factors: tuple[FactorUnits, ...]
     data_sha256: str
     statistics_sha256: str
@@ -122,7 +126,8 @@ class NeuronScan(Result):
 
 def run(config: Config, ctx: Context) -> NeuronScan:
     """Measure, write, rank."""
-    from radiograph.harvest.statistics import Scan, measure
+    from radiograph.harvest.statistics import Scan, measure_shared
+    from radiograph.methods.neurons._scan.cloud import cloud
     from radiograph.methods.neurons._scan.measured import Words, scanned, unit_rows
     from radiograph.methods.neurons._scan.ranks import WHY, Rank, ranked
 
@@ -130,6 +135,7 @@ def run(config: Config, ctx: Context) -> NeuronScan:
         raise UserError(
             "a scan reads texts or a grid", expected="--text FILE or --grid GRID, one of them", code="bad_config"
         )
+    workers = Workers.parse(config.workers)
     model: LanguageModel = ctx.model(config.model, "model")
     grid: Grid | None = None if config.grid is None else ctx.grid(config.grid, role="grid")
     with ctx.measure("tokenise"):
@@ -137,7 +143,7 @@ def run(config: Config, ctx: Context) -> NeuronScan:
     sites = tuple(dict.fromkeys(site for text in config.site for site in model.sites(text)))
     scan = Scan(sites, config.threshold, config.covariance, by_text=grid is not None)
     with ctx.measure("scan", tokens=sum(map(len, rows.tokens))):
-        measured = measure(model, rows, scan, progress=ctx.progress)
+        measured = measure_shared(model, rows, scan, workers, progress=ctx.progress)
     found = scanned(model, measured)
     words = Words(model, rows)
     _tables(ctx, found)
@@ -159,6 +165,7 @@ def run(config: Config, ctx: Context) -> NeuronScan:
         loud=listed("loud"),
         rank=config.rank,
         ranked=() if config.rank is None else listed(config.rank),
+        cloud=cloud(found),
         factors=() if grid is None else _factors(ctx, grid, measured, found, config.top),
         data_sha256=rows.sha256,
         statistics_sha256=sha256,
@@ -199,12 +206,24 @@ def _rows(config: Config, ctx: Context, model: LanguageModel, grid: Grid | None)
         )
     if model.tokenizer is None:
         raise UserError(f"{config.model} has no tokenizer", fix="a scan needs text to become tokens")
+    if config.max_tokens is not None:
+        raise UserError("--max-tokens draws texts that are measured as they are", fix="leave it out", code="bad_config")
     named = (
         [(text.id, text.text) for text in ctx.texts(config.text)]
         if grid is None
         else [(record.id, record.text) for record in grid.records]
     )
     prompts = [list(prompt_ids(model.tokenizer, text)) for _, text in named]
+    room = model.context_length - config.new_tokens
+    for (name, _), prompt in zip(named, prompts, strict=True):
+        if len(prompt) > room:
+            raise UserError(
+                f"prompt {name} and {config.new_tokens} new tokens do not fit the model's context",
+                expected=f"at most {room} prompt tokens",
+                got=str(len(prompt)),
+                fix="fewer --new-tokens, or shorter prompts",
+                code="too_long",
+            )
     made = generate(model, prompts, max_new_tokens=config.new_tokens) if config.new_tokens else []
     ends = [list(one.ids if one.finish != "stop" else one.ids[:-1]) for one in made] or [[]] * len(prompts)
     return rows_of_tokens(

@@ -19,6 +19,8 @@ TOKENS = 5
 """Tokens named per unit and side."""
 AROUND = 8
 """Tokens of context before the place."""
+AFTER = 3
+"""And behind it."""
 _PRODUCTS = 2**27
 """Logits that are computed at once."""
 
@@ -120,8 +122,11 @@ class Words:
         ids, tokenizer = self.rows.tokens[row], self.model.tokenizer
         if tokenizer is None:
             return f"text {self.rows.names[self.rows.owner[row]]}, position {position}"
-        before = str(tokenizer.decode(list(ids[max(position - AROUND, 0) : position])))
-        after = str(tokenizer.decode(list(ids[position + 1 : position + 4])))
+        first, last = max(position - AROUND, 0), position + 1 + AFTER
+        before, with_it, whole = (str(tokenizer.decode(list(ids[first:end]))) for end in (position, position + 1, last))
+        if with_it.startswith(before) and whole.startswith(with_it):  # the spaces are those of the text
+            return f"{before}[{with_it[len(before) :]}]{whole[len(with_it) :]}"
+        after = str(tokenizer.decode(list(ids[position + 1 : last])))
         return f"{before}[{token_text(tokenizer, ids[position])}]{after}"
 
     def _tokens(self, ids: Sequence[int] | np.ndarray) -> tuple[str, ...]:
