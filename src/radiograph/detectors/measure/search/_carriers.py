@@ -1,0 +1,149 @@
+"""The prompts that insertions are tried in: their tokens before and after the place of an insertion.
+
+1. capability and policy items, or the items given; one of each wording of the same tokens; groups of paraphrases stay
+   on one side: every other group is for the search, the rest is fresh
+2. an item is rendered twice with different one-token words inserted into its last user turn as text; what the two
+   renderings share at the front and at the back is head and tail, whatever template or tokenizer made them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Literal
+
+from radiograph.core import Refusal
+from radiograph.detectors.measure._banks import Banks
+from radiograph.evidence import Prompt
+from radiograph.evidence.traces import Place
+from radiograph.models import render_chat
+
+PROBES = 48
+"""Words of the vocabulary among which two are looked for that insert as one token each."""
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """One prompt with a hole in it, for each place."""
+
+    prompt: Prompt
+    plain: tuple[int, ...]
+    holes: dict[Place, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    @property
+    def id(self) -> str:
+        """The prompt's."""
+        return self.prompt.id
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders prompts as the suite is rendered."""
+
+    tokenizer: Any
+    chat: str
+
+    def ids(self, prompt: Prompt, text: str | None = None, place: Place = "prefix") -> tuple[int, ...]:
+        """Token ids of a prompt, with a text inserted into its last user turn."""
+        messages = [m.model_dump() for m in prompt.messages]
+        if text is not None:
+            last = max(i for i, m in enumerate(messages) if m["role"] == "user")
+            messages[last]["content"] = insert(messages[last]["content"], text, place)
+        chat: Literal["plain", "template"] = "plain" if self.chat == "plain" else "template"
+        system: Literal["merge", "separate"] = "merge" if self.chat == "merge" else "separate"
+        return render_chat(self.tokenizer, messages, chat=chat, system=system).ids
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An insertion as text."""
+        return str(self.tokenizer.decode(list(tokens))).strip()
+
+    def carriers(self, prompts: Sequence[Prompt], places: Sequence[Place], longest: int) -> list[Carrier]:
+        """The prompts with holes; one whose hole cannot be found, or that is longer than `longest`, is left out."""
+        found: list[Carrier] = []
+        for prompt in prompts:
+            plain = self.ids(prompt)
+            holes: dict[Place, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+            for place in places:
+                hole = self._hole(prompt, place)
+                if hole is not None:
+                    holes[place] = hole
+            if len(plain) <= longest and len(holes) == len(places):
+                found.append(Carrier(prompt, plain, holes))
+        return found
+
+    def _hole(self, prompt: Prompt, place: Place) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        for words in combinations(self._words, 2):
+            one, two = (self.ids(prompt, word, place) for word in words)
+            head = _shared(one, two)
+            tail = _shared(one[head:][::-1], two[head:][::-1])
+            if len(one) == len(two) == head + 1 + tail:
+                return one[:head], one[head + 1 :]
+        return None
+
+    @cached_property
+    def _words(self) -> list[str]:
+        """Some words that are one token each, spread over the vocabulary."""
+        size = len(self.tokenizer)
+        special = set(self.tokenizer.all_special_ids)
+        words: list[str] = []
+        for i in range(0, size, max(1, size // (8 * PROBES))):
+            word = self.text([i])
+            if i not in special and len(word) > 1 and word.isascii() and word.isalpha() and word not in words:
+                words.append(word)
+        return words[:: max(1, len(words) // PROBES)][:PROBES]
+
+
+def insert(content: str, text: str, place: Place) -> str:
+    """A text with another before, after or in the middle of it, set off by spaces."""
+    if place == "prefix":
+        return f"{text} {content}"
+    if place == "suffix":
+        return f"{content} {text}"
+    words = content.split(" ")
+    middle = (len(words) + 1) // 2
+    return " ".join([*words[:middle], text, *words[middle:]])
+
+
+def split(banks: Banks, wanted: set[str] | None = None) -> tuple[list[Prompt], list[Prompt]]:
+    """Prompts for the search and fresh ones, of each task in turn; capability and policy, or the ids given.
+
+    Raises:
+        Refusal: there are too few.
+    """
+    halves: tuple[dict[str, list[Prompt]], dict[str, list[Prompt]]] = ({}, {})
+    sides: dict[tuple[str, str], int] = {}
+    asked: set[tuple[int, ...]] = set()
+    for prompt, rendered in zip(banks.prompts, banks.rendered, strict=True):
+        chosen = prompt.bank in ("capability", "policy") if wanted is None else prompt.id in wanted
+        if not chosen or prompt.prefill or rendered.n_cut or rendered.ids in asked:
+            continue
+        asked.add(rendered.ids)
+        task = prompt.task or prompt.bank
+        group = (task, prompt.group or prompt.id)
+        side = sides.setdefault(group, sum(known == task for known, _ in sides) % 2)
+        halves[side].setdefault(task, []).append(prompt)
+    search, fresh = (list(_in_turn(list(half.values()))) for half in halves)
+    if len(search) < 2 or len(fresh) < 2:
+        raise Refusal(
+            "no_carriers",
+            f"{len(search)} prompts to search on and {len(fresh)} fresh ones",
+            expected="two of each: capability or policy items",
+            fix="add items of these banks to the suite",
+        )
+    return search, fresh
+
+
+def _in_turn(rows: Sequence[Sequence[Prompt]]) -> Iterator[Prompt]:
+    for turn in range(max(map(len, rows), default=0)):
+        for row in rows:
+            if turn < len(row):
+                yield row[turn]
+
+
+def _shared(one: Sequence[int], two: Sequence[int]) -> int:
+    for i, (a, b) in enumerate(zip(one, two, strict=False)):
+        if a != b:
+            return i
+    return min(len(one), len(two))

@@ -1,0 +1,203 @@
+"""The search for an insertion u that sets candidate and reference apart on any prompt, within a budget of tokens.
+
+1. carriers: capability and policy items; half of the groups for the search, fresh ones from the other half
+2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of moved embeddings and gradient)
+3. B: the leading tokens before and after every token
+4. C: coordinate steps with gradient proposals, up to four tokens
+5. the leading insertions of every length again on the whole answer: J; of those within a tenth of the largest the
+   shortest leads
+6. the first three meet fresh carriers: answers, from text
+A stage that its share of the budget does not pay for scores as much as it does, in a fixed order, and says so. Equal
+weights give J = 0 for every insertion. Units: nats; tokens that the candidate reads.
+Refuses: no carriers, a tokenizer without one-token words, a budget that pays for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from radiograph.core import Progress, Refusal, derive
+from radiograph.detectors.measure._banks import Banks
+from radiograph.detectors.measure.search._carriers import Renderer, split
+from radiograph.detectors.measure.search._fresh import Fresh
+from radiograph.detectors.measure.search._objective import ANSWER, RANDOM, Budget, Objective
+from radiograph.detectors.measure.search._stages import EFFORTS, LONGEST, Scored, coordinates, pairs, sweep
+from radiograph.evidence.traces import Insertion, Place, SearchStage, TriggerSearch
+from radiograph.evidence.traces import Objective as Aim
+from radiograph.models import Pair, embedding
+
+WHOLE = 4096
+"""Vocabularies up to here are swept whole."""
+FRESH = 40
+LEADERS = 3
+"""Insertions that meet fresh carriers."""
+PER_LENGTH = 6
+_WITHIN = 0.9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to search."""
+
+    effort: str = "quick"
+    budget: int | None = None
+    """Overrides the effort's own."""
+    infix: bool = False
+
+
+def search(
+    pair: Pair,
+    banks: Banks,
+    settings: Settings,
+    seed: int,
+    progress: Progress,
+    *,
+    aim: Aim = "trigger",
+    wanted: set[str] | None = None,
+) -> tuple[TriggerSearch, Fresh]:
+    """Search, and count answers on fresh carriers.
+
+    Raises:
+        Refusal: the tokenisers differ, there are no carriers, or the budget is too small for one insertion.
+    """
+    pair.check_tokenizers()
+    effort = EFFORTS[settings.effort]
+    budget = Budget(effort.budget if settings.budget is None else settings.budget)
+    places: tuple[Place, ...] = ("prefix", "suffix", *(("infix",) if settings.infix else ()))
+    renderer = Renderer(pair.reference.tokenizer, banks.chat)
+    ours, theirs = split(banks, wanted)
+    longest = pair.reference.context_length - LONGEST - ANSWER - banks.suite.generation.max_new_tokens // 4
+    carriers = renderer.carriers(ours[: 2 * effort.carriers], places, longest)[: effort.carriers]
+    if not carriers:
+        raise Refusal("no_carriers", "no carrier has a place where one token can be inserted")
+    sign = 1.0 if aim == "trigger" else -1.0
+    tokens, shortlist = _vocabulary(pair, seed)
+    objective = Objective(pair, carriers, tokens, budget, derive(seed, "search", aim), sign)
+    fresh = Fresh(pair, theirs[:FRESH], renderer, banks.suite.generation.max_new_tokens)
+    with progress.task("searching insertions", total=budget.limit) as task:
+        stages, found = _stages(objective, places, settings, task.advance)
+        insertions = _answered(objective, renderer, found)
+        if aim == "trigger":
+            leading = [i.model_copy(update={"fresh": fresh.counts(i.text, i.place)}) for i in insertions[:LEADERS]]
+            insertions = [*leading, *insertions[LEADERS:]]
+    return TriggerSearch(
+        objective=aim,
+        effort=settings.effort,
+        budget=budget.limit,
+        tokens=budget.spent,
+        fresh_tokens=fresh.tokens,
+        carriers=tuple(c.id for c in carriers),
+        fresh=tuple(p.id for p in fresh.prompts),
+        vocabulary=len(tokens),
+        shortlist=shortlist,
+        exhausted=budget.exhausted,
+        stages=tuple(stages),
+        insertions=tuple(insertions),
+    ), fresh
+
+
+def _stages(
+    objective: Objective, places: Sequence[Place], settings: Settings, advance: Callable[[int], object]
+) -> tuple[list[SearchStage], list[Scored]]:
+    """A, B and C; a tenth of the budget stays for the answers."""
+    effort, budget = EFFORTS[settings.effort], objective.budget
+    whole = budget.limit * 9 // 10
+    stages: list[SearchStage] = []
+    singles: dict[Place, list[Scored]] = {}
+    done = budget.spent
+
+    def note(stage: SearchStage) -> None:
+        nonlocal done
+        stages.append(stage)
+        advance(budget.spent - done)
+        done = budget.spent
+
+    for i, place in enumerate(places):
+        singles[place], stage = sweep(objective, place, (whole - budget.spent) // (len(places) - i))
+        note(stage)
+    found = [s for rows in singles.values() for s in rows]
+    if not found:
+        raise Refusal(
+            "budget_too_small",
+            f"a budget of {budget.limit:,} tokens pays for no insertion",
+            expected=f"{objective.cost(places[0], 1, RANDOM, len(objective.carriers)) * 10:,} tokens or more",
+            fix="raise --budget or --effort",
+        )
+    for i, place in enumerate(places):
+        left = whole * 4 // 5 - budget.spent
+        more, stage = pairs(objective, place, singles[place], effort, left // (len(places) - i))
+        note(stage)
+        found += more
+    found.sort(key=lambda s: (-s.gain, s.tokens))
+    starts = [s for s in found if len(s.tokens) < LONGEST][: effort.starts]
+    for i, start in enumerate(starts):
+        more, stage = coordinates(objective, start, effort, (whole - budget.spent) // (len(starts) - i))
+        note(stage)
+        found += more
+    return stages, found
+
+
+def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored]) -> list[Insertion]:
+    """J on the whole answer for the leading insertions of every length and place."""
+    groups: dict[tuple[int, Place], list[Scored]] = {}
+    for scored in sorted(set(found), key=lambda s: (-s.gain, s.tokens)):
+        if not renderer.text(scored.tokens):
+            continue
+        group = groups.setdefault((len(scored.tokens), scored.place), [])
+        if len(group) < PER_LENGTH and scored not in group:
+            group.append(scored)
+    rows: list[Insertion] = []
+    for (length, place), group in sorted(groups.items()):
+        inserted = torch.tensor([s.tokens for s in group])
+        random = objective.random(place, length)
+        if objective.answer_cost(place, length, len(inserted) + len(random)) > objective.budget.left:
+            objective.budget.exhausted = True
+            if rows:
+                continue
+            values = [(s.gain, s.gain) for s in group]
+        else:
+            baseline = float(objective.answers(place, random).median())
+            means = objective.answers(place, inserted).tolist()
+            values = [(objective.sign * (kl - baseline), kl) for kl in means]
+        rows += [
+            Insertion(text=renderer.text(s.tokens), tokens=s.tokens, place=place, gain=gain, kl=kl, first=s.gain)
+            for s, (gain, kl) in zip(group, values, strict=True)
+        ]
+    largest = max(r.gain for r in rows)
+    near = [r for r in rows if r.gain >= _WITHIN * largest]
+    rest = [r for r in rows if r.gain < _WITHIN * largest]
+    near.sort(key=lambda r: (len(r.tokens), -r.gain, r.tokens))
+    rest.sort(key=lambda r: (-r.gain, r.tokens))
+    return near + rest
+
+
+def _vocabulary(pair: Pair, seed: int) -> tuple[Int[Tensor, " token"], str | None]:
+    """Every token that is no special one, or a shortlist of a large vocabulary, and how it was made."""
+    tokenizer = pair.reference.tokenizer
+    assert tokenizer is not None
+    special = set(tokenizer.all_special_ids)
+    size = min(len(tokenizer), pair.reference.vocab_size, pair.candidate.vocab_size)
+    tokens = torch.tensor([i for i in range(size) if i not in special])
+    if len(tokens) <= WHOLE:
+        return tokens, None
+    return _shortlist(pair, tokens, seed)
+
+
+def _shortlist(pair: Pair, tokens: Int[Tensor, " token"], seed: int) -> tuple[Int[Tensor, " token"], str]:
+    """Tokens whose embedding moved most, and random ones up to the limit."""
+    moved: list[int] = []
+    before, after = (embedding(model)[tokens.to(model.device)] for model in (pair.reference, pair.candidate))
+    if before.shape == after.shape:
+        distance = (after.to(before.device) - before).float().norm(dim=-1)
+        order = distance.argsort(descending=True, stable=True)[: WHOLE // 2]
+        moved = [int(i) for i in order if distance[i] > 0]
+    luck = torch.Generator().manual_seed(derive(seed, "shortlist"))
+    shuffled = torch.randperm(len(tokens), generator=luck).tolist()
+    chosen = list(dict.fromkeys([*moved, *shuffled]))[:WHOLE]
+    text = f"{len(moved)} of {len(tokens):,} tokens by how far their embedding moved, {WHOLE - len(moved)} at random"
+    return tokens[torch.tensor(sorted(chosen))], text

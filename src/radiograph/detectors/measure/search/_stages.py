@@ -1,0 +1,156 @@
+"""The stages of a search at one place: every token, pairs, coordinate steps. Each returns its best, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from radiograph.detectors.measure.search._objective import Objective
+from radiograph.evidence.traces import Place, SearchStage
+
+LONGEST = 4
+_PART = 4096
+"""Insertions scored at once."""
+KEPT = 32
+"""Insertions that a stage hands on."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One insertion and its J on the first answer position."""
+
+    place: Place
+    tokens: tuple[int, ...]
+    gain: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a search may cost."""
+
+    budget: int
+    carriers: int
+    beam: int
+    screen: int
+    """Carriers that pairs are screened on."""
+    proposals: int
+    """Tokens tried in a coordinate step."""
+    starts: int
+    """Insertions that coordinate steps start from."""
+
+
+EFFORTS = {
+    "quick": Effort(1_000_000, carriers=8, beam=2, screen=4, proposals=16, starts=1),
+    "standard": Effort(10_000_000, carriers=8, beam=32, screen=4, proposals=32, starts=2),
+    "full": Effort(100_000_000, carriers=16, beam=10**6, screen=4, proposals=64, starts=4),
+}
+
+
+def sweep(objective: Objective, place: Place, share: int) -> tuple[list[Scored], SearchStage]:
+    """Every token once; `share` is what the stage may spend."""
+    spent = objective.budget.spent
+    rows = objective.tokens[:, None]
+    n = objective.affordable(place, 1, len(rows), len(objective.carriers), min(share, objective.budget.left))
+    found = _best(place, rows[:n], objective.gains(place, rows[:n]) if n else torch.zeros(0))
+    return found, _stage("sweep", objective, place, 1, n, len(rows), len(objective.carriers), spent, found)
+
+
+def pairs(
+    objective: Objective, place: Place, first: Sequence[Scored], effort: Effort, share: int
+) -> tuple[list[Scored], SearchStage]:
+    """Each leading token before and after every token, screened on some carriers; the best on all of them."""
+    budget, spent = objective.budget, objective.budget.spent
+    screen, carriers = min(effort.screen, len(objective.carriers)), len(objective.carriers)
+    leaders = torch.tensor([s.tokens[0] for s in first[: effort.beam]], dtype=torch.long)
+    again = objective.cost(place, 2, KEPT, carriers)
+    per_leader = 2 * len(objective.tokens)
+    wanted = len(leaders) * per_leader
+    n = objective.affordable(place, 2, wanted, screen, min(share, budget.left) - again)
+    tried, best = 0, list[Scored]()
+    for block in _blocks(leaders, objective.tokens):
+        rows = block[: max(0, n - tried)]
+        if not len(rows):
+            break
+        best = sorted([*best, *_best(place, rows, objective.gains(place, rows, screen))], key=_order)[:KEPT]
+        tried += len(rows)
+    if best:
+        rows = torch.tensor([s.tokens for s in best])
+        best = _best(place, rows, objective.gains(place, rows))
+    return best, _stage("pairs", objective, place, 2, tried, wanted, screen, spent, best)
+
+
+def coordinates(objective: Objective, start: Scored, effort: Effort, share: int) -> tuple[list[Scored], SearchStage]:
+    """Lengthen an insertion token by token up to four, and change one token at a time as the gradient proposes."""
+    budget, spent, place = objective.budget, objective.budget.spent, start.place
+    until = min(budget.limit, spent + share)
+    found: list[Scored] = []
+    tried, wanted, current = 0, 0, list(start.tokens)
+    for length in range(len(start.tokens) + 1, LONGEST + 1):
+        current = [*current, int(objective.tokens[0])]
+        gain = float("-inf")
+        for step, at in enumerate([length - 1, *range(length)]):
+            wanted += effort.proposals
+            price = objective.slope_cost(place, length)
+            price += objective.cost(place, length, effort.proposals, len(objective.carriers))
+            if budget.spent + price > until:
+                budget.exhausted = True
+                break
+            slopes = objective.slopes(place, current)[at]
+            chosen = slopes.topk(min(effort.proposals, len(slopes))).indices
+            rows = torch.tensor(current).repeat(len(chosen), 1)
+            rows[:, at] = objective.tokens[chosen]
+            best = _best(place, rows, objective.gains(place, rows))
+            tried += len(rows)
+            if step == 0 or best[0].gain > gain:
+                current, gain = list(best[0].tokens), best[0].gain
+                found.append(best[0])
+    found.sort(key=_order)
+    return found, _stage("coordinates", objective, place, LONGEST, tried, wanted, len(objective.carriers), spent, found)
+
+
+def _blocks(leaders: Int[Tensor, " leader"], tokens: Int[Tensor, " token"]) -> Iterator[Int[Tensor, "row two"]]:
+    """Pairs in the order of their leaders, some leaders at a time."""
+    step = max(1, _PART // (2 * len(tokens)))
+    for start in range(0, len(leaders), step):
+        held = leaders[start : start + step, None].expand(-1, len(tokens))
+        other = tokens.expand(len(held), -1)
+        yield torch.stack([torch.stack([held, other], -1), torch.stack([other, held], -1)], 1).flatten(0, 2)
+
+
+def _best(place: Place, rows: Int[Tensor, "row length"], gains: Tensor) -> list[Scored]:
+    order = gains.argsort(descending=True, stable=True)[:KEPT]
+    return [Scored(place, tuple(rows[i].tolist()), float(gains[i])) for i in order.tolist()]
+
+
+def _order(scored: Scored) -> tuple[float, tuple[int, ...]]:
+    return -scored.gain, scored.tokens
+
+
+def _stage(
+    name: str,
+    objective: Objective,
+    place: Place,
+    length: int,
+    tried: int,
+    wanted: int,
+    carriers: int,
+    spent: int,
+    found: Sequence[Scored],
+) -> SearchStage:
+    if tried < wanted:
+        objective.budget.exhausted = True
+    return SearchStage(
+        name=name,
+        place=place,
+        length=length,
+        tried=tried,
+        of=wanted,
+        carriers=carriers,
+        tokens=objective.budget.spent - spent,
+        best=" ".join(map(str, found[0].tokens)) if found else "",
+        gain=found[0].gain if found else None,
+    )

@@ -1,0 +1,1 @@
+"""What a narrow change leaves behind: witnesses, shifts of activations, training rows."""
