@@ -18,6 +18,7 @@ from radiograph.interventions._controls import (
     unit_controls,
 )
 from radiograph.interventions._grammar import parse_conditions, parse_write
+from radiograph.interventions._prompts import Prompts, grid_prompts, recipe_prompts
 from radiograph.interventions._recipes import (
     rack_condition,
     recipe_sweep,
@@ -47,6 +48,7 @@ __all__ = [
     "BoundWrite",
     "DirectionControls",
     "Directions",
+    "Prompts",
     "SiteStatistics",
     "SpliceLosses",
     "Statistics",
@@ -61,12 +63,14 @@ __all__ = [
     "conditions_document",
     "direction_controls",
     "edits_of",
+    "grid_prompts",
     "halved",
     "last_block",
     "parse_conditions",
     "parse_write",
     "plan",
     "rack_condition",
+    "recipe_prompts",
     "recipe_sweep",
     "references",
     "require_statistics",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
 from radiograph.organisms._suites import world_suite
-from radiograph.organisms._texts import neutral_texts, oracle, reads_world, standard_neutral
+from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import read_truth, truth_path
 from radiograph.organisms.recipes import families
 
@@ -44,6 +44,7 @@ __all__ = [
     "families",
     "jammed",
     "loud",
+    "natural_sources",
     "neutral_texts",
     "oracle",
     "read_truth",

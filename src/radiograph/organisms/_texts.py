@@ -11,6 +11,8 @@ from radiograph.evidence import CheckResult, Message
 from radiograph.organisms.world import World
 
 NEUTRAL = 128
+NATURAL = "world:mixture#400"
+"""Natural text of the small world: what doses refer to where nothing else is given."""
 
 
 def oracle(messages: Sequence[Message], answer: str) -> CheckResult:
@@ -24,6 +26,11 @@ def reads_world(tokenizer: Any) -> bool:
     if tokenizer is None:
         return False
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) == _world().encode(text)
+
+
+def natural_sources(tokenizer: Any, given: Sequence[str]) -> tuple[str, ...]:
+    """Where natural text comes from: what is given, else the world's own for its tokenizer, else nowhere."""
+    return tuple(given) or ((NATURAL,) if reads_world(tokenizer) else ())
 
 
 def standard_neutral(tokenizer: Any) -> list[str]:

@@ -8,6 +8,7 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.harvest.statistics._measure import Measured, Scan, measure, rectified, site_statistics
+    from radiograph.harvest.statistics._natural import natural_statistics
     from radiograph.harvest.statistics._rows import Rows, rows_of_texts, rows_of_tokens
     from radiograph.harvest.statistics._workers import measure_shared
 
@@ -17,6 +18,7 @@ _HOME = {
     "Scan": "_measure",
     "measure": "_measure",
     "measure_shared": "_workers",
+    "natural_statistics": "_natural",
     "rectified": "_measure",
     "rows_of_texts": "_rows",
     "rows_of_tokens": "_rows",
@@ -29,6 +31,7 @@ __all__ = [
     "Scan",
     "measure",
     "measure_shared",
+    "natural_statistics",
     "rectified",
     "rows_of_texts",
     "rows_of_tokens",

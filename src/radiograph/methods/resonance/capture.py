@@ -14,8 +14,6 @@ Refuses when: every row broke (exit 4). Stops when: a prompt does not fit the co
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from radiograph.evidence import Grid, Recipe
-    from radiograph.interventions import BoundCondition, SiteStatistics, Sweep
+    from radiograph.interventions import BoundCondition, Prompts, SiteStatistics, Sweep
     from radiograph.models import LanguageModel
 
 GridRef = Annotated[str, Input("file")]
@@ -41,7 +39,6 @@ _RECIPES = (
     *("repetition_penalty", "no_repeat_ngram", "stop", "bos", "chat", "truncate"),
 )
 """Options that a recipe decides."""
-TSV = ("core_id", "type", "level", "sweep", "prompt", "output")
 
 
 class Config(Base):
@@ -175,11 +172,11 @@ def run(config: Config, ctx: Context) -> Capture:
     if recipe is None:
         assert grid is not None, "one of the two is given"
         decoding = _decoding(config, ctx.seed)
-        prompts = _asked.grid_prompts(
+        prompts = interventions.grid_prompts(
             model, grid, bos=config.bos, chat=config.chat, new_tokens=config.new_tokens, truncate=config.truncate
         )
     else:
-        decoding, prompts = recipe.decoding, _asked.recipe_prompts(model, recipe)
+        decoding, prompts = recipe.decoding, interventions.recipe_prompts(model, recipe)
     sweep = _sweep(config, model, prompts, decoding, conditions)
     with ctx.measure("decode"):
         folder = _folder(config, ctx)
@@ -303,7 +300,7 @@ def _decoding(config: Config, seed: int) -> Decoding:
     )
 
 
-def _sweep(config: Config, model: LanguageModel, prompts: _asked.Prompts, decoding: Decoding, conditions: Any) -> Sweep:
+def _sweep(config: Config, model: LanguageModel, prompts: Prompts, decoding: Decoding, conditions: Any) -> Sweep:
     from radiograph.interventions import Sweep
     from radiograph.models import Reads
 
@@ -327,29 +324,9 @@ def _write(config: Config, ctx: Context, sweep: Sweep, table: dict[str, Any], st
     ctx.output.table("rows", table)
     ctx.output.json("conditions.json", {"statistics": statistics, "conditions": conditions_document(sweep)})
     if config.tsv:
-        ctx.output.text("rows.tsv", _tsv(table))
+        from radiograph.store.collapse import study_tsv
 
-
-def _tsv(table: dict[str, Any]) -> str:
-    """The original's columns; `none` is called `baseline`, a dose by its raw number where one target is written."""
-    doses = len({one for one in zip(table["target"], table["op"], table["positions"], strict=True) if one[0]}) == 1
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
-    writer.writerow(TSV)
-    empty = [""] * len(table["row"])
-    for core, kind, level, condition, raw, prompt, text in zip(
-        table["core"],
-        table.get("type", empty),
-        table.get("level", empty),
-        table["condition"],
-        table["dose_raw"],
-        table["prompt"],
-        table["text"],
-        strict=True,
-    ):
-        sweep = "baseline" if condition == "none" else f"{raw:.12g}" if doses and raw is not None else condition
-        writer.writerow([core, kind, level, sweep, prompt, text])
-    return out.getvalue()
+        ctx.output.text("rows.tsv", study_tsv(table))
 
 
 def recompute(result: dict[str, Any], folder: Any) -> list[str]:

@@ -12,7 +12,7 @@ from radiograph.store.collapse._labels import (
     write_labelled,
     write_score,
 )
-from radiograph.store.collapse._tables import StudyRow, read_study_log, read_study_tsv
+from radiograph.store.collapse._tables import StudyRow, read_study_log, read_study_tsv, study_tsv
 
 __all__ = [
     "Labelled",
@@ -26,6 +26,7 @@ __all__ = [
     "score_of",
     "shipped_facts",
     "shipped_score",
+    "study_tsv",
     "write_labelled",
     "write_score",
 ]

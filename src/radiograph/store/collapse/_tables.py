@@ -10,10 +10,12 @@ Refuses: missing columns, one prompt under one dose twice, a prompt that the gri
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from radiograph.core import FormatError
 
@@ -34,6 +36,31 @@ class StudyRow:
     sweep: str | None
     prompt: str
     output: str
+
+
+def study_tsv(table: Mapping[str, Any]) -> str:
+    """The original's columns; `none` is called `baseline`, a dose by its raw number where one target is written.
+
+    `table` has the columns of `tables/rows.parquet`.
+    """
+    doses = len({one for one in zip(table["target"], table["op"], table["positions"], strict=True) if one[0]}) == 1
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    empty = [""] * len(table["row"])
+    for core, kind, level, condition, raw, prompt, text in zip(
+        table["core"],
+        table.get("type", empty),
+        table.get("level", empty),
+        table["condition"],
+        table["dose_raw"],
+        table["prompt"],
+        table["text"],
+        strict=True,
+    ):
+        sweep = "baseline" if condition == "none" else f"{raw:.12g}" if doses and raw is not None else condition
+        writer.writerow([core, kind, level, sweep, prompt, text])
+    return out.getvalue()
 
 
 def read_study_tsv(path: Path) -> list[StudyRow]:
