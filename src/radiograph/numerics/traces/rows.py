@@ -1,0 +1,103 @@
+"""Training rows that a fine-tune learned more than rows like them, rows that are nearly the same, words that stand out.
+
+1. z of a row's loss drop: distance from the median of the rows nearest to it in length and reference loss, in units of
+   1.4826·MAD of the same (both coordinates as ranks; 50 neighbours, or all rows where there are fewer)
+2. near-duplicates: rows whose sets of 5-grams have a Jaccard similarity ≥ .8, joined into clusters. Found exactly, by
+   the shortest-prefix filter (Bayardo, Ma and Srikant 2007): similar sets share one of their rarest 5-grams
+3. enrichment: log-odds ratio of a token between two texts with an informative Dirichlet prior, over its standard
+   deviation (Monroe, Colaresi and Quinn 2008); the prior is both texts together, `PRIOR` tokens of weight
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from radiograph.numerics._finite import finite
+
+NEIGHBOURS: Final = 50
+GRAM: Final = 5
+SIMILAR: Final = 0.8
+PRIOR: Final = 500.0
+
+
+def drop_z(
+    drop: Float[np.ndarray, " row"], length: Int[np.ndarray, " row"], loss: Float[np.ndarray, " row"]
+) -> Float64[np.ndarray, " row"]:
+    """Robust z of each row's loss drop among rows of like length and reference loss; 0 where all of these are equal."""
+    values = finite(drop, "loss drop").astype(np.float64)
+    n = len(values)
+    ranks = np.stack([_ranks(length), _ranks(finite(loss, "reference loss"))], axis=1)
+    out = np.zeros(n)
+    k = min(NEIGHBOURS, n)
+    for i in range(n):
+        near = np.argpartition(np.abs(ranks - ranks[i]).max(axis=1), k - 1)[:k]
+        middle = np.median(values[near])
+        spread = 1.4826 * np.median(np.abs(values[near] - middle))
+        out[i] = (values[i] - middle) / spread if spread > 0 else 0.0
+    return out
+
+
+def _ranks(values: np.ndarray) -> Float64[np.ndarray, " row"]:
+    """Mean rank in 0 to 1: equal values rank equally."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return ((ends - counts + ends) / 2 / max(1, len(values)))[place.reshape(-1)]
+
+
+def clusters(rows: Sequence[Sequence[Hashable]]) -> Int[np.ndarray, " row"]:
+    """The number of each row's cluster of near-duplicates, by first appearance."""
+    grams = [_grams(row) for row in rows]
+    seen = Counter(gram for own in grams for gram in own)
+    order = {gram: place for place, gram in enumerate(sorted(seen, key=lambda g: (seen[g], repr(g))))}
+    sets = [sorted(order[g] for g in own) for own in grams]
+    parent = list(range(len(rows)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    index: dict[int, list[int]] = defaultdict(list)
+    whole: dict[tuple[int, ...], int] = {}
+    for i, own in enumerate(sets):
+        first = whole.setdefault(tuple(own), i)
+        if first != i:
+            parent[root(i)] = root(first)
+            continue
+        prefix = own[: len(own) - math.ceil(SIMILAR * len(own)) + 1]
+        for j in dict.fromkeys(j for gram in prefix for j in index[gram]):
+            if root(i) != root(j) and _jaccard(own, sets[j]) >= SIMILAR:
+                parent[root(i)] = root(j)
+        for gram in prefix:
+            index[gram].append(i)
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(root(i), len(numbers)) for i in range(len(rows))], dtype=np.int64)
+
+
+def enrichment(here: Counter[int], there: Counter[int]) -> dict[int, float]:
+    """How many standard deviations each token's log-odds stand out in `here` against `there`."""
+    both = here + there
+    total, n_here, n_there = sum(both.values()), sum(here.values()), sum(there.values())
+    found: dict[int, float] = {}
+    for token, count in both.items():
+        prior = PRIOR * count / total
+        a, b = here[token] + prior, there[token] + prior
+        odds = math.log(a / (n_here + PRIOR - a)) - math.log(b / (n_there + PRIOR - b))
+        found[token] = odds / math.sqrt(1 / a + 1 / b)
+    return found
+
+
+def _grams(row: Sequence[Hashable]) -> set[tuple[Hashable, ...]]:
+    return {tuple(row[i : i + GRAM]) for i in range(max(1, len(row) - GRAM + 1))}
+
+
+def _jaccard(one: Sequence[int], two: Sequence[int]) -> float:
+    shared = len(set(one) & set(two))
+    return shared / (len(one) + len(two) - shared)
