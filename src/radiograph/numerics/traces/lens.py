@@ -49,7 +49,7 @@ def _scores(x: Float64[np.ndarray, "model width"]) -> Float64[np.ndarray, " mode
     along = (left * singular) ** 2
     size = (x**2).sum(axis=1)
     quartic, squared = (size**2).sum(), (power**2).sum()
-    mu = (power.sum() - size) / (n * d)
+    mu = (size.sum() - size) / (n * d)
     own = along @ power  # δᵀMδ
     frobenius = (squared - 2 * own + size**2) / n**2
     spread = np.maximum(frobenius - d * mu**2, 0)
