@@ -23,6 +23,7 @@ QUICK = {
     "05": {"where": "variant=1", "draws": 99},
     "06": {"where": "variant=1", "draws": 199},
 }
+FIGURES = {"02": {"grid1", "grid2"}, "03": {"curves"}, "04": {"arrows"}, "06": {"curves"}}
 FULL = ("01", "02", "03", "04", "05", "06")
 
 
@@ -36,12 +37,21 @@ def is_sound(done, recipe, workspace):
     assert found.headline.startswith(f"{recipe} ") and "null: " in found.headline
     assert any(line == found.sentence for line in found.lines) and found.sentence.endswith(".")
     assert found.steps and all(step.startswith("resonance ") for step in found.steps)
-    verify(workspace / f"out{recipe}")
+    assert verify(workspace / f"out{recipe}").status == "intact"
+    steps = json.loads((workspace / f"out{recipe}" / "manifest.json").read_text())["steps"]
+    assert "resonance.capture" in [step["name"] for step in steps]
+    drawn = {path.stem for path in (workspace / f"out{recipe}" / "figures").iterdir()}
+    assert drawn >= {"measures"} | FIGURES.get(recipe, set())
 
 
 @pytest.mark.parametrize("recipe", QUICK)
 def test_r12_schemas_run_on_base(recipe, workspace):
     is_sound(schema(recipe, **QUICK[recipe]), recipe, workspace)
+
+
+def test_what_goes_along_with_a_factor_is_said(workspace):
+    found = schema("05", grid="confounded", draws=19).result
+    assert any(note.startswith("confounded: ") and "type~tokens" in note for note in found.notes)
 
 
 @pytest.mark.slow
@@ -73,7 +83,7 @@ def test_r12_the_loud_unit_is_first_by_kl(workspace):
     units = polars.read_parquet(workspace / "out01" / "tables" / "units.parquet")
     assert len(units) == done.result.family and units["unit"][0] == 99
     assert (units["q"] < 0.05).sum() <= 2
-    verify(workspace / "out01")
+    assert verify(workspace / "out01").status == "intact"
 
 
 @pytest.mark.slow
@@ -127,12 +137,6 @@ def test_prompts_of_ones_own_are_cores(workspace):
     prompts = ["the dog is near the barn", "the cat is in the house", "a boat is on the lake", "the lamp is red"]
     done = schema("04", prompt=prompts, draws=19, unit=3)
     assert done.result.measures[0].n == 4 and done.result.measures[0].low is not None
-
-
-def test_the_manifest_lists_the_steps(workspace):
-    schema("06", **QUICK["06"])
-    steps = json.loads((workspace / "out06" / "manifest.json").read_text())["steps"]
-    assert "resonance.capture" in [step["name"] for step in steps]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from radiograph.core import Config as Base
 from radiograph.core import Context, GridRef, Input, ModelRef, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence import Result
-from radiograph.methods.resonance._schemas._records import CellMap, Measure
+from radiograph.methods.resonance._schemas._records import Arrows, CellMap, Curve, Measure
 
 if TYPE_CHECKING:
     from radiograph.evidence import Grid
@@ -89,6 +89,8 @@ class ResonanceSchema(Result):
     family: int
     smallest_p: float | None
     maps: tuple[CellMap, ...]
+    curves: tuple[Curve, ...]
+    arrows: Arrows | None
     steps: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -120,6 +122,7 @@ def run(config: Config, ctx: Context) -> ResonanceSchema:
         study.steps.extend(_planned(config, where))
     else:
         found = _runner(config.recipe)(study)
+        found = found.model_copy(update={"notes": (*found.notes, *study.warned(config.recipe))})
     return ResonanceSchema(
         recipe=config.recipe,
         title=TITLES[config.recipe],

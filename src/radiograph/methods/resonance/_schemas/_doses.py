@@ -1,8 +1,8 @@
 """Schema 03, dose–response: what happens as one unit is turned down and up?
 
-1. the unit at −8 … 8 sd and `none`, greedy texts; KL, place in a plane downstream, length there, loop share
+1. the unit at −8 … 8 sd and `none`, greedy texts; KL, place in a plane downstream, length there, collapse score
 2. the one question is the slope at 0: ‖z(+1 sd) − z(−1 sd)‖/2; the rest describes (Spearman's ρ of doses
-   with the first axis, KL and loop share at the ends)
+   with the first axis, KL and collapse score at the ends)
 3. null: matched units at equal push, μ_j + (v − μ)‖w‖/‖w_j‖
 """
 
@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.methods.resonance._schemas._records import Curve, Found, Measure
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DOSES = (-8, -4, -2, -1, 0, 1, 2, 4, 8)
 CONTROLS, FEWEST = 39, 19
+SHOWN = {
+    "kl": ("KL from the text without a write", "nats a token"),
+    "r": ("length in the plane", "r"),
+    "collapse": ("collapse", "score"),
+}
+UNSCORED = "at some dose every text of the unit is shorter than 8 tokens, so that collapse is not scored"
 
 
 def run(study: Study) -> Found:
@@ -32,7 +38,7 @@ def run(study: Study) -> Found:
     curves, plane = _curves(study, done, 1 + len(controls))
     middle = DOSES.index(0)
     slope = np.linalg.norm(curves["z"][:, middle + 1] - curves["z"][:, middle - 1], axis=1) / 2
-    table = {"dose_sd": list(DOSES), **{name: curves[name][0].tolist() for name in ("kl", "loop", "r")}}
+    table = {"dose_sd": list(DOSES), **{name: curves[name][0].tolist() for name in ("kl", "collapse", "r")}}
     table |= {"z1": curves["z"][0, :, 0].tolist(), "z2": curves["z"][0, :, 1].tolist()}
     table |= {"control_kl_median": np.median(curves["kl"][1:], axis=0).tolist()}
     study.ctx.output.table("doses", table)
@@ -43,8 +49,9 @@ def run(study: Study) -> Found:
         _measure("order of the doses", "|Spearman's ρ| with the first axis", n, rising),
         _measure("KL at 8 sd", "nats a token", n, curves["kl"][:, -1]),
         _measure("KL at −8 sd", "nats a token", n, curves["kl"][:, 0]),
-        _measure("loop share at 8 sd", "share", n, curves["loop"][:, -1]),
     ]
+    if scored := _is_scored(curves["collapse"]):
+        measures.append(_measure("collapse at 8 sd", "collapse score", n, curves["collapse"][:, -1]))
     measures[0] = measures[0].model_copy(update={"q": measures[0].p})
     own = measures[0]
     more = "answers its doses more than" if own.p is not None and own.p < 0.05 else "answers its doses no more than"
@@ -56,31 +63,65 @@ def run(study: Study) -> Found:
         sentence=f"{study.site}[{unit}] {more} units like it.",
         family=int(own.p is not None),
         smallest_p=1 / (1 + len(controls)),
-        notes=(f"plane: {plane}",),
+        curves=_drawn(f"{study.site}[{unit}]", curves),
+        notes=(f"plane: {plane}", *(() if scored else (UNSCORED,))),
     )
+
+
+def _drawn(unit: str, curves: dict[str, np.ndarray]) -> tuple[Curve, ...]:
+    """What the page draws: the unit beside its controls."""
+    return tuple(
+        Curve(
+            title=title,
+            across=f"dose of {unit}, sd",
+            up=up,
+            x=DOSES,
+            y=tuple(curves[name][0].tolist()),
+            null=tuple(np.nanmedian(curves[name][1:], axis=0).tolist()),
+            null_high=tuple(np.nanquantile(curves[name][1:], 0.95, axis=0).tolist()),
+        )
+        for name, (title, up) in SHOWN.items()
+        if _is_scored(curves[name])
+    )
+
+
+def _is_scored(values: np.ndarray) -> bool:
+    """Whether the unit has a value at every dose, and some control beside it."""
+    known = np.isfinite(values)
+    return bool(known[0].all() and known[1:].any(axis=0).all())
 
 
 def _curves(study: Study, done: Captured, units: int) -> tuple[dict[str, np.ndarray], str]:
     """[unit, dose] of each number, means over prompts."""
     from radiograph.numerics.repetition import text_metrics
+    from radiograph.store.collapse import shipped_score
 
     values = done.by_condition(str(study.read))
     centre, axes, plane = study.plane(values[:, 0], done)
     z = positions(values[:, 1:], centre, axes)
     shape = (units, len(DOSES))
     texts, ids = done.rows["text"].to_list(), done.rows["ids"].to_list()
-    loops = np.array([text_metrics(text or "", own).loop for text, own in zip(texts, ids, strict=True)])
+    judge = shipped_score().judge
+    judged = [judge(text or "", text_metrics(text or "", own)) for text, own in zip(texts, ids, strict=True)]
+    scores = np.array([np.nan if own.score is None else own.score for own in judged])
     return {
         "kl": np.nanmean(done.table("kl")[:, 1:], axis=0).reshape(shape),
-        "loop": loops.reshape(-1, done.conditions)[:, 1:].mean(axis=0).reshape(shape),
+        "collapse": _mean(scores.reshape(-1, done.conditions)[:, 1:]).reshape(shape),
         "z": z.mean(axis=0).reshape(*shape, 2),
         "r": np.linalg.norm(z, axis=2).mean(axis=0).reshape(shape),
     }, plane
 
 
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the prompts that have a value; NaN where none has."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+
+
 def _measure(what: str, statistic: str, n: int, values: np.ndarray) -> Measure:
-    """The first is the unit's, the others its controls'."""
-    own, others = float(values[0]), values[1:]
+    """The first is the unit's, the others its controls'; texts too short to be scored have no value."""
+    own, others = float(values[0]), values[1:][np.isfinite(values[1:])]
     enough = len(others) >= FEWEST
     p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
     return Measure(

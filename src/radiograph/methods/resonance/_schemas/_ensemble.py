@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiograph.core import Refusal, Site, derive
-from radiograph.methods.resonance._schemas._records import WORDING, Found, Measure
+from radiograph.methods.resonance._schemas._records import WORDING, Curve, Found, Measure
 from radiograph.methods.resonance._schemas._study import Study, halves
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(study: Study) -> Found:
     ]
     family = q_values(np.array([measure.p for measure in measures]))
     measures = [m.model_copy(update={"q": float(value)}) for m, value in zip(measures, family, strict=True)]
-    return _said(group, measures, q, own, int(outside.sum()), draws)
+    return _said(group, measures, q, own, int(outside.sum()), draws).model_copy(update={"curves": (_curve(tested),)})
 
 
 def _said(group: str, measures: list[Measure], q: np.ndarray, own: Ensemble, outside: int, draws: int) -> Found:
@@ -95,6 +95,20 @@ def _said(group: str, measures: list[Measure], q: np.ndarray, own: Ensemble, out
         family=len(measures),
         smallest_p=1 / (1 + draws),
         notes=(WORDING,),
+    )
+
+
+def _curve(tested: Tested) -> Curve:
+    """R of every plane, the largest first."""
+    order = np.argsort(-tested.observed, kind="stable")
+    return Curve(
+        title="every plane of the ensemble",
+        across="planes, by r",
+        up="r of the group",
+        x=tuple(range(1, len(order) + 1)),
+        y=tuple(tested.observed[order].tolist()),
+        null=tuple(tested.quantiles[1][order].tolist()),
+        null_high=tuple(tested.quantiles[2][order].tolist()),
     )
 
 

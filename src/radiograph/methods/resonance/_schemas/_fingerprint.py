@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from radiograph.core import derive
@@ -48,7 +50,7 @@ def run(study: Study) -> Found:
         for place, term in enumerate(terms):
             note = ""
             if name == "observed":
-                rank = (1 + (others[:, place] >= tested.partial[place]).sum()) / (1 + len(others))
+                rank = _rank(others[:, place], tested.partial[place])
                 note = f"against {len(others)} matched units p {rank:.3g}"
             measures.append(
                 Measure(
@@ -64,15 +66,19 @@ def run(study: Study) -> Found:
             )
     q = q_values(np.array([measure.p for measure in measures]))
     measures = [m.model_copy(update={"q": float(value)}) for m, value in zip(measures, q, strict=True)]
-    strong = [m for m in measures if m.q is not None and m.q < 0.05]
-    told = ", ".join(m.what for m in strong) or "no term"
+    ranks = {term: _rank(others[:, place], measures[place].estimate) for place, term in enumerate(terms)}
     return Found(
         kind="observed: correlational; written: causal",
         null=f"cells exchanged within cores ({study.config.draws or PERMUTATIONS} times); "
         f"{len(matched)} units matched in push, mean, spread and firing",
         measures=tuple(measures),
-        sentence=f"For {study.site}[{unit}] {told} stands out at q < .05; "
-        f"what matched units show too is nothing of this unit's own.",
+        sentence=f"{study.site}[{unit}] differs by {_terms(measures[:3])}, "
+        + (
+            ", ".join(own) + " more than units like it"
+            if (own := _own(measures[:3], ranks))
+            else "units like it as much"
+        )
+        + f"; what writing it does differs by {_terms(measures[3:])}.",
         family=len(measures),
         smallest_p=1 / (1 + (study.config.draws or PERMUTATIONS)),
         maps=tuple(
@@ -85,6 +91,23 @@ def run(study: Study) -> Found:
         ),
         notes=(WORDING, *(() if balanced else ("cells differ in size: the shares of factors do not add up",))),
     )
+
+
+def _rank(others: np.ndarray, own: float) -> float:
+    """Share of units that reach it, the unit itself counted."""
+    return float((1 + (others >= own).sum()) / (1 + len(others)))
+
+
+def _terms(measures: Sequence[Measure]) -> str:
+    """What stands out at q < .05."""
+    found = [m.what.partition(": ")[2] for m in measures if m.q is not None and m.q < 0.05]
+    return ", ".join(found) or "no term"
+
+
+def _own(measures: Sequence[Measure], ranks: Mapping[str, float]) -> list[str]:
+    """Terms that stand out, and more than among matched units."""
+    found = [(m.what.partition(": ")[2], m.q) for m in measures]
+    return [term for term, q in found if q is not None and q < 0.05 and ranks[term] < 0.05]
 
 
 def _map(title: str, unit: str, rows: list[object], columns: list[object], values: np.ndarray) -> CellMap:

@@ -59,11 +59,18 @@ def run(study: Study) -> Found:
     measures = [m.model_copy(update={"q": None if m.p is None else float(v)}) for m, v in zip(measures, q, strict=True)]
     tested = [m for m in measures if m.q is not None]
     strong = [m for m in tested if m.q is not None and m.q < 0.05]
+    cluster = {
+        f"{one.basis}: {name}": f"{one.basis} {number}"
+        for one in swept.result.maps
+        for name, number in zip(one.names, one.cluster, strict=True)
+    }
+    distinct = [len({cluster.get(m.what, m.what) for m in several}) for several in (strong, tested)]
     return Found(
         kind="correlational",
         null="; ".join(f"{basis}: {null}" for basis, null in swept.result.nulls.items()) + f" ({draws} draws)",
         measures=tuple(measures),
-        sentence=f"{group} points somewhere in {len(strong)} of {len(tested)} planes that can be tested (q < .05); "
+        sentence=f"{group} points somewhere in {len(strong)} of {len(tested)} planes that can be tested (q < .05), "
+        f"{distinct[0]} of {distinct[1]} if planes less than 15° apart count as one; "
         "angles of different planes have no common zero.",
         family=len(tested),
         smallest_p=1 / (1 + draws),

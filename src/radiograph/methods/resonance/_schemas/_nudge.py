@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from radiograph.core import Refusal, Site, derive
-from radiograph.methods.resonance._schemas._records import Found, Measure
+from radiograph.methods.resonance._schemas._records import Arrows, Found, Measure
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DRAWS = 199
@@ -90,6 +90,15 @@ def run(study: Study) -> Found:
         "in a random direction.",
         family=1,
         smallest_p=1 / (1 + draws),
+        arrows=Arrows(
+            title=f"Δz per sd of {study.site}[{unit}], a prompt an arrow",
+            x=tuple(z[:, 0, 0].tolist()),
+            y=tuple(z[:, 0, 1].tolist()),
+            dx=tuple(arrows[:, 0].tolist()),
+            dy=tuple(arrows[:, 1].tolist()),
+            mean=(float(arrows[:, 0].mean()), float(arrows[:, 1].mean())),
+            null_high=float(np.quantile(null, 0.95)),
+        ),
         notes=(f"plane: {plane}", f"derivative and finite difference at {small:g} sd differ by {apart:.2%} at most"),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from radiograph.evidence import Record
 
-WORDING = "levels differ in their words as well, the same ones in every core: `suite check` of the grid names them"
+WORDING = "levels differ in their words as well, the same ones in every core: the suite check of the grid names them"
 
 
 class Measure(Record):
@@ -36,6 +36,31 @@ class CellMap(Record):
     values: tuple[tuple[float, ...], ...]
 
 
+class Curve(Record):
+    """One number along an axis, between the median and the 95 % of its null."""
+
+    title: str
+    across: str
+    up: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    null: tuple[float, ...]
+    null_high: tuple[float, ...]
+
+
+class Arrows(Record):
+    """Where rows stand in a plane, and where a push takes them."""
+
+    title: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    dx: tuple[float, ...]
+    dy: tuple[float, ...]
+    mean: tuple[float, float]
+    null_high: float
+    """95 % of the length of the mean arrow by chance."""
+
+
 class Found(Record):
     """What one schema found."""
 
@@ -49,4 +74,6 @@ class Found(Record):
     """Tests that q corrects over."""
     smallest_p: float | None = None
     maps: tuple[CellMap, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    arrows: Arrows | None = None
     notes: tuple[str, ...] = ()

@@ -12,13 +12,15 @@ The displacement has no p: rows hold what units wrote into them, so their compon
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from radiograph.core import Refusal
 from radiograph.methods.resonance._schemas._records import Found, Measure
 from radiograph.methods.resonance._schemas._study import Captured, Study, halves, positions
 
-TAIL_DRAWS, NETWORK_DRAWS = 99, 12
+TAIL_DRAWS, NETWORK_DRAWS = 99, 24
 TOP = 10
 _AGREES = 0.02
 
@@ -41,9 +43,13 @@ def run(study: Study) -> Found:
     moved = (positions(after[:, 1:], centre, axes) - positions(after[:, :1], centre, axes))[confirm].mean(axis=0)
     doses = done.table("dose_raw")[0, 1:]
     push = (doses - done.by_condition(str(study.site))[:, 0, living]) * study.norms[living]
-    last = study.site.layer == study.model.n_layers - 1 and not follows_norm(study.model)
-    draw = _through_tail if last else _through_network
-    null, null_moved, notes = draw(study, done, living, doses, push, confirm, centre, axes)
+    downstream = _Plane(centre, axes)
+    if study.site.layer == study.model.n_layers - 1 and not follows_norm(study.model):
+        null, null_moved = _through_tail(study, done, living, push, confirm, downstream)
+        notes: tuple[str, ...] = ()
+    else:
+        null, null_moved = _through_network(study, done, living, doses, confirm, downstream)
+        notes = (f"{len(null)} random directions a unit through the network: raise --draws for a smaller p",)
     observed = kl[confirm].mean(axis=0)
     p = above_others(observed, null)
     p_direction, t = pooled_p(observed, null)
@@ -98,23 +104,21 @@ def run(study: Study) -> Found:
     )
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Plane:
+    centre: np.ndarray
+    axes: np.ndarray
+
+
 def _through_tail(
-    study: Study,
-    done: Captured,
-    living: np.ndarray,
-    doses: np.ndarray,
-    push: np.ndarray,
-    confirm: np.ndarray,
-    centre: np.ndarray,
-    axes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    study: Study, done: Captured, living: np.ndarray, push: np.ndarray, confirm: np.ndarray, place: _Plane
+) -> tuple[np.ndarray, np.ndarray]:
     """KL and displacement of random pushes at the last residual: [draw, unit] each."""
     from radiograph.core import derive
     from radiograph.models.tail import Tail
     from radiograph.numerics.planes import haar_vectors
     from radiograph.numerics.screening import displaced, pushed
 
-    del doses
     tail = Tail.of(study.model).logits
     rows = done.by_condition(str(study.read))[confirm, 0]
     own = study.writes[living] / study.norms[living][:, None]
@@ -127,28 +131,20 @@ def _through_tail(
     for draw in range(draws):
         directions = haar_vectors(rows.shape[1], len(living), derive(study.ctx.seed, "push", draw))
         kl.append(pushed(rows, push[confirm], directions, tail).mean(axis=0))
-        shift = displaced(rows, push[confirm], directions, centre, axes).mean(axis=0)
+        shift = displaced(rows, push[confirm], directions, place.centre, place.axes).mean(axis=0)
         moved.append(np.linalg.norm(shift, axis=1))
-    return np.stack(kl), np.stack(moved), ()
+    return np.stack(kl), np.stack(moved)
 
 
 def _through_network(
-    study: Study,
-    done: Captured,
-    living: np.ndarray,
-    doses: np.ndarray,
-    push: np.ndarray,
-    confirm: np.ndarray,
-    centre: np.ndarray,
-    axes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    study: Study, done: Captured, living: np.ndarray, doses: np.ndarray, confirm: np.ndarray, place: _Plane
+) -> tuple[np.ndarray, np.ndarray]:
     """The same by running the network with `follow:` pushes at the output of the block's MLP."""
     from safetensors.numpy import save
 
     from radiograph.core import Site, derive
     from radiograph.numerics.planes import haar_vectors
 
-    del done, push
     if study.site.kind != "mlp_hidden":
         raise Refusal("no_null", f"random pushes beside {study.site} are not defined", fix="--site mlp_hidden.L")
     draws, width = study.config.draws or NETWORK_DRAWS, study.writes.shape[1]
@@ -167,10 +163,21 @@ def _through_network(
         for unit, dose in zip(living, doses, strict=True)
     ]
     path = str(study.ctx.output.folder("directions") / "random.safetensors")
-    options = {"write": writes, "directions": path, "pool": "last-prompt", "new_tokens": 1, "divergence": True}
-    ran = study.capture(site=[str(study.read)], **options)
-    kl = ran.table("kl")[confirm, 1:].mean(axis=0).reshape(draws, len(living))
-    after = ran.by_condition(str(study.read))[confirm]
-    moved = (positions(after[:, 1:], centre, axes) - positions(after[:, :1], centre, axes)).mean(axis=0)
-    note = f"{draws} random directions a unit through the network: raise --draws for a smaller p"
-    return kl, np.linalg.norm(moved, axis=1).reshape(draws, len(living)), (note,)
+    cores = np.array(done.prompts("core"))
+    others = [f"core!={core}" for core in dict.fromkeys(cores[~confirm].tolist())]
+    ran = study.capture(
+        where=",".join([*filter(None, [study.where]), *others]) or None,
+        site=[str(study.read)],
+        write=writes,
+        directions=path,
+        pool="last-prompt",
+        new_tokens=1,
+        divergence=True,
+    )
+    assert ran.prompts("prompt_id") == [
+        name for name, own in zip(done.prompts("prompt_id"), confirm, strict=True) if own
+    ]
+    kl = ran.table("kl")[:, 1:].mean(axis=0).reshape(draws, len(living))
+    after = ran.by_condition(str(study.read))
+    there, here = (positions(part, place.centre, place.axes) for part in (after[:, 1:], after[:, :1]))
+    return kl, np.linalg.norm((there - here).mean(axis=0), axis=1).reshape(draws, len(living))

@@ -58,6 +58,8 @@ class Study:
     reference: str
     """Of the grid: a name, or the file that `--prompt` made."""
     steps: list[str] = field(default_factory=list)
+    confounded: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Factor of the grid to what goes along with it, as captures found."""
 
     @cached_property
     def model(self) -> LanguageModel:
@@ -129,6 +131,7 @@ class Study:
 
         config = {"model": self.config.model, "grid": self.reference, "where": self.where or None, **options}
         step = self.step("resonance.capture", {k: v for k, v in config.items() if v is not None})
+        self.confounded.update(step.result.confounded)
         folder = self.ctx.output.folder(step.path)
         held = open_vectors(folder)
         rows = held.rows.sort("row")
@@ -142,6 +145,12 @@ class Study:
         """Another verb, written down."""
         self.steps.append(command(verb, config))
         return self.ctx.step(verb, **config)
+
+    def warned(self, recipe: str) -> list[str]:
+        """What goes along with the factors that a recipe contrasts; 01, 03 and 04 contrast writes."""
+        contrasted = recipe in ("02", "05", "06") and self.confounded
+        found = [f"{factor}~{name}" for factor, names in self.confounded.items() for name in names]
+        return ["confounded: " + ", ".join(found)] if contrasted else []
 
     def factors(self, count: int) -> list[str]:
         """The first factors of the grid that have two levels or more.
