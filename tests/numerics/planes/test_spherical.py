@@ -67,23 +67,32 @@ def test_r7_random_planes_give_even_p_whatever_the_rows():
     assert stats.kstest(p, "uniform").pvalue > 0.001
 
 
+def circle(angles: np.ndarray) -> np.ndarray:
+    """Rows at these degrees, as one plane."""
+    return np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))])[:, None]
+
+
 def test_even_angles_and_lopsided_ones():
     generator = np.random.default_rng(4)
     even, one_side = generator.random(300) * 360, generator.normal(200, 40, 300)
-    assert rayleigh(even)[1] > 0.01 > rayleigh(one_side)[1]
-    assert hodges_ajne(even) > 0.3 > hodges_ajne(one_side)
-    assert kuiper(even) < 0.12 < kuiper(one_side)
-    assert kuiper(even, one_side) > 0.3 > kuiper(one_side, generator.normal(200, 40, 300))
-    assert kuiper((even + 123) % 360, (one_side + 123) % 360) == pytest.approx(kuiper(even, one_side))
-    assert kuiper(even) == pytest.approx(kuiper((even + 50) % 360), abs=1e-12)
-    slow = min(((even - a) % 360 < 180).sum() for a in even + 1e-9)
-    assert hodges_ajne(even) * 300 == slow
+    both = np.concatenate([circle(even), 0.3 * circle(one_side)], axis=1)
+    seen, ajne, apart = rayleigh(both), hodges_ajne(both), kuiper(both)
+    assert seen[0] < 5 < 100 < seen[1]
+    np.testing.assert_allclose(seen[1], np.abs(np.exp(1j * np.radians(one_side)).sum()) ** 2 / 300)
+    assert ajne[0] > 0.3 > ajne[1]
+    assert apart[0] < 0.12 < apart[1]
+    steps = stats.kstest(even % 360 / 360, "uniform", alternative="greater").statistic
+    assert apart[0] == pytest.approx(steps + stats.kstest(even / 360, "uniform", alternative="less").statistic)
+    assert kuiper(circle(even + 50))[0] == pytest.approx(apart[0], abs=1e-12)
+    for angles, share in ((even, ajne[0]), (one_side, ajne[1])):
+        slow = min(((angles - a) % 360 < 180).sum() for a in np.concatenate([angles + 1e-9, angles + 180 + 1e-9]))
+        assert share * 300 == slow
 
 
-def test_rayleigh_p_is_even_for_even_angles():
+def test_rayleigh_of_even_angles_is_nearly_exponential():
     generator = np.random.default_rng(5)
-    p = [rayleigh(generator.random(20) * 360)[1] for _ in range(400)]
-    assert stats.kstest(p, "uniform").pvalue > 0.001
+    found = rayleigh(np.concatenate([circle(generator.random(60) * 360) for _ in range(400)], axis=1))
+    assert stats.kstest(found, stats.expon.cdf).pvalue > 0.001
 
 
 def test_whitening_is_the_dense_power_for_points_differences_and_covectors():

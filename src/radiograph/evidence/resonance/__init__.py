@@ -1,6 +1,14 @@
 """The words of grids, interventions, planes, collapse and site statistics."""
 
-from radiograph.evidence.resonance._collapse import CollapseControl, CollapsePair, CollapseResult, CollapseRow, Rate
+from radiograph.evidence.resonance._collapse import (
+    CollapseBand,
+    CollapseControl,
+    CollapseMaximum,
+    CollapsePair,
+    CollapseResult,
+    CollapseRow,
+    Rate,
+)
 from radiograph.evidence.resonance._conditions import (
     Bos,
     Card,
@@ -20,6 +28,7 @@ from radiograph.evidence.resonance._cross import NAME, core_id, cross_records, r
 from radiograph.evidence.resonance._filters import Clause, Filter
 from radiograph.evidence.resonance._grid import RESERVED, Grid, GridCore, GridFactor, GridNote, GridRecord, record_id
 from radiograph.evidence.resonance._planes import (
+    Arrow,
     Basis,
     BasisKind,
     Compass,
@@ -32,6 +41,7 @@ from radiograph.evidence.resonance._planes import (
     RoleName,
     Spread,
     TransformName,
+    Triangulation,
 )
 from radiograph.evidence.resonance._units import (
     MovedToken,
@@ -45,12 +55,15 @@ from radiograph.evidence.resonance._units import (
 __all__ = [
     "NAME",
     "RESERVED",
+    "Arrow",
     "Basis",
     "BasisKind",
     "Bos",
     "Card",
     "Clause",
+    "CollapseBand",
     "CollapseControl",
+    "CollapseMaximum",
     "CollapsePair",
     "CollapseResult",
     "CollapseRow",
@@ -84,6 +97,7 @@ __all__ = [
     "StatisticsHeader",
     "StatisticsSite",
     "TransformName",
+    "Triangulation",
     "UnitAttribution",
     "UnitCell",
     "UnitRow",

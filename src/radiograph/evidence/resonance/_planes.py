@@ -36,7 +36,9 @@ class Basis(Document):
     terms: tuple[str, ...] = ()
     """Filters whose means the vectors are sums of."""
     weights: tuple[tuple[float, ...], ...] = ()
-    """Of each vector on each term."""
+    """Of each vector on each term; vectors beyond them are decided by rows and not by labels."""
+    fit: Literal["means", "ridge"] = "means"
+    """What the terms make: sums of their means, or the normal of a ridge probe each."""
     where: str = ""
     folds: tuple[str, ...] = ()
     """Cores; fold k was fitted without core k."""
@@ -93,7 +95,9 @@ class GroupTest(Record):
     basis: str
     transform: TransformName
     plane: str
-    statistic: Literal["pseudo-F", "fourfold"]
+    statistic: Literal["pseudo-F", "fourfold", "cone"]
+    epsilon: float | None = None
+    """Of a cone: its least cosine; the value is the largest share of rows in one."""
     value: float
     distance: float | None = None
     """With two groups: ‖g_A − g_B‖."""
@@ -101,6 +105,22 @@ class GroupTest(Record):
     q: float | None = None
     family_p: float | None = None
     flags: tuple[str, ...] = ()
+
+
+class Triangulation(Record):
+    """The mean row inside the span of the vectors of a basis."""
+
+    basis: str
+    transform: TransformName
+    share: float
+    """Of its squared norm."""
+    rank: int
+    null: str
+    """Spans of as many vectors of this kind, or why there is none."""
+    null_median: float | None = None
+    null_high: float | None = None
+    """95 % of the null."""
+    p: float | None = None
 
 
 class CompassGroup(Record):
@@ -182,4 +202,23 @@ class Movement(Record):
     p_r: float | None = None
     p_theta: float | None = None
     q: float | None = None
+    p_units: float | None = None
+    """Of the displacement among those of matched units that were pushed as hard."""
+    p_directions: float | None = None
+    """The same among random directions of equal norm."""
+    q_controls: float | None = None
+    """The smaller of the two, over all of them in the run."""
     flags: tuple[str, ...] = ()
+
+
+class Arrow(Movement):
+    """A movement as it is drawn."""
+
+    left: tuple[float, float]
+    right: tuple[float, float]
+    direct: tuple[float, float] | None = None
+    """Where the right side would be with the reference's text."""
+    directly: float | None = None
+    """From the left to there."""
+    text_mediated: float | None = None
+    """From there to the right."""

@@ -1,10 +1,11 @@
 """Vectors that planes are made of: axes, means, differences, components, probes, features, chance.
 
 1. rows: baseline rows of the vectors, where the filter holds; with --allow-intervened all of them
-2. `one-hot`: unit axes. `means`, `contrast`: of the groups of --by. `difference`: A less B, C less D (or the first
-   component of all rows). `pca`: components. `sum`: vector arithmetic. `probe`, `file`: vectors of a file.
-   `decoder`: write directions of features. `random`: haar, gaussian, split
-3. sums of means are fitted again without each core, so that no row is scored with a vector that it helped to make
+2. `one-hot`: unit axes. `means`, `contrast`: of the groups of --by (means: or of filters). `difference`: A less B, C
+   less D (or the first component of all rows). `pca`: components. `sum`: vector arithmetic. `probe`: normals of ridge
+   probes for filters, or those of a file. `file`: its vectors. `decoder`: write directions of features. `random`: haar,
+   gaussian, split
+3. what rows decide is fitted again without each core, so that no row is scored with a vector that it helped to make
 4. cosines of every pair; above .95 means of groups are one common mean, and the result says so
 Units: those of the site. `--of` holds what the kind needs: units, filters, a sum, a count, feature numbers.
 
@@ -19,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DictionaryRef, FilePath, Refusal, UserError
+from radiograph.core import Context, DictionaryRef, FilePath, FolderPath, Refusal, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence import Result
 from radiograph.evidence.resonance import Basis, BasisKind
@@ -28,8 +29,6 @@ from radiograph.methods.resonance._planes import _groups, _kinds
 if TYPE_CHECKING:
     from radiograph.store.planes import VectorRows
 
-_POOL = 200
-"""Directions of the same kind that are kept for a null."""
 COMMON = 0.95
 
 
@@ -54,6 +53,8 @@ class Config(Base):
     """Of probe and file: a safetensors file of vectors."""
     dictionary: DictionaryRef | None = None
     """Of decoder: whose features."""
+    rates: FolderPath | None = None
+    """Of decoder: a run of dictionary evaluate with the firing rates, for the null."""
     fold: Literal["core", "none"] = "core"
     """Fit without each core in turn, or once."""
     min_per_group: int = Field(default=3, ge=1)
@@ -98,7 +99,7 @@ def run(config: Config, ctx: Context) -> ResonanceBasis:
     if not np.isfinite(made.vectors).all() or not (np.linalg.norm(made.vectors, axis=1) > 0).all():
         zero = [made.labels[i] for i in np.flatnonzero(np.linalg.norm(made.vectors, axis=1) == 0)]
         raise UserError("a vector of the basis has no direction", got=", ".join(zero) or "a value that is not finite")
-    data, sha256 = basis_bytes(made.vectors, made.folds if config.fold == "core" else None, made.pool)
+    data, sha256 = basis_bytes(made.vectors, made.folds if config.fold == "core" else None, made.pool, made.alike)
     basis = Basis(
         kind=config.kind,
         site=config.site or (rows.site if rows else None),
@@ -110,6 +111,7 @@ def run(config: Config, ctx: Context) -> ResonanceBasis:
         by=_factors(config.by),
         terms=tuple(made.terms),
         weights=() if made.weights is None else tuple(tuple(map(float, row)) for row in made.weights),
+        fit=made.fit,
         where=config.where,
         folds=tuple(made.fold_names) if config.fold == "core" and made.folds is not None else (),
         source_sha256=rows.sha256 if rows and made.fitted else None,
@@ -150,23 +152,25 @@ def _rows(config: Config, ctx: Context) -> VectorRows:
 
 def _made(config: Config, ctx: Context, rows: VectorRows | None) -> _kinds.Made:
     match config.kind:
-        case "means" | "contrast":
-            maker = _kinds.means if config.kind == "means" else _kinds.contrast
-            return maker(_needed(rows), _factors(config.by), config.min_per_group)
+        case "means":
+            return _kinds.means(_needed(rows), _factors(config.by), config.of, config.min_per_group)
+        case "contrast":
+            return _kinds.contrast(_needed(rows), _factors(config.by), config.min_per_group)
         case "difference":
             return _kinds.difference(_needed(rows), config.of, config.min_per_group)
         case "sum":
             return _kinds.summed(_needed(rows), config.of, config.min_per_group)
         case "pca":
-            count = _numbers(config.of or ("2",))[0]
-            found = _kinds.components(_needed(rows).values, count)
-            labels = [f"component {i + 1}" for i in range(count)]
-            return _kinds.Made(found, labels, "difference", "gaussian", fitted=True)
+            return _kinds.pca(_needed(rows), _numbers(config.of or ("2",))[0])
         case "one-hot":
             return _kinds.one_hot(_numbers(config.of), _width(config, rows))
         case "random":
             kind, *count = (part for text in config.of for part in text.split())
             return _kinds.drawn(kind, _numbers(tuple(count) or ("20",))[0], _width(config, rows), rows, ctx.seed)
+        case "probe" if config.file is None:
+            if len(config.of) < 2:
+                raise UserError("a plane takes two probes", expected="--of FILTER --of FILTER, or --file FILE")
+            return _kinds.probes(_needed(rows), config.of, config.min_per_group)
         case "probe" | "file":
             return _from_file(config, ctx)
         case "decoder":
@@ -190,13 +194,34 @@ def _decoder(config: Config, ctx: Context) -> _kinds.Made:
     dictionary = ctx.dictionary(config.dictionary)
     directions: np.ndarray = dictionary.decoder.detach().cpu().double().numpy()
     chosen = _numbers(config.of)
-    outside = [i for i in chosen if not 0 <= i < len(directions)]
-    if outside:
-        raise UserError("not features of the dictionary", expected=f"0 to {len(directions) - 1}", got=str(outside))
-    others = np.setdiff1d(np.flatnonzero(np.linalg.norm(directions, axis=1) > 0), chosen)
-    pool = np.random.default_rng(ctx.seed).permutation(others)[:_POOL]
-    labels = [dictionary.address(i) for i in chosen]
-    return _kinds.Made(directions[list(chosen)], labels, "difference", "pool", pool=directions[np.sort(pool)])
+    rates = None if config.rates is None else _rates(config, ctx, directions)
+    made = _kinds.decoder(directions, chosen, rates, ctx.seed)
+    made.labels = [dictionary.address(i) for i in chosen]
+    return made
+
+
+def _rates(config: Config, ctx: Context, directions: np.ndarray) -> np.ndarray:
+    """Share of rows on which each feature fires.
+
+    Raises:
+        UserError: a run without them, or one of another dictionary.
+    """
+    import polars
+
+    path = ctx.path(config.rates or "", "rates") / "tables" / "features.parquet"
+    table = polars.read_parquet(path) if path.is_file() else polars.DataFrame()
+    if "density" not in table.columns:
+        raise UserError(
+            "no firing rates there",
+            where=path.parent.parent.name,
+            expected="a run of dictionary evaluate with --activations",
+            fix="leave --rates out, and the basis has no null of its kind",
+        )
+    norms = np.linalg.norm(directions, axis=1)
+    if len(table) != len(norms) or not np.allclose(table["norm"].to_numpy(), norms, rtol=1e-3):
+        got = f"{len(table)} features" if len(table) != len(norms) else "features of other lengths"
+        raise UserError("firing rates of another dictionary", expected=f"{len(norms)} features, these", got=got)
+    return table["density"].to_numpy()
 
 
 def _notes(config: Config, made: _kinds.Made, gram: np.ndarray, rows: VectorRows | None) -> list[str]:
@@ -204,12 +229,13 @@ def _notes(config: Config, made: _kinds.Made, gram: np.ndarray, rows: VectorRows
     above = int((np.triu(gram, 1) > COMMON).sum())
     if config.kind in ("means", "sum") and above:
         notes.append(f"{above} pairs have a cosine above {COMMON}: this plane is the common mean")
-    if made.fitted and config.fold == "core" and made.weights is not None and made.folds is None:
-        notes.append("no folds: some vector is made of one core alone, so that its own rows are scored with it")
-    if made.fitted and made.weights is None and config.kind in ("difference", "pca"):
-        notes.append("fitted on these rows without folds: scoring them is circular, and no p against chance is given")
+    if made.fitted and config.fold == "core" and made.folds is None:
+        notes.append("no folds: rows are scored with vectors that they helped to make, which is circular, without a p")
     if config.kind == "decoder":
-        notes.append(f"null: planes of {0 if made.pool is None else len(made.pool)} other features of the dictionary")
+        said = f"null: features of the same firing-rate decile, {0 if made.alike is None else made.alike.shape[1]} each"
+        notes.append(said if made.alike is not None else "no null: firing rates are not stored, say --rates RUN")
+    if config.kind == "probe" and not made.fitted:
+        notes.append("a file does not say which rows decided its probes, so that they cannot be fitted again")
     if rows is not None and rows.left_out:
         notes.append(f"{rows.left_out} rows without a finite vector are left out")
     return notes

@@ -5,7 +5,9 @@
 2. both sides in the planes of the basis; μ and S of a transform are those of the left
 3. right less left: Grey vector, r, θ, largest cone fraction, signed; ‖mean Δz‖ and the mean of ‖Δz‖ over rows
 4. null: sides exchanged by core; all exchanges where they are few. q over planes × groups × statistics × comparisons
-5. a third run that followed the reference's text (--direct) splits movement: what is direct, and the rest, by the text
+5. was the write special: the same displacement in runs that pushed matched units, or random directions of equal norm,
+   as hard (--controls); p by rank among at least 19 of either, q over all of them
+6. a third run that followed the reference's text (--direct) splits movement: what is direct, and the rest, by the text
 Units: cosines and degrees. Reference against candidate is legal: the basis stays the reference's.
 
 Causal where one side was written, else correlational. Coordinates that a condition writes are taken out, or kept and
@@ -15,21 +17,20 @@ marked as tautological. Refuses when: nothing can be paired, one core is left (e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, Refusal, UserError, derive
+from radiograph.core import Context, FilePath, FolderPath, Refusal, UserError
 from radiograph.evidence import Result
-from radiograph.evidence.resonance import Movement, TransformName
-from radiograph.methods.resonance._planes import _groups, _measure, _tables
+from radiograph.evidence.resonance import Arrow, TransformName
+from radiograph.methods.resonance._planes import _groups, _inputs, _measure, _movements, _tables
+from radiograph.methods.resonance._planes._movements import Pair
 
 if TYPE_CHECKING:
-    from radiograph.numerics.planes import Planes, Transform
-    from radiograph.store.planes import StoredBasis, VectorRows
+    from radiograph.store.planes import VectorRows
 
 _TOP = 40
 
@@ -53,6 +54,10 @@ class Config(Base):
     """Condition of the left rows; `any` pairs equal conditions."""
     direct: FilePath | None = None
     """The right side with the reference's text fed to it."""
+    controls: tuple[FilePath, ...] = ()
+    """Captures of the same prompts whose conditions push other units, or directions, as hard; repeatable."""
+    statistics: FolderPath | None = None
+    """A run of neurons scan, to centre and whiten with; by default the rows of the left."""
     transform: tuple[TransformName, ...] = ("raw", "centred")
     """raw, centred, whitened; repeatable."""
     planes: Literal["comb", "perm"] = "comb"
@@ -71,15 +76,6 @@ class Config(Base):
     """Take coordinates that a condition writes out of rows and planes, or keep them, marked."""
 
 
-class Arrow(Movement):
-    """A movement as it is drawn."""
-
-    left: tuple[float, float]
-    right: tuple[float, float]
-    direct: tuple[float, float] | None = None
-    """Where the right side would be with the reference's text."""
-
-
 class ResonanceCompare(Result):
     """How far groups moved, plane by plane."""
 
@@ -91,9 +87,13 @@ class ResonanceCompare(Result):
     """Pairs of rows, by condition of the right side."""
     unpaired: int
     cores: int
+    controls: dict[str, int]
+    """Units and directions that were pushed as hard."""
     family: int
     fdr: Literal["bh", "by"]
     found: int
+    special: int
+    """Movements beyond those of controls, q < .05."""
     moved: tuple[Arrow, ...]
     """The most surprising first."""
     smallest_p: float | None
@@ -105,7 +105,9 @@ class ResonanceCompare(Result):
         pairs = sum(self.comparisons.values())
         if not self.family:
             return f"{pairs} pairs: no p is given"
-        return f"{self.found} of {self.family} movements at q < .05 ({pairs} pairs, {self.cores} cores)"
+        beside = f"; {self.special} beyond what controls do" if any(self.controls.values()) else ""
+        what = f"{pairs} pairs, {self.cores} cores, {self.family} tests"
+        return f"{self.found} movements at q < .05{beside} ({what})"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -113,56 +115,42 @@ class ResonanceCompare(Result):
         return self.notes
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Rows of both sides in one order."""
-
-    name: str
-    left: VectorRows
-    right: VectorRows
-    direct: VectorRows | None
-
-
 def run(config: Config, ctx: Context) -> ResonanceCompare:
     """Pair, project, exchange sides."""
-    from radiograph.numerics.multiplicity import q_values
-    from radiograph.numerics.planes import Transform
-    from radiograph.store.planes import open_basis, open_rows
+    from radiograph.store.planes import open_rows
 
-    if not config.basis:
-        raise UserError("a comparison needs a basis", expected="--basis RUN", fix="make one: resonance basis --kind …")
-    bases = _measure.named_bases(
-        [open_basis(ctx.path(name, f"basis{place}")) for place, name in enumerate(config.basis)]
-    )
+    bases = _inputs.bases(ctx, config.basis)
     left, right = (open_rows(ctx.path(p, n), config.site) for p, n in ((config.left, "left"), (config.right, "right")))
     direct = None if config.direct is None else open_rows(ctx.path(config.direct, "direct"), config.site)
-    for what, ours, theirs in (("site", left.site, right.site), ("width", *(r.values.shape[1] for r in (left, right)))):
-        if ours is not None and theirs is not None and ours != theirs:
-            raise UserError(f"left and right are of another {what}", expected=f"left: {ours}", got=f"right: {theirs}")
-    pairs, unpaired = _pairs(config, left, right, direct)
-    fitted = [Transform.fit(kind, _own(config, left).values.astype(np.float64)) for kind in config.transform]
-    units = sorted({unit for side in (left, right) for unit in _groups.written_units(side)})
+    controls = [
+        open_rows(ctx.path(path, f"controls{place}"), config.site) for place, path in enumerate(config.controls)
+    ]
+    _same(
+        left,
+        [("right", right), *([] if direct is None else [("direct", direct)]), *(("controls", c) for c in controls)],
+    )
+    pairs, unpaired = _pairs(config, left, right, direct, controls)
+    natural = _inputs.statistics(ctx, config.statistics, left)
+    fitted = [_inputs.transform(kind, _own(config, left), natural) for kind in config.transform]
+    units = sorted({unit for side in (left, right, *controls) for unit in _groups.written_units(side)})
+    looking = _movements.Looking(
+        by=tuple(_inputs.parts(config.group_by)),
+        asked=_asked(config, ctx),
+        drop=tuple(units) if config.written == "drop" else (),
+        kept=bool(units) and config.written == "keep",
+    )
     moved: list[Arrow] = []
-    notes: list[str] = []
-    smallest: list[float] = []
     with ctx.progress.task("comparisons", total=len(pairs)) as task:
         for pair in pairs:
             for name, stored in bases.items():
                 for transform in fitted:
-                    drop = units if config.written == "drop" else []
-                    moved += _moved(config, ctx, pair, name, stored, transform, drop, notes, smallest)
+                    moved += looking.moved(pair, name, stored, transform)
             task.advance()
     if units:
         kept = "kept, and what moves there is a tautology" if config.written == "keep" else "taken out"
-        notes.append(f"written coordinates {units[:8]} are {kept}")
-    p = [np.nan if x is None else x for row in moved for x in (row.p, row.p_r, row.p_theta)]
-    q = q_values(np.array(p, dtype=np.float64), config.fdr).reshape(-1, 3)
-    moved = [
-        row.model_copy(update={"q": None if np.isnan(q[i]).all() else float(np.nanmin(q[i]))})
-        for i, row in enumerate(moved)
-    ]
-    if moved:
-        ctx.output.table("movements", _columns(moved))
+        looking.notes.append(f"written coordinates {units[:8]} are {kept}")
+    moved, family = _corrected(moved, config.fdr)
+    ctx.output.table("movements", _columns(moved))
     written = any(c != "none" for side in (left, right) for c in side.columns["condition"])
     ordered = sorted(moved, key=lambda row: (row.q if row.q is not None else 2.0, -row.displacement))
     return ResonanceCompare(
@@ -171,13 +159,56 @@ def run(config: Config, ctx: Context) -> ResonanceCompare:
         comparisons={pair.name: len(pair.left.values) for pair in pairs},
         unpaired=unpaired,
         cores=len({str(core) for core in _groups.grouped(pairs[0].left, ()).cores}),
-        family=int((~np.isnan(q)).sum()),
+        controls={"units": len(pairs[0].units), "directions": len(pairs[0].directions)},
+        family=family,
         fdr=config.fdr,
         found=sum(row.q is not None and row.q < 0.05 for row in moved),
+        special=sum(row.q_controls is not None and row.q_controls < 0.05 for row in moved),
         moved=tuple(ordered[:_TOP]),
-        smallest_p=max(smallest) if smallest else None,
-        notes=tuple(dict.fromkeys(notes)),
+        smallest_p=max(looking.smallest) if looking.smallest else None,
+        notes=tuple(dict.fromkeys(looking.notes)),
     )
+
+
+def _same(left: VectorRows, others: list[tuple[str, VectorRows]]) -> None:
+    """Whether all sides are of one site and width.
+
+    Raises:
+        UserError: both values, and whose they are.
+    """
+    for name, held in others:
+        widths = left.values.shape[1], held.values.shape[1]
+        for what, ours, theirs in (("site", left.site, held.site), ("width", *widths)):
+            if ours is not None and theirs is not None and ours != theirs:
+                what = f"left and {name} are of another {what}"
+                raise UserError(what, expected=f"left: {ours}", got=f"{name}: {theirs}")
+
+
+def _asked(config: Config, ctx: Context) -> _measure.Asked:
+    return _measure.Asked(
+        epsilons=config.epsilon,
+        pairs=config.planes,
+        max_planes=config.max_planes,
+        min_sine=config.min_sine,
+        permutations=config.permutations,
+        seed=ctx.seed,
+    )
+
+
+def _corrected(moved: list[Arrow], fdr: Literal["bh", "by"]) -> tuple[list[Arrow], int]:
+    """With q of exchanges and of controls, each over its own questions; how many exchanges were asked about."""
+    from radiograph.numerics.multiplicity import q_values
+
+    def smallest(*names: str) -> tuple[list[float | None], int]:
+        p = np.array([[getattr(row, name) for name in names] for row in moved], dtype=np.float64)
+        q = q_values(p.ravel(), fdr).reshape(p.shape)
+        least = np.where(np.isnan(q), np.inf, q).min(axis=1).tolist()
+        return [None if own == np.inf else own for own in least], int((~np.isnan(q)).sum())
+
+    q, family = smallest("p", "p_r", "p_theta")
+    beside, _ = smallest("p_units", "p_directions")
+    updates = ({"q": own, "q_controls": other} for own, other in zip(q, beside, strict=True))
+    return [row.model_copy(update=update) for row, update in zip(moved, updates, strict=True)], family
 
 
 def _own(config: Config, left: VectorRows) -> VectorRows:
@@ -196,7 +227,9 @@ def _own(config: Config, left: VectorRows) -> VectorRows:
     return left.chosen(mine)
 
 
-def _pairs(config: Config, left: VectorRows, right: VectorRows, direct: VectorRows | None) -> tuple[list[_Pair], int]:
+def _pairs(
+    config: Config, left: VectorRows, right: VectorRows, direct: VectorRows | None, controls: list[VectorRows]
+) -> tuple[list[Pair], int]:
     """One pairing for each condition of the right side; those of the same run leave out the left's own rows."""
     left, right = _groups.kept(_own(config, left), config.where), _groups.kept(right, config.where)
     by_condition = config.left_condition == "any"
@@ -204,18 +237,20 @@ def _pairs(config: Config, left: VectorRows, right: VectorRows, direct: VectorRo
     conditions = list(dict.fromkeys(map(str, right.columns["condition"])))
     if left.sha256 == right.sha256 and not by_condition and len(conditions) > 1:
         conditions = [condition for condition in conditions if condition != config.left_condition]
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     matched = 0
     for condition in ["any"] if by_condition else conditions:
-        mine = np.array([by_condition or str(c) == condition for c in right.columns["condition"]])
-        side = right.chosen(mine)
+        side = right.chosen(np.array([by_condition or str(c) == condition for c in right.columns["condition"]]))
         keys = _keys(side, by_condition)
         common = [i for i, key in enumerate(keys) if key in places]
         if not common:
             continue
-        fed = None if direct is None else _fed(direct, side, common)
         matched += len(common)
-        pairs.append(_Pair(condition, _at(left, [places[keys[i]] for i in common]), _at(side, common), fed))
+        side = side.at(common)
+        fed = None if direct is None else _like(direct, _keys(side, True), True, "--direct")
+        units, directions = _controlled(controls, _keys(side, False), condition)
+        own = left.at([places[keys[i]] for i in common])
+        pairs.append(Pair(condition, own, side, fed, units, directions))
     if not pairs:
         raise Refusal(
             "nothing_paired",
@@ -226,13 +261,31 @@ def _pairs(config: Config, left: VectorRows, right: VectorRows, direct: VectorRo
     return pairs, len(right.values) - matched
 
 
-def _fed(direct: VectorRows, side: VectorRows, common: list[int]) -> VectorRows:
-    places = {key: i for i, key in enumerate(_keys(direct, True))}
-    keys = _keys(side, True)
-    missing = [keys[i] for i in common if keys[i] not in places]
+def _controlled(
+    controls: list[VectorRows], keys: list[tuple[str, ...]], tested: str
+) -> tuple[tuple[VectorRows, ...], tuple[VectorRows, ...]]:
+    """Rows under each control, in the order of the right side: those that write units, and those along directions."""
+    units: list[VectorRows] = []
+    directions: list[VectorRows] = []
+    for held in controls:
+        for condition in dict.fromkeys(map(str, held.columns["condition"])):
+            if condition not in ("none", tested):
+                own = held.chosen(np.array([str(c) == condition for c in held.columns["condition"]]))
+                (directions if "~" in condition else units).append(_like(own, keys, False, "--controls"))
+    return tuple(units), tuple(directions)
+
+
+def _like(rows: VectorRows, keys: list[tuple[str, ...]], condition: bool, option: str) -> VectorRows:
+    """Rows in the order of these keys.
+
+    Raises:
+        UserError: a row that is not there.
+    """
+    places = {key: i for i, key in enumerate(_keys(rows, condition))}
+    missing = [key for key in keys if key not in places]
     if missing:
-        raise UserError("--direct lacks rows of the right side", got="|".join(map(str, missing[0])), where="--direct")
-    return _at(direct, [places[keys[i]] for i in common])
+        raise UserError(f"{option} lacks rows of the right side", got="|".join(missing[0]), where=option)
+    return rows.at([places[key] for key in keys])
 
 
 def _keys(rows: VectorRows, condition: bool) -> list[tuple[str, ...]]:
@@ -240,136 +293,8 @@ def _keys(rows: VectorRows, condition: bool) -> list[tuple[str, ...]]:
     return [tuple(map(str, row)) for row in zip(*(rows.columns[name] for name in names), strict=True)]
 
 
-def _at(rows: VectorRows, places: list[int]) -> VectorRows:
-    columns = {name: [held[i] for i in places] for name, held in rows.columns.items()}
-    given = (rows.factors, rows.site, rows.model, rows.pool, rows.sha256, rows.left_out)
-    return type(rows)(rows.values[places], columns, *given)
-
-
-def _moved(
-    config: Config,
-    ctx: Context,
-    pair: _Pair,
-    name: str,
-    stored: StoredBasis,
-    transform: Transform,
-    drop: list[int],
-    notes: list[str],
-    smallest: list[float],
-) -> list[Arrow]:
-    """Every plane and group of one comparison, basis and transform."""
-    from radiograph.numerics.planes import planes_of
-
-    by = [part.strip() for part in config.group_by.split(",") if part.strip()]
-    grouped = _groups.grouped(pair.left, by)
-    _measure.fits(grouped, stored, transform)
-    basis = _measure.unit_vectors(stored, transform, drop)
-    asked = _measure.Asked(pairs=config.planes, max_planes=config.max_planes, seed=ctx.seed)
-    first, second = _measure.pairs_of(stored, asked)
-    planes, kept = planes_of(basis @ basis.T, first, second, config.min_sine)
-    if not len(planes):
-        raise Refusal("collinear_basis", "no two vectors of the basis span a plane", fix="lower --min-sine")
-    labels = stored.record.labels
-    names = [f"{labels[a]} × {labels[b]}" for a, b in zip(first[kept], second[kept], strict=True)]
-    sides = [pair.left, pair.right, *([] if pair.direct is None else [pair.direct])]
-    z, live = _coordinates(sides, basis, planes, transform, drop)
-    if not live.all():
-        notes.append(f"{int((~live).sum())} pairs with a row of length zero are left out")
-    groups = {"all": live, **{g: live & np.array([n == g for n in grouped.names]) for g in grouped.groups if by}}
-    out: list[Arrow] = []
-    for group, mine in groups.items():
-        cores = [core for core, own in zip(grouped.cores, mine, strict=True) if own]
-        chosen = [side[:, :, mine] for side in z]
-        out += _arrows(config, ctx, pair.name, name, transform.kind, group, names, chosen, cores, notes, smallest)
-    return out
-
-
-def _coordinates(
-    sides: list[VectorRows], basis: np.ndarray, planes: Planes, transform: Transform, drop: list[int]
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Z of each side, and which pairs have a length on all of them."""
-    from radiograph.numerics.planes import coordinates
-
-    out, live = [], np.ones(len(sides[0].values), dtype=bool)
-    for side in sides:
-        values = _groups.without(transform.apply(side.values.astype(np.float64)), drop)
-        norms = np.linalg.norm(values, axis=1)
-        live &= norms > 0
-        out.append(coordinates((values / np.where(norms > 0, norms, 1)[:, None]) @ basis.T, planes))
-    return out, live
-
-
-def _arrows(
-    config: Config,
-    ctx: Context,
-    condition: str,
-    basis: str,
-    transform: TransformName,
-    group: str,
-    names: list[str],
-    z: list[np.ndarray],
-    cores: list[Any],
-    notes: list[str],
-    smallest: list[float],
-) -> list[Arrow]:
-    from radiograph.numerics.planes import Flips, Tested, against_null, supremum, turn
-
-    left, right = z[:2]
-    if not left.shape[2]:
-        return []
-    tests: dict[str, Tested] = {}
-    if len(set(cores)) >= 2:
-        for statistic in ("displacement", "length", "angle"):
-            source = Flips.of(left, right, cores, statistic)
-            seed = derive(ctx.seed, statistic)
-            tests[statistic] = against_null(source.observed(), source, seed=seed, draws=config.permutations, limit=0)
-            smallest.append(tests[statistic].smallest)
-    else:
-        notes.append(f"{group}: one core, so that sides cannot be exchanged and no p is given")
-    one, two = left.mean(axis=2), right.mean(axis=2)
-    fed = z[2].mean(axis=2) if len(z) > 2 else None
-    angles = turn(one, two)
-    cones = {
-        (e, s): supremum(right, e, signed=s)[0] - supremum(left, e, signed=s)[0]
-        for e in config.epsilon
-        for s in (False, True)
-    }
-    per_row = np.hypot(*(right - left)).mean(axis=1)
-    out: list[Arrow] = []
-    for i, plane in enumerate(names):
-        r = [float(np.hypot(*side[:, i])) for side in (one, two)]
-        p = {statistic: float(tested.p[i]) for statistic, tested in tests.items()}
-        delta = two[:, i] - one[:, i]
-        out.append(
-            Arrow(
-                basis=basis,
-                transform=transform,
-                plane=plane,
-                group=f"{condition}: {group}",
-                n=left.shape[2],
-                left_r=r[0],
-                right_r=r[1],
-                delta_r=r[1] - r[0],
-                delta_theta=float(angles[i]) if min(r) > 0 else None,
-                displacement=float(np.hypot(*delta)),
-                delta_grey=(float(delta[0]), float(delta[1])),
-                row_displacement=float(per_row[i]),
-                delta_cone={f"{e:g}": float(cones[e, False][i]) for e in config.epsilon},
-                delta_signed={f"{e:g}": float(cones[e, True][i]) for e in config.epsilon},
-                p=p.get("displacement"),
-                p_r=p.get("length"),
-                p_theta=p.get("angle"),
-                flags=("tautological",) if config.written == "keep" else (),
-                left=(float(one[0, i]), float(one[1, i])),
-                right=(float(two[0, i]), float(two[1, i])),
-                direct=None if fed is None else (float(fed[0, i]), float(fed[1, i])),
-            )
-        )
-    return out
-
-
 def _columns(moved: list[Arrow]) -> dict[str, list[Any]]:
-    """The table: cones by ε, direct and text-mediated displacement where a third run says it."""
+    """The table: cones by ε, points by axis."""
     plain = {
         name: values
         for name, values in _tables.columns(moved).items()
@@ -381,10 +306,6 @@ def _columns(moved: list[Arrow]) -> dict[str, list[Any]]:
     for name in ("delta_cone", "delta_signed"):
         for epsilon in getattr(moved[0], name):
             plain[f"{name}_{epsilon}"] = [getattr(row, name)[epsilon] for row in moved]
-    if moved[0].direct is not None:
-        fed = [(row, row.direct) for row in moved if row.direct is not None]
-        plain["direct"] = [float(np.hypot(d[0] - row.left[0], d[1] - row.left[1])) for row, d in fed]
-        plain["text_mediated"] = [float(np.hypot(row.right[0] - d[0], row.right[1] - d[1])) for row, d in fed]
     return plain
 
 

@@ -5,9 +5,10 @@
 2. every plane of every basis in closed form: r_G, θ_G, r̄, concentration, energy, lift, shape, exact cone suprema
 3. r_G against the null of its kind of basis: labels exchanged within cores with the basis rebuilt, matched units,
    planes of equal covariance, other features, random planes
-4. do groups differ: pseudo-F, labels exchanged within core and every other factor. Do rows crowd the axes: A₄, the
-   basis set turned at random
-5. p = (1 + #)/(1 + K), drawn again with 10 K where it is smallest; q over planes × groups × statistics of the run;
+4. do groups differ: pseudo-F, labels exchanged within core and every other factor. Do rows crowd the axes: A₄ and the
+   largest cones; are angles even: Rayleigh, Hodges–Ajne, Kuiper; both with the basis set turned at random
+5. how much of the mean row all vectors hold together, against spans of random vectors of their kind
+6. p = (1 + #)/(1 + K), drawn again with 10 K where it is smallest; q over planes × groups × statistics of the run;
    Westfall and Young beside it; intervals by drawing cores
 Source: Bird (2025), arXiv 2505.13471. Units: cosines and degrees; +90° is the side of the second vector.
 
@@ -18,15 +19,13 @@ width, site or model (exit 3).
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, Refusal, UserError
+from radiograph.core import Context, FilePath, FolderPath, Refusal
 from radiograph.core.sizes import ByteSize
 from radiograph.evidence import RefusalRecord, Result
 from radiograph.evidence.resonance import (
@@ -37,12 +36,16 @@ from radiograph.evidence.resonance import (
     PlaneMap,
     Spread,
     TransformName,
+    Triangulation,
 )
-from radiograph.methods.resonance._planes import _groups, _measure, _tables
+from radiograph.methods.resonance._planes import _curves, _groups, _inputs, _measure, _tables
 
 if TYPE_CHECKING:
+    import polars
+
     from radiograph.methods.resonance._planes._measure import Measured
-    from radiograph.store.planes import StoredBasis, VectorRows
+    from radiograph.numerics.units import SiteStatistics
+    from radiograph.store.planes import StoredBasis
 
 _TOP = 20
 BIRD: dict[str, Any] = {"transform": ("raw",), "epsilon": (0.9,), "planes": "perm", "angles": 100}
@@ -65,7 +68,7 @@ class Config(Base):
     transform: tuple[TransformName, ...] = ("raw", "centred")
     """raw, centred, whitened; repeatable."""
     statistics: FolderPath | None = None
-    """Site statistics to centre and whiten with; by default the rows' own mean and covariance."""
+    """A run of neurons scan, to centre, whiten and match units with; by default the rows themselves."""
     planes: Literal["comb", "perm"] = "comb"
     """Every pair of vectors once, or in both orders."""
     plane_file: FilePath | None = None
@@ -103,7 +106,7 @@ class Config(Base):
     preset: Literal["none", "bird"] = "none"
     """bird: raw, ε .9, both orders, 100 angles with the end point, his sense of rotation."""
     project: bool = False
-    """Also the coordinates of rows with r at least the first ε."""
+    """Also rows with r at least the first ε, and their density over that of isotropic rows."""
     csv: bool = False
     """Also curves as CSV, one file a group, under the original's names."""
 
@@ -133,8 +136,7 @@ class ResonanceSweep(Result):
     compass: tuple[Compass, ...]
     spreads: tuple[Spread, ...]
     maps: tuple[PlaneMap, ...]
-    triangulation: dict[str, float]
-    """Share of the mean row's squared norm inside the span of all planes, by basis and transform."""
+    triangulation: tuple[Triangulation, ...]
     refused: tuple[RefusalRecord, ...]
     notes: tuple[str, ...]
 
@@ -154,23 +156,20 @@ class ResonanceSweep(Result):
 
 def run(config: Config, ctx: Context) -> ResonanceSweep:
     """Measure every basis in every transform, then correct over all of it."""
-    from radiograph.store.planes import open_basis, open_rows
+    from radiograph.store.planes import open_rows
 
     config = _preset(config)
-    if not config.basis:
-        raise UserError("a sweep needs a basis", expected="--basis RUN", fix="make one: resonance basis --kind …")
-    bases = _measure.named_bases(
-        [open_basis(ctx.path(name, f"basis{place}")) for place, name in enumerate(config.basis)]
-    )
-    rows = open_rows(ctx.path(config.vectors, "vectors"), config.site)
-    rows = _groups.kept(rows, config.where)
-    by = config.group_by or ",".join(next(iter(bases.values())).record.by)
-    grouped = _groups.grouped(rows, [part.strip() for part in by.split(",") if part.strip()])
+    bases = _inputs.bases(ctx, config.basis)
+    rows = _groups.kept(open_rows(ctx.path(config.vectors, "vectors"), config.site), config.where)
+    by = _inputs.parts(config.group_by) or next(iter(bases.values())).record.by
+    grouped = _groups.grouped(rows, by)
     units = _groups.written_units(rows)
+    drop = units if config.written == "drop" else ()
     versions = {"": grouped}
     if config.adjust is not None:
         versions[f", without {config.adjust}"] = _groups.adjusted(grouped, config.adjust)
-    asked = _asked(config, ctx)
+    natural = _inputs.statistics(ctx, config.statistics, rows)
+    asked = _asked(config, ctx, natural)
     found: list[Measured] = []
     refused: list[RefusalRecord] = []
     jobs: list[tuple[str, StoredBasis, _groups.Grouped, TransformName]] = [
@@ -182,8 +181,8 @@ def run(config: Config, ctx: Context) -> ResonanceSweep:
     with ctx.progress.task("planes", total=len(jobs)) as task:
         for name, stored, own, kind in jobs:
             try:
-                transform = _transform(config, ctx, own.rows, kind)
-                drop = units if config.written == "drop" else ()
+                # Statistics of the site know nothing of vectors that were adjusted.
+                transform = _inputs.transform(kind, own.rows, natural if own is grouped else None)
                 found.append(_measure.measure(own, stored, name, transform, asked, drop))
             except Refusal as refusal:
                 what = f"{name}, {kind}"
@@ -191,37 +190,35 @@ def run(config: Config, ctx: Context) -> ResonanceSweep:
                 if len(jobs) == len(refused):
                     raise
             task.advance()
-    if units and config.written == "keep":
+    notes = [f"written coordinates {list(units)[:8]} are taken out"] if drop else []
+    if units and not drop:
         for made in found:
             made.flags.append("tautological")
-    notes = [f"written coordinates {list(units)[:8]} are taken out"] if units and config.written == "drop" else []
-    return _result(config, ctx, rows, grouped, bases, found, refused, notes)
+    return _result(config, ctx, grouped, bases, found, refused, notes)
 
 
 def _result(
     config: Config,
     ctx: Context,
-    rows: VectorRows,
     grouped: _groups.Grouped,
     bases: dict[str, StoredBasis],
     found: list[Measured],
     refused: list[RefusalRecord],
     notes: list[str],
 ) -> ResonanceSweep:
+    rows = grouped.rows
     maps = [(made, *_tables.plane_map(made)) for made in found]
     counted = None
     if config.family == "clusters":
         counted = {
-            (made.name, made.transform, made.names[i])
+            (made.name, made.transform, made.label(i))
             for made, _, exemplars in maps
-            for i in (range(len(made.names)) if exemplars is None else exemplars.tolist())
+            for i in (range(len(made.planes)) if exemplars is None else exemplars.tolist())
         }
     planes, tests, family = _tables.corrected(
-        _tables.plane_rows(found), _tables.group_tests(found), config.fdr, counted
+        _tables.plane_table(found), _tables.test_table(found), config.fdr, counted
     )
     _write(config, ctx, found, planes, tests)
-    significant = [row for row in (*planes, *tests) if row.q is not None and row.q < 0.05]
-    ordered = sorted(planes, key=lambda row: (row.q if row.q is not None else 2.0, -row.r))
     angles = np.arange(0, 360, 5.0)
     drawn = [
         _tables.compass(made, place, config.epsilon, angles) for made in found[:4] for place in _tables.chosen(made, 2)
@@ -235,158 +232,71 @@ def _result(
         left_out=rows.left_out,
         groups={group: grouped.names.count(group) for group in grouped.groups},
         bases=tuple(bases),
-        nulls={f"{made.name}, {made.transform}": "none: circular" if made.circular else made.null for made in found},
+        nulls={f"{made.name}, {made.transform}": _null(made) for made in found},
         transforms=config.transform,
-        n_planes=sum(len(made.names) for made in found),
+        n_planes=sum(len(made.planes) for made in found),
         n_dropped=sum(len(made.dropped) for made in found),
         family=family,
         fdr=config.fdr,
-        found=len(significant),
-        top=tuple(ordered[:_TOP]),
-        tests=tuple(sorted(tests, key=lambda row: (row.q if row.q is not None else 2.0, -row.value))[:_TOP]),
+        found=sum(int((frame["q"] < 0.05).sum()) for frame in (planes, tests) if len(frame)),
+        top=tuple(PlaneGroup(**row) for row in _tables.leading(planes, "r", _TOP)),
+        tests=tuple(GroupTest(**row) for row in _tables.leading(tests, "value", _TOP)),
         compass=tuple(one for one in drawn if one is not None)[:4],
         spreads=tuple(spread for made in found[:4] for spread in _tables.spreads(made)),
         maps=tuple(one for _, one, _ in maps if one is not None)[:2],
-        triangulation={f"{made.name}, {made.transform}": _triangulated(made) for made in found},
+        triangulation=tuple(made.span for made in found if made.span is not None),
         refused=tuple(refused),
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
+def _null(made: Measured) -> str:
+    if made.circular or "no null" in made.flags:
+        return "none: circular" if made.circular else "none"
+    return made.null if made.z is not None else "haar"
+
+
 def _write(
-    config: Config, ctx: Context, found: list[Measured], planes: list[PlaneGroup], tests: list[GroupTest]
+    config: Config, ctx: Context, found: list[Measured], planes: polars.DataFrame, tests: polars.DataFrame
 ) -> None:
-    """Tables: planes, tests, points, curves, nulls, dropped."""
-    if planes:
-        ctx.output.table("planes", {**_tables.columns(planes), **_tables.cone_columns(found)})
-    if tests:
-        ctx.output.table("tests", _tables.columns(tests))
+    """Tables: planes, tests, dropped, nulls, points, curves, projected, density."""
+    for name, frame in (("planes", planes), ("tests", tests)):
+        if len(frame):
+            columns: dict[str, Any] = {title: frame[title] for title in frame.columns}
+            ctx.output.table(name, columns)
     dropped = [(made.name, made.transform, *pair) for made in found for pair in made.dropped]
     if dropped:
-        titles = ("basis", "transform", "plane", "cosine")
-        ctx.output.table("dropped", {title: [row[i] for row in dropped] for i, title in enumerate(titles)})
-    nulls: dict[str, list[Any]] = {n: [] for n in ("basis", "transform", "group", "draw", "largest")}
-    points: dict[str, list[Any]] = {
-        n: [] for n in ("basis", "transform", "plane", "row", "group", "x", "y", "r", "phi")
-    }
-    curves: dict[str, list[Any]] = {}
+        ctx.output.table("dropped", _inputs.titled(dropped, "basis", "transform", "plane", "cosine"))
+    nulls = [
+        (made.name, made.transform, group, draw, float(largest))
+        for made in found
+        for group, tested in made.tested.items()
+        for draw, largest in enumerate(tested.maxima[:1000])
+    ]
+    if nulls:
+        ctx.output.table("nulls", _inputs.titled(nulls, "basis", "transform", "group", "draw", "largest"))
+    drawn = _curves.Drawn(
+        angles=config.angles,
+        epsilons=config.epsilon,
+        signed=config.signed,
+        curves=config.curves,
+        bird=config.preset == "bird",
+        project=config.project,
+    )
     for made in found:
-        for group, tested in made.tested.items():
-            kept = tested.maxima[:1000]
-            for name, values in zip(
-                nulls,
-                ([made.name] * len(kept), [made.transform] * len(kept), [group] * len(kept), range(len(kept)), kept),
-                strict=True,
-            ):
-                nulls[name].extend(values if not isinstance(values, np.ndarray) else values.tolist())
-        if made.z is not None:
-            _points(points, made, _tables.chosen(made, _tables.POINT_PLANES))
-            _curves(config, ctx, curves, made, _tables.chosen(made, config.curves))
-    for name, table in (("nulls", nulls), ("points", points), ("curves", curves)):
-        if table and next(iter(table.values())):
-            ctx.output.table(name, table)
-    if config.project:
-        _projected(config, ctx, points)
+        drawn.add(made)
+    for name, table in drawn.tables.items():
+        ctx.output.table(name, table)
+    for name, text in drawn.texts.items() if config.csv else ():
+        ctx.output.text(name, text)
 
 
-def _points(table: dict[str, list[Any]], made: Measured, places: list[int]) -> None:
-    from radiograph.numerics.planes import degrees
-
-    assert made.z is not None, "streamed planes keep no points"
-    keys = made.rows.rows.keys
-    for place in places:
-        z = made.z[:, place].astype(np.float64)
-        columns = (z[0].tolist(), z[1].tolist(), np.hypot(*z).tolist(), degrees(z).tolist())
-        constant = ([name] * len(keys) for name in (made.name, made.transform, made.names[place]))
-        for name, values in zip(table, (*constant, keys, made.rows.names, *columns), strict=True):
-            table[name].extend(values)
-
-
-def _curves(config: Config, ctx: Context, table: dict[str, list[Any]], made: Measured, places: list[int]) -> None:
-    """Mean similarity, cones and signed cones at every angle; under `bird` his angle, which turns the other way."""
-    from radiograph.numerics.planes import cone_fraction, curve, signed_fraction
-
-    assert made.z is not None, "streamed planes keep no curves"
-    bird = config.preset == "bird"
-    angles = np.linspace(0, 360, config.angles) if bird else np.arange(config.angles) * 360 / config.angles
-    ours = -angles if bird else angles
-    names = np.array(made.rows.names)
-    for place in places:
-        for group in made.rows.groups:
-            z = made.z[:, [place]][:, :, names == group].astype(np.float64)
-            part: dict[str, list[Any]] = {
-                "angle_deg": angles.tolist(),
-                "mean_similarity": curve(made.statistics[group].grey[:, [place]], ours)[0].tolist(),
-            }
-            for epsilon in config.epsilon:
-                part[f"cone_{epsilon:g}"] = cone_fraction(z, epsilon, ours)[0].tolist()
-                if config.signed:
-                    part[f"signed_{epsilon:g}"] = signed_fraction(z, epsilon, ours)[0].tolist()
-            if config.csv and place == places[0]:
-                safe = "".join(c if c.isalnum() else "_" for c in f"{made.name}_{made.transform}_{group}")
-                ctx.output.text(f"csv/{safe}.csv", _csv(part))
-            fixed = {"basis": made.name, "transform": made.transform, "plane": made.names[place], "group": group}
-            for name, value in fixed.items():
-                table.setdefault(name, []).extend([value] * len(angles))
-            for name, values in part.items():
-                table.setdefault(name, []).extend(values)
-
-
-def _projected(config: Config, ctx: Context, points: dict[str, list[Any]]) -> None:
-    """Bird's companion view: rows whose cosine with the plane reaches the first ε."""
-    kept = [i for i, r in enumerate(points["r"]) if r >= config.epsilon[0]]
-    if kept:
-        ctx.output.table("projected", {name: [values[i] for i in kept] for name, values in points.items()})
-
-
-def _csv(columns: dict[str, list[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return out.getvalue()
-
-
-def _triangulated(made: Measured) -> float:
-    from radiograph.numerics.planes import triangulated, unit_rows
-
-    unit, _ = unit_rows(made.rows.rows.values.astype(np.float64))
-    return triangulated(unit.mean(axis=0), made.vectors[:512])[1]
-
-
-def _transform(config: Config, ctx: Context, rows: VectorRows, kind: TransformName) -> Any:
-    """From site statistics, or from the baseline rows themselves."""
-    from radiograph.numerics.planes import Transform
-
-    if config.statistics is not None and kind != "raw":
-        from radiograph.store.statistics import read_statistics
-
-        place = ctx.path(config.statistics, "statistics")
-        place = place / "statistics" if (place / "statistics").is_dir() else place
-        held, _ = read_statistics(place, model_sha256=rows.model)
-        if rows.site not in held:
-            raise UserError("no statistics of this site", expected=str(rows.site), got=", ".join(held))
-        site = held[rows.site]
-        return Transform.of(kind, site.mean, site.covariance, site.n)
-    baseline = np.array([condition == "none" for condition in rows.columns["condition"]])
-    values = rows.values[baseline] if baseline.any() else rows.values
-    return Transform.fit(kind, values.astype(np.float64))
-
-
-def _asked(config: Config, ctx: Context) -> _measure.Asked:
-    pairs: list[tuple[str, str]] = []
-    if config.plane_file is not None:
-        path = ctx.path(config.plane_file, "planes")
-        for number, line in enumerate(csv.reader(path.read_text("utf-8").splitlines()), 1):
-            if len(line) != 2:
-                where = f"{path.name}:{number}"
-                raise UserError("a plane is two labels", where=where, expected="LABEL,LABEL", got=",".join(line))
-            pairs.append((line[0].strip(), line[1].strip()))
+def _asked(config: Config, ctx: Context, natural: SiteStatistics | None) -> _measure.Asked:
     return _measure.Asked(
         epsilons=config.epsilon,
         signed=config.signed,
         pairs=config.planes,
-        pair_names=tuple(pairs),
+        pair_names=_inputs.plane_pairs(ctx, config.plane_file),
         max_planes=config.max_planes,
         min_sine=config.min_sine,
         null=config.null,
@@ -395,6 +305,7 @@ def _asked(config: Config, ctx: Context) -> _measure.Asked:
         limit=config.most_permutations,
         seed=ctx.seed,
         memory=config.memory,
+        natural=_inputs.matching(natural),
     )
 
 

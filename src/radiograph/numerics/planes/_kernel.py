@@ -103,6 +103,11 @@ class _Rebuilt(ABC):
         one = unit[:, self.first]
         return np.stack([one, (unit[:, self.second] - c * one) / s])
 
+    @property
+    @abstractmethod
+    def work(self) -> int:
+        """Products that a relabelling costs."""
+
     @abstractmethod
     def _products(
         self, codes: Int8[np.ndarray, "draw row"]
@@ -167,6 +172,10 @@ class LabelBasis(_Rebuilt):
             rows=values,
             fixed=np.empty((len(names), 0, values.shape[1])) if fixed is None else fixed.astype(np.float64),
         )
+
+    @property
+    def work(self) -> int:
+        return self.products.size * len(self.labels.groups)
 
     def _products(
         self, codes: Int8[np.ndarray, "draw row"]
@@ -242,6 +251,10 @@ class ProbeBasis(_Rebuilt):
             metric[fold] = weights @ products @ weights
         chosen = groups if sets is None else sets
         return cls(labels, places, *pairs, chosen, members=members, reach=reach, metric=metric)
+
+    @property
+    def work(self) -> int:
+        return (self.metric.size + self.reach.size) * len(self.members)
 
     def _products(
         self, codes: Int8[np.ndarray, "draw row"]

@@ -160,14 +160,17 @@ class AlikePairs:
 
 @dataclass(frozen=True, eq=False)
 class Rotated:
-    """Source of a statistic of rows in planes, the basis set turned at random."""
+    """Source of statistics of rows in planes, the basis set turned at random; columns are (plane, statistic)."""
 
     rows: Float[np.ndarray, "row width"]
     """Of length one."""
     gram: Float64[np.ndarray, "vector vector"]
     """Cosines among the basis vectors."""
     planes: Planes
-    statistic: Callable[[Float[np.ndarray, "2 plane row"]], Float64[np.ndarray, " plane"]]
+    statistic: Callable[[Float[np.ndarray, "2 plane row"]], Float64[np.ndarray, "..."]]
+    """[plane], or [plane, statistic]."""
+    count: int = 1
+    """How many statistics."""
 
     def smallest(self, draws: int) -> float:
         return 1 / (1 + draws)
@@ -178,11 +181,13 @@ class Rotated:
     def chunks(
         self, columns: Integer[np.ndarray, " column"], draws: int, seed: int
     ) -> Iterator[Float[np.ndarray, "draw column"]]:
+        asked, places = np.unique(columns // self.count, return_inverse=True)
+        own = places * self.count + columns % self.count
         values, vectors = np.linalg.eigh(self.gram)
         spanned = values > 1e-10 * values.max()
         shape = vectors[:, spanned] * np.sqrt(values[spanned])
         shape = shape.astype(self.rows.dtype)
-        rows, width, chosen = len(self.rows), self.rows.shape[1], self.planes[columns]
+        rows, width, chosen = len(self.rows), self.rows.shape[1], self.planes[asked]
         cosine, sine = (v[:, None].astype(self.rows.dtype) for v in (chosen.cosine, chosen.sine))
         generator = np.random.default_rng(seed)
         step = max(1, _CHUNK // (8 * (width * shape.shape[1] + 2 * rows * max(len(chosen), 1))))
@@ -193,7 +198,7 @@ class Rotated:
             dots = shape @ np.moveaxis(self.rows @ turned.astype(self.rows.dtype), 1, 2)
             one = dots[:, chosen.first]
             z = np.stack([one, (dots[:, chosen.second] - cosine * one) / sine])
-            yield self.statistic(z.reshape(2, -1, rows)).reshape(count, -1)
+            yield self.statistic(z.reshape(2, -1, rows)).reshape(count, -1)[:, own]
 
 
 def fourfold(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:

@@ -5,9 +5,9 @@
 3. A cone holds f₀(ε) = ½·I_{1−ε²}((D−1)/2, ½) of the rows, and 1 − f₀(|ε|) for ε < 0.
 4. The plane against the rows: for a plane drawn at random (Haar) the squared projection of the mean row x̄ is
    Beta(1, (D−2)/2) of its length, so p = (1 − r_G²/‖x̄‖²)^((D−2)/2). It holds for any rows, of any covariance.
-5. Angles. Rayleigh, n·R² with R = |mean e^{iφ}|, sees one preferred side (p: Mardia and Jupp 2000, 6.3.5). Hodges and
-   Ajne, the smallest share of angles in any half circle, sees any lopsidedness. Kuiper, D⁺ + D⁻ between two
-   distribution functions, sees everything, and the choice of zero is nothing to it.
+5. Angles (Mardia and Jupp 2000, 6.3). Rayleigh, n·R² with R = |mean e^{iφ}|, sees one preferred side. Hodges and Ajne,
+   the smallest share of angles in any half circle, sees any lopsidedness. Kuiper, D⁺ + D⁻ between two distribution
+   functions, sees everything, and the choice of zero is nothing to it.
 
 Laws need D ≥ 3. Angles in degrees; those of real rows are not even under the null (units that are never negative), so
 their p comes from null angles.
@@ -67,31 +67,35 @@ class Isotropy:
         return (1 - share) ** ((self.width - 2) / 2)
 
 
-def rayleigh(angles: Float[np.ndarray, " row"]) -> tuple[float, float]:
-    """n·R², and its p if angles were even."""
-    n = len(angles)
-    z = float(np.abs(np.exp(1j * np.radians(angles)).mean()) ** 2 * n)
-    return z, min(1.0, math.exp(math.sqrt(1 + 4 * n + 4 * (n * n - n * z)) - (1 + 2 * n)))
+def rayleigh(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:
+    """n·R² of each plane."""
+    length = np.hypot(z[0], z[1])
+    mean = (z / np.where(length > 0, length, 1)).mean(axis=2, dtype=np.float64)
+    return z.shape[2] * (mean[0] ** 2 + mean[1] ** 2)
 
 
-def hodges_ajne(angles: Float[np.ndarray, " row"]) -> float:
+def hodges_ajne(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:
     """Smallest share of angles in a half circle: ½ at most, small when angles keep to one side."""
-    around = np.sort(np.asarray(angles, np.float64) % 360)
-    # A half circle that opens just after an angle holds the fewest; count those within 180 degrees ahead.
-    ahead = np.concatenate([around, around + 360])
-    inside = np.searchsorted(ahead, around + 180, side="left") - np.searchsorted(ahead, around, side="right")
-    return float(inside.min()) / len(around)
+    turns = _turns(z)
+    n = turns.shape[1]
+    far = turns >= 0.5
+    order = np.argsort(np.where(far, turns - 0.5, turns), axis=1, kind="stable")
+    # The half circle that opens just after an angle has lost it, and just after its opposite has gained it.
+    steps = np.take_along_axis(np.where(far, 1, -1), order, axis=1)
+    inside = (n - far.sum(axis=1))[:, None] + np.cumsum(steps, axis=1)
+    least = np.minimum(inside.min(axis=1), n - inside.max(axis=1))
+    return least / n
 
 
-def kuiper(angles: Float[np.ndarray, " row"], null: Float[np.ndarray, " other"] | None = None) -> float:
-    """V = D⁺ + D⁻ between the angles and even ones, or the null's."""
-    own = np.sort(np.asarray(angles, np.float64) % 360)
-    n = len(own)
-    if null is None:
-        even = own / 360
-        steps = np.arange(n + 1) / n
-        return float((steps[1:] - even).max() + (even - steps[:-1]).max())
-    other = np.sort(np.asarray(null, np.float64) % 360)
-    places = np.concatenate([own, other])
-    gap = np.searchsorted(own, places, side="right") / n - np.searchsorted(other, places, side="right") / len(other)
-    return float(max(gap.max(), 0.0) + max(-gap.min(), 0.0))
+def kuiper(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:
+    """V = D⁺ + D⁻ between the angles and even ones."""
+    turns = np.sort(_turns(z), axis=1)
+    n = turns.shape[1]
+    steps = np.arange(n + 1) / n
+    return (steps[1:] - turns).max(axis=1) + (turns - steps[:-1]).max(axis=1)
+
+
+def _turns(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, "plane row"]:
+    """Angles as parts of a turn, in [0, 1)."""
+    turns = np.arctan2(z[1], z[0], dtype=np.float64) / (2 * np.pi) % 1.0
+    return np.where(turns >= 1, 0.0, turns)

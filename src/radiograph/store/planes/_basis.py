@@ -1,7 +1,9 @@
-"""A basis on disk: `basis.safetensors` (`vectors` m × D, `folds` F × m × D, `pool` n × D) and `basis.json`.
+"""A basis on disk: `basis.safetensors` (`vectors` m × D, `folds` F × m × D, `pool` n × D, `alike` m × k) and
+`basis.json`.
 
 `folds[k]` is the basis fitted without core k. `pool` holds directions of the same kind, for a null: write directions of
-other features. The record carries the hash of the tensors, so that neither can be exchanged alone.
+other features; `alike` says which of them stand for each vector. The record carries the hash of the tensors, so that
+neither can be exchanged alone.
 """
 
 from __future__ import annotations
@@ -27,14 +29,22 @@ class StoredBasis:
     vectors: np.ndarray
     folds: np.ndarray | None = None
     pool: np.ndarray | None = None
+    alike: np.ndarray | None = None
 
 
-def basis_bytes(vectors: np.ndarray, folds: np.ndarray | None, pool: np.ndarray | None) -> tuple[bytes, str]:
+def basis_bytes(
+    vectors: np.ndarray, folds: np.ndarray | None, pool: np.ndarray | None, alike: np.ndarray | None = None
+) -> tuple[bytes, str]:
     """The bytes of `basis.safetensors` and their SHA-256."""
     from safetensors.numpy import save
 
     named = {"vectors": vectors, "folds": folds, "pool": pool}
-    data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in named.items() if v is not None})
+    arrays: dict[str, np.ndarray] = {
+        k: np.ascontiguousarray(v, dtype=np.float32) for k, v in named.items() if v is not None
+    }
+    if alike is not None:
+        arrays["alike"] = np.ascontiguousarray(alike, dtype=np.int32)
+    data = save(arrays)
     return data, f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -73,4 +83,4 @@ def open_basis(folder: Path) -> StoredBasis:
         shape = f"{len(record.labels)} × {record.width}"
         raise FormatError("vectors of another shape", where=TENSORS, expected=shape, got=str(vectors.shape))
     folds, pool = (arrays[k].astype(np.float64) if k in arrays else None for k in ("folds", "pool"))
-    return StoredBasis(record, vectors, folds, pool)
+    return StoredBasis(record, vectors, folds, pool, arrays.get("alike"))

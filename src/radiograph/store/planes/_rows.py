@@ -13,10 +13,11 @@ sample twice.
 from __future__ import annotations
 
 import csv
+import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ class VectorRows:
     pool: str | None
     sha256: str
     left_out: int
+    confounded: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Factor to what else differs between its levels, where a capture says so."""
 
     @property
     def keys(self) -> list[str]:
@@ -100,10 +103,12 @@ class VectorRows:
 
     def chosen(self, mask: np.ndarray) -> VectorRows:
         """Some of the rows."""
-        places = np.flatnonzero(mask)
+        return self.at(np.flatnonzero(mask).tolist())
+
+    def at(self, places: Sequence[int]) -> VectorRows:
+        """Rows in this order."""
         columns = {name: [held[i] for i in places] for name, held in self.columns.items()}
-        given = (self.factors, self.site, self.model, self.pool, self.sha256, self.left_out)
-        return VectorRows(self.values[places], columns, *given)
+        return replace(self, values=self.values[list(places)], columns=columns)
 
 
 def open_rows(path: Path, site: str | None = None) -> VectorRows:
@@ -161,7 +166,13 @@ def _capture(path: Path, site: str | None) -> VectorRows:
     name = model if isinstance(model, str) or model is None else str(model.get("sha256"))
     sha256 = file_sha256(path / "vectors" / "index.json")
     found = {"site": chosen, "model": name, "pool": held.pool, "sha256": sha256}
+    found["confounded"] = _confounded(path / "result.json")
     return _made(held.read(chosen), columns, path.name, factors, **found)
+
+
+def _confounded(path: Path) -> dict[str, list[str]]:
+    """What the capture says of its grid."""
+    return json.loads(path.read_bytes()).get("confounded", {}) if path.is_file() else {}
 
 
 def _tensors(path: Path, site: str | None) -> VectorRows:

@@ -1,7 +1,8 @@
 """Vectors of every kind that planes are made of.
 
-Kinds that are sums of means (`means contrast difference sum`) are written as terms, filters whose means they add up: a
-sweep rebuilds them inside every relabelling, and a fold fits them without one core.
+Kinds that labels decide are written as terms, filters: sums of their means (`means contrast difference sum`), or the
+normal of a ridge probe each (`probe`). A sweep rebuilds them inside every relabelling, and a fold fits them without one
+core. Components are fitted without it too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from radiograph.methods.resonance._planes._groups import filterable, grouped
 if TYPE_CHECKING:
     from radiograph.store.planes import VectorRows
 
+ALIKE = 50
+"""Features of one firing-rate decile that stand for each other, at most."""
 _TERM = re.compile(r"\s*([+-])?\s*(?:(\d+(?:\.\d+)?)\s*\*\s*)?mean\(([^()]*)\)")
 
 
@@ -37,13 +40,15 @@ class Made:
     folds: np.ndarray | None = None
     fold_names: list[str] = field(default_factory=list)
     pool: np.ndarray | None = None
+    alike: np.ndarray | None = None
+    fit: Literal["means", "ridge"] = "means"
     fitted: bool = False
     """Whether rows decided the vectors."""
 
 
-def means(rows: VectorRows, by: Sequence[str], least: int) -> Made:
-    """One mean a group."""
-    terms = _groups(rows, by)
+def means(rows: VectorRows, by: Sequence[str], of: Sequence[str], least: int) -> Made:
+    """One mean a group of the factors, or a filter."""
+    terms = list(of) or _groups(rows, by)
     return summed(rows, [f"mean({term})" for term in terms], least, labels=terms)
 
 
@@ -65,13 +70,13 @@ def difference(rows: VectorRows, of: Sequence[str], least: int) -> Made:
         labels=[f"{a} − {b}" for a, b in zip(of[::2], of[1::2], strict=True)],
     )
     if len(of) == 2:
-        first = components(rows.values, 1)
+        first, folds = folded_components(rows, 1)
         made.vectors = np.concatenate([made.vectors, first])
-        if made.folds is not None:
-            made.folds = np.concatenate([made.folds, np.repeat(first[None], len(made.folds), axis=0)], axis=1)
         made.labels.append("component 1 of all rows")
-        # A component is no sum of means: it cannot be rebuilt with the labels, and no p is given.
-        made.terms, made.weights, made.null = [], None, "haar"
+        if made.folds is not None and folds is not None:
+            made.folds = np.concatenate([made.folds, folds], axis=1)
+        else:
+            made.folds, made.fold_names = None, []
     return made
 
 
@@ -90,21 +95,9 @@ def summed(rows: VectorRows, of: Sequence[str], least: int, labels: Sequence[str
     for place, parts in enumerate(parsed):
         for weight, term in parts:
             weights[place, terms[term]] += weight
-    columns = filterable(rows)
-    masks = np.array([Filter.parse(term).mask(columns) for term in terms])
-    counts = {term or "all": int(mask.sum()) for term, mask in zip(terms, masks, strict=True)}
-    few = {term: n for term, n in counts.items() if n < least}
-    if few:
-        raise Refusal(
-            "group_too_small",
-            "a mean of so few rows is mostly noise",
-            expected=f"at least {least} rows a group",
-            got=", ".join(f"{term}: {n}" for term, n in few.items()),
-            fix="add rows, or lower --min-per-group",
-        )
+    masks, counts = _masks(rows, list(terms), least)
     values = rows.values.astype(np.float64)
-    cores = np.array([str(core) for core in columns["core"]]) if "core" in columns else np.zeros(len(values), dtype=str)
-    names = list(dict.fromkeys(cores.tolist()))
+    cores, names = _cores(rows)
     vectors = weights @ _term_means(values, masks)
     folds = []
     for name in names:
@@ -119,6 +112,55 @@ def summed(rows: VectorRows, of: Sequence[str], least: int, labels: Sequence[str
     if folds:
         made.folds, made.fold_names = np.stack(folds), names
     return made
+
+
+def probes(rows: VectorRows, of: Sequence[str], least: int) -> Made:
+    """Normals of ridge probes, each for the rows of a filter against the rest.
+
+    Raises:
+        Refusal: a filter, or what is outside it, of fewer than `least` rows.
+    """
+    from radiograph.numerics.planes import ridge
+
+    masks, counts = _masks(rows, list(of), least)
+    _enough({f"not {term}": int((~mask).sum()) for term, mask in zip(of, masks, strict=True)}, least)
+    values = rows.values.astype(np.float64)
+    products, (cores, names) = values @ values.T, _cores(rows)
+    targets = masks.astype(np.float64)
+    weights = np.eye(len(of))
+    made = Made(targets @ ridge(products, cores != "") @ values, list(of), "covector", "labels", list(of), weights)
+    made.counts, made.fit, made.fitted = counts, "ridge", True
+    varied = all((masks[:, cores != n].any(axis=1) & ~masks[:, cores != n].all(axis=1)).all() for n in names)
+    if varied and len(names) > 1:
+        made.folds = np.stack([targets @ ridge(products, cores != name) @ values for name in names])
+        made.fold_names = names
+    return made
+
+
+def pca(rows: VectorRows, count: int) -> Made:
+    """Components."""
+    found, folds = folded_components(rows, count)
+    made = Made(found, [f"component {i + 1}" for i in range(count)], "difference", "gaussian", fitted=True)
+    if folds is not None:
+        made.folds, made.fold_names = folds, _cores(rows)[1]
+    return made
+
+
+def folded_components(rows: VectorRows, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Components of all rows, and of all but each core, turned among themselves to lie nearest to those of all.
+
+    Alone they would change places and signs from fold to fold.
+    """
+    values, (cores, names) = rows.values, _cores(rows)
+    whole = components(values, count)
+    if min(int((cores != name).sum()) for name in names) <= count:
+        return whole, None
+    folds = []
+    for name in names:
+        own = components(values[cores != name], count)
+        left, _, right = np.linalg.svd(whole @ own.T)
+        folds.append(left @ right @ own)
+    return whole, np.stack(folds)
 
 
 def components(values: np.ndarray, count: int) -> np.ndarray:
@@ -140,6 +182,29 @@ def one_hot(units: Sequence[int], width: int) -> Made:
     vectors = np.zeros((len(units), width))
     vectors[np.arange(len(units)), list(units)] = 1
     return Made(vectors, [f"[{unit}]" for unit in units], "difference", "matched")
+
+
+def decoder(directions: np.ndarray, chosen: Sequence[int], rates: np.ndarray | None, seed: int) -> Made:
+    """Write directions of features; with firing rates, beside them features of the same decile, which share a null."""
+    outside = [i for i in chosen if not 0 <= i < len(directions)]
+    if outside:
+        raise UserError("not features of the dictionary", expected=f"0 to {len(directions) - 1}", got=str(outside))
+    made = Made(directions[list(chosen)], [f"feature {i}" for i in chosen], "difference", "pool")
+    if rates is None:
+        return made
+    silent = [i for i in chosen if rates[i] <= 0]
+    if silent:
+        raise UserError("features that never fire have no decile", expected="features that fire", got=str(silent))
+    alive = np.flatnonzero((rates > 0) & (np.linalg.norm(directions, axis=1) > 0))
+    ranks = np.argsort(np.argsort(rates[alive], kind="stable"), kind="stable")
+    decile = dict(zip(alive.tolist(), (ranks * 10 // len(alive)).tolist(), strict=True))
+    mixed = np.random.default_rng(seed).permutation(alive)
+    like = [[i, *(j for j in mixed.tolist() if j != i and decile[j] == decile[i])] for i in chosen]
+    count = min(ALIKE, *(len(row) for row in like))
+    pool = sorted({i for row in like for i in row[:count]})
+    made.pool = directions[pool]
+    made.alike = np.array([[pool.index(i) for i in row[:count]] for row in like])
+    return made
 
 
 def drawn(kind: str, count: int, width: int, rows: VectorRows | None, seed: int) -> Made:
@@ -165,6 +230,33 @@ def _groups(rows: VectorRows, by: Sequence[str]) -> list[str]:
     columns = filterable(rows)
     seen = dict.fromkeys(zip(*(columns[name] for name in by), strict=True))
     return [",".join(f"{name}={value}" for name, value in zip(by, values, strict=True)) for values in seen]
+
+
+def _masks(rows: VectorRows, terms: Sequence[str], least: int) -> tuple[np.ndarray, dict[str, int]]:
+    columns = filterable(rows)
+    masks = np.array([Filter.parse(term).mask(columns) for term in terms])
+    counts = {term or "all": int(mask.sum()) for term, mask in zip(terms, masks, strict=True)}
+    _enough(counts, least)
+    return masks, counts
+
+
+def _enough(counts: dict[str, int], least: int) -> None:
+    few = {term: n for term, n in counts.items() if n < least}
+    if few:
+        raise Refusal(
+            "group_too_small",
+            "a vector of so few rows is mostly noise",
+            expected=f"at least {least} rows a group",
+            got=", ".join(f"{term}: {n}" for term, n in few.items()),
+            fix="add rows, or lower --min-per-group",
+        )
+
+
+def _cores(rows: VectorRows) -> tuple[np.ndarray, list[str]]:
+    """The core of each row as text, and every core once."""
+    held: Sequence[Any] = filterable(rows).get("core", ["all"] * len(rows.values))
+    cores = np.array([str(core) for core in held])
+    return cores, list(dict.fromkeys(cores.tolist()))
 
 
 def _parsed(text: str) -> list[tuple[float, str]]:

@@ -3,8 +3,9 @@
 1. transform rows and vectors; drop rows of length zero; pairs below the least sine are listed
 2. a basis of term means that was fitted on these very rows is rebuilt in its folds, and in every relabelling
 3. else rows are scored with the fold that left their core out, where the basis has folds and the rows made it
-4. r_G: null by the kind of basis. Rows that helped to make a vector that cannot be rebuilt: circular, and no p
-5. pseudo-F between groups, unless the labels decided the basis; A₄ under rotations of the set, for bases without rows
+4. r_G: null by the kind of basis. Rows scored with a vector that they helped to make: circular, and no p
+5. pseudo-F between groups, unless the labels decided the basis; A₄, largest cones and angles under rotations of the
+   set, for bases without rows; the share of the mean row inside the span of all vectors
 6. above what memory holds, planes are streamed and p is the analytic one
 """
 
@@ -22,11 +23,12 @@ from radiograph.methods.resonance._planes import _nulls
 from radiograph.methods.resonance._planes._groups import Grouped, filterable, grouped, without
 
 if TYPE_CHECKING:
-    from radiograph.numerics.planes import Intervals, LabelBasis, Planes, PlaneStatistics, Tested, Transform
+    from radiograph.evidence.resonance import Triangulation
+    from radiograph.numerics.planes import Intervals, LabelBasis, Planes, PlaneStatistics, ProbeBasis, Tested, Transform
     from radiograph.store.planes import StoredBasis
 
-_REBUILT = 4000
-"""Rows above which a basis is not rebuilt: the products of all rows no longer fit."""
+_REBUILT, _REFITTED = 4000, 1000
+"""Rows above which means are not rebuilt, nor probes refitted: the products of all rows no longer fit."""
 _REBUILD_WORK = 2 * 10**11
 """Products of relabellings that rebuild the basis, beyond the first draws: about a minute."""
 _ROTATED = 2 * 10**7
@@ -49,7 +51,8 @@ class Asked:
     limit: int = 1_000_000
     seed: int = 0
     memory: int = 1 << 30
-    axes: bool = True
+    natural: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    """μ, σ and firing rate of the site, to match units on; by default those of the rows."""
 
 
 @dataclass(eq=False)
@@ -63,10 +66,11 @@ class Measured:
     """Transformed, of length one."""
     labels: tuple[str, ...]
     planes: Planes
-    names: list[str]
     dropped: list[tuple[str, float]]
     circular: bool
     null: NullName
+    written: tuple[int, ...] = ()
+    natural: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     statistics: dict[str, PlaneStatistics] = field(default_factory=dict)
     suprema: dict[str, dict[float, np.ndarray]] = field(default_factory=dict)
     signed: dict[str, dict[float, np.ndarray]] = field(default_factory=dict)
@@ -76,15 +80,17 @@ class Measured:
     intervals: dict[str, Intervals | None] = field(default_factory=dict)
     pseudo_f: Tested | None = None
     fourfold: Tested | None = None
+    cones: dict[float, Tested] = field(default_factory=dict)
+    angles: dict[str, dict[str, Tested]] = field(default_factory=dict)
+    """Group and statistic, where the basis was turned."""
+    span: Triangulation | None = None
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-
-def named_bases(stored: Sequence[StoredBasis]) -> dict[str, StoredBasis]:
-    """Bases by their kind, numbered where a kind comes twice."""
-    kinds = [basis.record.kind for basis in stored]
-    names = [f"{kind} {kinds[: i + 1].count(kind)}" if kinds.count(kind) > 1 else kind for i, kind in enumerate(kinds)]
-    return dict(zip(names, stored, strict=True))
+    def label(self, place: int) -> str:
+        """What a plane is called: made when it is asked for, since there may be a million."""
+        one, two = (self.labels[int(index[place])] for index in (self.planes.first, self.planes.second))
+        return f"{one} × {two}"
 
 
 def measure(
@@ -105,17 +111,27 @@ def measure(
         raise Refusal("no_rows", "every row has length zero", got=f"{len(values)} rows")
     if not live.all():
         rows, values = grouped(rows.rows.chosen(live), rows.by), values[live]
-    made = _paired(rows, stored, name, transform, asked, unit_vectors(stored, transform, written))
+    made = _paired(rows, stored, name, transform, asked, written)
     made.notes += notes
     made.flags += ["intervened basis"] if stored.record.intervened else []
-    source = None if made.circular else _rebuilding(made, stored, values, asked)
+    made.flags += _confounded(rows, stored)
+    source = None if made.circular else _rebuilding(made, stored, values, transform, asked)
     if source is not None:
         made.z = source.coordinates()
     else:
         _score(made, stored, unit, transform, asked, written)
     _statistics(made, unit, asked)
     _test(made, stored, source, unit, transform, asked)
+    made.span = _nulls.span(made, stored, unit, transform, asked.seed)
     return made
+
+
+def _confounded(rows: Grouped, stored: StoredBasis) -> list[str]:
+    """A flag for each factor, tested or decisive for the basis, whose levels differ in something else."""
+    held = rows.rows.confounded
+    contrasted = set(rows.by) | _nulls.decided_by(stored)
+    found = [f"{factor}~{other.rpartition('~')[2]}" for factor in sorted(contrasted) for other in held.get(factor, ())]
+    return [f"confounded: {' '.join(found)}"] if found else []
 
 
 def fits(rows: Grouped, stored: StoredBasis, transform: Transform) -> None:
@@ -167,16 +183,18 @@ def unit_vectors(stored: StoredBasis, transform: Transform, written: Sequence[in
 
 
 def _paired(
-    rows: Grouped, stored: StoredBasis, name: str, transform: Transform, asked: Asked, unit: np.ndarray
+    rows: Grouped, stored: StoredBasis, name: str, transform: Transform, asked: Asked, written: Sequence[int]
 ) -> Measured:
     from radiograph.numerics.planes import planes_of
 
-    record = stored.record
+    record, unit = stored.record, unit_vectors(stored, transform, written)
     first, second = pairs_of(stored, asked)
     gram = unit @ unit.T
     planes, kept = planes_of(gram, first, second, asked.min_sine)
-    named = [f"{record.labels[a]} × {record.labels[b]}" for a, b in zip(first, second, strict=True)]
-    dropped = [(named[i], float(gram[first[i], second[i]])) for i in np.flatnonzero(~kept)]
+    dropped = [
+        (f"{record.labels[first[i]]} × {record.labels[second[i]]}", float(gram[first[i], second[i]]))
+        for i in np.flatnonzero(~kept)
+    ]
     if not len(planes):
         raise Refusal(
             "collinear_basis",
@@ -188,10 +206,9 @@ def _paired(
     same = record.source_sha256 is not None and record.source_sha256 == rows.rows.sha256
     overlap = same and not set(record.rows).isdisjoint(rows.rows.keys)
     folded = asked.fold == "core" and bool(record.folds)
-    circular = overlap and not (folded and record.built_from_labels)
-    null = asked.null or record.null
-    names = [named[i] for i in np.flatnonzero(kept)]
-    made = Measured(name, transform.kind, rows, unit, record.labels, planes, names, dropped, circular, null)
+    circular, null = overlap and not folded, asked.null or record.null
+    made = Measured(name, transform.kind, rows, unit, record.labels, planes, dropped, circular, null)
+    made.written, made.natural = tuple(written), asked.natural
     made.flags += ["circular"] if circular else []
     return made
 
@@ -222,13 +239,18 @@ def pairs_of(stored: StoredBasis, asked: Asked) -> tuple[np.ndarray, np.ndarray]
     return first, second
 
 
-def _rebuilding(made: Measured, stored: StoredBasis, values: np.ndarray, asked: Asked) -> LabelBasis | None:
+def _rebuilding(
+    made: Measured, stored: StoredBasis, values: np.ndarray, transform: Transform, asked: Asked
+) -> LabelBasis | ProbeBasis | None:
     """The basis as a source, where these are the rows that it was fitted on."""
-    from radiograph.numerics.planes import LabelBasis, Labels, Terms
+    from radiograph.numerics.planes import LabelBasis, Labels, ProbeBasis, Terms
 
     record, rows = stored.record, made.rows
     same = record.source_sha256 == rows.rows.sha256 and set(record.rows) == set(rows.rows.keys)
-    if not (record.built_from_labels and record.folds and same and asked.fold == "core") or len(values) > _REBUILT:
+    if not (record.built_from_labels and stored.folds is not None and same and asked.fold == "core"):
+        return None
+    # A normal that is refitted after whitening is not the whitened normal.
+    if len(values) > _REBUILT or (record.fit == "ridge" and (len(values) > _REFITTED or made.transform == "whitened")):
         return None
     columns = filterable(rows.rows)
     masks = np.array([Filter.parse(term).mask(columns) for term in record.terms])
@@ -238,7 +260,13 @@ def _rebuilding(made: Measured, stored: StoredBasis, values: np.ndarray, asked: 
     members = np.array([profile for profile, _ in known], dtype=bool).T
     sets = np.array([[name == group for _, name in known] for group in rows.groups], dtype=bool)
     pairs = made.planes.first.astype(np.int64), made.planes.second.astype(np.int64)
-    return LabelBasis.of(values, labels, rows.cores, Terms(members, np.array(record.weights)), pairs, "core", sets)
+    if record.fit == "ridge":
+        return ProbeBasis.of(values, labels, rows.cores, members, pairs, sets)
+    places = [record.folds.index(core) for core in dict.fromkeys(map(str, rows.cores))]
+    beyond = stored.folds[places, len(record.weights) :]
+    fixed = np.stack([without(transform.apply(own, record.role), made.written) for own in beyond])
+    terms = Terms(members, np.array(record.weights))
+    return LabelBasis.of(values, labels, rows.cores, terms, pairs, "core", sets, fixed)
 
 
 def _score(
@@ -260,8 +288,14 @@ def _score(
         if mine.any():
             vectors = unit_rows(without(transform.apply(stored.folds[fold], record.role), written))[0]
             planes, _ = planes_of(vectors @ vectors.T, made.planes.first, made.planes.second, 1e-6)
-            if len(planes) == len(made.planes):
-                made.z[:, :, mine] = coordinates(unit[mine] @ vectors.T, planes)
+            if len(planes) < len(made.planes):
+                made.circular = True
+                made.flags.append("circular")
+                made.notes.append(
+                    f"without core {core} some plane is a line: rows would be scored with their own vectors"
+                )
+                return
+            made.z[:, :, mine] = coordinates(unit[mine] @ vectors.T, planes)
 
 
 def _statistics(made: Measured, unit: np.ndarray, asked: Asked) -> None:
@@ -312,7 +346,7 @@ def _joined(parts: Sequence[PlaneStatistics]) -> PlaneStatistics:
 def _test(
     made: Measured,
     stored: StoredBasis,
-    source: LabelBasis | None,
+    source: LabelBasis | ProbeBasis | None,
     unit: np.ndarray,
     transform: Transform,
     asked: Asked,
@@ -329,9 +363,7 @@ def _test(
         return
     options: dict[str, Any] = {"draws": asked.permutations, "limit": asked.limit}
     if source is not None:
-        # A relabelling that rebuilds the basis costs rows² × groups.
-        affordable = max(asked.permutations, _REBUILD_WORK // (len(unit) ** 2 * len(source.labels.groups)))
-        options["limit"] = min(asked.limit, affordable)
+        options["limit"] = min(asked.limit, max(asked.permutations, _REBUILD_WORK // source.work))
     if source is not None and made.null == "labels":
         tested = against_null(source.observed(), source, seed=derive(asked.seed, "labels"), **options)
         for place, group in enumerate(made.rows.groups):
@@ -339,5 +371,5 @@ def _test(
     else:
         _nulls.lengths(made, stored, unit, transform, asked.seed, options)
     _nulls.between(made, stored, asked.seed, options)
-    if asked.axes and len(made.vectors) * unit.size <= _ROTATED:
-        _nulls.axes(made, stored, unit, asked.seed, min(asked.permutations, 999))
+    if len(made.vectors) * unit.size <= _ROTATED:
+        _nulls.axes(made, stored, unit, asked.epsilons, asked.seed, min(asked.permutations, 999))

@@ -1,19 +1,19 @@
-"""What r_G, pseudo-F and A₄ are compared with, by the kind of basis.
+"""What r_G, pseudo-F, crowding and spans are compared with, by the kind of basis.
 
 `labels`: groups exchanged within strata. `matched`: pairs of units alike in μ, log σ, firing rate. `gaussian`: planes
-of equal covariance. `pool`: other directions of the same kind. `haar`: the analytic law of random planes.
+of equal covariance. `pool`: features of the same firing-rate decile. `haar`: the analytic law of random planes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from radiograph.core import derive
-from radiograph.evidence.resonance import Filter
+from radiograph.evidence.resonance import Filter, Triangulation
 
 if TYPE_CHECKING:
     from radiograph.methods.resonance._planes._measure import Measured
@@ -22,37 +22,11 @@ if TYPE_CHECKING:
 
 _CONTROLS = 50
 """Units that stand for a unit in its null, at most an eighth of the site."""
-
-
-@dataclass(frozen=True, eq=False)
-class MatchedPairs:
-    """Source of r_G in planes of units that are like those of each plane."""
-
-    means: np.ndarray
-    """Mean unit row, one number a unit."""
-    first: np.ndarray
-    """[plane, control]: units like the first of a plane."""
-    second: np.ndarray
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of controls that there are: no p can be finer."""
-        return self.first.shape[1] * self.second.shape[1]
-
-    def smallest(self, draws: int) -> float:
-        return 1 / (1 + min(draws, self.pairs))
-
-    def draws(self, wanted: int) -> int:
-        return min(wanted, self.pairs)
-
-    def chunks(self, columns: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
-        controls = self.second.shape[1]
-        one, two = self.means[self.first[columns]], self.means[self.second[columns]]
-        every = np.arange(self.pairs)
-        chosen = every if draws == self.pairs else np.random.default_rng(seed).choice(every, draws)
-        for start in range(0, draws, 1000):
-            part = chosen[start : start + 1000]
-            yield np.hypot(one[:, part // controls], two[:, part % controls]).T
+_TURNED = 10**7
+"""Rows × planes × draws of turned bases: some seconds."""
+_SPANNED, _SPANS = 128, 199
+"""Vectors of a span, and spans drawn."""
+ANGLES = ("rayleigh", "hodges_ajne", "kuiper")
 
 
 def part(tested: Tested, places: slice) -> Tested:
@@ -66,41 +40,34 @@ def lengths(
     made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Transform, seed: int, options: dict[str, Any]
 ) -> None:
     """r_G of each group against fixed planes' null."""
-    from radiograph.numerics.planes import GroupLength, Labels, PlaneLengths, against_null
+    from radiograph.numerics.planes import GroupLength, Labels, PlaneLengths, against_null, gaussian_vectors
 
     assert made.z is not None, "streamed planes have the analytic null"
     names = np.array(made.rows.names)
     labels = Labels(made.rows.names, made.rows.strata)
     null = made.null
     if null == "labels" and (_decided(made, stored) or len(labels.groups) < 2):
-        made.flags.append("no label null")
-        made.notes.append("labels decided the basis, or there is one group: r_G has no p from exchanged labels")
+        _without(made, "labels decided the basis, or there is one group: r_G has no p from exchanged labels")
+        return
+    if null == "pool" and (stored.pool is None or stored.alike is None):
+        _without(made, "firing rates are not stored with the basis, so that no features are known to be alike")
         return
     if null == "matched" and (stored.record.kind != "one-hot" or transform.kind == "whitened"):
         made.notes.append("matched units need unit axes, not whitened: the analytic null is used")
         null = "haar"
-    if null == "pool" and stored.pool is None:
-        null = "haar"
     made.null = null
     if null == "haar":
         return
+    kin = _alike(made, stored, transform) if null in ("matched", "pool") else None
     for group in made.rows.groups:
         mean = unit[names == group].mean(axis=0)
         source: Source
         if null == "labels":
             source = GroupLength(made.z, labels, group)
-        elif null == "matched":
-            source = _matched(made, mean)
+        elif kin is not None:
+            source = kin.pairs(mean)
         else:
-            vectors = _pooled(stored, transform) if null == "pool" else None
-            if vectors is not None:
-                # Draws repeat the pairs of the pool: more of them would not make p finer.
-                options = {
-                    **options,
-                    "limit": 0,
-                    "draws": min(options["draws"], len(vectors) * (len(vectors) - 1) // 2),
-                }
-            source = PlaneLengths(mean, lambda count, s, v=vectors: _drawn(unit, v, count, s))
+            source = PlaneLengths(mean, lambda count, s: gaussian_vectors(unit, count, s))
         made.tested[group] = against_null(made.statistics[group].r, source, seed=derive(seed, null), **options)
 
 
@@ -124,18 +91,79 @@ def between(made: Measured, stored: StoredBasis, seed: int, options: dict[str, A
         made.notes.append(f"the smallest p that exchanged labels can reach is {made.pseudo_f.smallest:.3g}")
 
 
-def axes(made: Measured, stored: StoredBasis, unit: np.ndarray, seed: int, draws: int) -> None:
-    """A₄ against the basis set turned at random: for vectors that no row decided."""
-    from radiograph.numerics.planes import Rotated, against_null, fourfold
+def axes(
+    made: Measured, stored: StoredBasis, unit: np.ndarray, epsilons: tuple[float, ...], seed: int, draws: int
+) -> None:
+    """A₄, the largest cones, and how evenly angles lie, the basis set turned at random: if no row decided vectors."""
+    from radiograph.numerics.planes import Rotated, against_null, fourfold, hodges_ajne, kuiper, rayleigh, supremum
 
-    if stored.record.rows or stored.record.kind not in ("one-hot", "file", "random", "decoder") or made.z is None:
+    if stored.record.rows or made.z is None:
         return
-    gram = made.vectors @ made.vectors.T
-    source = Rotated(unit, gram, made.planes, fourfold)
-    made.fourfold = against_null(fourfold(made.z), source, seed=derive(seed, "axes"), draws=draws, limit=0)
+    draws = min(draws, _TURNED // (len(unit) * len(made.planes)))
+    if draws < 19:
+        made.notes.append("too many rows and planes to turn the basis at random: no p for crowded axes and angles")
+        return
+    groups = [np.array(made.rows.names) == group for group in made.rows.groups]
+
+    def statistics(z: np.ndarray) -> np.ndarray:
+        found = [fourfold(z), *(supremum(z, epsilon)[0] for epsilon in epsilons)]
+        for mine in groups:
+            own = z[:, :, mine]
+            # Angles that keep to one side leave a half circle empty: there a small share is surprising.
+            found += [rayleigh(own), -hodges_ajne(own), kuiper(own)]
+        return np.stack(found, axis=1)
+
+    count = 1 + len(epsilons) + 3 * len(groups)
+    source = Rotated(unit, made.vectors @ made.vectors.T, made.planes, statistics, count)
+    tested = against_null(statistics(made.z).ravel(), source, seed=derive(seed, "axes"), draws=draws, limit=0)
+    made.fourfold = part(tested, slice(0, None, count))
+    made.cones = {epsilon: part(tested, slice(1 + i, None, count)) for i, epsilon in enumerate(epsilons)}
+    for i, group in enumerate(made.rows.groups):
+        at = 1 + len(epsilons) + 3 * i
+        made.angles[group] = {name: part(tested, slice(at + j, None, count)) for j, name in enumerate(ANGLES)}
     if (made.rows.rows.values >= -0.2).mean() > 0.99:
         made.flags.append("one-sided")
         made.notes.append("rows are hardly ever negative: crowding of the positive axes is what such a site does")
+
+
+def span(made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Transform, seed: int) -> Triangulation:
+    """Share of the mean row inside the span of the vectors, against spans of as many vectors of the same kind."""
+    from radiograph.numerics.planes import gaussian_vectors, triangulated
+
+    mean, vectors = unit.mean(axis=0), made.vectors[:_SPANNED]
+    _, share, rank = triangulated(mean, vectors)
+    said: dict[str, Any] = {"basis": made.name, "transform": made.transform, "share": share, "rank": rank}
+    record = stored.record
+    if record.source_sha256 is not None and record.source_sha256 == made.rows.rows.sha256:
+        return Triangulation(**said, null="none: these rows decided the vectors")
+    kin = _alike(made, stored, transform) if made.null in ("matched", "pool") else None
+    draw: Callable[[int], np.ndarray]
+    if kin is not None:
+        draw = lambda s: kin.drawn(s, len(vectors))  # noqa: E731
+    elif made.null == "gaussian":
+        draw = lambda s: gaussian_vectors(unit, len(vectors), s)  # noqa: E731
+    else:
+        return Triangulation(**said, **_haar_span(share, rank, unit.shape[1]))
+    null = np.array([triangulated(mean, draw(derive(seed, "span", number)))[1] for number in range(_SPANS)])
+    p = (1 + int((null >= share - 1e-12).sum())) / (1 + _SPANS)
+    median, high = (float(np.quantile(null, level)) for level in (0.5, 0.95))
+    return Triangulation(**said, null=made.null, null_median=median, null_high=high, p=p)
+
+
+def _haar_span(share: float, rank: int, width: int) -> dict[str, Any]:
+    """The share in a random span of that rank is Beta(rank/2, (D − rank)/2)."""
+    from scipy.stats import beta  # pyright: ignore[reportMissingTypeStubs]
+
+    if rank >= width:
+        return {"null": "none: the span is everything"}
+    law: Any = beta(rank / 2, (width - rank) / 2)
+    median, high = float(law.ppf(0.5)), float(law.ppf(0.95))
+    return {"null": "haar", "null_median": median, "null_high": high, "p": float(law.sf(share))}
+
+
+def _without(made: Measured, why: str) -> None:
+    made.flags.append("no null")
+    made.notes.append(why)
 
 
 def _decided(made: Measured, stored: StoredBasis) -> bool:
@@ -143,43 +171,52 @@ def _decided(made: Measured, stored: StoredBasis) -> bool:
     record = stored.record
     if record.source_sha256 is None or record.source_sha256 != made.rows.rows.sha256:
         return False
-    if not record.built_from_labels:
-        return False
-    factors = {clause.factor for term in record.terms for clause in Filter.parse(term).clauses}
-    return bool(factors & set(made.rows.by))
+    return bool(decided_by(stored) & set(made.rows.by))
 
 
-def _matched(made: Measured, mean: np.ndarray) -> MatchedPairs:
-    from radiograph.numerics.units import matched_units
+def decided_by(stored: StoredBasis) -> set[str]:
+    """Factors that the terms of a basis name."""
+    return {clause.factor for term in stored.record.terms for clause in Filter.parse(term).clauses}
 
+
+class _Alike:
+    """Directions, and which of them stand for each vector of a basis, itself first."""
+
+    def __init__(self, made: Measured, directions: np.ndarray | None, table: np.ndarray) -> None:
+        self.made, self.directions, self.table = made, directions, table
+
+    def pairs(self, mean: np.ndarray) -> Source:
+        """The null of r_G of rows with this mean."""
+        from radiograph.numerics.planes import AlikePairs
+
+        planes, table = self.made.planes, self.table
+        if self.directions is None:
+            return AlikePairs(mean, table[planes.first], table[planes.second])
+        gram = self.directions @ self.directions.T
+        return AlikePairs(self.directions @ mean, table[planes.first], table[planes.second], gram)
+
+    def drawn(self, seed: int, count: int) -> np.ndarray:
+        """One direction for each of the first vectors."""
+        table = self.table[:count]
+        chosen = table[np.arange(len(table)), np.random.default_rng(seed).integers(0, table.shape[1], len(table))]
+        if self.directions is not None:
+            return self.directions[chosen]
+        axes = np.zeros((len(chosen), self.made.vectors.shape[1]))
+        axes[np.arange(len(chosen)), chosen] = 1
+        return axes
+
+
+def _alike(made: Measured, stored: StoredBasis, transform: Transform) -> _Alike:
+    from radiograph.methods.resonance._planes._groups import without
+    from radiograph.numerics.planes import alike, unit_rows
+
+    if made.null == "pool" and stored.pool is not None and stored.alike is not None:
+        directions, _ = unit_rows(without(transform.apply(stored.pool, stored.record.role), made.written))
+        return _Alike(made, directions, stored.alike.astype(np.int64))
     values = made.rows.rows.values.astype(np.float64)
-    sd, firing = values.std(axis=0), (values > 0).mean(axis=0)
-    ones = np.ones(values.shape[1])
+    mean, sd, firing = made.natural or (values.mean(axis=0), values.std(axis=0), (values > 0).mean(axis=0))
+    moving = sd > 0
+    logs = np.log(np.where(moving, sd, sd[moving].min(initial=1.0) / np.e))
+    size = max(10, min(_CONTROLS, len(mean) // 8))
     units = np.abs(made.vectors).argmax(axis=1)
-    controls = max(10, min(_CONTROLS, values.shape[1] // 8))
-    alike = {}
-    for unit in set(units.tolist()):
-        if sd[unit] > 0:
-            found = matched_units(
-                unit, controls, norms=ones, mean=values.mean(axis=0), sd=sd, firing=firing, exclude=units.tolist()
-            )
-            alike[unit] = found.units if len(found.units) else np.array([unit])
-        else:
-            alike[unit] = np.array([unit])
-    least = min(len(found) for found in alike.values())
-    table = np.array([alike[unit][:least] for unit in units.tolist()])
-    return MatchedPairs(mean, table[made.planes.first], table[made.planes.second])
-
-
-def _pooled(stored: StoredBasis, transform: Transform) -> np.ndarray | None:
-    return None if stored.pool is None else transform.apply(stored.pool, stored.record.role)
-
-
-def _drawn(unit: np.ndarray, pool: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-    from radiograph.numerics.planes import gaussian_vectors
-
-    if pool is None:
-        return gaussian_vectors(unit, count, seed)
-    generator = np.random.default_rng(seed)
-    pairs = np.argsort(generator.random((count // 2, len(pool))), axis=1)[:, :2]
-    return pool[pairs.ravel()]
+    return _Alike(made, None, alike(np.stack([mean, logs, firing], axis=1), units, size))

@@ -1,9 +1,12 @@
-"""From measurements to tables, corrected p-values, and what a page draws."""
+"""From measurements to tables, corrected p-values, and what a page draws.
+
+Tables are made column by column: a million planes are arrays, and records are made of the few that a page shows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +14,8 @@ from radiograph.evidence.resonance import Compass, CompassGroup, GroupTest, Plan
 from radiograph.numerics.multiplicity import Fdr, q_values
 
 if TYPE_CHECKING:
+    import polars
+
     from radiograph.methods.resonance._planes._measure import Measured
     from radiograph.numerics.planes import Tested
 
@@ -19,96 +24,113 @@ POINT_PLANES = 200
 """Planes whose points are written out."""
 
 
-def plane_rows(found: Sequence[Measured]) -> list[PlaneGroup]:
-    """One record a plane and group."""
-    rows: list[PlaneGroup] = []
-    for made in found:
-        for group in made.rows.groups:
-            held, tested, between = made.statistics[group], made.tested.get(group), made.intervals.get(group)
-            rings = _rings(made, group)
-            family = None if tested is None else tested.family_p
-            for i, plane in enumerate(made.names):
-                r, high = float(held.r[i]), rings[i]
-                # Inside its null ring a direction is noise, and is not printed.
-                pointing = r > high
-                rows.append(
-                    PlaneGroup(
-                        basis=made.name,
-                        transform=made.transform,
-                        plane=plane,
-                        group=group,
-                        n=held.n,
-                        r=r,
-                        r_low=None if between is None else float(between.r[0, i]),
-                        r_high=None if between is None else float(between.r[1, i]),
-                        theta=float(held.theta[i]) if pointing else None,
-                        theta_low=float(between.theta[0, i]) if between is not None and pointing else None,
-                        theta_high=float(between.theta[1, i]) if between is not None and pointing else None,
-                        mean_r=float(held.mean_r[i]),
-                        concentration=float(held.concentration[i]),
-                        energy=float(held.energy[i]),
-                        lift=float(held.lift[i]),
-                        null_median=None if tested is None else float(tested.quantiles[1, i]),
-                        null_high=None if tested is None else float(tested.quantiles[2, i]),
-                        p=_p(made, group, i),
-                        family_p=None if family is None else float(family[i]),
-                        haar_p=float(made.haar[group][i]) if group in made.haar else None,
-                        flags=tuple(made.flags),
-                    )
-                )
-    return rows
+def plane_table(found: Sequence[Measured]) -> polars.DataFrame:
+    """One line a plane and group."""
+    import polars
+
+    parts = [_group_table(made, group) for made in found for group in made.rows.groups]
+    return polars.concat(parts, how="diagonal", rechunk=False) if parts else polars.DataFrame()
 
 
-def group_tests(found: Sequence[Measured]) -> list[GroupTest]:
-    """pseudo-F and A₄ of every plane that has them."""
-    rows: list[GroupTest] = []
+def _group_table(made: Measured, group: str) -> polars.DataFrame:
+    held, tested, between = made.statistics[group], made.tested.get(group), made.intervals.get(group)
+    # Inside its null ring a direction is noise, and is not printed.
+    pointing = held.r > _rings(made, group)
+    columns: dict[str, Any] = {"r": held.r}
+    if between is not None:
+        columns |= {"r_low": between.r[0], "r_high": between.r[1]}
+    columns["theta"] = np.where(pointing, held.theta, np.nan)
+    if between is not None:
+        low, high = np.where(pointing, between.theta, np.nan)
+        columns |= {"theta_low": low, "theta_high": high}
+    columns |= {"mean_r": held.mean_r, "concentration": held.concentration, "energy": held.energy, "lift": held.lift}
+    if tested is not None:
+        columns |= {"null_median": tested.quantiles[1], "null_high": tested.quantiles[2]}
+    columns["p"] = p_values(made, group)
+    if tested is not None:
+        columns["family_p"] = tested.family_p
+    if group in made.haar:
+        columns["haar_p"] = made.haar[group]
+    for prefix, suprema in (("sup_f", made.suprema), ("sup_signed", made.signed)):
+        columns |= {f"{prefix}_{epsilon:g}": values for epsilon, values in suprema.get(group, {}).items()}
+    columns |= {"axial": held.axial, "fourfold": held.fourfold}
+    for name, angles in made.angles.get(group, {}).items():
+        columns |= {name: -angles.observed if name == "hodges_ajne" else angles.observed, f"{name}_p": angles.p}
+    optional = ("r_low", "r_high", "theta_low", "theta_high", "null_median", "null_high", "family_p", "haar_p")
+    return _framed(made, columns, optional, n=held.n, group=group)
+
+
+def test_table(found: Sequence[Measured]) -> polars.DataFrame:
+    """One line a plane and statistic, of planes that have them."""
+    import polars
+
+    parts: list[polars.DataFrame] = []
     for made in found:
-        two = [made.statistics[group].grey for group in made.rows.groups] if len(made.rows.groups) == 2 else None
-        tests: tuple[tuple[Literal["pseudo-F", "fourfold"], Tested | None], ...] = (
-            ("pseudo-F", made.pseudo_f),
-            ("fourfold", made.fourfold),
-        )
-        for statistic, tested in tests:
+        tests: list[tuple[str, float | None, Tested | None]] = [("pseudo-F", None, made.pseudo_f)]
+        tests += [("fourfold", None, made.fourfold), *(("cone", e, tested) for e, tested in made.cones.items())]
+        for statistic, epsilon, tested in tests:
             if tested is None:
                 continue
-            family = tested.family_p
-            for i, plane in enumerate(made.names):
-                apart = None
-                if two is not None and statistic == "pseudo-F":
-                    apart = float(np.linalg.norm(two[0][:, i] - two[1][:, i]))
-                rows.append(
-                    GroupTest(
-                        basis=made.name,
-                        transform=made.transform,
-                        plane=plane,
-                        statistic=statistic,
-                        value=float(tested.observed[i]),
-                        distance=apart,
-                        p=float(tested.p[i]),
-                        family_p=float(family[i]),
-                        flags=tuple(made.flags),
-                    )
-                )
-    return rows
+            columns = {"value": tested.observed, "p": tested.p, "family_p": tested.family_p}
+            if statistic == "pseudo-F" and len(made.rows.groups) == 2:
+                one, two = (made.statistics[group].grey for group in made.rows.groups)
+                columns["distance"] = np.hypot(*(one - two))
+            if epsilon is not None:
+                columns["epsilon"] = np.full(len(tested.observed), epsilon)
+            parts.append(_framed(made, columns, ("distance", "epsilon"), statistic=statistic))
+    return polars.concat(parts, how="diagonal") if parts else polars.DataFrame()
+
+
+def _framed(made: Measured, columns: dict[str, Any], optional: Sequence[str], **constants: Any) -> polars.DataFrame:
+    """Arrays as columns, NaN as null, with the names of the planes before them and flags after."""
+    import polars
+
+    labels = polars.Series(made.labels)
+    one, two = (labels.gather(index) for index in (made.planes.first, made.planes.second))
+    frame = polars.DataFrame(
+        {"plane": one + " × " + two}
+        | {name: polars.Series(values, nan_to_null=True) for name, values in columns.items()}
+    )
+    facts = {"basis": made.name, "transform": made.transform, **constants}
+    absent = [polars.lit(None, polars.Float64).alias(name) for name in optional if name not in columns]
+    flags = polars.lit(", ".join(made.flags)).alias("flags")
+    return frame.select(*(polars.lit(value).alias(name) for name, value in facts.items()), polars.all(), *absent, flags)
 
 
 def corrected(
-    planes: list[PlaneGroup], tests: list[GroupTest], fdr: Fdr, counted: set[tuple[str, str, str]] | None = None
-) -> tuple[list[PlaneGroup], list[GroupTest], int]:
-    """Q over planes × groups × statistics of the run, and the size of that family.
+    planes: polars.DataFrame,
+    tests: polars.DataFrame,
+    fdr: Fdr,
+    counted: set[tuple[str, str, str]] | None = None,
+) -> tuple[polars.DataFrame, polars.DataFrame, int]:
+    """With q over planes × groups × statistics of the run, and the size of that family.
 
     `counted` names the (basis, transform, plane) that stand for their clusters; the others get no q.
     """
+    import polars
 
-    def own(row: PlaneGroup | GroupTest) -> float:
-        inside = counted is None or (row.basis, row.transform, row.plane) in counted
-        return np.nan if row.p is None or not inside else row.p
+    frames = [frame for frame in (planes, tests) if len(frame)]
+    p = np.concatenate([frame["p"].to_numpy().astype(np.float64) for frame in frames])
+    if counted is not None:
+        keys = (row for frame in frames for row in frame.select("basis", "transform", "plane").iter_rows())
+        p[[row not in counted for row in keys]] = np.nan
+    q = q_values(p, fdr)
+    out, start = [], 0
+    for frame in (planes, tests):
+        own = q[start : start + len(frame)]
+        out.append(frame.with_columns(polars.Series("q", own, nan_to_null=True)) if len(frame) else frame)
+        start += len(frame)
+    return out[0], out[1], int((~np.isnan(p)).sum())
 
-    p = np.array([own(row) for row in (*planes, *tests)], dtype=np.float64)
-    q = [None if np.isnan(x) else float(x) for x in q_values(p, fdr)]
-    with_q = [row.model_copy(update={"q": x}) for row, x in zip((*planes, *tests), q, strict=True)]
-    family = int((~np.isnan(p)).sum())
-    return with_q[: len(planes)], with_q[len(planes) :], family  # type: ignore[return-value]
+
+def leading(frame: polars.DataFrame, by: str, count: int) -> list[dict[str, Any]]:
+    """The first lines by q, then by size; as fields of a record."""
+    if not len(frame):
+        return []
+    order = np.lexsort((-frame[by].to_numpy(), frame["q"].fill_null(2.0).to_numpy()))[:count]
+    known = PlaneGroup.model_fields.keys() | GroupTest.model_fields.keys()
+    rows = frame.select([name for name in frame.columns if name in known])[order].to_dicts()
+    return [{**row, "flags": tuple(row["flags"].split(", ")) if row["flags"] else ()} for row in rows]
 
 
 def columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -119,24 +141,11 @@ def columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     return {name: [_flat(getattr(row, name)) for row in rows] for name in names}
 
 
-def cone_columns(found: Sequence[Measured]) -> dict[str, list[float]]:
-    """Suprema in the order of `plane_rows`: `sup_f_ε`, `sup_signed_ε`."""
-    out: dict[str, list[float]] = {}
-    for made in found:
-        for group in made.rows.groups:
-            for prefix, held in (("sup_f", made.suprema), ("sup_signed", made.signed)):
-                for epsilon, values in held.get(group, {}).items():
-                    out.setdefault(f"{prefix}_{epsilon:g}", []).extend(map(float, values))
-            for name in ("axial", "fourfold"):
-                out.setdefault(name, []).extend(map(float, getattr(made.statistics[group], name)))
-    return out
-
-
 def chosen(made: Measured, count: int) -> list[int]:
     """The planes that are drawn: smallest p first, then largest r."""
-    order = np.array([min(_p(made, g, i) or 1.0 for g in made.rows.groups) for i in range(len(made.names))])
+    p = np.nanmin([np.nan_to_num(p_values(made, group), nan=1.0) for group in made.rows.groups], axis=0)
     largest = np.max([made.statistics[g].r for g in made.rows.groups], axis=0)
-    return np.lexsort((-largest, order))[:count].tolist()
+    return np.lexsort((-largest, p))[:count].tolist()
 
 
 def compass(made: Measured, place: int, epsilons: Sequence[float], angles: np.ndarray) -> Compass | None:
@@ -163,7 +172,7 @@ def compass(made: Measured, place: int, epsilons: Sequence[float], angles: np.nd
     return Compass(
         basis=made.name,
         transform=made.transform,
-        plane=made.names[place],
+        plane=made.label(place),
         labels=(labels[0], labels[1]),
         second_angle=float(made.planes.second_angle[place]),
         circular=made.circular,
@@ -179,7 +188,7 @@ def compass(made: Measured, place: int, epsilons: Sequence[float], angles: np.nd
 
 def spreads(made: Measured) -> list[Spread]:
     """r_G over planes beside its null, for each group."""
-    every = np.linspace(0, len(made.names) - 1, min(_PLANES, len(made.names))).astype(int)
+    every = np.linspace(0, len(made.planes) - 1, min(_PLANES, len(made.planes))).astype(int)
     return [
         Spread(
             basis=made.name,
@@ -203,9 +212,10 @@ def plane_map(made: Measured) -> tuple[PlaneMap | None, np.ndarray | None]:
     """Planes by their principal angles (classical scaling), and the exemplar of each cluster."""
     from radiograph.numerics.planes import clusters, principal_angles
 
-    if len(made.names) < 3 or len(made.names) > _MAPPED:
+    count = len(made.planes)
+    if not 3 <= count <= _MAPPED:
         return None, None
-    angles = principal_angles(frames(made, range(len(made.names))))
+    angles = principal_angles(frames(made, range(count)))
     labels, exemplars = clusters(angles)
     centred = -0.5 * angles**2
     centred = centred - centred.mean(axis=0) - centred.mean(axis=1)[:, None] + centred.mean()
@@ -216,7 +226,7 @@ def plane_map(made: Measured) -> tuple[PlaneMap | None, np.ndarray | None]:
     return PlaneMap(
         basis=made.name,
         transform=made.transform,
-        names=tuple(made.names),
+        names=tuple(made.label(i) for i in range(count)),
         x=tuple(np.round(place[:, 1], 6).tolist()),
         y=tuple(np.round(place[:, 0], 6).tolist()),
         cluster=tuple(labels.tolist()),
@@ -232,16 +242,15 @@ def _rings(made: Measured, group: str) -> np.ndarray:
     if tested is not None:
         return tested.quantiles[2]
     held = made.statistics[group]
-    return np.full(len(made.names), Isotropy(made.vectors.shape[1]).mean_radius(held.n))
+    return np.full(len(made.planes), Isotropy(made.vectors.shape[1]).mean_radius(held.n))
 
 
-def _p(made: Measured, group: str, place: int) -> float | None:
-    if made.circular or "no label null" in made.flags:
-        return None
+def p_values(made: Measured, group: str) -> np.ndarray:
+    """The p of r_G of each plane, NaN where none is given."""
     tested = made.tested.get(group)
-    if tested is not None:
-        return float(tested.p[place])
-    return float(made.haar[group][place]) if group in made.haar else None
+    if made.circular or "no null" in made.flags or (tested is None and group not in made.haar):
+        return np.full(len(made.planes), np.nan)
+    return made.haar[group] if tested is None else tested.p
 
 
 def _flat(value: Any) -> Any:

@@ -19,6 +19,14 @@ WIDTH = 10.8
 COLOURS = (REFERENCE, CANDIDATE, INK, UP, FAINT, DOWN)
 MARKS = "o^sDvP"
 _LONG = 44
+NULLS = {
+    "labels": "labels exchanged within cores",
+    "matched": "units alike in mean, spread and firing rate",
+    "gaussian": "planes with the covariance of the rows",
+    "pool": "features of the same firing-rate decile",
+    "haar": "random planes",
+}
+"""Nulls as a stranger would call them."""
 
 
 def compass(document: Document) -> bytes | None:
@@ -41,7 +49,7 @@ def _compass(axes: Axes, plane: Document) -> None:
     around = np.linspace(0, 2 * np.pi, 181)
     for radius, dash, words in (
         (plane["row_ring"], (0, (2, 3)), "95 % of single isotropic rows"),
-        (plane["mean_ring"], (0, (5, 3)), f"95 % of means: {plane['ring_of']}"),
+        (plane["mean_ring"], (0, (5, 3)), f"95 % of means: {NULLS.get(plane['ring_of'], plane['ring_of'])}"),
     ):
         axes.plot(
             radius * np.cos(around), radius * np.sin(around), color=FAINT, linewidth=1, linestyle=dash, label=words
@@ -168,7 +176,14 @@ def planes_map(document: Document) -> bytes | None:
             if len(plane["x"]) <= 40:
                 for x, y, cluster in zip(plane["x"], plane["y"], plane["cluster"], strict=True):
                     axes.annotate(str(cluster + 1), (x, y), (4, 4), textcoords="offset points", fontsize=8, color=INK)
-            axes.set_title(f"{plane['basis']}, {plane['transform']}: {max(plane['cluster']) + 1} clusters", loc="left")
+            clusters = max(plane["cluster"]) + 1
+            words = "1 cluster" if clusters == 1 else f"{clusters} clusters"
+            axes.set_title(f"{plane['basis']}, {plane['transform']}: {words}", loc="left")
+            # Planes that coincide lie within rounding of each other: an axis of its own would show that as a spread.
+            for values, limits in ((plane["x"], axes.set_xlim), (plane["y"], axes.set_ylim)):
+                middle, half = (max(values) + min(values)) / 2, max(5.0, 0.56 * (max(values) - min(values)))
+                limits(middle - half, middle + half)
+            axes.ticklabel_format(useOffset=False)
             axes.set_xlabel("degrees")
             axes.grid()
         for axes in every[len(found) :]:

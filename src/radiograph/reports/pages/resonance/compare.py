@@ -17,5 +17,6 @@ def figures(document: Document) -> dict[str, bytes]:
 
 
 def view(document: Document) -> dict[str, Any]:
-    """Whether some movement was split by the reference's text."""
-    return {"split": any(row["direct"] is not None for row in document["moved"])}
+    """Whether some movement was split by the reference's text, and whether there are controls."""
+    split = any(row["direct"] is not None for row in document["moved"])
+    return {"split": split, "controls": any(document["controls"].values())}

@@ -23,5 +23,5 @@ def figures(document: Document) -> dict[str, bytes]:
 
 
 def view(document: Document) -> dict[str, Any]:
-    """Whether anything has a direction, and what was not measured."""
-    return {"circular": any("circular" in row["flags"] for row in document["top"])}
+    """Whether something is circular, and nulls in words."""
+    return {"circular": any("circular" in row["flags"] for row in document["top"]), "nulls": _figures.NULLS}
