@@ -8,7 +8,7 @@ import pytest
 
 from radiograph.numerics.design import words
 from radiograph.organisms import bundled_path
-from radiograph.store.grids import read_grid, shipped_grids, shipped_path
+from radiograph.store.grids import csv_of, read_grid, shipped_grids, shipped_path
 from running import go
 
 SIZES = {
@@ -82,3 +82,23 @@ def test_r2_the_planted_covariate_is_named_on_its_factor_alone(workspace):
     assert {"type~tokens", "type~words", "type~characters"} == named
     warned = {issue.what for issue in done.result.warnings if issue.code == "covariate"}
     assert not any(name.startswith("level") for name in named | warned)
+
+
+def test_r2_words_in_another_order_leak_as_much_and_no_cell_repeats_another(workspace):
+    """The leak counts words, so that `shuffled` cannot differ from `certainty`; near duplicates go by characters."""
+    found = {name: go("suite check", suite=name).result for name in ("certainty", "shuffled", "confounded")}
+    leaks = {name: {w.factor: w.balanced_accuracy for w in one.wording} for name, one in found.items()}
+    assert leaks["certainty"] == leaks["shuffled"] and set(leaks["confounded"]) == {"type", "level"}
+    assert all(w.leaks and w.balanced_accuracy > w.chance + 0.15 for one in found.values() for w in one.wording)
+    assert {name: one.near_duplicates.pairs for name, one in found.items()} == dict.fromkeys(found, 0)
+
+
+def test_r2_a_sentence_that_was_hardly_changed_is_found(workspace):
+    grid = read_grid(shipped_path("confounded"))
+    first, *others = grid.records
+    texts = {other.id: other.text for other in others if other.cell != first.cell and other.core == first.core}
+    copied = next(iter(texts))
+    rows = [r if r.id != copied else r.model_copy(update={"text": first.text + "!"}) for r in grid.records]
+    (workspace / "g.csv").write_text(csv_of(grid.model_copy(update={"records": tuple(rows)})))
+    (pair,) = go("suite check", suite="g.csv").result.near_duplicates.shown
+    assert {pair.first, pair.second} == {first.id, copied}
