@@ -2,8 +2,10 @@
 
 A detector file has a docstring whose first line says what the score is, `VERSION`, `TIER` (0 weights, 1 black box,
 2 activations, 3 features, 4 search, 5 rows), `READS` (the parts of the comparison that it looks at, whose tokens are
-its cost) and `run(measurement) -> Estimate`. It knows no verdict. One that cannot measure says so with a reason; an
-exception inside it is recorded as such and never becomes a number.
+its cost) and `run(measurement) -> Estimate`. A *fitted* detector has `summarise(measurement) -> array` and
+`score(pool: [model, ...]) -> [model]` instead: its score of one model is a fit on all others, so it has none without a
+calibration. A detector knows no verdict. One that cannot measure says so with a reason; an exception inside it is
+recorded as such and never becomes a number.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from radiograph.core import Refusal, UserError
 from radiograph.detectors._measured import Measured, Part
@@ -29,10 +34,21 @@ class Detector:
     tier: int
     text: str
     reads: tuple[Part, ...]
-    run: Callable[[Measured], Estimate]
+    run: Callable[[Measured], Estimate] | None = None
+    summarise: Callable[[Any], np.ndarray] | None = None
+    """Of a fitted detector: what a calibration keeps of a model, float32."""
+    pool: Callable[[np.ndarray], np.ndarray] | None = None
+    """Of a fitted detector: the score of every model of a pool, each by a fit on all others."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it needs other models for a score."""
+        return self.run is None
 
     def score(self, measurement: Measured) -> DetectorScore:
         """Run it; a refusal or a failure becomes `not_measured` with its reason."""
+        if self.run is None:
+            return self._silent("no_calibration: this score is a distance from other fine-tunes")
         try:
             estimate = self.run(measurement)
         except UserError:
@@ -69,7 +85,18 @@ def detectors() -> dict[str, Detector]:
         module = import_module(f"radiograph.detectors.{path.parent.name}.{path.stem}")
         text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         name = f"{path.parent.name}.{path.stem}"
-        found.append(Detector(name, module.VERSION, module.TIER, text, module.READS, module.run))
+        found.append(
+            Detector(
+                name,
+                module.VERSION,
+                module.TIER,
+                text,
+                module.READS,
+                run=getattr(module, "run", None),
+                summarise=getattr(module, "summarise", None),
+                pool=getattr(module, "score", None),
+            )
+        )
     return {d.id: d for d in sorted(found, key=lambda d: (d.tier, d.id))}
 
 
