@@ -14,9 +14,9 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, ParamSpec
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +34,9 @@ from radiograph.models.decoding._pools import TRAILING, Pooled, Running
 
 _SMALLEST = -1e4
 """Log of a probability that is 0 in float32; keeps 0 · log 0 at 0."""
+_ROWS = 4
+"""Rows whose scores are made at once on a processor: what they pass over stays in its cache."""
+_P = ParamSpec("_P")
 Ending = Literal["stop", "length", "context", "non-finite"]
 
 
@@ -95,53 +98,6 @@ class Step:
     tokens: Mapping[int, int]
 
 
-def decode(
-    model: LanguageModel,
-    lines: Sequence[Line],
-    decoding: Decoding,
-    *,
-    rows: Sequence[int] | None = None,
-    stops: frozenset[int] = frozenset(),
-    writes: Mapping[Site, Edit] | None = None,
-    twice: bool = False,
-    reads: Reads = Reads(),
-    measures: Measures = Measures(),
-    tolerant: bool = False,
-) -> list[Decoded]:
-    """Decode one batch.
-
-    Args:
-        model: the model.
-        lines: prompts, and what is fed to them.
-        decoding: how tokens are chosen.
-        rows: the numbers that edits know the lines by (see `current_batch`); their places by default.
-        stops: tokens that end a row.
-        writes: edits by site.
-        twice: some write is forgotten at the next step, and earlier than the last attention.
-        reads: activations that are pooled.
-        measures: what is kept of the logits.
-        tolerant: logits that are not finite end their row instead of the run.
-
-    Raises:
-        UserError: an empty prompt, a token or a length outside the model, logits that are not finite.
-    """
-    decoder = Decoder(
-        model,
-        lines,
-        decoding,
-        rows,
-        stops,
-        writes or {},
-        twice=twice,
-        reads=reads,
-        measures=measures,
-        tolerant=tolerant,
-    )
-    for _ in decoder.steps():
-        pass
-    return decoder.results()
-
-
 class Decoder:
     """One batch while it decodes. `steps` can be left at any step; `results` then holds what there is."""
 
@@ -159,6 +115,23 @@ class Decoder:
         measures: Measures = Measures(),
         tolerant: bool = False,
     ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            model: the model.
+            lines: prompts, and what is fed to them.
+            decoding: how tokens are chosen.
+            rows: the numbers that edits know the lines by (see `current_batch`); their places by default.
+            stops: tokens that end a row.
+            writes: edits by site.
+            twice: some write is forgotten at the next step, and earlier than the last attention.
+            reads: activations that are pooled.
+            measures: what is kept of the logits.
+            tolerant: logits that are not finite end their row instead of the run.
+
+        Raises:
+            UserError: an empty prompt, a token or a length outside the model, logits that are not finite.
+        """
         prompts = [line.ids for line in lines]
         check_tokens(model, prompts)
         batch = pad(prompts, left=True, device=model.device)
@@ -170,6 +143,7 @@ class Decoder:
         self.options = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
         self.chooser = Chooser(decoding, prompts, [line.sample for line in lines], model.vocab_size, model.device)
         self.pools = {s: Running(reads.pool, len(lines), model.site_width(s), model.device) for s in reads.sites}
+        self._past_end = bool(reads.sites) and reads.pool in TRAILING  # past the last token
         self.live = list(range(len(lines)))  # rows still in the cache, in cache order
         self.done = [Decoded() for _ in lines]
         self.budgets = [self._budget(line) for line in lines]
@@ -289,7 +263,7 @@ class Decoder:
             self.done[row].ids.append(token)
             self.chooser.note(row, token)
             self.over[row] = self._ends(row)
-            self.trailing[row] = self.over[row] and self.reads.pool in TRAILING and token not in self.stops
+            self.trailing[row] = self.over[row] and self._past_end and token not in self.stops
         self._compare(chosen)
         if self.reads.pool == "predicting":
             places = [p for p, row in zip(asked, rows, strict=True) if chosen.get(row, -1) not in {-1, *self.stops}]
@@ -324,16 +298,13 @@ class Decoder:
         if measures.logits:
             for row, values in zip(rows, logits.cpu(), strict=True):
                 self.done[row].logits.append(values)
-        if not (measures.scores or measures.divergence):
-            return
-        logs = logits.log_softmax(-1)
         if measures.scores:
-            said = logs.gather(-1, tokens[:, None])[:, 0]
-            entropy = -(logs.exp() * logs.clamp(min=_SMALLEST)).sum(-1)
             kept = [place for place, row in enumerate(rows) if row not in broken]
-            values = torch.stack([said, entropy, gap], -1)[torch.tensor(kept, device=logs.device, dtype=torch.long)]
+            values = torch.stack([*_said(logits, tokens), gap], -1)
+            values = values[torch.tensor(kept, device=logits.device, dtype=torch.long)]
             self.scores.append(([rows[place] for place in kept], values.cpu()))
         if measures.divergence:
+            logs = logits.log_softmax(-1)
             where = {row: place for place, row in enumerate(rows)}
             pairs = [(p, where[b]) for p, row in enumerate(rows) if (b := self._twin(row, broken)) is not None]
             if pairs:
@@ -380,3 +351,33 @@ class Decoder:
         shown = ids[:-1] if ids and ids[-1] in self.stops else ids
         text = str(self.model.tokenizer.decode(shown, skip_special_tokens=True))
         return text[: self._stop_at(shown)]
+
+
+def _said(
+    logits: Float[Tensor, "row vocabulary"], tokens: Int[Tensor, " row"]
+) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+    """Log-probability of the tokens, and entropy."""
+    size = _ROWS if logits.device.type == "cpu" else len(logits)
+    said: list[Tensor] = []
+    entropy: list[Tensor] = []
+    for part, chosen in zip(logits.split(size), tokens.split(size), strict=True):
+        below = part - part.amax(-1, keepdim=True)
+        shares = below.exp()
+        total = shares.sum(-1)
+        said.append(below.gather(-1, chosen[:, None])[:, 0] - total.log())
+        entropy.append(total.log() - shares.mul_(below.clamp_(min=_SMALLEST)).sum(-1) / total)
+    return torch.cat(said), torch.cat(entropy)
+
+
+def _run_whole(prepare: Callable[_P, Decoder]) -> Callable[_P, list[Decoded]]:
+    def decode(*args: _P.args, **options: _P.kwargs) -> list[Decoded]:
+        """Decode one batch; arguments are those of `Decoder`."""
+        decoder = prepare(*args, **options)
+        for _ in decoder.steps():
+            pass
+        return decoder.results()
+
+    return decode
+
+
+decode = _run_whole(Decoder)
