@@ -9,8 +9,11 @@ Arms on the same weights, prompts, writes and greedy tokens, a key-value cache i
   hooks        one row at a time, Hugging Face `generate` with a hook set for it: what a script does
   pools        `batch` with running pools at one site in every block     recapture    `batch`, then a whole forward of
                                                                                       every text to read those sites
+  bare         the model alone on 64 rows: no engine, no scores, argmax  bare-one     the same on one row; both of
+                                                                                      the first prompt, once
 Rounds alternate; the table shows medians. stderr: the table; stdout: one JSON line. Bars: batch at least 8 x `one` in
-tokens a second; pools at most 1.15 x the time of `batch`, and less than `recapture`.
+tokens a second; pools at most 1.15 x the time of `batch`, and less than `recapture`. `bare` over `bare-one` is the
+ceiling: what reading the weights once for 64 rows is worth on this machine, and what no engine can exceed by much.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from radiograph.core import Site
 from radiograph.evidence import Decoding
-from radiograph.interventions import Sweep, bind, parse_conditions, sweep_rows
+from radiograph.interventions import BATCH_ROWS, Sweep, bind, parse_conditions, sweep_rows
 from radiograph.models import LanguageModel, Reads, edit, load, pad, reading, wrap
 from radiograph.models import forward as whole
 
@@ -101,6 +104,17 @@ def recapture(model: LanguageModel, sweep: Sweep, sites: tuple[Site, ...]) -> in
     return sum(len(row.ids) for row in rows)
 
 
+def bare(model: LanguageModel, prompt: list[int], rows: int, tokens: int) -> int:
+    """Greedy tokens of equal rows, by the model and its cache alone."""
+    cache = DynamicCache(config=model.model.config)
+    ids = torch.tensor([prompt]).expand(rows, -1)
+    with torch.inference_mode():
+        for _ in range(tokens):
+            output = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids = output.logits[:, -1].argmax(-1, keepdim=True)
+    return rows * tokens
+
+
 def main() -> None:
     """Measure, print the table, then one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +140,8 @@ def main() -> None:
         "hooks": lambda: by_hooks(model, sweep, options.tokens),
         "pools": lambda: sum(len(row.ids) for row in sweep_rows(pooled)),
         "recapture": lambda: recapture(model, sweep, sites),
+        "bare": lambda: bare(model, prompts[0], BATCH_ROWS, options.tokens),
+        "bare-one": lambda: bare(model, prompts[0], 1, options.tokens),
     }
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     tokens: dict[str, int] = {}
@@ -144,12 +160,14 @@ def main() -> None:
         sys.stderr.write(line + "\n")
     ratios = {
         "batch_over_one": rate["batch"] / rate["one"],
+        "ceiling_bare_over_bare_one": rate["bare"] / rate["bare-one"],
+        "batch_over_bare": rate["batch"] / rate["bare"],
         "batch_over_hooks": rate["batch"] / rate["hooks"],
         "pools_over_none": medians["pools"] / medians["batch"],
         "pools_over_recapture": medians["pools"] / medians["recapture"],
     }
     for name, ratio in ratios.items():
-        sys.stderr.write(f"{name:22} {ratio:8.3f}\n")
+        sys.stderr.write(f"{name:28} {ratio:8.3f}\n")
     sys.stdout.write(json.dumps({"model": options.model, "rows": len(sweep.rows), **ratios}) + "\n")
 
 

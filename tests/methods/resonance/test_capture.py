@@ -110,6 +110,43 @@ def test_e8_a_killed_run_ends_with_the_same_bytes(workspace, grid, monkeypatch):
             assert (workspace / "again" / name).read_bytes() == data, name
 
 
+def test_effects_are_those_of_rows_beside_their_baselines(workspace, grid):
+    run = capture(
+        "a", grid=grid, write=["mlp_hidden.2[17]:set:-40,40", "mlp_hidden.2[3]:add:0", "mlp_hidden.2:set:1e38"]
+    )
+    rows = open_vectors(workspace / "a").rows
+    base = {row["prompt_id"]: row for row in rows.filter(pl.col("condition") == "none").to_dicts()}
+    for effect in run.result.effects:
+        own = rows.filter(pl.col("condition") == effect.condition).to_dicts()
+        told = [row for row in own if row["stop"] != "non-finite" and effect.condition != "none"]
+        same = [row for row in told if row["ids"] == base[row["prompt_id"]]["ids"]]
+        assert (effect.rows, effect.compared, effect.identical) == (len(own), len(told), len(same))
+        shifts = [abs(row["mean_logprob"] - base[row["prompt_id"]]["mean_logprob"]) for row in told]
+        assert effect.shift == (pytest.approx(np.mean(shifts)) if told else None)
+    by_name = {effect.condition: effect for effect in run.result.effects}
+    assert by_name["mlp_hidden.2[3]:add:0@all"].changed == 0 and by_name["mlp_hidden.2:set:1e+38@all"].compared == 0
+    assert run.result.pairs and all(pair.before != pair.after for pair in run.result.pairs)
+    cells = run.result.cells
+    assert cells is not None and set(cells.factors) == {"type", "level"}
+    moved = sum(cell.n * cell.value for cell in cells.cells)
+    assert cells.metric != "changed" or moved == pytest.approx(
+        sum(e.compared - e.identical for e in run.result.effects)
+    )
+    for text in ("What each write did", "broke", "Some texts that changed"):
+        assert text in (workspace / "a" / "report.html").read_text()
+
+
+def test_a_capture_whose_effects_were_altered_does_not_verify(workspace, grid):
+    from radiograph.methods.resonance.capture import recompute
+
+    run = capture("a", grid=grid, write=[WRITE])
+    found = run.result.model_dump(mode="json")
+    assert recompute(found, workspace / "a") == []
+    found["effects"][1]["identical"] += 1
+    (said,) = recompute(found, workspace / "a")
+    assert "effects" in said
+
+
 def test_a_run_that_did_something_else_is_not_gone_on_with(workspace, grid, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt

@@ -7,10 +7,12 @@ one text. Parsing and doses in raw numbers need a model: see `interventions`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from radiograph.core import UserError
 from radiograph.evidence._record import Document, Record, document_sha256
 
 Op = Literal["set", "add", "scale", "ablate", "ablate-mean", "project-out", "cap"]
@@ -126,6 +128,22 @@ class Decoding(Record):
     """Texts that end a row; they are left out of its text."""
     new_tokens: int = Field(default=50, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @classmethod
+    def asked(cls, options: Mapping[str, Any], *, seed: int) -> Self:
+        """From options of a verb: those here, and `samples`.
+
+        Raises:
+            UserError: greedy decoding with what only sampling has.
+        """
+        found = cls(**{name: options[name] for name in cls.model_fields if name != "seed"}, seed=seed)
+        if found.mode == "greedy" and (
+            options["samples"] > 1 or found.top_k or found.top_p < 1 or found.temperature != 1
+        ):
+            raise UserError(
+                "greedy decoding has one text a prompt and no temperature", fix="say --mode sample", code="bad_value"
+            )
+        return found
 
 
 class Card(Record):

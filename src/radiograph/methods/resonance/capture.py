@@ -22,7 +22,7 @@ from pydantic import Field
 from radiograph.core import Config as Base
 from radiograph.core import Context, ExitCode, FilePath, FolderPath, Input, ModelRef, RunPath, UserError
 from radiograph.evidence import Bos, Decoding, Follow, Pool, Record, Result
-from radiograph.methods.resonance._capture import _asked
+from radiograph.methods.resonance._capture import _asked, _effects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ class CapturedSite(Record):
 class Capture(Result):
     """What was captured."""
 
-    SCHEMA: ClassVar[str] = "radiograph.capture/1"
+    SCHEMA: ClassVar[str] = "radiograph.resonance_capture/1"
 
     model: str
     grid: str | None
@@ -140,17 +140,30 @@ class Capture(Result):
     truncated: int
     confounded: dict[str, tuple[str, ...]]
     """Factor to what else differs between its levels, as type~tokens."""
+    effects: tuple[_effects.Effect, ...]
+    """Every condition beside the rows without writes."""
+    cells: _effects.CellMap | None
+    pairs: tuple[_effects.TextPair, ...]
+    """Some texts that moved."""
     statistics_sha256: str | None
     job_sha256: str
     index_sha256: str
 
     @property
     def headline(self) -> str:
-        """How many rows, of what."""
-        broken = self.stops.get("non-finite", 0)
-        tail = f"; {broken} rows broke (logits not finite)" if broken else ""
-        what = f"{self.rows} rows: {self.prompts} prompts, {len(self.conditions)} conditions, {self.samples} samples"
-        return f"{what}; {len(self.sites)} sites read{tail}"
+        """How many rows, of what, and what became of their texts."""
+        written, broken = len(self.conditions) - 1, self.stops.get("non-finite", 0)
+        said = f"{self.rows} rows: {_n(self.prompts, 'prompt')}, {_n(written, 'condition')} with writes and one without"
+        if self.samples > 1:
+            said += f", {self.samples} samples of each"
+        compared = sum(effect.compared for effect in self.effects)
+        if self.follow == "reference":
+            said += "; every row was fed the text of the one without writes"
+        elif compared and self.new_tokens:
+            moved = compared - sum(effect.identical for effect in self.effects)
+            said += f"; {moved} of {compared} texts differ from the one without writes"
+        said += f"; {_n(len(self.sites), 'site')} read" if self.sites else "; texts alone, no site read"
+        return said + (f"; {_n(broken, 'row')} broke (logits not finite)" if broken else "")
 
     @property
     def exit_code(self) -> ExitCode:
@@ -171,7 +184,7 @@ def run(config: Config, ctx: Context) -> Capture:
     conditions, statistics = _conditions(config, ctx, model, recipe)
     if recipe is None:
         assert grid is not None, "one of the two is given"
-        decoding = _decoding(config, ctx.seed)
+        decoding = Decoding.asked(config.model_dump(), seed=ctx.seed)
         prompts = interventions.grid_prompts(
             model, grid, bos=config.bos, chat=config.chat, new_tokens=config.new_tokens, truncate=config.truncate
         )
@@ -205,8 +218,15 @@ def run(config: Config, ctx: Context) -> Capture:
         truncated=prompts.truncated,
         confounded={} if grid is None else _asked.confounds(model, grid, prompts, ctx.seed),
         bos=config.bos if recipe is None else recipe.bos,
+        effects=_effects.effects(table),
+        cells=None if grid is None else _effects.cell_map(table, list(grid.factors)),
+        pairs=_effects.text_pairs(table),
         **_counts(sweep, table),
     )
+
+
+def _n(count: int, word: str) -> str:
+    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
 
 
 def _counts(sweep: Sweep, table: dict[str, Any]) -> dict[str, Any]:
@@ -266,10 +286,6 @@ def _check(config: Config) -> None:
             fix="leave them out, or change the recipe",
             code="bad_value",
         )
-    if config.mode == "greedy" and (config.samples > 1 or config.top_k or config.top_p < 1 or config.temperature != 1):
-        raise UserError(
-            "greedy decoding has one text a prompt and no temperature", fix="say --mode sample", code="bad_value"
-        )
     if config.tsv and config.samples > 1:
         raise UserError("rows.tsv has one text a prompt and dose", fix="leave --tsv or --samples out", code="bad_value")
 
@@ -284,20 +300,6 @@ def _directions(reference: str, ctx: Context) -> dict[str, Any]:
     from radiograph.store.vectors import read_directions
 
     return read_directions(ctx.path(reference, "directions"))
-
-
-def _decoding(config: Config, seed: int) -> Decoding:
-    return Decoding(
-        mode=config.mode,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        repetition_penalty=config.repetition_penalty,
-        no_repeat_ngram=config.no_repeat_ngram,
-        stop=config.stop,
-        new_tokens=config.new_tokens,
-        seed=seed,
-    )
 
 
 def _sweep(config: Config, model: LanguageModel, prompts: Prompts, decoding: Decoding, conditions: Any) -> Sweep:
@@ -341,6 +343,7 @@ def recompute(result: dict[str, Any], folder: Any) -> list[str]:
         "rows": len(rows),
         "new_tokens": int(rows["n_new"].sum()),
         "stops": dict(sorted(Counter(rows["stop"].to_list()).items())),
+        "effects": _effects.effects(rows.to_dict(as_series=False)),
     }
     return [
         f"{name} is {getattr(stored, name)}, the files give {value}"

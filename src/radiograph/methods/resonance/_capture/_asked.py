@@ -22,14 +22,17 @@ _NATURAL_DOSES = {"sd", "quantile", "norm"}
 def confounds(model: LanguageModel, grid: Grid, prompts: Prompts, seed: int) -> dict[str, tuple[str, ...]]:
     """Factor to the covariates that differ with it; factors without one are left out."""
     from radiograph.core import derive
-    from radiograph.models import token_text
+    from radiograph.models import cross_entropy, token_text
     from radiograph.numerics.design import confounded
 
+    measured = {"tokens": [float(len(ids)) for ids in prompts.ids]}
+    if min(map(len, prompts.ids)) > 1:  # one token has no log-loss
+        measured["mean NLL"] = [float(nats.mean()) for nats in cross_entropy(model, prompts.ids)]
     found = confounded(
         grid.texts,
         prompts.columns["core"],
         {name: prompts.columns[name] for name in grid.factors},
-        measured={"tokens": [float(len(ids)) for ids in prompts.ids]},
+        measured=measured,
         last=[token_text(model.tokenizer, ids[-1]) for ids in prompts.ids],
         seed=derive(seed, "confounds"),
     )
