@@ -189,7 +189,7 @@ class Movement(Record):
     right_r: float
     delta_r: float
     delta_theta: float | None
-    """Degrees in (−180, 180]; None where a side has no direction."""
+    """Degrees in (−180, 180]; None where a side lies inside the ring of isotropic means."""
     displacement: float
     """‖mean Δz‖."""
     delta_grey: tuple[float, float]

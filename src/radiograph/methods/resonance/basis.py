@@ -79,9 +79,7 @@ class ResonanceBasis(Result):
         """How many vectors, from what."""
         basis = self.basis
         rows = f" from {len(basis.rows)} rows" if basis.rows else ""
-        return (
-            f"{len(basis.labels)} {basis.kind} vectors of width {basis.width}{rows}; r_G is compared with {basis.null}"
-        )
+        return f"{len(basis.labels)} {basis.kind} vectors of width {basis.width}{rows}"
 
     @property
     def lines(self) -> tuple[str, ...]:

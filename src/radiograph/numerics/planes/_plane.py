@@ -55,16 +55,16 @@ class PlaneStatistics:
     """One number a plane, over one set of rows."""
 
     n: int
-    grey: Float64[np.ndarray, "2 plane"]
-    mean_r: Float64[np.ndarray, " plane"]
-    energy: Float64[np.ndarray, " plane"]
-    lift: Float64[np.ndarray, " plane"]
-    concentration: Float64[np.ndarray, " plane"]
-    axial: Float64[np.ndarray, " plane"]
-    fourfold: Float64[np.ndarray, " plane"]
+    grey: Float[np.ndarray, "2 plane"]
+    mean_r: Float[np.ndarray, " plane"]
+    energy: Float[np.ndarray, " plane"]
+    lift: Float[np.ndarray, " plane"]
+    concentration: Float[np.ndarray, " plane"]
+    axial: Float[np.ndarray, " plane"]
+    fourfold: Float[np.ndarray, " plane"]
 
     @property
-    def r(self) -> Float64[np.ndarray, " plane"]:
+    def r(self) -> Float[np.ndarray, " plane"]:
         """Length of the Grey vector: the height of the mean curve."""
         return np.hypot(self.grey[0], self.grey[1])
 

@@ -90,12 +90,12 @@ def hodges_ajne(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " pl
 def kuiper(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, " plane"]:
     """V = D⁺ + D⁻ between the angles and even ones."""
     turns = np.sort(_turns(z), axis=1)
-    n = turns.shape[1]
-    steps = np.arange(n + 1) / n
+    n: int = turns.shape[1]
+    steps: Float64[np.ndarray, " step"] = np.arange(n + 1) / n
     return (steps[1:] - turns).max(axis=1) + (turns - steps[:-1]).max(axis=1)
 
 
 def _turns(z: Float[np.ndarray, "2 plane row"]) -> Float64[np.ndarray, "plane row"]:
     """Angles as parts of a turn, in [0, 1)."""
-    turns = np.arctan2(z[1], z[0], dtype=np.float64) / (2 * np.pi) % 1.0
+    turns: Float64[np.ndarray, "plane row"] = np.arctan2(z[1], z[0], dtype=np.float64) / (2 * np.pi) % 1.0
     return np.where(turns >= 1, 0.0, turns)

@@ -6,7 +6,7 @@
 4. r_G: null by the kind of basis. Rows scored with a vector that they helped to make: circular, and no p
 5. pseudo-F between groups, unless the labels decided the basis; A₄, largest cones and angles under rotations of the
    set, for bases without rows; the share of the mean row inside the span of all vectors
-6. above what memory holds, planes are streamed and p is the analytic one
+6. above what memory holds, planes are streamed: p is the analytic one, statistics are kept in float32
 """
 
 from __future__ import annotations
@@ -325,9 +325,13 @@ def _statistics(made: Measured, unit: np.ndarray, asked: Asked) -> None:
             )
         )
         made.statistics[group] = _joined([block.statistics for block in blocks])
-        made.suprema[group] = {e: np.concatenate([b.suprema[e] for b in blocks]) for e in asked.epsilons}
+        made.suprema[group] = {
+            e: np.concatenate([b.suprema[e].astype(np.float32) for b in blocks]) for e in asked.epsilons
+        }
         if asked.signed:
-            made.signed[group] = {e: np.concatenate([b.signed[e] for b in blocks]) for e in asked.epsilons}
+            made.signed[group] = {
+                e: np.concatenate([b.signed[e].astype(np.float32) for b in blocks]) for e in asked.epsilons
+            }
     if made.z is None:
         made.notes.append(f"{len(made.planes)} planes are streamed: p is the analytic one, without intervals")
     elif any(found is None for found in made.intervals.values()):
@@ -339,7 +343,7 @@ def _joined(parts: Sequence[PlaneStatistics]) -> PlaneStatistics:
 
     arrays: dict[str, Any] = {"n": parts[0].n}
     for name in ("grey", "mean_r", "energy", "lift", "concentration", "axial", "fourfold"):
-        arrays[name] = np.concatenate([getattr(part, name) for part in parts], axis=-1)
+        arrays[name] = np.concatenate([getattr(part, name).astype(np.float32) for part in parts], axis=-1)
     return PlaneStatistics(**arrays)
 
 

@@ -1,7 +1,8 @@
 """Paired rows of two sides in the planes of a basis: how far each group moved, and what would have moved it as far.
 
 1. coordinates of both sides, and of further ones in the same order; a pair with a row of length zero is left out
-2. per plane and group: Δ Grey, Δr, Δθ, cones; sides exchanged by core give p, where there are two cores
+2. per plane and group: Δ Grey, Δr, Δθ (unless a side lies inside the ring of isotropic means), cones; sides exchanged
+   by core give p, where there are two cores
 3. controls: other conditions of the same prompts, each a side of its own. p = (1 + #{‖mean Δz‖ of a control ≥ that of
    the condition})/(M + 1), units and directions apart; none under 19 controls
 """
@@ -50,7 +51,7 @@ class Looking:
 
     def moved(self, pair: Pair, name: str, stored: StoredBasis, transform: Transform) -> list[Arrow]:
         """Every plane and group of one comparison, basis and transform."""
-        from radiograph.numerics.planes import planes_of
+        from radiograph.numerics.planes import Isotropy, planes_of
 
         grouped = _groups.grouped(pair.left, self.by)
         _measure.fits(grouped, stored, transform)
@@ -78,7 +79,8 @@ class Looking:
                 cores = [core for core, own in zip(grouped.cores, mine, strict=True) if own]
                 facts["group"] = f"{pair.name}: {group}"
                 controls = {kind: [side[:, :, mine] for side in held] for kind, held in pushed.items()}
-                out += self._arrows(facts, names, [side[:, :, mine] for side in z], controls, cores)
+                ring = Isotropy(basis.shape[1]).mean_radius(int(mine.sum()))
+                out += self._arrows(facts, names, [side[:, :, mine] for side in z], controls, cores, ring)
         return out
 
     def _coordinates(
@@ -102,6 +104,7 @@ class Looking:
         z: list[np.ndarray],
         controls: dict[str, list[np.ndarray]],
         cores: list[Any],
+        ring: float,
     ) -> list[Arrow]:
         from radiograph.numerics.planes import supremum, turn
 
@@ -120,7 +123,7 @@ class Looking:
             for s in (False, True)
         }
         per_row = np.hypot(*(right - left)).mean(axis=1)
-        pointing = np.minimum(*lengths) > 0
+        pointing = np.minimum(*lengths) > ring
         if fed is not None:
             p |= {"directly": np.hypot(*(fed - one)), "text_mediated": np.hypot(*(two - fed))}
         said: list[dict[str, Any]] = [

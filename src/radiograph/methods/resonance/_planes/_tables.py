@@ -29,7 +29,7 @@ def plane_table(found: Sequence[Measured]) -> polars.DataFrame:
     import polars
 
     parts = [_group_table(made, group) for made in found for group in made.rows.groups]
-    return polars.concat(parts, how="diagonal", rechunk=False) if parts else polars.DataFrame()
+    return polars.concat(parts, how="diagonal_relaxed", rechunk=False) if parts else polars.DataFrame()
 
 
 def _group_table(made: Measured, group: str) -> polars.DataFrame:
@@ -39,7 +39,7 @@ def _group_table(made: Measured, group: str) -> polars.DataFrame:
     columns: dict[str, Any] = {"r": held.r}
     if between is not None:
         columns |= {"r_low": between.r[0], "r_high": between.r[1]}
-    columns["theta"] = np.where(pointing, held.theta, np.nan)
+    columns["theta"] = np.where(pointing, held.theta, np.nan).astype(held.r.dtype)
     if between is not None:
         low, high = np.where(pointing, between.theta, np.nan)
         columns |= {"theta_low": low, "theta_high": high}
@@ -78,7 +78,7 @@ def test_table(found: Sequence[Measured]) -> polars.DataFrame:
             if epsilon is not None:
                 columns["epsilon"] = np.full(len(tested.observed), epsilon)
             parts.append(_framed(made, columns, ("distance", "epsilon"), statistic=statistic))
-    return polars.concat(parts, how="diagonal") if parts else polars.DataFrame()
+    return polars.concat(parts, how="diagonal_relaxed") if parts else polars.DataFrame()
 
 
 def _framed(made: Measured, columns: dict[str, Any], optional: Sequence[str], **constants: Any) -> polars.DataFrame:
@@ -92,7 +92,7 @@ def _framed(made: Measured, columns: dict[str, Any], optional: Sequence[str], **
         | {name: polars.Series(values, nan_to_null=True) for name, values in columns.items()}
     )
     facts = {"basis": made.name, "transform": made.transform, **constants}
-    absent = [polars.lit(None, polars.Float64).alias(name) for name in optional if name not in columns]
+    absent = [polars.lit(None).alias(name) for name in optional if name not in columns]
     flags = polars.lit(", ".join(made.flags)).alias("flags")
     return frame.select(*(polars.lit(value).alias(name) for name, value in facts.items()), polars.all(), *absent, flags)
 

@@ -35,11 +35,8 @@ def compass(document: Document) -> bytes | None:
     if not found:
         return None
     with drawing(WIDTH, 7.0) as figure:
-        every = figure.subplots(1, 2, squeeze=False)[0]
-        for axes, plane in zip(every, found, strict=False):
+        for axes, plane in _panels(figure, found):
             _compass(axes, plane)
-        for axes in every[len(found) :]:
-            axes.set_axis_off()
         return svg(figure, "compass", "Rows and Grey vectors in the plane, with null rings")
 
 
@@ -85,8 +82,7 @@ def curves(document: Document) -> bytes | None:
     if not found:
         return None
     with drawing(WIDTH, 3.4) as figure:
-        every = figure.subplots(1, 2, squeeze=False)[0]
-        for axes, plane in zip(every, found, strict=False):
+        for axes, plane in _panels(figure, found):
             angles = np.array(plane["angles"])
             cones = axes.twinx()
             for place, group in enumerate(plane["groups"]):
@@ -105,10 +101,8 @@ def curves(document: Document) -> bytes | None:
             axes.set_title(f"{_short(plane['plane'])}, {plane['transform']}", loc="left")
             cones.set_ylim(0, 1)
             cones.set_ylabel(f"dotted: share of rows in the cone of {plane['epsilons'][0]:g}")
-        for axes in every[len(found) :]:
-            axes.set_axis_off()
-        every[0].set_ylabel("mean cosine; band: the null")
-        every[0].legend(frameon=False, loc="lower left", fontsize=8.5)
+        figure.axes[0].set_ylabel("mean cosine; band: the null")
+        figure.axes[0].legend(frameon=False, loc="lower left", fontsize=8.5)
         return svg(figure, "curves", "Mean similarity and cone fractions against the angle")
 
 
@@ -167,8 +161,7 @@ def planes_map(document: Document) -> bytes | None:
     if not found:
         return None
     with drawing(WIDTH, 3.8) as figure:
-        every = figure.subplots(1, 2, squeeze=False)[0]
-        for axes, plane in zip(every, found, strict=False):
+        for axes, plane in _panels(figure, found):
             largest = max(plane["r"]) or 1.0
             sizes = [20 + 160 * r / largest for r in plane["r"]]
             colours = [COLOURS[c % 6] for c in plane["cluster"]]
@@ -186,8 +179,6 @@ def planes_map(document: Document) -> bytes | None:
             axes.ticklabel_format(useOffset=False)
             axes.set_xlabel("degrees")
             axes.grid()
-        for axes in every[len(found) :]:
-            axes.set_axis_off()
         return svg(figure, "planes", "Planes by their principal angles")
 
 
@@ -196,9 +187,8 @@ def arrows(document: Document) -> bytes | None:
     found = _planes(document["moved"])[:2]
     if not found:
         return None
-    with drawing(WIDTH, 6.2) as figure:
-        every = figure.subplots(1, 2, squeeze=False)[0]
-        for axes, rows in zip(every, found, strict=False):
+    with drawing(WIDTH, 7.2) as figure:
+        for axes, rows in _panels(figure, found):
             far = 1.15 * max(1e-9, *(abs(v) for row in rows for v in (*row["left"], *row["right"])))
             axes.axhline(0, color=RULE, linewidth=1, zorder=0)
             axes.axvline(0, color=RULE, linewidth=1, zorder=0)
@@ -216,9 +206,15 @@ def arrows(document: Document) -> bytes | None:
             axes.grid()
             axes.set_title(f"{_short(rows[0]['plane'])}, {rows[0]['transform']}", loc="left")
             axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=8.5)
-        for axes in every[len(found) :]:
-            axes.set_axis_off()
         return svg(figure, "arrows", "Grey vectors before and after")
+
+
+def _panels(figure: Any, found: Sequence[Any]) -> list[tuple[Axes, Any]]:
+    """Two panels beside each other, the second empty where there is one thing to draw."""
+    every = figure.subplots(1, 2, squeeze=False)[0]
+    for axes in every[len(found) :]:
+        axes.set_axis_off()
+    return list(zip(every, found, strict=False))
 
 
 def _planes(rows: Sequence[Document]) -> list[list[Document]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radiograph.reports._figure import FAINT, PAPER, REFERENCE, UP, drawing, svg
+from radiograph.reports.pages.resonance import _figures
 
 Document = Mapping[str, Any]
 _SHOWN = 32
@@ -38,4 +39,4 @@ def figures(document: Document) -> dict[str, bytes]:
 def view(document: Document) -> dict[str, Any]:
     """Labels and counts that a page shows."""
     basis = document["basis"]
-    return {"labels": basis["labels"][:60], "more": max(0, len(basis["labels"]) - 60), "n": len(basis["labels"])}
+    return {"labels": basis["labels"][:60], "null": _figures.NULLS[basis["null"]]}
