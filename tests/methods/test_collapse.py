@@ -16,6 +16,7 @@ from radiograph.runtime import verify
 from running import go
 
 pytestmark = pytest.mark.usefixtures("workspace")
+SLOW = pytest.mark.slow
 FINE = "The ferry leaves at nine, and whoever misses it has an hour to look at the harbour and the gulls."
 LOOP = "It is a big, shiny boat. " * 6
 HEAD = "core_id\ttype\tlevel\tsweep\tprompt\toutput\n"
@@ -142,12 +143,52 @@ def test_controls_are_ranked_by_their_own_texts(swept: Path):
     found = json.loads((swept / "result.json").read_text())
     units, haar, cloud = found["controls"]
     rows = polars.read_parquet(swept / "tables" / "controls.parquet")
-    nets = rows.filter(polars.col("kind") == "units")["net"].to_numpy()
+    chosen = rows.filter((polars.col("kind") == "units") & (polars.col("condition") == found["chosen"][0]))
+    nets = chosen["net"].to_numpy()
     assert (units["n"], len(nets)) == (20, 20)
     assert units["p"] == pytest.approx((1 + (nets >= units["net"]).sum()) / 21)
     assert units["smallest"] == pytest.approx(1 / 21)
     assert haar["p"] is None
     assert cloud["note"] == "no p from controls"
+
+
+def test_d16_rescued_by_some_dose_stands_beside_the_same_maximum_of_matched_units(swept: Path):
+    found = json.loads((swept / "result.json").read_text())
+    (best,) = found["maximum"]
+    rows = polars.read_parquet(swept / "tables" / "controls.parquet").filter(polars.col("kind") == "units")
+    every = rows.group_by("number").agg(polars.col("net").max(), polars.col("condition").n_unique())
+    largest = every.filter(polars.col("condition") == 3)["net"].to_numpy()
+    assert (best["doses"], best["n"], len(largest)) == (3, 19, 19)
+    assert best["net"] == max(row["net"] for row in found["rows"])
+    assert best["net_p"] == pytest.approx((1 + (largest >= best["net"]).sum()) / 20)
+    assert {band["condition"] for band in found["band"]} == {row["condition"] for row in found["rows"]}
+    claims = polars.read_parquet(swept / "tables" / "metrics.parquet")
+    fine = claims.filter(~polars.col("collapsed") & (polars.col("condition") != "none"))
+    bad = claims.filter(polars.col("collapsed") & (polars.col("condition") == "none"))
+    assert best["rescued"] == len(set(fine["prompt_id"]) & set(bad["prompt_id"]))
+
+
+def test_what_the_plain_model_says_of_texts_is_what_one_row_at_a_time_says(swept: Path):
+    import torch
+
+    from radiograph.models import Batch, forward, load, prompt_ids
+    from radiograph.organisms import bundled_path
+
+    model = load("bundled:base", resolve=bundled_path)
+    rows = polars.read_parquet(swept / "tables" / "rows.parquet")
+    claims = polars.read_parquet(swept / "tables" / "metrics.parquet")
+    both = claims.join(rows.select("prompt_id", "condition", "judged_ids"), on=["prompt_id", "condition"])
+    for row in both.filter(polars.col("n_tokens") > 0).sample(6, seed=0).iter_rows(named=True):
+        prompt, text = list(prompt_ids(model.tokenizer, row["prompt"])), row["judged_ids"]
+        ids = torch.tensor([prompt + text])
+        logits = forward(model, Batch((0,), ids, torch.ones_like(ids, dtype=torch.bool)))[0].double()
+        own = [-float(logits[len(prompt) - 1 + k].log_softmax(-1)[token]) for k, token in enumerate(text)]
+        assert row["nll"] == pytest.approx(np.mean(own), rel=1e-4)
+        assert row["nll_low"] * row["nll_high"] == 0
+        assert row["nll_high"] - row["nll_low"] == pytest.approx(row["nll_band"])
+        assert row["judge_nll"] is None
+        assert (row["kl"] is None) == (row["condition"] == "none")
+    assert claims["relevance"].is_not_null().all()
 
 
 def test_the_report_of_a_sweep_counts_what_the_sweep_counted(swept: Path, workspace: Path):
@@ -183,11 +224,79 @@ def test_d18_runs_at_the_same_moment_leave_two_folders(workspace: Path):
         {"write": ["mlp_hidden.2[5]:scale:2"], "controls": 20},
         {"write": ["mlp_hidden.2[5]:set:3"], "where": "mood=glad"},
         {"write": ["mlp_hidden.2[5]:set:3"], "new_tokens": 4000},
+        {"write": ["mlp_hidden.2[5]:set:3"], "temperature": 0.5},
+        {"write": ["mlp_hidden.2[5]:set:3"], "mode": "sample", "samples": 2, "tsv": True},
     ],
 )
 def test_sweeps_that_make_no_sense_are_bad_input(change: dict[str, Any]):
     with pytest.raises(UserError):
         go("collapse sweep", **{**SWEEP, "where": "level=1", "controls": 0, **change})
+
+
+@pytest.mark.parametrize("part", ["texts", pytest.param("forced", marks=SLOW), pytest.param("controls", marks=SLOW)])
+def test_e8_a_killed_sweep_goes_on_and_ends_with_the_same_tables(
+    workspace: Path, part: str, monkeypatch: pytest.MonkeyPatch
+):
+    from radiograph.methods.collapse._swept import Study
+
+    config = {**SWEEP, "where": "level=1,variant=1,type=telling", "write": ["mlp_hidden.2[5]:set:-6,6"], "controls": 2}
+    config |= {"batch_rows": 6, "mode": "sample", "samples": 2}
+    go("collapse sweep", **config, out="whole")
+    swept = Study.swept
+
+    def killed(self: Study, name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        done = swept(self, name, *args, **kwargs)
+        if name == part:
+            (self.folder / name / "00001.json").unlink()
+            raise KeyboardInterrupt
+        return done
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Study, "swept", killed)
+        go("collapse sweep", **config, out="killed")
+    assert not (workspace / "killed").exists()
+    go("collapse sweep", **config, resume="killed.partial", out="again")
+    for name in ("rows", "metrics", "contingency", "controls"):
+        path = f"tables/{name}.parquet"
+        assert (workspace / "again" / path).read_bytes() == (workspace / "whole" / path).read_bytes()
+    with pytest.raises(UserError):
+        go("collapse sweep", **config, resume="whole")
+
+
+def test_options_that_both_have_are_those_of_a_capture(workspace: Path):
+    from radiograph.methods.collapse.sweep import Config
+    from radiograph.methods.resonance.capture import Config as Capture
+
+    shared = (
+        *("where", "statistics", "samples", "mode", "temperature", "top_k", "top_p", "repetition_penalty"),
+        *("no_repeat_ngram", "stop", "bos", "chat", "truncate", "batch_rows", "tsv", "resume"),
+    )
+    for name in shared:
+        one, two = Config.model_fields[name], Capture.model_fields[name]
+        assert (one.annotation, one.default, one.metadata) == (two.annotation, two.default, two.metadata)
+
+
+def test_the_texts_of_a_sweep_are_those_of_a_capture(workspace: Path):
+    asked: dict[str, Any] = {
+        "model": "bundled:base",
+        "grid": "stories",
+        "where": "level=1,variant=1",
+        "write": ["mlp_hidden.2[5]:set:-6,6"],
+        "new_tokens": 8,
+        "repetition_penalty": 1.2,
+        "bos": "never",
+        "tsv": True,
+    }
+    go("collapse sweep", **asked, controls=0, natural=["world:mixture#40"], out="sweep")
+    go("resonance capture", **asked, out="capture")
+    one, two = (polars.read_parquet(workspace / run / "tables" / "rows.parquet") for run in ("sweep", "capture"))
+    same = ["row", "prompt_id", "condition", "ids", "text", "mean_logprob", "sha256"]
+    assert one.select(same).equals(two.select(same))
+    assert (workspace / "sweep" / "rows.tsv").read_bytes() == (workspace / "capture" / "rows.tsv").read_bytes()
+    found = go("collapse report", tsv="sweep/rows.tsv", judge="bundled:base", out="report")
+    judged = polars.read_parquet(workspace / "report" / "tables" / "metrics.parquet")
+    assert judged["judge_nll"].is_not_null().any()
+    assert found.result.baseline_means["nll_band"] is not None
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from radiograph.core import ExitCode
 from radiograph.evidence._record import Record, Result
 from radiograph.evidence.resonance._units import UnitAttribution
@@ -38,6 +40,49 @@ class CollapseControl(Record):
     note: str | None = None
 
 
+class CollapseBand(Record):
+    """What matched units do when they are pushed as hard as one condition pushes: shares of pairs."""
+
+    condition: str
+    n: int
+    """Units."""
+    rescued: tuple[float, float, float]
+    """5 % quantile, median, 95 % quantile."""
+    broken: tuple[float, float, float]
+    net: tuple[float, float, float]
+
+
+class CollapseMaximum(Record):
+    """The best over the doses of one target, beside the best over the same doses of each matched unit."""
+
+    target: str
+    doses: int
+    rescued: int
+    """Prompts that some dose rescues."""
+    collapsed: int
+    """Prompts that are collapsed without a write."""
+    net: float
+    """Largest net of any dose."""
+    n: int
+    """Matched units."""
+    rescued_median: float
+    rescued_high: float
+    """95 % quantile of the matched units."""
+    rescued_p: float | None
+    net_median: float
+    net_high: float
+    net_p: float | None
+    smallest: float
+    note: str | None = None
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        own = f"{self.target}: some of {self.doses} doses rescues {self.rescued} of {self.collapsed}"
+        beside = f"of {self.n} matched units at the same doses the median rescues {self.rescued_median:g}"
+        return f"{own}; {beside}, " + (self.note or f"p {self.rescued_p:.3g}")
+
+
 class CollapseRow(Record):
     """One condition against the baseline rows of the same prompts."""
 
@@ -70,7 +115,8 @@ class CollapseRow(Record):
     legacy_rescued: int
     legacy_broken: int
     """By the original's rule."""
-    mean_score: float | None
+    means: dict[str, float | None]
+    """Of the texts: score, loop, kl, nll_band, relevance, next_token_entropy; None where none has a number."""
 
 
 class CollapsePair(Record):
@@ -120,6 +166,12 @@ class CollapseResult(Result):
     attribution: tuple[UnitAttribution, ...] = ()
     by_factor: tuple[dict[str, str | float], ...] = ()
     """Collapsed share of baseline and chosen texts per type and level."""
+    baseline_means: dict[str, float | None] = Field(default_factory=dict)
+    """Means of the texts without a write, named as in `rows`."""
+    band: tuple[CollapseBand, ...] = ()
+    """Matched units at every dose."""
+    maximum: tuple[CollapseMaximum, ...] = ()
+    """Per target with several doses."""
     curve: tuple[tuple[float, float], ...] = ()
     """False alarms and detection of the score."""
     required: bool = False
@@ -152,10 +204,10 @@ class CollapseResult(Result):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Best plain decoding, and the notes."""
+        """Rescued by some dose, beside controls; best plain decoding; the notes."""
         best = max(self.decoding, key=lambda row: row.net, default=None)
         plain = [] if best is None else [f"best decoding without a write: {best.condition}, net {best.net:+.3f}"]
-        return (*plain, *self.notes)
+        return (*(one.line for one in self.maximum), *plain, *self.notes)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from radiograph.core import Context, UserError
 from radiograph.evidence.resonance import CollapsePair, CollapseRow, Rate
+from radiograph.methods.collapse._reading import Reader, Said
 from radiograph.numerics.multiplicity import q_values
 from radiograph.numerics.repetition import (
     CollapseScore,
@@ -48,6 +49,11 @@ class TextRow:
     ids: tuple[int, ...] | None = None
     broken: bool = False
     """The model's logits were not finite."""
+    prompt_ids: tuple[int, ...] | None = None
+    entropy: float | None = None
+    """Mean over the tokens, in nats, of what the model gave for the next one."""
+    kl: float | None = None
+    """Mean over the tokens of the baseline's text: KL(without write ‖ with it), in nats."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -63,6 +69,10 @@ class JudgedRow:
     metrics: TextMetrics
     judged: Judged
     legacy: bool
+    said: Said
+    """By the model that nothing is written into."""
+    judge: Said
+    """By another model."""
 
 
 def score_of(calibrate: str | None, ctx: Context) -> tuple[CollapseScore, dict[str, Any], str]:
@@ -78,20 +88,76 @@ def score_of(calibrate: str | None, ctx: Context) -> tuple[CollapseScore, dict[s
     return score, facts, ctx.label(calibrate)
 
 
-def judge(rows: Sequence[TextRow], score: CollapseScore) -> list[JudgedRow]:
-    """Every text; equal texts are measured once."""
-    known: dict[tuple[str, tuple[int, ...] | None], tuple[TextMetrics, Judged, bool]] = {}
-    out: list[JudgedRow] = []
-    for row in rows:
-        key = (row.text, row.ids)
-        if key not in known:
-            metrics = text_metrics(row.text, row.ids)
-            known[key] = (metrics, score.judge(row.text, metrics), legacy_collapsed(row.text))
-        metrics, judged, legacy = known[key]
-        if row.broken:
-            judged = Judged(None, None, None, {})
-        out.append(JudgedRow(row, metrics, judged, legacy))
-    return out
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """The score, and the models that read along."""
+
+    score: CollapseScore
+    own: Reader | None = None
+    other: Reader | None = None
+
+    def __call__(self, rows: Sequence[TextRow]) -> list[JudgedRow]:
+        """Every text; equal texts are measured once. The band of the own model counts, else that of the other."""
+        said = self.own.read(rows) if self.own else [Said()] * len(rows)
+        heard = self.other.read(rows) if self.other else [Said()] * len(rows)
+        known: dict[Any, tuple[TextMetrics, bool]] = {}
+        out: list[JudgedRow] = []
+        for row, one, two in zip(rows, said, heard, strict=True):
+            key = (row.text, row.ids)
+            if key not in known:
+                known[key] = (text_metrics(row.text, row.ids), legacy_collapsed(row.text))
+            metrics, legacy = known[key]
+            band = two.band if one.band is None else one.band
+            judged = self.score.judge(row.text, metrics, band)
+            if row.broken:
+                judged = Judged(None, None, None, {})
+            out.append(JudgedRow(row, metrics, judged, legacy, one, two))
+        return out
+
+    def quickly(self) -> Judge:
+        """The same verdicts, without what has no weight in the score: for controls."""
+        weighed = any(self.score.weights.get(name) for name in ("nll_low", "nll_high"))
+        return self if weighed else Judge(self.score)
+
+
+def text_rows(
+    columns: Mapping[str, Sequence[Any]], prompts: Mapping[str, tuple[int, ...]] | None = None
+) -> list[TextRow]:
+    """Columns of `tables/rows.parquet`, of a capture or a sweep, as rows; `prompts` are token ids by prompt."""
+    names = list(columns)
+    factors = names[names.index("core") + 1 : names.index("variant")]
+    held = {name: list(columns[name]) for name in names}
+    ids = held.get("judged_ids") or [
+        # A stop token ends the text and is none of it.
+        tuple(own or ())[: -1 if stop == "stop" else None]
+        for own, stop in zip(held["ids"], held["stop"], strict=True)
+    ]
+    nothing = [None] * len(ids)
+    return [
+        TextRow(
+            prompt_id=held["prompt_id"][i],
+            core=held["core"][i],
+            factors=tuple((name, str(held[name][i])) for name in ordered(factors)),
+            prompt=held["prompt"][i] if "prompt" in held else "",
+            condition=held["condition"][i],
+            text=held["text"][i] or "",
+            sample=held["sample"][i],
+            target=held["target"][i],
+            dose=held["dose_raw"][i],
+            dose_sd=held["dose_sd"][i],
+            ids=tuple(ids[i]),
+            broken=held["stop"][i] == "non-finite",
+            prompt_ids=None if prompts is None else prompts[held["prompt_id"][i]],
+            entropy=held.get("entropy", nothing)[i],
+            kl=held.get("kl", nothing)[i],
+        )
+        for i in range(len(ids))
+    ]
+
+
+def ordered(factors: Iterable[str]) -> list[str]:
+    """`type` and `level` first: the map is drawn over the first two."""
+    return sorted(factors, key=lambda name: (name not in ("type", "level"), name == "level"))
 
 
 def conditions(rows: Sequence[JudgedRow]) -> dict[str, list[JudgedRow]]:
@@ -142,7 +208,6 @@ def condition_row(name: str, pairs: Sequence[tuple[JudgedRow, JudgedRow]], seed:
     if not kept:
         return None
     found, first = counted(kept, seed), kept[0][1].row
-    scores = [two.judged.score for _, two in kept if two.judged.score is not None]
     return CollapseRow(
         condition=name,
         target=first.target,
@@ -165,8 +230,22 @@ def condition_row(name: str, pairs: Sequence[tuple[JudgedRow, JudgedRow]], seed:
         smallest_cores=found.smallest_cores,
         legacy_rescued=sum(a.legacy and not b.legacy for a, b in pairs),
         legacy_broken=sum(b.legacy and not a.legacy for a, b in pairs),
-        mean_score=float(np.mean(scores)) if scores else None,
+        means=means([two for _, two in pairs]),
     )
+
+
+def means(rows: Sequence[JudgedRow]) -> dict[str, float | None]:
+    """Mean metrics of texts, over those that have a number."""
+    found: dict[str, list[float | None]] = {
+        "score": [row.judged.score for row in rows],
+        "loop": [row.metrics.loop for row in rows],
+        "kl": [row.row.kl for row in rows],
+        "nll_band": [row.said.band if row.said.band is not None else row.judge.band for row in rows],
+        "relevance": [row.said.relevance for row in rows],
+        "next_token_entropy": [row.row.entropy for row in rows],
+    }
+    known = {name: [value for value in values if value is not None] for name, values in found.items()}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
 
 
 def with_q(rows: Sequence[CollapseRow]) -> tuple[CollapseRow, ...]:
@@ -245,6 +324,15 @@ def metrics_table(rows: Sequence[JudgedRow]) -> dict[str, list[Any]]:
     legacy = [legacy_metrics(row.row.text) for row in rows]
     for name in legacy[0] if legacy else ():
         put(name, [one[name] for one in legacy])
+    put("next_token_entropy", [row.row.entropy for row in rows])
+    put("kl", [row.row.kl for row in rows])
+    for prefix, of in (("", [row.said for row in rows]), ("judge_", [row.judge for row in rows])):
+        put(f"{prefix}nll", [one.nll for one in of])
+        put(f"{prefix}nll_band", [one.band for one in of])
+        # Loops lie below the band of healthy text, salad above.
+        put(f"{prefix}nll_low", [None if one.band is None else max(-one.band, 0.0) for one in of])
+        put(f"{prefix}nll_high", [None if one.band is None else max(one.band, 0.0) for one in of])
+        put(f"{prefix}relevance", [one.relevance for one in of])
     put("legacy_collapsed", [row.legacy for row in rows])
     put("score", [row.judged.score for row in rows])
     put("collapsed", [row.judged.collapsed for row in rows])
@@ -254,12 +342,14 @@ def metrics_table(rows: Sequence[JudgedRow]) -> dict[str, list[Any]]:
 
 def contingency_table(rows: Sequence[CollapseRow]) -> dict[str, list[Any]]:
     """Columns of `tables/contingency.parquet`."""
-    plain = [row.model_dump(mode="json", exclude={"rescue", "breakage"}) for row in rows]
+    plain = [row.model_dump(mode="json", exclude={"rescue", "breakage", "means"}) for row in rows]
     columns: dict[str, list[Any]] = {name: [one[name] for one in plain] for name in (plain[0] if plain else ())}
     for name in ("rescue", "breakage"):
         rates = [getattr(row, name) for row in rows]
         for part in ("value", "low", "high"):
             columns[f"{name}_{part}"] = [None if rate is None else getattr(rate, part) for rate in rates]
+    for name in rows[0].means if rows else ():
+        columns[f"mean_{name}"] = [row.means[name] for row in rows]
     return columns
 
 

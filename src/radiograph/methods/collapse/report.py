@@ -1,7 +1,8 @@
 """Does a write rescue or break generation? Judged from texts that exist already.
 
 1. texts of a run (`collapse sweep`, `resonance capture`), of the original's table, or of its Markdown log with its grid
-2. metrics of each text; the calibrated score, whose threshold is fixed beforehand, says collapsed or fine
+2. metrics of each text, by `--judge MODEL` too; the calibrated score, whose threshold is fixed beforehand, says
+   collapsed or fine
 3. per condition against the baseline row of the same prompt: fine a, rescued b, broken c, collapsed d; Wilson
    intervals, net with a bootstrap over cores, exact McNemar, sides exchanged core by core, q over conditions
 4. every rescued and every broken prompt with both texts
@@ -17,9 +18,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, Refusal, RunPath, UserError
+from radiograph.core import Context, FilePath, Input, ModelRef, Refusal, RunPath, UserError
 from radiograph.evidence.resonance import CollapseResult
 from radiograph.methods.collapse import _judged
+from radiograph.methods.collapse._reading import judge_reader
+from radiograph.numerics.repetition import pieces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from radiograph.methods.collapse._judged import JudgedRow, TextRow
 
 GridRef = Annotated[str, Input("file")]
+DataRef = Annotated[str, Input("file")]
 
 
 class Config(Base):
@@ -42,6 +46,10 @@ class Config(Base):
     """The grid of a log: a file, or a shipped one by name."""
     calibrate: FilePath | None = None
     """A CSV of labels (text, collapsed, maybe group, nll_band) to fit the score on."""
+    judge: ModelRef | None = None
+    """A model that reads every text: how surprised it is (`judge_nll…`), and whether the text stays with its prompt."""
+    natural: tuple[DataRef, ...] = ()
+    """Healthy text for the judge's band: FILE, suite:FILE, world:DOMAIN#N."""
     require: Literal["rescue"] | None = None
     """Fail (exit 2) unless a rescue is shown; without controls it never is."""
 
@@ -53,7 +61,11 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         raise UserError("which texts?", expected="RUN, --tsv FILE, or --log FILE --grid GRID", got=", ".join(given))
     source, texts = _texts(config, ctx)
     score, facts, labels = _judged.score_of(config.calibrate, ctx)
-    rows = _judged.judge(texts, score)
+    other = None
+    if config.judge is not None:
+        prompts, longest = [len(pieces(row.prompt)) for row in texts], max(len(pieces(row.text)) for row in texts)
+        other = judge_reader(ctx, config.judge, config.natural, prompts, longest)
+    rows = _judged.Judge(score, other=other)(texts)
     groups = _judged.conditions(rows)
     if _judged.BASELINE not in groups:
         raise Refusal("no_baseline_rows", "no text without a write", got=f"{len(rows)} rows, none under `none`")
@@ -85,6 +97,7 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         pairs_left_out=max(0, len(pairs) - _judged.PAIRS),
         by_factor=_judged.by_factor({k: groups[k] for k in (_judged.BASELINE, *([best.condition] if best else []))}),
         curve=tuple((float(a), float(b)) for a, b in facts["curve"]),
+        baseline_means=_judged.means(base),
         required=config.require is not None,
         notes=_notes(base, table),
     )
@@ -143,27 +156,7 @@ def _of_run(folder: Path) -> list[TextRow]:
     if not path.is_file():
         raise UserError(f"{folder.name} holds no texts", expected="a run of collapse sweep or resonance capture")
     table = polars.read_parquet(path)
-    columns = {name: table[name].to_list() for name in table.columns}
-    first, last = table.columns.index("core") + 1, table.columns.index("variant")
-    factors = table.columns[first:last]
-    return [
-        _judged.TextRow(
-            prompt_id=columns["prompt_id"][i],
-            core=columns["core"][i],
-            factors=tuple((name, str(columns[name][i])) for name in factors),
-            prompt=columns["prompt"][i] if "prompt" in columns else "",
-            condition=columns["condition"][i],
-            text=columns["text"][i] or "",
-            sample=columns["sample"][i],
-            target=columns["target"][i],
-            dose=columns["dose_raw"][i],
-            dose_sd=columns["dose_sd"][i],
-            # A stop token ends the text and is none of it.
-            ids=tuple(columns["ids"][i] or ())[: -1 if columns["stop"][i] == "stop" else None],
-            broken=columns["stop"][i] == "non-finite",
-        )
-        for i in range(len(table))
-    ]
+    return _judged.text_rows(table.to_dict(as_series=False))
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:

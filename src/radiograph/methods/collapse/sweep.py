@@ -2,13 +2,16 @@
 
 1. cores of the grid are parted by lot: some choose the dose of each target (largest net), the others make the claims
    (`--confirm`: their share; 0: one and the same, and the result says so)
-2. every prompt without a write and under every dose, greedy, in mixed batches
+2. every prompt without a write and under every dose, in mixed batches that `--resume` goes on with
 3. the calibrated score, fixed before, calls each text collapsed or fine; per condition fine a, rescued b, broken c,
    collapsed d, Wilson, exact McNemar, sides exchanged core by core, q over doses × targets
-4. controls of each chosen write: matched units pushed as hard, random directions at `mlp_out` that follow the unit;
-   p = (1 + #{net ≥ observed})/(M + 1), under 19 controls none; q over targets
-5. other decoding without a write; the direct attribution of each chosen write
-Source: the 2Smol study of baseline collapse recovery, with the broken texts counted too. Units: shares of pairs.
+4. beside them what only models say: NLL a token under the model without writes (`--judge`: under another one too) in
+   the band of healthy text, relevance to the prompt, and KL(without write ‖ with it) along the baseline's text
+5. controls of each chosen write: matched units pushed as hard, random directions at `mlp_out` that follow the unit;
+   p = (1 + #{net ≥ observed})/(M + 1), under 19 controls none; q over targets. The nearest `--band` of the units at
+   every dose too: "rescued by some dose" stands beside the same maximum of theirs
+6. other decoding without a write; the direct attribution of each chosen write
+Source: the 2Smol study of baseline collapse recovery, with the broken texts counted too. Units: shares of pairs; nats.
 `--require rescue` asks for net > 0, McNemar q < .05 and control q < .05 of one target.
 Refuses when: no pair of scored texts (exit 4); a write of several units or of a direction with controls (exit 3).
 """
@@ -23,10 +26,11 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, ModelRef, Refusal, UserError, derive
-from radiograph.evidence import Decoding
+from radiograph.core import Context, FilePath, FolderPath, Input, ModelRef, Refusal, RunPath, UserError, derive
+from radiograph.evidence import Bos, Decoding
 from radiograph.evidence.resonance import CollapseControl, CollapseResult, CollapseRow
-from radiograph.methods.collapse import _judged, _swept
+from radiograph.methods.collapse import _controls, _judged, _swept
+from radiograph.methods.collapse._reading import judge_reader, own_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from radiograph.evidence import Condition, Grid, UnitAttribution
     from radiograph.interventions import BoundCondition
     from radiograph.methods.collapse._judged import JudgedRow
+    from radiograph.numerics.repetition import CollapseScore
 
 GridRef = Annotated[str, Input("file")]
 DataRef = Annotated[str, Input("file")]
@@ -56,6 +61,8 @@ class Config(Base):
     """Prompts of the grid to keep, as type=declarative,level>=4."""
     controls: int = Field(default=40, ge=0)
     """Matched units for each target; 0 gives no p from controls."""
+    band: int = Field(default=19, ge=0)
+    """Of the matched units, how many run at every dose too; without --controls none."""
     directions: int = Field(default=0, ge=0)
     """Random directions of each kind (sphere, covariance) for each target."""
     decoding_baselines: bool = False
@@ -64,14 +71,44 @@ class Config(Base):
     """Share of cores that make the claims; the others choose doses. 0: no split."""
     new_tokens: int = Field(default=50, ge=8)
     """Most new tokens a text."""
+    samples: int = Field(default=1, ge=1)
+    """Texts per prompt and condition."""
+    mode: Literal["greedy", "sample"] = "greedy"
+    """How the next token is chosen."""
+    temperature: float = Field(default=1.0, gt=0)
+    """With --mode sample."""
+    top_k: int = Field(default=0, ge=0)
+    """With --mode sample: keep the k most likely tokens; 0 keeps all."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """With --mode sample: keep the smallest set of tokens with that probability."""
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """Above 1, tokens that are there already become less likely."""
+    no_repeat_ngram: int = Field(default=0, ge=0)
+    """No n-gram of this length twice; 0 is no rule."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a row."""
+    bos: Bos = "auto"
+    """What the tokenizer does by itself, or always, or never, a token at the beginning."""
+    chat: bool = False
+    """Prompts are user turns in the model's template."""
+    truncate: bool = False
+    """Keep the end of a prompt that is too long."""
     run_on: bool = False
     """Let texts go on past the model's own end, so that all are as long."""
+    statistics: FolderPath | None = None
+    """A run of `neurons scan`: what is natural, for doses and matching."""
     natural: tuple[DataRef, ...] = ()
-    """Natural text for doses and matching: FILE, suite:FILE, world:DOMAIN#N."""
+    """Natural text to measure that on instead, and healthy text for NLL: FILE, suite:FILE, world:DOMAIN#N."""
+    judge: ModelRef | None = None
+    """A second model that reads every text: how surprised it is (`judge_nll…`)."""
     calibrate: FilePath | None = None
     """A CSV of labels (text, collapsed, maybe group, nll_band) to fit the score on."""
     batch_rows: int = Field(default=64, ge=1)
     """Rows of one batch."""
+    tsv: bool = False
+    """Write rows.tsv too: core_id, type, level, sweep, prompt, output."""
+    resume: RunPath | None = None
+    """A run that was killed (.partial), to go on with."""
     require: Literal["rescue"] | None = None
     """Fail (exit 2) unless a rescue is shown."""
 
@@ -88,55 +125,40 @@ class _Parted:
 
 def run(config: Config, ctx: Context) -> CollapseResult:
     """Sweep, choose, count, compare."""
-    from radiograph.interventions import bind, parse_conditions
-
-    model = ctx.model(config.model, "model")
-    if model.tokenizer is None:
-        raise UserError("a sweep needs a tokenizer", where=config.model)
+    score, facts, labels = _judged.score_of(config.calibrate, ctx)
     grid: Grid = ctx.grid(config.grid)
     grid = grid if config.where is None else grid.where(config.where)
-    score, facts, labels = _judged.score_of(config.calibrate, ctx)
-    asked = parse_conditions([_with_dose(text, config.dose) for text in config.write])
-    statistics: dict[str, Any] = {}
-    if config.controls or config.directions or _natural_dose(asked):
-        statistics = _swept.natural(ctx, model, asked, config.natural, config.directions > 0)
-    bound = bind(model, asked, statistics=statistics)
-    study = _swept.Study(
-        model,
-        grid,
-        _swept.prompt_tokens(model, grid, config.new_tokens),
-        score,
-        config.batch_rows,
-        ctx,
-        frozenset() if config.run_on else None,
-    )
-    decoding = Decoding(new_tokens=config.new_tokens, seed=ctx.seed)
+    conditions = parse(config)
+    study, statistics, bound = _prepared(config, ctx, grid, conditions, score)
     parted = _parted(grid, config.confirm, ctx.seed)
     with ctx.measure("sweep"):
-        rows = study.rows(bound, decoding, range(len(grid.records)))
-    groups = _judged.conditions(rows)
-    chosen = _chosen(asked, groups, _ids(grid, parted.choosing))
+        texts = study.swept("texts", bound, range(len(grid.records)))
+        study.forced(texts, bound, parted.claiming)
+    groups = _judged.conditions(study.judged(texts))
+    chosen = _chosen(conditions, groups, _ids(grid, parted.choosing))
     claims = {name: _among(own, _ids(grid, parted.claiming)) for name, own in groups.items()}
     base = claims[_judged.BASELINE]
     found = {name: _judged.paired(base, own) for name, own in claims.items() if name != _judged.BASELINE}
     lines = [row for name, pairs in found.items() if (row := _judged.condition_row(name, pairs, ctx.seed))]
     if not lines:
-        raise Refusal("not_scored", "no pair of texts of 8 tokens or more", got=f"{len(rows)} texts")
+        raise Refusal("not_scored", "no pair of texts of 8 tokens or more", got=f"{len(texts['row'])} texts")
     table = _judged.with_q(lines)
-    with ctx.measure("controls"):
-        controls = _controls(config, study, chosen, table, base, decoding, parted.claiming, statistics)
+    named = [condition for condition in chosen if condition.name in {row.condition for row in table}]
+    beside = _controls.Found()
+    if config.controls or config.directions:
+        asked = _controls.Asked(config.controls, min(config.band, config.controls), config.directions)
+        targets = _controls.by_target(conditions)
+        with ctx.measure("controls"):
+            beside = _controls.controls_of(study, targets, named, found, base, parted.claiming, statistics, asked)
     plain: list[CollapseRow] = []
     if config.decoding_baselines:
-        others = _swept.plain_decoding(study, base, decoding, parted.claiming, bound[0])
+        others = _swept.plain_decoding(study, base, parted.claiming, bound[0])
         plain = [row for name, pairs in others if (row := _judged.condition_row(name, pairs, ctx.seed))]
-    ctx.output.table("rows", _rows_table(rows, decoding))
-    ctx.output.table("metrics", _judged.metrics_table([row for own in claims.values() for row in own]))
-    ctx.output.table("contingency", _judged.contingency_table(table))
     pairs = _ordered_pairs(found, chosen)
     verdicts = [row for row in base if row.judged.collapsed is not None]
-    named = tuple(condition.name for condition in chosen if condition.name in {row.condition for row in table})
-    attribution = _attributed(study, chosen, bound, parted.claiming)
-    ctx.output.table("dla", _dla_table(attribution))
+    attribution = _attributed(study, named, bound, parted.claiming)
+    study.finish()
+    _write(config, ctx, texts, claims, table, beside, attribution)
     return CollapseResult(
         source=ctx.label(config.model),
         n_prompts=len(grid.records),
@@ -149,18 +171,95 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         baseline_n=len(verdicts),
         kinds=_judged.kinds(base),
         rows=table,
-        chosen=named,
-        controls=controls,
+        chosen=tuple(condition.name for condition in named),
+        controls=beside.controls,
+        band=beside.band,
+        maximum=beside.maximum,
         decoding=tuple(plain),
         pairs=tuple(pairs[: _judged.PAIRS]),
         pairs_left_out=max(0, len(pairs) - _judged.PAIRS),
         attribution=attribution,
-        by_factor=_judged.by_factor({k: claims[k] for k in (_judged.BASELINE, *named[:1])}),
+        by_factor=_judged.by_factor({k: claims[k] for k in (_judged.BASELINE, *(c.name for c in named[:1]))}),
+        baseline_means=_judged.means(base),
         curve=tuple((float(a), float(b)) for a, b in facts["curve"]),
         required=config.require is not None,
-        met=_met(table, controls, named),
-        notes=_notes(base, table, parted),
+        met=_met(table, beside.controls, [condition.name for condition in named]),
+        notes=_notes(base, table, parted, study),
     )
+
+
+def parse(config: Config) -> list[Condition]:
+    """The conditions that are asked for, `none` first."""
+    from radiograph.interventions import parse_conditions
+
+    if config.tsv and config.samples > 1:
+        raise UserError("rows.tsv has one text a prompt and dose", fix="leave --tsv or --samples out", code="bad_value")
+    return parse_conditions([_with_dose(text, config.dose) for text in config.write])
+
+
+def _prepared(
+    config: Config, ctx: Context, grid: Grid, conditions: Sequence[Condition], score: CollapseScore
+) -> tuple[_swept.Study, dict[str, Any], list[BoundCondition]]:
+    """Model, prompts, readers, what is natural; everything that can be refused before a token is decoded."""
+    from radiograph.interventions import bind, grid_prompts
+    from radiograph.organisms import natural_sources
+
+    decoding = Decoding.asked(config.model_dump(), seed=ctx.seed)
+    model = ctx.model(config.model, "model")
+    if model.tokenizer is None:
+        raise UserError("a sweep needs a tokenizer", where=config.model)
+    prompts = grid_prompts(
+        model, grid, bos=config.bos, chat=config.chat, new_tokens=config.new_tokens, truncate=config.truncate
+    )
+    sources = natural_sources(model.tokenizer, config.natural)
+    statistics: dict[str, Any] = {}
+    if config.controls or config.directions or _natural_dose(conditions):
+        statistics = _swept.natural(
+            ctx, model, conditions, folder=config.statistics, sources=sources, cloud=config.directions > 0
+        )
+    bound = bind(model, conditions, statistics=statistics)
+    if config.controls or config.directions:
+        _controls.check(model, conditions, statistics)
+    healthy = ctx.corpus(sources, role="natural") if sources else None
+    lengths = [len(ids) for ids in prompts.ids]
+    own = own_reader(model, healthy, lengths, config.new_tokens)
+    other = None
+    if config.judge is not None:
+        other = judge_reader(ctx, config.judge, config.natural, lengths, config.new_tokens)
+    study = _swept.Study(
+        model,
+        prompts,
+        decoding,
+        config.samples,
+        _judged.Judge(score, own, other),
+        config.batch_rows,
+        ctx.output.folder("sweeps") if config.resume is None else ctx.output.adopt(ctx.locate(config.resume), "sweeps"),
+        ctx,
+        frozenset() if config.run_on else None,
+    )
+    return study, statistics, bound
+
+
+def _write(
+    config: Config,
+    ctx: Context,
+    texts: dict[str, Any],
+    claims: dict[str, list[JudgedRow]],
+    table: Sequence[CollapseRow],
+    beside: _controls.Found,
+    attribution: Sequence[UnitAttribution],
+) -> None:
+    """Every table, and if asked the original's."""
+    ctx.output.table("rows", texts)
+    ctx.output.table("metrics", _judged.metrics_table([row for own in claims.values() for row in own]))
+    ctx.output.table("contingency", _judged.contingency_table(table))
+    names = ("condition", "kind", "number", "control", "distance", "net", "rescued", "broken")
+    ctx.output.table("controls", {name: [row[name] for row in beside.table] for name in names})
+    ctx.output.table("dla", _dla_table(attribution))
+    if config.tsv:
+        from radiograph.store.collapse import study_tsv
+
+        ctx.output.text("rows.tsv", study_tsv(texts))
 
 
 def _with_dose(text: str, dose: str | None) -> str:
@@ -203,63 +302,12 @@ def _among(rows: Sequence[JudgedRow], ids: set[str]) -> list[JudgedRow]:
 def _chosen(conditions: Sequence[Condition], groups: dict[str, list[JudgedRow]], ids: set[str]) -> list[Condition]:
     """Per target the condition with the largest net on the choosing prompts; equal ones by order."""
     base = _among(groups[_judged.BASELINE], ids)
-    best: dict[str, tuple[float, Condition]] = {}
-    for condition in conditions:
-        if not condition.writes:
-            continue
-        net = _judged.net_of(_judged.paired(base, _among(groups[condition.name], ids)))
-        target = "; ".join(write.target for write in condition.writes)
-        value = -2.0 if net is None else net
-        if target not in best or value > best[target][0]:
-            best[target] = (value, condition)
-    return [condition for _, condition in best.values()]
 
+    def net(condition: Condition) -> float:
+        found = _judged.net_of(_judged.paired(base, _among(groups[condition.name], ids)))
+        return -2.0 if found is None else found
 
-def _controls(
-    config: Config,
-    study: _swept.Study,
-    chosen: Sequence[Condition],
-    table: Sequence[CollapseRow],
-    base: Sequence[JudgedRow],
-    decoding: Decoding,
-    prompts: Sequence[int],
-    statistics: Any,
-) -> tuple[CollapseControl, ...]:
-    """Of every chosen write; q over targets, each kind by itself. Rows of the table `controls`."""
-    from radiograph.numerics.multiplicity import q_values
-
-    nets = {row.condition: row.net for row in table}
-    found: list[CollapseControl] = []
-    rows: list[dict[str, Any]] = []
-    for condition in chosen:
-        if not (config.controls or config.directions) or condition.name not in nets:
-            continue
-        if len(condition.writes) != 1:
-            raise UserError(
-                "no controls are defined for writes that act together", got=condition.name, fix="--controls 0"
-            )
-        own, table_rows = _swept.controls_of(
-            study,
-            condition.writes[0],
-            base,
-            nets[condition.name],
-            decoding,
-            prompts,
-            statistics=statistics,
-            units=config.controls,
-            directions=config.directions,
-        )
-        found += own
-        rows += table_rows
-    names = ("condition", "kind", "control", "distance", "net")
-    study.ctx.output.table("controls", {name: [row[name] for row in rows] for name in names})
-    out = list(found)
-    for kind in ("units", "haar", "covariance"):
-        places = [k for k, one in enumerate(found) if one.kind == kind and one.p is not None]
-        q = q_values(np.array([found[k].p for k in places], dtype=float)) if places else []
-        for place, value in zip(places, q, strict=True):
-            out[place] = found[place].model_copy(update={"q": float(value)})
-    return tuple(out)
+    return [max(own, key=net) for own in _controls.by_target(conditions).values()]
 
 
 def _met(table: Sequence[CollapseRow], controls: Sequence[CollapseControl], chosen: Sequence[str]) -> bool:
@@ -278,7 +326,7 @@ def _attributed(
     from radiograph.interventions import attribute
 
     raw = {condition.name: condition.writes for condition in bound}
-    tokens = [study.ids[i] for i in prompts[:SHOWN_PROMPTS]]
+    tokens = [study.prompts.ids[i] for i in prompts[:SHOWN_PROMPTS]]
     out: list[UnitAttribution] = []
     for condition in chosen:
         writes = raw[condition.name]
@@ -300,23 +348,6 @@ def _dla_table(attribution: Sequence[UnitAttribution]) -> dict[str, list[Any]]:
     return columns
 
 
-def _rows_table(rows: Sequence[JudgedRow], decoding: Decoding) -> dict[str, list[Any]]:
-    """Every text, in the columns of a capture."""
-    texts = [row.row for row in rows]
-    factors = [name for name, _ in texts[0].factors]
-    columns: dict[str, list[Any]] = {"row": list(range(len(texts)))}
-    columns |= {name: [getattr(row, name) for row in texts] for name in ("prompt_id", "core")}
-    columns |= {name: [dict(row.factors)[name] for row in texts] for name in factors}
-    columns["variant"] = [1] * len(texts)
-    columns |= {name: [getattr(row, name) for row in texts] for name in ("sample", "condition", "target")}
-    columns["seed"] = [decoding.seed] * len(texts)
-    columns["dose_raw"], columns["dose_sd"] = [row.dose for row in texts], [row.dose_sd for row in texts]
-    columns |= {name: [getattr(row, name) for row in texts] for name in ("prompt", "text")}
-    columns["ids"] = [list(row.ids or ()) for row in texts]
-    columns["stop"] = ["non-finite" if row.broken else "" for row in texts]
-    return columns
-
-
 def _ordered_pairs(found: dict[str, Any], chosen: Sequence[Condition]) -> list[Any]:
     """Moved pairs, those of chosen conditions first."""
     names = [condition.name for condition in chosen]
@@ -324,13 +355,19 @@ def _ordered_pairs(found: dict[str, Any], chosen: Sequence[Condition]) -> list[A
     return [pair for name in order for pair in _judged.moved_pairs(found[name])]
 
 
-def _notes(base: Sequence[JudgedRow], table: Sequence[CollapseRow], parted: _Parted) -> tuple[str, ...]:
+def _notes(
+    base: Sequence[JudgedRow], table: Sequence[CollapseRow], parted: _Parted, study: _swept.Study
+) -> tuple[str, ...]:
     notes = [] if parted.note is None else [parted.note]
     skipped = sum(row.judged.collapsed is None for row in base)
     if skipped:
         notes.append(f"{skipped} of {len(base)} baseline texts are not scored (under 8 tokens, or not finite)")
     if any(row.net_low is None for row in table):
         notes.append("under 4 cores: no interval of net")
+    if study.judge.own is None or study.judge.own.band is None:
+        notes.append("no band of NLL: under 20 documents of natural text")
+    if study.prompts.truncated:
+        notes.append(f"{study.prompts.truncated} prompts were cut at their beginning")
     return tuple(notes)
 
 

@@ -8,15 +8,26 @@ from typing import Any
 from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, REFERENCE, RULE, UP, drawing, svg
 
 _CURVES = 6
+_COLOURS = (REFERENCE, CANDIDATE, UP, DOWN, INK, FAINT)
+MEANS = {
+    "score": "collapse score",
+    "loop": "loop share",
+    "nll_band": "surprise of the plain model\n(MADs from healthy text)",
+    "relevance": "relevance to the prompt\n(cosine beyond other prompts)",
+    "next_token_entropy": "entropy of the next token, nats",
+    "kl": "KL from no write, nats a token",
+}
+"""Metric to what its panel is called."""
+Curves = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
-    """`doses`: rescue and breakage against dose. `scores`: mean score. `roc`: of the score. `map`: type × level."""
+    """`doses`: rescued and broken against dose. `metrics`: means. `roc`: of the score. `map`: type × level."""
     drawn: dict[str, bytes] = {}
     curves = _curves(document["rows"])
     if curves:
-        drawn["doses"] = _doses(curves, document["controls"])
-        drawn["scores"] = _scores(curves)
+        drawn["doses"] = _doses(curves, {band["condition"]: band for band in document["band"]})
+        drawn["metrics"] = _metrics(curves, document["baseline_means"])
     if document["curve"]:
         drawn["roc"] = _roc(document)
     cells = document["by_factor"]
@@ -57,53 +68,67 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
     return {name: sorted(own, key=lambda r: float(r["dose"])) for name, own in list(out.items())[:_CURVES]}
 
 
-def _doses(curves: Mapping[str, Sequence[Mapping[str, Any]]], controls: Sequence[Mapping[str, Any]]) -> bytes:
-    band = next((c for c in controls if c["null_low"] is not None), None)
-    with drawing(7.2, 3.6) as figure:
-        axes = figure.subplots()
-        axes.axhline(0, color=RULE, linewidth=1)
-        if band is not None:
-            axes.axhspan(band["null_low"], band["null_high"], color=FAINT, alpha=0.18, linewidth=0)
-            said = "net of controls at the chosen dose, 5-95 %"
-            axes.annotate(said, (1, band["null_high"]), xycoords=("axes fraction", "data"),
-                          ha="right", va="bottom", fontsize=8, color=FAINT)  # fmt: skip
-        for number, (name, rows) in enumerate(curves.items()):
+def _doses(curves: Curves, bands: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """A row a target: rescued, broken and net, each inside what matched units do at the same doses."""
+    with drawing(9.0, 0.5 + 2.3 * len(curves)) as figure:
+        grid = figure.subplots(len(curves), 3, squeeze=False)
+        for line, (name, rows) in zip(grid, curves.items(), strict=True):
             places = range(len(rows))
-            only = len(curves) == 1
-            for key, colour, mark in (("rescued", DOWN, "o"), ("broken", UP, "s"), ("net", INK, "D")):
-                if not only and key != "net":
-                    continue
-                values = [row[key] / row["n"] if key != "net" else row["net"] for row in rows]
-                label = f"{key} share" if only else name
-                drawn = colour if only else (REFERENCE, CANDIDATE, UP, DOWN, INK, FAINT)[number]
-                axes.plot(places, values, marker=mark, markersize=4, linewidth=1.3, label=label, color=drawn)
-        longest = max(curves.values(), key=len)
-        axes.set_xticks(range(len(longest)), [f"{row['dose']:.3g}" for row in longest], rotation=45)
-        axes.set_xlabel("dose (raw), in order")
-        axes.set_ylabel("share of pairs")
-        axes.legend(frameon=False, fontsize=8)
-        return svg(figure, "doses", "Rescued, broken and net share against dose, with the band of controls")
+            for axes, (key, colour) in zip(line, (("rescued", DOWN), ("broken", UP), ("net", INK)), strict=True):
+                known = [(x, bands[row["condition"]][key]) for x, row in zip(places, rows, strict=True)
+                         if row["condition"] in bands]  # fmt: skip
+                if known:
+                    xs = [x for x, _ in known]
+                    low, median, high = (list(column) for column in zip(*(band for _, band in known), strict=True))
+                    axes.fill_between(xs, low, high, color=FAINT, alpha=0.2, linewidth=0, label="matched units, 5-95 %")
+                    axes.plot(xs, median, color=FAINT, linewidth=1, linestyle="--", label="their median")
+                    if len(xs) == 1:
+                        axes.errorbar(xs, median, yerr=[[median[0] - low[0]], [high[0] - median[0]]], color=FAINT)
+                values = [row["net"] if key == "net" else row[key] / row["n"] for row in rows]
+                axes.plot(places, values, color=colour, marker="o", markersize=3.5, linewidth=1.3, label="tested unit")
+                axes.axhline(0, color=RULE, linewidth=1, zorder=0)
+                axes.set_title(f"{key}, share of pairs" if key != "net" else "net = rescued - broken", fontsize=9)
+                _dose_axis(axes, rows)
+            line[0].set_ylabel(_short(name), fontsize=8)
+        if bands or len(curves) == 1:
+            grid[0][0].legend(frameon=False, fontsize=7.5)
+        return svg(figure, "doses", "Rescued, broken and net share against dose, with the band of matched units")
 
 
-def _scores(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
-    with drawing(7.2, 2.6) as figure:
-        axes = figure.subplots()
-        for number, (name, rows) in enumerate(curves.items()):
-            for key, style in (("mean_score", "-"), ("identical", ":")):
-                values = [float("nan") if row[key] is None else row[key] for row in rows]
-                axes.plot(
-                    range(len(rows)),
-                    values,
-                    style,
-                    color=(REFERENCE, CANDIDATE, UP, DOWN, INK, FAINT)[number],
-                    label=f"{name}: {'collapse score' if key == 'mean_score' else 'identical texts'}",
-                )
-        longest = max(curves.values(), key=len)
-        axes.set_xticks(range(len(longest)), [f"{row['dose']:.3g}" for row in longest], rotation=45)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("dose (raw), in order")
-        axes.legend(frameon=False, fontsize=8)
-        return svg(figure, "scores", "Mean collapse score and share of identical texts against dose")
+def _metrics(curves: Curves, baseline: Mapping[str, float | None]) -> bytes:
+    """A panel a metric, a line a target; dashed: texts without a write."""
+    known = [
+        name for name in MEANS if any(row["means"].get(name) is not None for rows in curves.values() for row in rows)
+    ]
+    with drawing(9.0, 0.4 + 2.1 * -(-len(known) // 3)) as figure:
+        grid = figure.subplots(-(-len(known) // 3), 3, squeeze=False)
+        panels = [axes for line in grid for axes in line]
+        for axes in panels[len(known) :]:
+            axes.axis("off")
+        for axes, metric in zip(panels, known, strict=False):
+            if (base := baseline.get(metric)) is not None:
+                axes.axhline(base, color=FAINT, linestyle="--", linewidth=1)
+            for (name, rows), colour in zip(curves.items(), _COLOURS, strict=False):
+                values = [float("nan") if row["means"][metric] is None else row["means"][metric] for row in rows]
+                axes.plot(range(len(rows)), values, color=colour, marker="o", markersize=3, label=_short(name))
+            axes.set_title(MEANS[metric], fontsize=8.5)
+            _dose_axis(axes, max(curves.values(), key=len))
+        if len(curves) > 1:
+            panels[0].legend(frameon=False, fontsize=7)
+        return svg(figure, "metrics", "Mean metrics of the texts against dose; dashed: without a write")
+
+
+def _dose_axis(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Doses in order, in standard deviations where all have them; not to scale."""
+    in_sd = all(row["dose_sd"] is not None for row in rows)
+    labels = [f"{row['dose_sd']:+.1f}" if in_sd else f"{row['dose']:.3g}" for row in rows]
+    axes.set_xticks(range(len(rows)), labels, rotation=60, fontsize=7)
+    axes.set_xlabel("dose, in sd of the unit" if in_sd else "dose, as written", fontsize=8)
+    axes.tick_params(axis="y", labelsize=7.5)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else f"{name[:27]}…"
 
 
 def _roc(document: Mapping[str, Any]) -> bytes:
