@@ -12,8 +12,10 @@ import polars
 import pytest
 from safetensors.numpy import save_file
 
+from radiograph import dictionaries
 from radiograph.core import UserError
 from radiograph.numerics.units import LogBins, Shapes, SiteStatistics
+from radiograph.organisms import bundled_path
 from radiograph.store.planes import open_basis
 from radiograph.store.statistics import write_statistics
 from running import go
@@ -161,15 +163,19 @@ def test_angles_that_keep_to_one_side_are_noticed_plane_by_plane(vectors):
 
 
 def test_features_of_one_firing_rate_decile_stand_for_each_other(vectors):
-    go("dictionary evaluate", dictionary="dictionary:bundled", model="bundled:base", data=("world:mixture#40",),
-       max_rows=1000, out="rates")  # fmt: skip
-    rates = polars.read_parquet("rates/tables/features.parquet")["density"].to_numpy()
+    norms = dictionaries.load(bundled_path("dictionary")).norms.numpy()
+    rates = np.random.default_rng(8).random(len(norms)) * (np.arange(len(norms)) % 5 > 0)
+    Path("rates/tables").mkdir(parents=True)
+    columns = {"feature": range(len(norms)), "norm": norms.tolist(), "density": rates.tolist()}
+    polars.DataFrame(columns).write_parquet("rates/tables/features.parquet")
     living = np.flatnonzero(rates > 0)[:3]
     of = (",".join(map(str, living)),)
     config = {"kind": "decoder", "dictionary": "dictionary:bundled", "vectors": None, "of": of}
     stored = open_basis(Path(basis("made", **config, rates="rates")))
     assert stored.pool is not None and stored.alike is not None
     np.testing.assert_allclose(stored.pool[stored.alike[:, 0]], stored.vectors)
+    with pytest.raises(UserError, match="never fire"):
+        basis("silent", **config | {"of": ("0,1",)}, rates="rates")
     values = np.random.default_rng(3).standard_normal((48, stored.record.width))
     saved("wide", values, grid())
     config_of_sweep = {"vectors": "wide.safetensors", **QUICK}
