@@ -1,22 +1,20 @@
 """A harvest that is killed, at whatever moment, and resumed leaves the bytes of one that was not."""
 
 import hashlib
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from forked import Child, fork
 from radiograph.core import UserError
 from radiograph.store.shards import open_activations
 from running import contents, go
 
-TESTS = Path(__file__).parent.parent
 SHARDS = 12
 CONFIG = {
     "model": "bundled:base",
@@ -44,21 +42,16 @@ def undisturbed(tmp_path_factory):
     return found
 
 
-def start(out: str, **config) -> subprocess.Popen[bytes]:
+def start(out: str, **config) -> Child:
     """A process of its own that harvests."""
-    text = json.dumps({"out": out, **config})
-    code = "import json, sys; from running import go; go('harvest', **json.loads(sys.argv[1]))"
-    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-c", code, text],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return fork(_harvest, {"out": out, **config})
 
 
-def wait_for(what, child: subprocess.Popen[bytes]) -> None:
+def _harvest(config: dict[str, Any]) -> None:
+    go("harvest", **config)
+
+
+def wait_for(what, child: Child) -> None:
     """Until it is so, or the process ended."""
     deadline = time.monotonic() + 120
     while not what() and child.poll() is None:
@@ -66,7 +59,7 @@ def wait_for(what, child: subprocess.Popen[bytes]) -> None:
         time.sleep(0.001)
 
 
-def kill_at(child: subprocess.Popen[bytes], folder: Path, committed: int, delay: float, *, group: bool = True) -> bool:
+def kill_at(child: Child, folder: Path, committed: int, delay: float, *, group: bool = True) -> bool:
     """Kill -9 once so many shards are committed and a moment has passed; whether it was still running."""
     wait_for(lambda: len(list(folder.glob("activations/0*.json"))) >= committed, child)
     time.sleep(delay)
