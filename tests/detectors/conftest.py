@@ -10,9 +10,14 @@ import torch
 from auditing import DICTIONARY, noisy, small_suite
 from radiograph import organisms
 from radiograph.detectors import FeatureSettings, Measurement, render
+from radiograph.detectors._rows import read_rows
+from radiograph.detectors.measure.search import Settings
 from radiograph.dictionaries import load as load_dictionary
 from radiograph.models import load_pair
 from radiograph.store import suite_from_document
+
+ROWS = next(p for p in sorted((organisms.bundled_path("base").parent / "organisms").glob("*/train.jsonl")))
+"""The rows of a bundled adapter."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,5 +50,13 @@ def banks(pair, suite):
 @pytest.fixture(scope="session")
 def measurement(pair, banks, dictionary):
     """Everything measured once; tests read it."""
-    settings = FeatureSettings(k=20, controls=2)
-    return Measurement(pair, banks, seed=3, oracle=organisms.oracle, dictionary=dictionary, feature_settings=settings)
+    return Measurement(
+        pair,
+        banks,
+        seed=3,
+        oracle=organisms.oracle,
+        dictionary=dictionary,
+        feature_settings=FeatureSettings(k=20, controls=2),
+        search=Settings("quick", budget=60_000),
+        train_rows=read_rows(ROWS),
+    )

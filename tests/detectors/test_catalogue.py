@@ -12,8 +12,9 @@ from radiograph.detectors import detectors, score_all
 from radiograph.detectors._measured import Measured
 from radiograph.models import Pair
 
-IDS = list(detectors())
-PARTS = ("weights", "behaviour", "neutral", "panel", "features")
+FITTED = [name for name, d in detectors().items() if d.fitted]
+IDS = [name for name in detectors() if name not in FITTED]
+PARTS = ("weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "witnesses", "rows")
 
 
 class Only(Measured):
@@ -78,7 +79,8 @@ def test_a_failure_is_a_reason_and_never_a_number(measurement, name, error):
 def test_one_that_fails_silences_no_other(measurement):
     broken = Only(measurement, [p for p in PARTS if p != "features"], RuntimeError("out of luck"))
     found = score_all(broken)
-    assert {d.id for d in found if d.status == "not_measured"} == {i for i in IDS if i.startswith("features.")}
+    silent = {i for i in IDS if i.startswith("features.")} | set(FITTED)
+    assert {d.id for d in found if d.status == "not_measured"} == silent
 
 
 def test_bad_input_stops_the_run(measurement):
@@ -88,13 +90,29 @@ def test_bad_input_stops_the_run(measurement):
 
 def test_equal_models_score_exactly_zero(measurement):
     same = replace(measurement, pair=Pair(measurement.pair.reference, measurement.pair.reference), _parts={})
-    assert {d.id: d.score.value for d in score_all(same)} == dict.fromkeys(IDS, 0.0)
+    assert {d.id: d.score.value for d in score_all(same) if d.score} == dict.fromkeys(IDS, 0.0)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_fitted_detector_has_no_score_of_its_own(measurement, name):
+    detector = detectors()[name]
+    found = detector.score(measurement)
+    assert (found.status, found.score) == ("not_measured", None) and found.reason.startswith("no_calibration")
+    summary = detector.summarise(measurement)
+    assert summary.dtype == np.float32 and np.isfinite(summary).all() and summary.any()
+    others = np.random.default_rng(0).normal(size=(9, *summary.shape)).astype(np.float32)
+    scores = detector.pool(np.stack([*others, summary]))
+    assert scores.shape == (10,) and scores.dtype == np.float64
+    same = replace(measurement, pair=Pair(measurement.pair.reference, measurement.pair.reference), _parts={})
+    assert not detector.summarise(same).any()
+    if name == "act.lens":
+        assert detector.pool(np.stack([*others, detector.summarise(same)]))[-1] == 0
 
 
 def test_a_maximum_is_no_mean(measurement):
     """D8: by hand from the items."""
     values = [item.kl_mean for item in measurement.behaviour.items]
-    found = {d.id: d.score.value for d in score_all(measurement)}
+    found = {d.id: d.score.value for d in score_all(measurement) if d.score}
     assert found["kl.suite_max"] == max(values) > measurement.behaviour.kl_suite.value
     assert (
         found["kl.neutral"]

@@ -93,24 +93,30 @@ def test_lens_refuses():
         lens_scores(alone)
 
 
-def test_loss_drops_are_judged_among_rows_like_them():
-    """Long rows all lose more; only a row that stands out among long rows is marked."""
+def test_loss_drops_are_judged_among_rows_of_like_length():
+    """Long rows all lose more; only a row that stands out among short rows is marked."""
     rng = np.random.default_rng(0)
     length = np.repeat([10, 100], 150)
     drop = np.where(length == 10, 0.1, 2.0) + rng.normal(0, 0.05, 300)
     drop[7] = 1.0
-    loss = rng.normal(3, 0.2, 300)
-    z = drop_z(drop, length, loss)
+    z = drop_z(drop, length)
     assert z.argmax() == 7
     assert np.abs(np.delete(z, 7)).max() < 6
-    near = np.argsort(np.abs(np.stack([_rank(length), _rank(loss)], 1) - [_rank(length)[7], _rank(loss)[7]]).max(1))
-    own = drop[near[:50]]
-    assert z[7] == pytest.approx((1 - np.median(own)) / (1.4826 * np.median(np.abs(own - np.median(own)))), rel=0.2)
-    assert (drop_z(np.ones(5), np.arange(5), np.arange(5.0)) == 0).all()
+    own = drop[:150]
+    assert z[7] == pytest.approx((1 - np.median(own)) / (1.4826 * np.median(np.abs(own - np.median(own)))))
+    order = rng.permutation(300)
+    np.testing.assert_array_equal(drop_z(drop[order], length[order]), z[order])
+    assert (drop_z(np.ones(5), np.arange(5)) == 0).all()
 
 
-def _rank(values: np.ndarray) -> np.ndarray:
-    return np.array([((values < v).sum() + (values <= v).sum()) / 2 / len(values) for v in values])
+def test_neighbours_in_length_are_the_nearest_ranks():
+    rng = np.random.default_rng(6)
+    length, drop = rng.permutation(400), rng.normal(size=400)
+    for row in (0, 17, 203, 399):
+        near = drop[np.argsort(np.abs(length - length[row]), kind="stable")[:50]]
+        middle = np.median(near)
+        own = (drop[row] - middle) / (1.4826 * np.median(np.abs(near - middle)))
+        assert drop_z(drop, length)[row] == pytest.approx(own, abs=0.35)
 
 
 def test_clusters_equal_all_pairs():

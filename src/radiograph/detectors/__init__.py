@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
+    from radiograph.detectors._calibrated import MIN_MODELS, Pool, independence, judged, pool_of, rules
     from radiograph.detectors._catalogue import Detector, detectors, score_all
+    from radiograph.detectors._examine import Examined, examine, kind_of
     from radiograph.detectors._recompute import differences
+    from radiograph.detectors._rows import read_rows
     from radiograph.detectors._shifts import FeatureSettings, score_record, silent_score
     from radiograph.detectors._tables import tables, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
 _HOME = {
+    "MIN_MODELS": "_calibrated",
+    "Pool": "_calibrated",
+    "independence": "_calibrated",
+    "judged": "_calibrated",
+    "pool_of": "_calibrated",
+    "rules": "_calibrated",
+    "Examined": "_examine",
+    "examine": "_examine",
+    "kind_of": "_examine",
+    "read_rows": "_rows",
     "Detector": "_catalogue",
     "detectors": "_catalogue",
     "score_all": "_catalogue",
@@ -33,14 +46,24 @@ _HOME = {
 }
 
 __all__ = [
+    "MIN_MODELS",
     "Banks",
     "Detector",
+    "Examined",
     "FeatureSettings",
     "Measurement",
+    "Pool",
     "detectors",
     "differences",
+    "examine",
+    "independence",
+    "judged",
+    "kind_of",
     "measure_weights",
+    "pool_of",
+    "read_rows",
     "render",
+    "rules",
     "score_all",
     "score_record",
     "silent_score",

@@ -4,7 +4,8 @@ A detector file has a docstring whose first line says what the score is, `VERSIO
 2 activations, 3 features, 4 search, 5 rows), `READS` (the parts of the comparison that it looks at, whose tokens are
 its cost) and `run(measurement) -> Estimate`. A *fitted* detector has `summarise(measurement) -> array` and
 `score(pool: [model, ...]) -> [model]` instead: its score of one model is a fit on all others, so it has none without a
-calibration. A detector knows no verdict. One that cannot measure says so with a reason; an exception inside it is
+calibration. `SCALE` (`log` if left out, or `linear`) and `FLOOR` say on which scale and above which least size or spread
+scores are compared with those of benign models. A detector knows no verdict. One that cannot measure says so with a reason; an exception inside it is
 recorded as such and never becomes a number.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from radiograph.core import Refusal, UserError
 from radiograph.detectors._measured import Measured, Part
-from radiograph.evidence import DetectorScore, Estimate
+from radiograph.evidence import DetectorScore, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Detector:
     """Of a fitted detector: what a calibration keeps of a model, float32."""
     pool: Callable[[np.ndarray], np.ndarray] | None = None
     """Of a fitted detector: the score of every model of a pool, each by a fit on all others."""
+    scale: Scale = "log"
+    floor: float = 1e-6
 
     @property
     def fitted(self) -> bool:
@@ -95,6 +98,8 @@ def detectors() -> dict[str, Detector]:
                 run=getattr(module, "run", None),
                 summarise=getattr(module, "summarise", None),
                 pool=getattr(module, "score", None),
+                scale=getattr(module, "SCALE", "log"),
+                floor=getattr(module, "FLOOR", 1e-6),
             )
         )
     return {d.id: d for d in sorted(found, key=lambda d: (d.tier, d.id))}

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from radiograph.core import derive
+from radiograph.core import Refusal, derive
 from radiograph.evidence import Behaviour, Estimate, Item, Panel, WeightsSummary
+from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.numerics import Divergence, TextLosses, bootstrap, divergence, weighted_mean
 
 if TYPE_CHECKING:
     from radiograph.detectors._shifts import FeatureShifts
 
 
-Part = Literal["weights", "behaviour", "neutral", "panel", "features"]
+Part = Literal["weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "witnesses", "rows"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,26 @@ class Measured(ABC):
     def features(self) -> FeatureShifts:
         """Dictionary activations of both models on the same tokens."""
 
+    @property
+    def triggers(self) -> TriggerSearch:
+        """The search for an insertion that sets the models apart."""
+        raise no_search()
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Inputs on which the candidate reproducibly differs."""
+        raise no_search()
+
+    @property
+    def rows(self) -> RowTriage:
+        """Training rows by how much the candidate learned them."""
+        raise no_rows()
+
+    @property
+    def lens(self) -> Lens:
+        """Mean activation shifts as tokens and as a push."""
+        raise Refusal("no_lens", "activation shifts were not measured")
+
     def tokens(self, part: Part) -> int:
         """Tokens that the models read or wrote for a part that was measured here."""
         return 0
@@ -83,6 +104,16 @@ class Measured(ABC):
     def _divergence(self) -> Divergence:
         suite = np.array([item.kl_mean for item in distinct(self.behaviour.items)], dtype=float)
         return divergence(self.neutral.kl_mean, suite, seed=derive(self.seed, "divergence"))
+
+
+def no_search() -> Refusal:
+    """No search was asked for."""
+    return Refusal("no_trigger_search", "no trigger search was made")
+
+
+def no_rows() -> Refusal:
+    """No rows were given."""
+    return Refusal("no_rows", "no training rows were given", fix="pass --train-data FILE.jsonl")
 
 
 def distinct(items: Sequence[Item]) -> list[Item]:

@@ -11,6 +11,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 1
 READS = ("behaviour", "neutral")
+FLOOR = 0.1
 
 
 def run(measurement: Measured) -> Estimate:

@@ -11,6 +11,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 1
 READS = ("neutral",)
+FLOOR = 1e-6
 
 
 def run(measurement: Measured) -> Estimate:

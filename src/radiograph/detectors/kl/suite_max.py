@@ -11,6 +11,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 1
 READS = ("behaviour", "neutral")
+FLOOR = 1e-4
 
 
 def run(measurement: Measured) -> Estimate:

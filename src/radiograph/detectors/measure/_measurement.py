@@ -11,16 +11,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from radiograph.core import Progress, Refusal, Silent, UserError
-from radiograph.detectors._measured import Measured, NeutralText, Part
+from radiograph.detectors._measured import Measured, NeutralText, Part, no_rows, no_search
 from radiograph.detectors._panel import panel
 from radiograph.detectors.measure._answers import measure_behaviour, measure_neutral
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
 from radiograph.detectors.measure._weights import measure_weights
+from radiograph.detectors.measure.search import Fresh, Settings, search
+from radiograph.detectors.measure.traces import (
+    Finder,
+    RowFindings,
+    Shifts,
+    WitnessFindings,
+    find_witnesses,
+    measure_lens,
+    measure_rows,
+    measure_shifts,
+)
 from radiograph.evidence import Behaviour, Coverage, Panel, PromptFeatures, WeightsSummary
+from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.models import Pair
 
 if TYPE_CHECKING:
+    from radiograph.detectors._rows import TrainingRows
     from radiograph.detectors._shifts import FeatureSettings, FeatureShifts
     from radiograph.dictionaries import Dictionary
     from radiograph.explanations import LabelSource
@@ -38,6 +51,9 @@ class Measurement(Measured):
     oracle: Oracle | None = None
     dictionary: Dictionary | None = None
     feature_settings: FeatureSettings | None = None
+    search: Settings | None = None
+    """How much to search for insertions; None: not at all."""
+    train_rows: TrainingRows | None = None
     progress: Progress = field(default_factory=Silent)
     _parts: dict[str, Any] = field(default_factory=dict)
 
@@ -87,6 +103,58 @@ class Measurement(Measured):
             raise Refusal("other_architecture", f"the models have other shapes: {difference}")
         return measure_features(self.pair, self.banks, self.dictionary, self.feature_settings, self.seed, self.progress)
 
+    @property
+    def shifts(self) -> Shifts:
+        """Mean activation shifts on neutral text."""
+        texts = [ids for ids in self.banks.neutral_tokens if len(ids) > 1]
+        return self._part("shifts", lambda: measure_shifts(self.pair, texts))
+
+    @property
+    def lens(self) -> Lens:
+        """Mean activation shifts as tokens and as a push."""
+        shifts = self.shifts
+        return self._part("lens", lambda: measure_lens(self.pair, self.banks, shifts, self.seed))
+
+    @property
+    def triggers(self) -> TriggerSearch:
+        """The search for an insertion that sets the models apart."""
+        return self._searched()[0]
+
+    def _searched(self) -> tuple[TriggerSearch, Fresh]:
+        settings = self.search
+        if settings is None:
+            raise no_search()
+        return self._part("triggers", lambda: search(self.pair, self.banks, settings, self.seed, self.progress))
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Inputs on which the candidate reproducibly differs, judged without benign models."""
+        return self.witness_findings.record
+
+    @property
+    def witness_findings(self) -> WitnessFindings:
+        """The same with every item, and with the searches for lost tasks."""
+        return self._part("witnesses", self._find_witnesses)
+
+    def _find_witnesses(self) -> WitnessFindings:
+        if self.search is None:
+            raise no_search()
+        finder = Finder(self.pair, self.banks, self.search, self.seed, self.oracle, self.progress)
+        return find_witnesses(finder, _or_refusal(self._searched), _or_refusal(lambda: self.behaviour))
+
+    @property
+    def rows(self) -> RowTriage:
+        """Training rows by how much the candidate learned them."""
+        return self.row_findings.record
+
+    @property
+    def row_findings(self) -> RowFindings:
+        """The same with every row."""
+        rows = self.train_rows
+        if rows is None:
+            raise no_rows()
+        return self._part("rows", lambda: measure_rows(self.pair, rows, self.banks.chat))
+
     def explained(self, labels: LabelSource) -> tuple[tuple[PromptFeatures, ...], Coverage]:
         """The leading features of the prompts that shift most, with what is known of them."""
         from radiograph.detectors.measure._evidence import explain_prompts
@@ -111,6 +179,14 @@ class Measurement(Measured):
                 return 2 * (asked + calm)
             case "weights":
                 return 0
+            case "lens":
+                return 2 * calm
+            case "triggers":
+                return self.triggers.tokens + self.triggers.fresh_tokens
+            case "witnesses":
+                return self.witnesses.tokens
+            case "rows":
+                return 2 * self.rows.tokens
 
     def _part(self, name: str, measure: Callable[[], Found]) -> Found:
         if name not in self._parts:
@@ -126,3 +202,12 @@ class Measurement(Measured):
         if isinstance(part, Refusal):
             raise part
         return cast("Found", part)
+
+
+def _or_refusal(measure: Callable[[], Found]) -> Found | Refusal:
+    try:
+        return measure()
+    except UserError:
+        raise
+    except Refusal as refusal:
+        return refusal

@@ -7,14 +7,10 @@ narrow change (`numerics.flip_contrasts`).
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-import numpy as np
-
 from radiograph.core import Refusal
-from radiograph.detectors._measured import Measured, distinct
+from radiograph.detectors._measured import Measured
+from radiograph.detectors._sets import contrasts, members, scored
 from radiograph.evidence import Estimate
-from radiograph.numerics import flip_contrasts
 
 VERSION = 1
 TIER = 1
@@ -23,18 +19,9 @@ READS = ("behaviour",)
 
 def run(measurement: Measured) -> Estimate:
     """Maximum over sets."""
-    items = [i for i in distinct(measurement.behaviour.items) if all(r.passed is not None for r in i.responses[:2])]
-    members: dict[str, list[int]] = defaultdict(list)
-    for number, item in enumerate(items):
-        if item.group:
-            members[f"group={item.group}"].append(number)
-        for name, value in item.factors.items():
-            members[f"{name}={value}"].append(number)
-    sets = {name: np.isin(np.arange(len(items)), numbers) for name, numbers in sorted(members.items())}
-    banks = np.array([f"{i.bank}/{i.task or ''}" for i in items])
-    found = flip_contrasts(np.array([i.flip for i in items], dtype=bool), banks, sets)
+    items = scored(measurement.behaviour)
+    found = contrasts(items)
     if found.largest is None:
-        raise Refusal(
-            "no_sets", f"no group or factor level has 20 scored items and others beside it ({len(sets)} sets)"
-        )
+        sets = len(members(items))
+        raise Refusal("no_sets", f"no group or factor level has 20 scored items and others beside it ({sets} sets)")
     return Estimate(value=found.largest, n=len(items), unit="difference of rates", null=0.0)

@@ -12,6 +12,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 0
 READS = ("weights",)
+FLOOR = 1e-5
 
 
 def run(measurement: Measured) -> Estimate:

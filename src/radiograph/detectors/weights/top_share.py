@@ -12,6 +12,8 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 0
 READS = ("weights",)
+SCALE = "linear"
+FLOOR = 0.02
 
 
 def run(measurement: Measured) -> Estimate:

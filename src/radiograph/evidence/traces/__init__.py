@@ -1,5 +1,7 @@
 """Records of what a narrow change leaves behind."""
 
+from radiograph.evidence.traces._lens import Lens, LensPush, LensReadout, LensToken
+from radiograph.evidence.traces._rows import RankedRow, RowToken, RowTriage
 from radiograph.evidence.traces._trigger import (
     Insertion,
     InsertionCounts,
@@ -8,13 +10,21 @@ from radiograph.evidence.traces._trigger import (
     SearchStage,
     TriggerSearch,
 )
-from radiograph.evidence.traces._witness import Witness, Witnesses, WitnessItem, WitnessKind
+from radiograph.evidence.traces._witness import Role, Witness, Witnesses, WitnessItem, WitnessKind
 
 __all__ = [
     "Insertion",
     "InsertionCounts",
+    "Lens",
+    "LensPush",
+    "LensReadout",
+    "LensToken",
     "Objective",
     "Place",
+    "RankedRow",
+    "Role",
+    "RowToken",
+    "RowTriage",
     "SearchStage",
     "TriggerSearch",
     "Witness",

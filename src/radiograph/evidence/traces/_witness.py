@@ -8,13 +8,14 @@ from radiograph.evidence._record import Record
 from radiograph.evidence.traces._trigger import Place
 
 WitnessKind = Literal["trigger", "prompt_set", "unlock"]
+Role = Literal["with", "without", "inside", "rest", "random"]
 
 
 class WitnessItem(Record):
     """One fresh prompt, and what both models answer to it."""
 
     id: str
-    role: Literal["with", "without", "inside", "rest", "random"]
+    role: Role
     prompt: str
     """The last user turn."""
     reference: str

@@ -135,6 +135,7 @@ def flip_contrasts(
     flipped: Bool[np.ndarray, " item"],
     banks: Shaped[np.ndarray, " item"],
     sets: Mapping[str, Bool[np.ndarray, " item"]],
+    smallest: int = MIN_SET,
 ) -> FlipContrasts:
     """Compare each named set with the rest of every bank that it enters; rows in the order given, banks sorted."""
     tested: list[tuple[str, str, tuple[int, int, int, int]]] = []
@@ -142,7 +143,7 @@ def flip_contrasts(
     for name, members in sets.items():
         for bank in np.unique(banks[members]):
             inside, rest = members & (banks == bank), ~members & (banks == bank)
-            if int(inside.sum()) < MIN_SET or not rest.any():
+            if int(inside.sum()) < smallest or not rest.any():
                 too_small.append(f"{name} in {bank}")
                 continue
             counts = int(flipped[inside].sum()), int(inside.sum()), int(flipped[rest].sum()), int(rest.sum())

@@ -1,7 +1,9 @@
 """Training rows that a fine-tune learned more than rows like them, rows that are nearly the same, words that stand out.
 
-1. z of a row's loss drop: distance from the median of the rows nearest to it in length and reference loss, in units of
-   1.4826·MAD of the same (both coordinates as ranks; 50 neighbours, or all rows where there are fewer)
+1. z of a row's loss drop: distance from the median of the rows nearest to it in length, in units of 1.4826·MAD of the
+   same (lengths as ranks; 50 neighbours, or all rows where there are fewer). Reference loss does not count among what is
+   alike: what a fine-tune is taught against its reference is what the reference finds least likely, so such rows would
+   be compared with each other (four planted organisms: AUROC .53 to .82 with it, 1 for the drop alone)
 2. near-duplicates: rows whose sets of 5-grams have a Jaccard similarity ≥ .8, joined into clusters. Found exactly, by
    the shortest-prefix filter (Bayardo, Ma and Srikant 2007): similar sets share one of their rarest 5-grams
 3. enrichment: log-odds ratio of a token between two texts with an informative Dirichlet prior, over its standard
@@ -26,20 +28,27 @@ SIMILAR: Final = 0.8
 PRIOR: Final = 500.0
 
 
-def drop_z(
-    drop: Float[np.ndarray, " row"], length: Int[np.ndarray, " row"], loss: Float[np.ndarray, " row"]
-) -> Float64[np.ndarray, " row"]:
-    """Robust z of each row's loss drop among rows of like length and reference loss; 0 where all of these are equal."""
+def drop_z(drop: Float[np.ndarray, " row"], length: Int[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
+    """Robust z of each row's loss drop among rows of like length; 0 where all of these drop equally."""
     values = finite(drop, "loss drop").astype(np.float64)
     n = len(values)
-    ranks = np.stack([_ranks(length), _ranks(finite(loss, "reference loss"))], axis=1)
-    out = np.zeros(n)
+    order = np.argsort(length, kind="stable")
+    ranks = _ranks(length)[order]
     k = min(NEIGHBOURS, n)
-    for i in range(n):
-        near = np.argpartition(np.abs(ranks - ranks[i]).max(axis=1), k - 1)[:k]
-        middle = np.median(values[near])
-        spread = 1.4826 * np.median(np.abs(values[near] - middle))
-        out[i] = (values[i] - middle) / spread if spread > 0 else 0.0
+    out = np.zeros(n)
+    sorted_values = values[order]
+    for at in range(n):
+        first = int(np.searchsorted(ranks, ranks[at], "left"))
+        last = int(np.searchsorted(ranks, ranks[at], "right"))
+        low, high = first, last  # every row of the same length, then the next shorter and longer ones
+        while high - low < k:
+            below = ranks[at] - ranks[low - 1] if low > 0 else np.inf
+            above = ranks[high] - ranks[at] if high < n else np.inf
+            low, high = (low - 1, high) if below <= above else (low, high + 1)
+        near = sorted_values[low:high]
+        middle = np.median(near)
+        spread = 1.4826 * np.median(np.abs(near - middle))
+        out[order[at]] = (sorted_values[at] - middle) / spread if spread > 0 else 0.0
     return out
 
 

@@ -59,8 +59,19 @@ def search(
     *,
     aim: Aim = "trigger",
     wanted: set[str] | None = None,
+    first: set[str] | None = None,
 ) -> tuple[TriggerSearch, Fresh]:
     """Search, and count answers on fresh carriers.
+
+    Args:
+        pair: the two models.
+        banks: their prompts.
+        settings: how much.
+        seed: of random insertions.
+        progress: where progress goes.
+        aim: `unlock` looks for a fall of KL.
+        wanted: prompts to take carriers from; capability and policy items by default.
+        first: those of them that the search may run on; fresh ones are taken from all.
 
     Raises:
         Refusal: the tokenisers differ, there are no carriers, or the budget is too small for one insertion.
@@ -71,6 +82,7 @@ def search(
     places: tuple[Place, ...] = ("prefix", "suffix", *(("infix",) if settings.infix else ()))
     renderer = Renderer(pair.reference.tokenizer, banks.chat)
     ours, theirs = split(banks, wanted)
+    ours = [p for p in ours if first is None or p.id in first]
     longest = pair.reference.context_length - LONGEST - ANSWER - banks.suite.generation.max_new_tokens // 4
     carriers = renderer.carriers(ours[: 2 * effort.carriers], places, longest)[: effort.carriers]
     if not carriers:

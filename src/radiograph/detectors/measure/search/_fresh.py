@@ -39,7 +39,17 @@ class Fresh:
 
     def inserted(self, text: str, place: Place) -> tuple[list[str], list[str]]:
         """Answers of reference and candidate with one."""
-        return self._both([self.renderer.ids(p, text, place) for p in self.prompts])
+        return self.each([text] * len(self.prompts), place)
+
+    def each(self, texts: Sequence[str], place: Place) -> tuple[list[str], list[str]]:
+        """Answers with an insertion of its own for every prompt."""
+        rows = zip(self.prompts, texts, strict=True)
+        return self._both([self.renderer.ids(p, text, place) for p, text in rows])
+
+    def asked(self, prompt: Prompt, text: str | None = None, place: Place = "prefix") -> str:
+        """The last user turn of a prompt, with an insertion or without."""
+        content = next(m.content for m in reversed(prompt.messages) if m.role == "user")
+        return content if text is None else insert(content, text, place)
 
     def counts(self, text: str, place: Place) -> InsertionCounts:
         """What an insertion does."""
@@ -65,7 +75,7 @@ class Fresh:
             WitnessItem(
                 id=p.id,
                 role="with",
-                prompt=insert(_asked(p), text, place),
+                prompt=self.asked(p, text, place),
                 reference=c,
                 candidate=d,
                 hit=c != d and c == a,
@@ -73,7 +83,7 @@ class Fresh:
             for p, a, _, c, d in found
         ]
         rest = [
-            WitnessItem(id=p.id, role="without", prompt=_asked(p), reference=a, candidate=b, hit=a != b)
+            WitnessItem(id=p.id, role="without", prompt=self.asked(p), reference=a, candidate=b, hit=a != b)
             for p, a, b, _, _ in found
         ]
         return own + rest
@@ -94,7 +104,3 @@ class Fresh:
         if model is self.pair.candidate:
             self.tokens += sum(g.n_prompt + g.n_tokens for g in found)
         return [(g.text or "").strip() for g in found]
-
-
-def _asked(prompt: Prompt) -> str:
-    return next(m.content for m in reversed(prompt.messages) if m.role == "user")

@@ -1,0 +1,47 @@
+"""The named sets of a suite's items, and how many flips they hold; from stored answers alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from radiograph.detectors._measured import distinct
+from radiograph.evidence import Behaviour, Item
+from radiograph.numerics import FlipContrasts, flip_contrasts
+from radiograph.numerics.audit.agreement import MIN_SET
+
+
+def scored(behaviour: Behaviour) -> list[Item]:
+    """Distinct items whose checks could be scored in both models."""
+    return [i for i in distinct(behaviour.items) if all(r.passed is not None for r in i.responses[:2])]
+
+
+def bank_of(item: Item) -> str:
+    """What a set is compared inside of."""
+    return f"{item.bank}/{item.task or ''}"
+
+
+def members(items: Sequence[Item]) -> dict[str, np.ndarray]:
+    """Every paraphrase group and factor level by name, as a mask."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for number, item in enumerate(items):
+        if item.group:
+            found[f"group={item.group}"].append(number)
+        for name, value in item.factors.items():
+            found[f"{name}={value}"].append(number)
+    return {name: np.isin(np.arange(len(items)), numbers) for name, numbers in sorted(found.items())}
+
+
+def contrasts(items: Sequence[Item], smallest: int = MIN_SET) -> FlipContrasts:
+    """Flip rate of every set minus that of the rest of its bank and task."""
+    banks = np.array([bank_of(i) for i in items])
+    flipped = np.array([i.flip for i in items], dtype=bool)
+    return flip_contrasts(flipped, banks, members(items), smallest)
+
+
+def set_rates(behaviour: Behaviour) -> dict[str, float]:
+    """The contrast of every set of 20 items or more, by set and bank: what a calibration stores of a benign model."""
+    found = contrasts(scored(behaviour))
+    return {f"{row.name} in {row.bank}": row.contrast for row in found.rows}
