@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from radiograph.methods.resonance._schemas._records import Curve, Found, Measure
+from radiograph.methods.resonance._schemas._records import Curve, Found, Measure, against
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DOSES = (-8, -4, -2, -1, 0, 1, 2, 4, 8)
@@ -121,18 +121,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _measure(what: str, statistic: str, n: int, values: np.ndarray) -> Measure:
     """The first is the unit's, the others its controls'; texts too short to be scored have no value."""
-    own, others = float(values[0]), values[1:][np.isfinite(values[1:])]
-    enough = len(others) >= FEWEST
-    p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
-    return Measure(
-        what=what,
-        statistic=statistic,
-        n=n,
-        estimate=own,
-        null=float(np.median(others)),
-        null_high=float(np.quantile(others, 0.95)),
-        p=p if enough else None,
-    )
+    others = values[1:][np.isfinite(values[1:])]
+    found = against(what, statistic, n, float(values[0]), others)
+    return found if len(others) >= FEWEST else found.model_copy(update={"p": None})
 
 
 def _spearman(one: np.ndarray, two: np.ndarray) -> float:

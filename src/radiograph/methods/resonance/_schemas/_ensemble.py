@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiograph.core import Refusal, Site, derive
-from radiograph.methods.resonance._schemas._records import WORDING, Curve, Found, Measure
+from radiograph.methods.resonance._schemas._records import WORDING, Curve, Found, Measure, against
 from radiograph.methods.resonance._schemas._study import Study, halves
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def run(study: Study) -> Found:
     facts: dict[str, Any] = {"estimate": own.agreement, "p": p_halves, "null": median, "null_high": high}
     measures = [
         Measure(what="agreement of the halves", statistic="Σ z·z / Σ r r", n=n, **facts),
-        _against("mean r over planes", "cosine", n, float(tested.observed.mean()), kin[:, 0]),
-        _against("triangulation", f"share of the mean's squared norm in {rank} directions", n, share, kin[:, 1]),
+        against("mean r over planes", "cosine", n, float(tested.observed.mean()), kin[:, 0]),
+        against("triangulation", f"share of the mean's squared norm in {rank} directions", n, share, kin[:, 1]),
     ]
     family = q_values(np.array([measure.p for measure in measures]))
     measures = [m.model_copy(update={"q": float(value)}) for m, value in zip(measures, family, strict=True)]
@@ -164,15 +164,3 @@ def _kin(rows: np.ndarray, raw: np.ndarray, mask: np.ndarray, count: int, seed: 
         z = coordinates((mean @ vectors.T)[None], planes)[:, :, 0]
         out[number] = np.hypot(z[0], z[1]).mean(), triangulated(mean, vectors)[1]
     return out
-
-
-def _against(what: str, statistic: str, n: int, own: float, null: np.ndarray) -> Measure:
-    return Measure(
-        what=what,
-        statistic=statistic,
-        n=n,
-        estimate=own,
-        null=float(np.median(null)),
-        null_high=float(np.quantile(null, 0.95)),
-        p=(1 + int((null >= own - 1e-12).sum())) / (1 + len(null)),
-    )

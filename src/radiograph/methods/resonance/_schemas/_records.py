@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from radiograph.evidence import Record
 
 WORDING = "levels differ in their words as well, the same ones in every core: the suite check of the grid names them"
@@ -77,3 +79,16 @@ class Found(Record):
     curves: tuple[Curve, ...] = ()
     arrows: Arrows | None = None
     notes: tuple[str, ...] = ()
+
+
+def against(what: str, statistic: str, n: int, own: float, null: np.ndarray) -> Measure:
+    """A number beside draws of its null; large is surprising."""
+    return Measure(
+        what=what,
+        statistic=statistic,
+        n=n,
+        estimate=own,
+        null=float(np.median(null)),
+        null_high=float(np.quantile(null, 0.95)),
+        p=(1 + int((null >= own - 1e-12).sum())) / (1 + len(null)),
+    )
