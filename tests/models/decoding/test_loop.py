@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from models.make import network, prompts, tokenizer
-from radiograph.core import UserError
+from radiograph.core import Site, UserError
 from radiograph.evidence import Decoding
-from radiograph.models import Line, Measures, decode, forward, pad, prompt_ids, wrap
+from radiograph.models import Line, Measures, Reads, decode, forward, pad, prompt_ids, wrap
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,16 @@ def test_forced_tokens_are_fed_and_scored(llama):
     assert found.logprob == pytest.approx(wanted, abs=1e-5)
     shares = logs[len(ids) - 1 : len(ids) + 2].exp()
     assert found.entropy == pytest.approx((-(shares * shares.log()).sum(-1)).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("pool", "sites", "more"), [("generated", 0, 0), ("generated", 1, 1), ("predicting", 1, 0)])
+def test_no_forward_is_run_that_nobody_reads(llama, pool, sites, more):
+    calls = []
+    handle = llama.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    reads = Reads((Site("resid_post", 0),) * sites, pool)
+    decode(llama, [Line(tuple(ids)) for ids in prompts(6)], Decoding(new_tokens=5), reads=reads)
+    handle.remove()
+    assert len(calls) == 5 + more
 
 
 def test_the_end_of_the_context_ends_a_row_while_others_go_on():
