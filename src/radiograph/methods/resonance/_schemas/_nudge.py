@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from radiograph.core import Refusal, Site, derive
-from radiograph.methods.resonance._schemas._records import Arrows, Found, Measure
+from radiograph.methods.resonance._schemas._records import Arrows, Found, Measure, against
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
 DRAWS = 199
@@ -68,18 +68,14 @@ def run(study: Study) -> Found:
         Measure(what=prompts[i], statistic="‖Δz‖ per sd", n=1, estimate=float(lengths[i]))
         for i in np.argsort(-lengths, kind="stable")[:_STRONGEST]
     ]
-    mean = Measure(
-        what=f"{study.site}[{unit}], mean over prompts",
-        statistic="‖Δz‖ per sd",
-        n=len(arrows),
-        estimate=own,
-        low=None if interval is None else float(interval.r[0, 0]),
-        high=None if interval is None else float(interval.r[1, 0]),
-        null=float(np.median(null)),
-        null_high=float(np.quantile(null, 0.95)),
-        p=p,
-        q=p,
-        note="" if interval is not None else "interval not available: fewer than four cores",
+    mean = against(f"{study.site}[{unit}], mean over prompts", "‖Δz‖ per sd", len(arrows), own, null).model_copy(
+        update={
+            "low": None if interval is None else float(interval.r[0, 0]),
+            "high": None if interval is None else float(interval.r[1, 0]),
+            "p": p,
+            "q": p,
+            "note": "" if interval is not None else "interval not available: fewer than four cores",
+        }
     )
     more = "more than" if p < 0.05 else "no more than"
     return Found(
