@@ -361,3 +361,13 @@ def test_the_published_design_is_a_workflow_that_can_run(workspace: Path):
     (workspace / "bcr.yaml").write_text(shipped.read_text())
     outcome = go("run", workflow="bcr.yaml", dry_run=True)
     assert [step.status for step in outcome.result.steps] == ["planned", "planned"]
+
+
+@pytest.mark.slow
+def test_the_published_design_runs(workspace: Path):
+    shipped = Path(__file__).parents[2] / "workflows" / "bcr.yaml"
+    (workspace / "bcr.yaml").write_text(shipped.read_text())
+    small = ("grid=stories", "natural=world:mixture#40", "controls=2", "directions=1", "new_tokens=8")
+    outcome = go("run", workflow="bcr.yaml", var=small, out="run")
+    assert [step.status for step in outcome.result.steps] == ["done", "done"]
+    assert verify(workspace / "run").exit_code is ExitCode.PASS

@@ -191,9 +191,12 @@ class CollapseResult(Result):
         if control is not None:
             beside = f"rank {control.rank} among {control.n} matched units"
             beside += f", p {control.p:.3g}" if control.p is not None else f", {control.note}"
+        verdict = "no rescue" if not self.met else "a rescue that matched units do not give"
+        if best.net < 0:
+            verdict += ", more texts broken than rescued"
         return (
-            f"{best.condition}: {best.rescued} rescued, {best.broken} broken of {best.n}, McNemar p {best.p:.3g}, "
-            f"q {best.q if best.q is not None else 1:.3g}; {beside}; {base}"
+            f"{verdict}: {best.condition}: {best.rescued} rescued, {best.broken} broken of {best.n}, "
+            f"McNemar p {best.p:.3g}, q {best.q if best.q is not None else 1:.3g}; {beside}; {base}"
         )
 
     @property

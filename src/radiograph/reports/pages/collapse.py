@@ -70,6 +70,8 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
 
 def _doses(curves: Curves, bands: Mapping[str, Mapping[str, Any]]) -> bytes:
     """A row a target: rescued, broken and net, each inside what matched units do at the same doses."""
+    shares = [row[key] / row["n"] for rows in curves.values() for row in rows for key in ("rescued", "broken")]
+    top = max(0.1, 1.08 * max([*shares, *(band[key][2] for band in bands.values() for key in ("rescued", "broken"))]))
     with drawing(9.0, 0.5 + 2.3 * len(curves)) as figure:
         grid = figure.subplots(len(curves), 3, squeeze=False)
         for line, (name, rows) in zip(grid, curves.items(), strict=True):
@@ -87,6 +89,8 @@ def _doses(curves: Curves, bands: Mapping[str, Mapping[str, Any]]) -> bytes:
                 values = [row["net"] if key == "net" else row[key] / row["n"] for row in rows]
                 axes.plot(places, values, color=colour, marker="o", markersize=3.5, linewidth=1.3, label="tested unit")
                 axes.axhline(0, color=RULE, linewidth=1, zorder=0)
+                # One scale for all: a rescue is as large as it is beside the breakage.
+                axes.set_ylim(-top if key == "net" else -0.03 * top, top)
                 axes.set_title(f"{key}, share of pairs" if key != "net" else "net = rescued - broken", fontsize=9)
                 _dose_axis(axes, rows)
             line[0].set_ylabel(_short(name), fontsize=8)
