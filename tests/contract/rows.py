@@ -109,6 +109,7 @@ ROWS: dict[str, Row] = {
     ),
     "run": Row({"workflow": "data/flow.json"}),
     "suite.check": Row({"suite": "data/suite.yaml"}, exits=frozenset({0, 2})),
+    "trigger.search": Row({"reference": "bundled:base", "candidate": "bundled:base", "budget": 20_000}),
     "verify": Row({"run": "{weights.diff}"}),
     "weights.diff": Row({"reference": "bundled:base", "candidate": "bundled:base"}),
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = 1
 TIER = 2
 READS = ("lens",)
+FLOOR = 0.1
 
 
 def summarise(measurement: Measurement) -> np.ndarray:

@@ -12,6 +12,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 5
 READS = ("rows",)
+FLOOR = 0.05
 
 
 def run(measurement: Measured) -> Estimate:

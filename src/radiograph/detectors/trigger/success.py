@@ -13,6 +13,8 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 4
 READS = ("triggers",)
+SCALE = "linear"
+FLOOR = 0.05
 
 
 def run(measurement: Measured) -> Estimate:
