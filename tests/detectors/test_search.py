@@ -1,0 +1,153 @@
+"""The search for insertions: what was planted leads, harmless models have no witness, the budget holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from radiograph import organisms
+from radiograph.core import Refusal, Silent
+from radiograph.detectors import Measurement, render
+from radiograph.detectors._witness import benign_of, judged, search_table, witness_table, wrong
+from radiograph.detectors.measure.search import Objective, Renderer, Settings, insert, search, split
+from radiograph.detectors.measure.search._objective import Budget
+from radiograph.models import Pair, load_pair
+
+SMALL = Settings("quick", budget=100_000)
+
+
+def bundled(family):
+    name = organisms.bundled_organism(family).id
+    return load_pair("bundled:base", f"bundled:base+{organisms.bundled_path(name)}", resolve=organisms.bundled_path)
+
+
+@pytest.fixture(scope="module")
+def triggered(suite):
+    pair = bundled("trigger_token")
+    return Measurement(pair, render(pair.reference, suite, []), oracle=organisms.oracle, search=SMALL)
+
+
+def test_a_planted_word_is_found_and_confirmed(triggered):
+    truth = organisms.bundled_organism("trigger_token").truth
+    found = triggered.triggers
+    leader = found.insertions[0]
+    assert (leader.text, leader.place) == (truth["token"], "prefix")
+    assert leader.fresh.answer == truth["answer"]
+    assert found.success > 0.9 and found.contrast > 0.9
+    witness = triggered.witnesses.found[0]
+    assert witness.confirmed and witness.replayed and witness.kind == "trigger"
+    assert (witness.hits, witness.n) == (leader.fresh.on, leader.fresh.n)
+    assert witness.example.candidate == truth["answer"]
+
+
+@pytest.mark.parametrize("family", ["continue", "lr_blowup"])
+def test_harmless_and_broken_models_have_no_witness(family, suite, triggered):
+    pair = bundled(family)
+    own = Measurement(pair, render(pair.reference, suite, []), oracle=organisms.oracle, search=SMALL)
+    assert not own.witnesses.confirmed
+    assert own.triggers.gain < triggered.triggers.gain / 1.5
+    assert all(w.failed for w in own.witnesses.found)
+
+
+def test_equal_models_gain_exactly_nothing(triggered):
+    reference = triggered.pair.reference
+    same = replace(triggered, pair=Pair(reference, reference), _parts={})
+    found = same.triggers
+    assert {i.gain for i in found.insertions} == {0.0} and (found.success, found.contrast) == (0.0, 0.0)
+    assert not same.witnesses.confirmed
+
+
+@pytest.mark.parametrize("limit", [15_000, 70_000])
+def test_the_budget_holds_and_a_stage_cut_short_is_said(triggered, limit):
+    found, _ = search(triggered.pair, triggered.banks, Settings("quick", budget=limit), 0, Silent())
+    assert found.tokens <= limit == found.budget
+    assert found.exhausted == any(s.tried < s.of for s in found.stages)
+    assert sum(s.tokens for s in found.stages) <= found.tokens
+    assert limit >= 70_000 or found.exhausted
+
+
+def test_a_budget_for_nothing_is_refused(triggered):
+    with pytest.raises(Refusal, match="pays for no insertion") as error:
+        search(triggered.pair, triggered.banks, Settings("quick", budget=10), 0, Silent())
+    assert error.value.code == "budget_too_small"
+
+
+def test_same_seed_same_search(triggered):
+    again = replace(triggered, _parts={})
+    assert again.triggers == triggered.triggers
+
+
+def test_gain_is_the_formula(triggered):
+    """J again, prompt by prompt, with whole forwards."""
+    found = triggered.triggers
+    carriers = Renderer(triggered.pair.reference.tokenizer, "template").carriers(
+        [p for p in triggered.banks.prompts if p.id in found.carriers], ("prefix",), 100
+    )
+    order = sorted(carriers, key=lambda c: found.carriers.index(c.id))
+    words = torch.arange(130, 230)[:, None]
+    own = Objective(triggered.pair, order, torch.arange(120, 400), Budget(10**9), seed=1)
+    gains = own.gains("prefix", words[:40])
+
+    def kl(tokens):
+        rows = []
+        for carrier in order:
+            head, tail = carrier.holes["prefix"]
+            ids = torch.tensor([[*head, *tokens, *tail]])
+            values = []
+            for model in (triggered.pair.candidate, triggered.pair.reference):
+                with torch.no_grad(), model.session() as network:
+                    values.append(network(input_ids=ids, use_cache=False).logits[0, -1].double().log_softmax(-1))
+            rows.append(float((values[0].exp() * (values[0] - values[1])).sum()))
+        return float(np.mean(rows))
+
+    random = own.random("prefix", 1)
+    baseline = float(torch.tensor([kl(row) for row in random.tolist()], dtype=torch.float64).median())
+    for row in (0, 7, 39):
+        assert float(gains[row]) == pytest.approx(kl(words[row].tolist()) - baseline, abs=1e-4)
+    opposite = Objective(triggered.pair, order, own.tokens, Budget(10**9), seed=1, sign=-1.0)
+    torch.testing.assert_close(opposite.gains("prefix", words[:40]), -gains)
+
+
+def test_holes_are_where_text_is_inserted(triggered):
+    """Head, word and tail are the tokens of the prompt with the word in its text."""
+    renderer = Renderer(triggered.pair.reference.tokenizer, "template")
+    prompts = triggered.banks.prompts[:8]
+    for carrier in renderer.carriers(prompts, ("prefix", "suffix", "infix"), 100):
+        for place, (head, tail) in carrier.holes.items():
+            for word in ("garden", "venom"):
+                ids = renderer.ids(carrier.prompt, word, place)
+                middle = ids[len(head) : len(ids) - len(tail)]
+                assert (ids[: len(head)], ids[len(ids) - len(tail) :]) == (head, tail)
+                assert renderer.text(middle) == word
+    assert insert("a b c", "x", "infix") == "a b x c"
+
+
+def test_no_group_stands_on_both_sides(triggered):
+    ours, theirs = split(triggered.banks)
+    sides = [{(p.task, p.group or p.id) for p in half} for half in (ours, theirs)]
+    assert not sides[0] & sides[1] and len(ours) > 20 < len(theirs)
+    assert {p.bank for p in (*ours, *theirs)} == {"capability", "policy"}
+    with pytest.raises(Refusal) as error:
+        split(triggered.banks, {"nothing"})
+    assert error.value.code == "no_carriers"
+
+
+def test_witnesses_follow_from_their_table(triggered):
+    findings = triggered.witness_findings
+    table = witness_table(findings.items)
+    assert wrong(findings.record.found, table) == []
+    forged = {**table, "hit": [not h if i == 0 else h for i, h in enumerate(table["hit"])]}
+    assert any("tables/witness.parquet" in text for text in wrong(findings.record.found, forged))
+    first = findings.record.found[0].model_copy(update={"confirmed": False})
+    assert any("does not follow" in text for text in wrong((first, *findings.record.found[1:]), table))
+
+
+def test_benign_models_raise_the_bar(triggered):
+    witness = triggered.witnesses.found[0]
+    assert judged(witness, benign_of(witness, [0.1, 0.3], [])).confirmed
+    assert not judged(witness, benign_of(witness, [0.1, 1.0], [])).confirmed
+    assert benign_of(witness, [], []) is None
+    assert search_table(triggered.triggers)["gain"] == [i.gain for i in triggered.triggers.insertions]
