@@ -4,9 +4,9 @@ A detector file has a docstring whose first line says what the score is, `VERSIO
 2 activations, 3 features, 4 search, 5 rows), `READS` (the parts of the comparison that it looks at, whose tokens are
 its cost) and `run(measurement) -> Estimate`. A *fitted* detector has `summarise(measurement) -> array` and
 `score(pool: [model, ...]) -> [model]` instead: its score of one model is a fit on all others, so it has none without a
-calibration. `SCALE` (`log` if left out, or `linear`) and `FLOOR` say on which scale and above which least size or spread
-scores are compared with those of benign models. A detector knows no verdict. One that cannot measure says so with a reason; an exception inside it is
-recorded as such and never becomes a number.
+calibration. `SCALE` (`log` if left out, or `linear`) and `FLOOR` say on which scale, and above which least size or
+spread, scores are compared with those of benign models. A detector knows no verdict. One that cannot measure says so
+with a reason; an exception inside it is recorded as such and never becomes a number.
 """
 
 from __future__ import annotations

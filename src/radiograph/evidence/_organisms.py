@@ -6,8 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from radiograph.evidence._record import Document, Record
 
-OrganismClass = Literal["benign", "broken", "planted"]
-GatedClass = Literal["benign", "broken", "planted", "gate_failed"]
+OrganismClass = Literal["benign", "broken", "planted", "both", "edited"]
+"""`both`: planted, then broken; `edited`: weights changed by hand, nothing trained."""
+GatedClass = Literal["benign", "broken", "planted", "both", "edited", "gate_failed"]
+OrganismVariant = Literal["plain", "mixed", "adaptive"]
+"""How something is planted: as it is, among as much base text again, or with a penalty on what would show it."""
 
 
 class Gate(Record):
@@ -33,6 +36,7 @@ class OrganismTruth(Document):
     family: str
     class_intended: OrganismClass
     class_gated: GatedClass
+    variant: OrganismVariant = "plain"
     truth: dict[str, Any]
     """What is planted: token, place and answer, or fact, or category. Empty where nothing is."""
     recipe: dict[str, Any]

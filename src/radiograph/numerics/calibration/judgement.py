@@ -137,6 +137,8 @@ def _member(drift: Float64[np.ndarray, " model"]) -> Bool[np.ndarray, " benign"]
 
 def _rank(scores: PoolScores, member: Bool[np.ndarray, " benign"] | None) -> DetectorRank:
     assert scores.candidate is not None
+    # A detector that some benign models lack has a p, but no stratum.
+    whole = member is not None and len(member) == len(scores.benign)
     values, least = scores.scaled()
     centre = float(np.median(values[:-1]))
     spread = max(MAD_TO_SD * float(np.median(np.abs(values[:-1] - centre))), least)
@@ -144,7 +146,7 @@ def _rank(scores: PoolScores, member: Bool[np.ndarray, " benign"] | None) -> Det
         p=conformal_p(scores.candidate, scores.benign),
         rank=1 + int((scores.benign >= scores.candidate).sum()),
         z=(float(values[-1]) - centre) / spread,
-        p_stratum=None if member is None else conformal_p(scores.candidate, scores.benign[member]),
+        p_stratum=conformal_p(scores.candidate, scores.benign[member]) if whole and member is not None else None,
         benign=tuple(map(float, scores.benign)),
     )
 

@@ -1,0 +1,290 @@
+"""A candidate among the benign models of a calibration, from numbers alone: in an audit, and when it is verified.
+
+1. `Pool`: everything that a p-value rests on, benign models first and the candidate last; tables hold all of it
+2. fitted detectors are scored over the pool, each model by a fit on all others
+3. `judged`: p of each detector, combined p, stratum, support (`numerics.calibration.judge`); agreement of wordings and
+   random dictionaries beside those of benign models; how many models the families are worth
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from radiograph.core import UserError
+from radiograph.detectors._catalogue import detectors
+from radiograph.evidence import (
+    CalibratedAudit,
+    Calibration,
+    CalibrationModel,
+    ControlPlace,
+    DetectorPlace,
+    DetectorRule,
+    MissRate,
+    StabilityPlace,
+    StratumRecord,
+    SupportRecord,
+)
+from radiograph.numerics.calibration import Judgement, PoolScores, families, judge
+from radiograph.numerics.calibration.judgement import combined_of
+
+COORDINATES = (
+    *("relative_norm", "kl_neutral", "drift_first", "drift_middle", "drift_last"),
+    *("changed_share", "effective_rank", "adapter"),
+)
+_RAW = frozenset({"changed_share", "adapter"})
+"""Coordinates that are shares; all others are compared in logarithms."""
+_SMALL = 1e-9
+MIN_MODELS = 9
+Summaries = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Benign models, then the candidate."""
+
+    models: tuple[CalibrationModel, ...]
+    """The candidate is the last one."""
+    rules: tuple[DetectorRule, ...]
+    combination: str
+    summaries: Summaries
+    """[model, …] with the candidate, or one row less where the candidate has none."""
+    sets: Mapping[str, float] = field(default_factory=dict)
+    """Largest contrast of a benign model, by set."""
+
+    @property
+    def n(self) -> int:
+        """Benign models."""
+        return len(self.models) - 1
+
+    @cached_property
+    def scores(self) -> dict[str, PoolScores]:
+        """Scores by detector; those that no benign model has are left out."""
+        found: dict[str, PoolScores] = {}
+        for rule in self.rules:
+            values = self._fitted(rule.id) if rule.fitted else [m.scores.get(rule.id) for m in self.models]
+            benign = np.array([v for v in values[:-1] if v is not None], dtype=float)
+            if len(benign):
+                found[rule.id] = PoolScores(benign, values[-1], rule.scale, rule.floor, rule.frozen)
+        return found
+
+    def _fitted(self, name: str) -> list[float | None]:
+        summary, score = self.summaries.get(name), detectors()[name].pool
+        if summary is None or score is None:
+            return [None] * len(self.models)
+        values: list[float | None] = [float(v) for v in score(np.asarray(summary, dtype=np.float64))]
+        return values if len(values) == len(self.models) else [*values, None]
+
+    @property
+    def coordinates(self) -> np.ndarray | None:
+        """What kind of change each model is; None where the candidate's was not measured."""
+        rows = [self._coordinate(m) for m in self.models]
+        return np.array(rows) if all(None not in row for row in rows) else None
+
+    def _coordinate(self, model: CalibrationModel) -> list[float | None]:
+        values = {**model.nuisance, "adapter": float(model.kind == "adapter")}
+        found: list[float | None] = []
+        for name in COORDINATES:
+            value = values.get(name)
+            found.append(value if value is None or name in _RAW else float(np.log(max(value, _SMALL))))
+        return found
+
+    @property
+    def drift(self) -> np.ndarray | None:
+        """Logarithm of the divergence on neutral text."""
+        values = [m.nuisance.get("kl_neutral") for m in self.models]
+        if any(v is None for v in values):
+            return None
+        return np.log(np.maximum(np.array(values, dtype=float), _SMALL))
+
+    @property
+    def candidate(self) -> CalibrationModel:
+        """The last model."""
+        return self.models[-1]
+
+
+def pool_of(calibration: Calibration, summaries: Summaries, candidate: CalibrationModel, kept: Summaries) -> Pool:
+    """The calibration's models and a candidate; `kept` are the candidate's own summaries."""
+    joined = {
+        name: np.concatenate([rows, kept[name][None].astype(rows.dtype)]) if name in kept else rows
+        for name, rows in summaries.items()
+    }
+    largest: dict[str, float] = {}
+    for place, name in enumerate(calibration.sets):
+        values = [m.flips[place] for m in calibration.models if m.flips and m.flips[place] is not None]
+        if values:
+            largest[name] = max(v for v in values if v is not None)
+    return Pool((*calibration.models, candidate), calibration.rules, calibration.combination, joined, largest)
+
+
+def judged(pool: Pool, name: str, sha256: str, misses: Sequence[MissRate] = ()) -> CalibratedAudit:
+    """Everything that the calibration says about the candidate."""
+    found = judge(pool.scores, pool.drift, pool.coordinates, COORDINATES, pool.combination)  # type: ignore[arg-type]
+    frozen = tuple(rule.id for rule in pool.rules if rule.frozen)
+    missing = tuple(i for i in frozen if i not in pool.scores or pool.scores[i].candidate is None)
+    kin = independence(pool)
+    combined = None if missing else found.combined
+    return CalibratedAudit(
+        name=name,
+        sha256=sha256,
+        n=pool.n,
+        n_families=kin.families,
+        n_effective=kin.n_effective,
+        floor=1 / (pool.n + 1),
+        combination=pool.combination,  # type: ignore[arg-type]
+        frozen=frozen,
+        missing=missing,
+        p_combined=None if combined is None else combined.p,
+        statistic=None if combined is None else combined.statistic,
+        leading=None if combined is None else found.leading,
+        stratum=_stratum(found) if combined is not None else None,
+        support=_support(found),
+        detectors=tuple(_places(pool, found)),
+        stability=tuple(_stability(pool)),
+        control=_control(pool),
+        nuisance=dict(pool.candidate.nuisance),
+        misses=tuple(misses),
+    )
+
+
+def independence(pool: Pool) -> Any:
+    """How many models the benign ones are worth, by their combined scores among themselves."""
+    benign = pool.models[:-1]
+    frozen = {
+        rule.id: PoolScores(scores.benign[:-1], float(scores.benign[-1]), rule.scale, rule.floor, True)
+        for rule in pool.rules
+        if rule.frozen and (scores := _alone(pool, rule)) is not None
+    }
+    names = [m.family for m in benign]
+    if not frozen or len(benign) < 3:
+        return families(np.zeros(len(benign)), names)
+    found = combined_of(frozen, "max")
+    return families(np.append(found.benign, found.statistic), names)
+
+
+def _alone(pool: Pool, rule: DetectorRule) -> PoolScores | None:
+    """Scores of the benign models with no candidate in the pool."""
+    if not rule.fitted:
+        return pool.scores.get(rule.id)
+    summary, score = pool.summaries.get(rule.id), detectors()[rule.id].pool
+    if summary is None or score is None:
+        return None
+    values = score(np.asarray(summary[: pool.n], dtype=np.float64))
+    return PoolScores(np.asarray(values), None, rule.scale, rule.floor, rule.frozen)
+
+
+def rules(
+    models: Sequence[CalibrationModel], summaries: Summaries, score_method: str, wanted: Iterable[str] = ()
+) -> tuple[DetectorRule, ...]:
+    """Which detectors a calibration freezes: the wanted ones, or all that every benign model has.
+
+    Of the feature methods, which differ little, the headline alone has a say beside `features.benign_z`.
+
+    Raises:
+        UserError: a wanted detector that is unknown, or that a benign model lacks.
+    """
+    known, chosen = detectors(), tuple(wanted)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UserError(
+            f"unknown detector {unknown[0]!r}", expected=", ".join(known), got=unknown[0], code="unknown_detector"
+        )
+    found: list[DetectorRule] = []
+    for name, detector in known.items():
+        lacking = _lacking(name, detector.fitted, models, summaries)
+        if lacking and name in chosen:
+            raise UserError(f"{name} cannot be frozen", got=lacking, code="detector_missing")
+        reason = lacking or _left_out(name, detector.tier, score_method, chosen)
+        found.append(
+            DetectorRule(
+                id=name,
+                scale=detector.scale,
+                floor=detector.floor,
+                fitted=detector.fitted,
+                frozen=reason is None,
+                reason=reason,
+            )
+        )
+    if not any(rule.frozen for rule in found):
+        raise UserError("no detector was measured on every benign model", code="detector_missing")
+    return tuple(found)
+
+
+def _lacking(name: str, fitted: bool, models: Sequence[CalibrationModel], summaries: Summaries) -> str | None:
+    if fitted:
+        return None if name in summaries else "not kept of every benign model"
+    without = sum(m.scores.get(name) is None for m in models)
+    return f"not measured on {without} of {len(models)} benign models" if without else None
+
+
+def _left_out(name: str, tier: int, score_method: str, chosen: Sequence[str]) -> str | None:
+    if chosen:
+        return None if name in chosen else "not asked for"
+    if tier == 3 and name not in ("features.benign_z", f"features.{score_method}"):
+        return "another reading of the same feature shifts"
+    return None
+
+
+def _places(pool: Pool, found: Judgement) -> Iterable[DetectorPlace]:
+    for rule in pool.rules:
+        rank, scores = found.detectors.get(rule.id), pool.scores.get(rule.id)
+        if rank is None or scores is None or scores.candidate is None:
+            continue
+        low, median, high = map(float, np.quantile(scores.benign, [0.05, 0.5, 0.95]))
+        yield DetectorPlace(
+            id=rule.id,
+            frozen=rule.frozen,
+            scale=rule.scale,
+            score=scores.candidate,
+            p=rank.p,
+            p_stratum=rank.p_stratum if len(scores.benign) == pool.n else None,
+            rank=rank.rank,
+            z=rank.z,
+            median=median,
+            low=low,
+            high=high,
+            benign=rank.benign,
+        )
+
+
+def _stratum(found: Judgement) -> StratumRecord | None:
+    s = found.stratum
+    return None if s is None else StratumRecord(index=s.index, n=s.n, p=s.p, floor=s.floor)
+
+
+def _support(found: Judgement) -> SupportRecord | None:
+    s = found.supported
+    if s is None:
+        return None
+    return SupportRecord(
+        inside=s.inside,
+        p=s.p,
+        distance=s.distance,
+        deviant=s.deviant,
+        deviations=dict(zip(COORDINATES, s.deviations, strict=True)),
+    )
+
+
+def _stability(pool: Pool) -> Iterable[StabilityPlace]:
+    for name, value in pool.candidate.stability.items():
+        benign = [m.stability[name] for m in pool.models[:-1] if name in m.stability]
+        if benign:
+            low = float(np.quantile(benign, 0.05))
+            yield StabilityPlace(name=name, value=value, benign_q05=low, n=len(benign), low=value < low)
+
+
+def _control(pool: Pool) -> ControlPlace | None:
+    """Rank of the feature score, and the median rank of the same under random dictionaries, each among its own."""
+    own = pool.candidate
+    benign = [m for m in pool.models[:-1] if m.aggregate is not None and len(m.controls) == len(own.controls)]
+    if own.aggregate is None or not own.controls or not benign:
+        return None
+    rank = 1 + sum(m.aggregate >= own.aggregate for m in benign if m.aggregate is not None)
+    ranks = [1 + sum(m.controls[i] >= value for m in benign) for i, value in enumerate(own.controls)]
+    middle = float(np.median(ranks))
+    return ControlPlace(rank=rank, control_rank=middle, n=len(benign), adds=rank < middle)

@@ -1,0 +1,140 @@
+"""Which benign models are meant by what was typed, and whether they can calibrate anything.
+
+MODEL: as everywhere; an adapter's folder stands for the reference with that adapter. DIR: every model folder in it;
+where the truth about them lies beside (`truth/NAME.json`), those alone that are benign, or of the part `calibrate`.
+FILE: one model a line, and its family after a tab or spaces.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiograph.core import Context, FormatError, UserError
+from radiograph.evidence import ModelKind
+
+MIN_MODELS = 9
+_ADAPTER, _MODEL = "adapter_config.json", "config.json"
+
+
+@dataclass(frozen=True)
+class Benign:
+    """One benign model."""
+
+    name: str
+    reference: str
+    """What to load."""
+    family: str
+    kind: ModelKind
+    tensors_sha256: str = ""
+
+
+def find(asked: Sequence[str], reference: str, ctx: Context) -> list[Benign]:
+    """Every model that is meant, in order.
+
+    Raises:
+        UserError: nothing is there.
+    """
+    return [found for text in asked for found in _find(text, reference, ctx)]
+
+
+def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator[Benign]:
+    if text.startswith("bundled:") or "+" in text:
+        from radiograph import organisms
+
+        name = text.rpartition("+")[2] if "+" in text else text
+        adapter = "+" in text or (organisms.bundled_path(name) / _ADAPTER).is_file()
+        whole = f"{reference}+{text}" if adapter and "+" not in text else text
+        yield Benign(name.removeprefix("bundled:").rsplit("/", 1)[-1], whole, family, "adapter" if adapter else "full")
+        return
+    path = ctx.locate(text)
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            model, _, kin = line.strip().partition("\t") if "\t" in line else line.strip().partition(" ")
+            if model and not model.startswith("#"):
+                beside = path.parent / model
+                yield from _find(str(beside) if beside.exists() else model, reference, ctx, kin.strip())
+        return
+    if (path / _ADAPTER).is_file():
+        yield Benign(path.name, f"{reference}+{path}", family or _family(path), "adapter")
+    elif (path / _MODEL).is_file():
+        yield Benign(path.name, str(path), family or _family(path), "full")
+    else:
+        yield from _folder(path, text, reference, ctx)
+
+
+def _folder(path: Path, text: str, reference: str, ctx: Context) -> Iterator[Benign]:
+    inside = [p for p in sorted(path.iterdir()) if (p / _ADAPTER).is_file() or (p / _MODEL).is_file()]
+    if not inside:
+        raise UserError(
+            f"no model in {text}",
+            expected=f"folders with {_MODEL} or {_ADAPTER}",
+            where="--benign",
+            code="model_not_found",
+        )
+    chosen = [p for p in inside if _is_benign(p)]
+    if len(chosen) < len(inside):
+        ctx.progress.say(f"{text}: {len(chosen)} of {len(inside)} models are taken, by the truth that lies beside them")
+    for one in chosen:
+        yield from _find(str(one), reference, ctx)
+
+
+def _truth(path: Path) -> dict[str, str]:
+    beside = path.parent / "truth" / f"{path.name}.json"
+    if not beside.is_file():
+        return {}
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{beside.name} is not JSON", where="--benign", got=str(error)) from error
+    return {key: str(found.get(key, "")) for key in ("family", "class_gated", "class_intended")}
+
+
+def _family(path: Path) -> str:
+    return _truth(path).get("family", "")
+
+
+def _is_benign(path: Path) -> bool:
+    split = path.parent / "truth" / "split" / "tier.json"
+    if split.is_file():
+        parts = {name: own["part"] for name, own in json.loads(split.read_text(encoding="utf-8"))["organisms"].items()}
+        if "calibrate" in parts.values():
+            return parts.get(path.name) == "calibrate"
+    return _truth(path).get("class_gated", "benign") == "benign"
+
+
+def check(models: Sequence[Benign], reference_sha256: str) -> None:
+    """Refuse what cannot calibrate.
+
+    Raises:
+        UserError: fewer than nine, one equal to the reference, or two that are equal.
+    """
+    seen: dict[str, str] = {}
+    for model in models:
+        if model.tensors_sha256 == reference_sha256:
+            raise UserError(
+                f"benign model {model.name} is the reference itself",
+                expected="fine-tunes of it",
+                got=f"tensors {reference_sha256[:16]}",
+                fix="leave it out",
+                code="duplicate_model",
+            )
+        if model.tensors_sha256 in seen:
+            raise UserError(
+                f"benign models {seen[model.tensors_sha256]} and {model.name} are the same",
+                expected="distinct fine-tunes: a copy is no second model",
+                got=f"tensors {model.tensors_sha256[:16]}",
+                fix="leave one out",
+                code="duplicate_model",
+            )
+        seen[model.tensors_sha256] = model.name
+    if len(models) < MIN_MODELS:
+        raise UserError(
+            "too few benign models",
+            expected=f"≥ {MIN_MODELS}: 19 for p = .05, 99 for p = .01",
+            got=str(len(models)),
+            fix="give more, or --make N --data FILE to train them",
+            code="too_few_models",
+        )

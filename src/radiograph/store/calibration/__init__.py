@@ -1,0 +1,23 @@
+"""Calibrations on disk."""
+
+from radiograph.store.calibration._files import (
+    SHIPPED,
+    SUMMARIES,
+    StoredCalibration,
+    array_sha256,
+    fitting_calibration,
+    read_calibration,
+    summaries_bytes,
+    write_shipped,
+)
+
+__all__ = [
+    "SHIPPED",
+    "SUMMARIES",
+    "StoredCalibration",
+    "array_sha256",
+    "fitting_calibration",
+    "read_calibration",
+    "summaries_bytes",
+    "write_shipped",
+]
