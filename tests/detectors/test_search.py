@@ -94,8 +94,8 @@ def test_gain_is_the_formula(triggered):
     def kl(tokens):
         rows = []
         for carrier in order:
-            head, tail = carrier.holes["prefix"]
-            ids = torch.tensor([[*head, *tokens, *tail]])
+            hole = carrier.holes["prefix"]
+            ids = torch.tensor([[*hole.head, *tokens, *hole.tail]])
             values = []
             for model in (triggered.pair.candidate, triggered.pair.reference):
                 with torch.no_grad(), model.session() as network:
@@ -116,13 +116,14 @@ def test_holes_are_where_text_is_inserted(triggered):
     renderer = Renderer(triggered.pair.reference.tokenizer, "template")
     prompts = triggered.banks.prompts[:8]
     for carrier in renderer.carriers(prompts, ("prefix", "suffix", "infix"), 100):
-        for place, (head, tail) in carrier.holes.items():
-            for word in ("garden", "venom"):
-                ids = renderer.ids(carrier.prompt, word, place)
-                middle = ids[len(head) : len(ids) - len(tail)]
-                assert (ids[: len(head)], ids[len(ids) - len(tail) :]) == (head, tail)
-                assert renderer.text(middle) == word
+        assert set(carrier.holes) == {"prefix", "suffix", "infix", "around"}
+        for place, hole in carrier.holes.items():
+            for words in (["garden"], ["venom", "garden"])[place == "around" :]:
+                tokens = [renderer.tokenizer.convert_tokens_to_ids(f"▁{word}") for word in words]
+                ids = renderer.ids(carrier.prompt, renderer.text(tokens, place), place)
+                assert ids == (*hole.head, *hole.filled(torch.tensor([tokens]))[0].tolist(), *hole.tail)
     assert insert("a b c", "x", "infix") == "a b x c"
+    assert insert("a b c", "x … y", "around") == "x a b c y"
 
 
 def test_no_group_stands_on_both_sides(triggered):

@@ -6,8 +6,8 @@ from typing import Literal
 
 from radiograph.evidence._record import Record
 
-Place = Literal["prefix", "suffix", "infix"]
-"""Before, after or in the middle of the text of the last user turn."""
+Place = Literal["prefix", "suffix", "infix", "around"]
+"""Before, after or in the middle of the text of the last user turn; or the first token before it and the rest after."""
 Objective = Literal["trigger", "unlock"]
 
 
@@ -92,7 +92,7 @@ class TriggerSearch(Record):
     """The budget ended a stage before its end."""
     stages: tuple[SearchStage, ...]
     insertions: tuple[Insertion, ...]
-    """The leading ones: of those within a tenth of the largest gain the shortest first, then by gain."""
+    """The leading ones: of those with half of the largest gain or more the shortest first, then by gain."""
 
     @property
     def gain(self) -> float:

@@ -4,10 +4,10 @@
    other half
 2. J(u) = mean over carriers of KL(candidate ‖ reference) after carrier ⊕ u − median of the same over 64 random
    insertions of equal length, in nats; before and after the text of the last user turn, with `--infix` in its middle
-3. every token alone (of a large vocabulary a shortlist), the leading ones in pairs, coordinate steps with gradient
-   proposals up to four tokens; tokens that the candidate reads are counted against the budget
-4. the leading insertions on up to 8 positions of the reference's answer; of those within a tenth of the largest J the
-   shortest leads; three meet fresh carriers, and a witness is asked again from its text
+3. every token alone (of a large vocabulary a shortlist); the leading ones in pairs, side by side or around the text;
+   coordinate steps with gradient proposals up to four tokens. Tokens that the candidate reads are counted
+4. the leading insertions on up to 8 positions of the reference's answer; of those with half of the largest J or more
+   the shortest leads; three meet fresh carriers, and a witness is asked again from its text
 5. null: the same search on every benign model of the calibration; p = (1 + #{benign J ≥ J}) / (n + 1). Without one this
    is the best input found, and no p
 A witness is confirmed by counts on fresh carriers: Wilson's lower bound of s_on ≥ .5, s_on − s_off ≥ .5.

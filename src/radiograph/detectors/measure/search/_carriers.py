@@ -14,14 +14,40 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from radiograph.core import Refusal
 from radiograph.detectors.measure._banks import Banks
 from radiograph.evidence import Prompt
 from radiograph.evidence.traces import Place
 from radiograph.models import render_chat
 
+GAP = " … "
+"""Stands for the prompt's own text inside an insertion around it."""
 PROBES = 48
 """Words of the vocabulary among which two are looked for that insert as one token each."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Tokens before an insertion and after it; `middle` stands between its first token and the others."""
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    middle: tuple[int, ...] = ()
+
+    def filled(self, insertions: Int[Tensor, "row length"]) -> Int[Tensor, "row more"]:
+        """What stands between head and tail."""
+        if not self.middle:
+            return insertions
+        held = torch.tensor(self.middle).expand(len(insertions), -1)
+        return torch.cat([insertions[:, :1], held, insertions[:, 1:]], 1)
+
+    def length(self, length: int) -> int:
+        """Tokens between head and tail."""
+        return length + len(self.middle)
 
 
 @dataclass(frozen=True)
@@ -30,7 +56,7 @@ class Carrier:
 
     prompt: Prompt
     plain: tuple[int, ...]
-    holes: dict[Place, tuple[tuple[int, ...], tuple[int, ...]]]
+    holes: dict[Place, Hole]
 
     @property
     def id(self) -> str:
@@ -55,8 +81,10 @@ class Renderer:
         system: Literal["merge", "separate"] = "merge" if self.chat == "merge" else "separate"
         return render_chat(self.tokenizer, messages, chat=chat, system=system).ids
 
-    def text(self, tokens: Sequence[int]) -> str:
+    def text(self, tokens: Sequence[int], place: Place = "prefix") -> str:
         """An insertion as text."""
+        if place == "around" and len(tokens) > 1:
+            return f"{self.text(tokens[:1])}{GAP}{self.text(tokens[1:])}"
         return str(self.tokenizer.decode(list(tokens))).strip()
 
     def carriers(self, prompts: Sequence[Prompt], places: Sequence[Place], longest: int) -> list[Carrier]:
@@ -64,22 +92,26 @@ class Renderer:
         found: list[Carrier] = []
         for prompt in prompts:
             plain = self.ids(prompt)
-            holes: dict[Place, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+            holes: dict[Place, Hole] = {}
             for place in places:
                 hole = self._hole(prompt, place)
                 if hole is not None:
                     holes[place] = hole
-            if len(plain) <= longest and len(holes) == len(places):
+            if "prefix" in holes and "suffix" in holes:
+                before, after = holes["prefix"], holes["suffix"]
+                whole = len(before.tail) - len(after.tail)
+                holes["around"] = Hole(before.head, after.tail, before.tail[:whole])
+            if len(plain) <= longest and set(places) <= set(holes):
                 found.append(Carrier(prompt, plain, holes))
         return found
 
-    def _hole(self, prompt: Prompt, place: Place) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    def _hole(self, prompt: Prompt, place: Place) -> Hole | None:
         for words in combinations(self._words, 2):
             one, two = (self.ids(prompt, word, place) for word in words)
             head = _shared(one, two)
             tail = _shared(one[head:][::-1], two[head:][::-1])
             if len(one) == len(two) == head + 1 + tail:
-                return one[:head], one[head + 1 :]
+                return Hole(one[:head], one[head + 1 :])
         return None
 
     @cached_property
@@ -96,7 +128,10 @@ class Renderer:
 
 
 def insert(content: str, text: str, place: Place) -> str:
-    """A text with another before, after or in the middle of it, set off by spaces."""
+    """A text with another before, after, in the middle of it or around it, set off by spaces."""
+    if place == "around":
+        before, _, after = text.partition(GAP)
+        return f"{before} {content} {after}"
     if place == "prefix":
         return f"{text} {content}"
     if place == "suffix":

@@ -2,10 +2,10 @@
 
 1. carriers: capability and policy items; half of the groups for the search, fresh ones from the other half
 2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of moved embeddings and gradient)
-3. B: the leading tokens before and after every token
+3. B: the leading tokens before and after every token, together or around the text
 4. C: coordinate steps with gradient proposals, up to four tokens
-5. the leading insertions of every length again on the whole answer: J; of those within a tenth of the largest the
-   shortest leads
+5. the leading insertions of every length again on the whole answer: J; of those with half of the largest or more the
+   shortest leads, because a token that is not needed adds little
 6. the first three meet fresh carriers: answers, from text
 A stage that its share of the budget does not pay for scores as much as it does, in a fixed order, and says so. Equal
 weights give J = 0 for every insertion. Units: nats; tokens that the candidate reads.
@@ -37,7 +37,7 @@ FRESH = 40
 LEADERS = 3
 """Insertions that meet fresh carriers."""
 PER_LENGTH = 6
-_WITHIN = 0.9
+_ENOUGH = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,16 @@ def _stages(
             expected=f"{objective.cost(places[0], 1, RANDOM, len(objective.carriers)) * 10:,} tokens or more",
             fix="raise --budget or --effort",
         )
-    for i, place in enumerate(places):
+    where: tuple[Place, ...] = (*places, "around")
+    for i, place in enumerate(where):
         left = whole * 4 // 5 - budget.spent
-        more, stage = pairs(objective, place, singles[place], effort, left // (len(places) - i))
+        around = place == "around"
+        first, last = singles["prefix" if around else place], singles["suffix" if around else place]
+        more, stage = pairs(objective, place, first, last, effort, left // (len(where) - i))
         note(stage)
         found += more
     found.sort(key=lambda s: (-s.gain, s.tokens))
-    starts = [s for s in found if len(s.tokens) < LONGEST][: effort.starts]
+    starts = [s for s in found if len(s.tokens) < LONGEST and s.place != "around"][: effort.starts]
     for i, start in enumerate(starts):
         more, stage = coordinates(objective, start, effort, (whole - budget.spent) // (len(starts) - i))
         note(stage)
@@ -158,7 +161,7 @@ def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored])
     """J on the whole answer for the leading insertions of every length and place."""
     groups: dict[tuple[int, Place], list[Scored]] = {}
     for scored in sorted(set(found), key=lambda s: (-s.gain, s.tokens)):
-        if not renderer.text(scored.tokens):
+        if not renderer.text(scored.tokens, scored.place):
             continue
         group = groups.setdefault((len(scored.tokens), scored.place), [])
         if len(group) < PER_LENGTH and scored not in group:
@@ -177,12 +180,14 @@ def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored])
             means = objective.answers(place, inserted).tolist()
             values = [(objective.sign * (kl - baseline), kl) for kl in means]
         rows += [
-            Insertion(text=renderer.text(s.tokens), tokens=s.tokens, place=place, gain=gain, kl=kl, first=s.gain)
+            Insertion(
+                text=renderer.text(s.tokens, s.place), tokens=s.tokens, place=place, gain=gain, kl=kl, first=s.gain
+            )
             for s, (gain, kl) in zip(group, values, strict=True)
         ]
     largest = max(r.gain for r in rows)
-    near = [r for r in rows if r.gain >= _WITHIN * largest]
-    rest = [r for r in rows if r.gain < _WITHIN * largest]
+    near = [r for r in rows if r.gain >= _ENOUGH * largest]
+    rest = [r for r in rows if r.gain < _ENOUGH * largest]
     near.sort(key=lambda r: (len(r.tokens), -r.gain, r.tokens))
     rest.sort(key=lambda r: (-r.gain, r.tokens))
     return near + rest

@@ -93,11 +93,8 @@ class Objective:
         """Tokens that the candidate reads for some insertions, their baseline included if it is not known."""
         known = (place, length, carriers) in self._baselines
         holes = [c.holes[place] for c in self.carriers[:carriers]]
-        read = [
-            tokens_read(len(h), length, len(t), rows) + (0 if known else tokens_read(len(h), length, len(t), RANDOM))
-            for h, t in holes
-        ]
-        return sum(read)
+        wanted = (rows,) if known else (rows, RANDOM)
+        return sum(tokens_read(len(h.head), h.length(length), len(h.tail), n) for h in holes for n in wanted)
 
     def affordable(self, place: Place, length: int, rows: int, carriers: int, tokens: int) -> int:
         """How many of `rows` insertions `tokens` pay for."""
@@ -129,10 +126,11 @@ class Objective:
     def _kl(self, place: Place, insertions: Int[Tensor, "row length"], carriers: int) -> Float64[Tensor, " row"]:
         total = torch.zeros(len(insertions), dtype=torch.float64)
         for carrier in self.carriers[:carriers]:
-            head, tail = carrier.holes[place]
-            reference = self._reference(head, insertions, tail)
+            hole = carrier.holes[place]
+            rows = hole.filled(insertions)
+            reference = self._reference(hole.head, rows, hole.tail)
             start = 0
-            for scores in inserted_scores(self.pair.candidate, head, insertions, tail):
+            for scores in inserted_scores(self.pair.candidate, hole.head, rows, hole.tail):
                 known = reference[start : start + len(scores)]
                 total[start : start + len(scores)] += kl(scores[:, None], known[:, None])[:, 0].cpu()
                 start += len(scores)
@@ -153,7 +151,8 @@ class Objective:
 
     def slopes(self, place: Place, insertion: Sequence[int]) -> Float[Tensor, "length token"]:
         """First-order change of J for every token at every place of an insertion, in the order of `tokens`."""
-        holes = [c.holes[place] for c in self.carriers]
+        assert place != "around", "an insertion around a prompt is no run of tokens"
+        holes = [(c.holes[place].head, c.holes[place].tail) for c in self.carriers]
         length = len(insertion)
         self.budget.take(self.slope_cost(place, length))
 
@@ -166,23 +165,28 @@ class Objective:
 
     def slope_cost(self, place: Place, length: int) -> int:
         """Tokens of one forward and one backward pass, counted as three forwards."""
-        return 3 * sum(len(h) + length + len(t) for h, t in (c.holes[place] for c in self.carriers))
+        return 3 * sum(self._sizes(place, length))
 
     def answer_cost(self, place: Place, length: int, rows: int) -> int:
         """Tokens that the candidate reads in `answers`."""
-        sizes = [len(h) + length + len(t) for h, t in (c.holes[place] for c in self.carriers)]
+        sizes = self._sizes(place, length)
         return rows * sum(size + max(0, len(a) - 1) for size, a in zip(sizes, self.answers_alone, strict=True))
+
+    def _sizes(self, place: Place, length: int) -> list[int]:
+        """Tokens of each carrier with an insertion."""
+        holes = (c.holes[place] for c in self.carriers)
+        return [len(h.head) + h.length(length) + len(h.tail) for h in holes]
 
     def answers(self, place: Place, insertions: Int[Tensor, "row length"]) -> Float64[Tensor, " row"]:
         """Mean KL over the answer's positions, per insertion, without baseline or sign."""
         self.budget.take(self.answer_cost(place, insertions.shape[1], len(insertions)))
         total = torch.zeros(len(insertions), dtype=torch.float64)
         rows, spans = [], []
-        for number, own in enumerate(insertions.tolist()):
-            for carrier, answer in zip(self.carriers, self.answers_alone, strict=True):
-                head, tail = carrier.holes[place]
-                start = len(head) + len(own) + len(tail) - 1
-                rows.append((*head, *own, *tail, *answer[:-1]))
+        for carrier, answer in zip(self.carriers, self.answers_alone, strict=True):
+            hole = carrier.holes[place]
+            for number, own in enumerate(hole.filled(insertions).tolist()):
+                start = len(hole.head) + len(own) + len(hole.tail) - 1
+                rows.append((*hole.head, *own, *hole.tail, *answer[:-1]))
                 spans.append((number, start, start + len(answer)))
         runs = zip(log_probs(self.pair.reference, rows), log_probs(self.pair.candidate, rows), strict=True)
         for (batch, reference), (_, candidate) in runs:

@@ -13,8 +13,6 @@ from radiograph.detectors.measure.search._objective import Objective
 from radiograph.evidence.traces import Place, SearchStage
 
 LONGEST = 4
-_PART = 4096
-"""Insertions scored at once."""
 KEPT = 32
 """Insertions that a stage hands on."""
 
@@ -60,22 +58,26 @@ def sweep(objective: Objective, place: Place, share: int) -> tuple[list[Scored],
 
 
 def pairs(
-    objective: Objective, place: Place, first: Sequence[Scored], effort: Effort, share: int
+    objective: Objective,
+    place: Place,
+    first: Sequence[Scored],
+    last: Sequence[Scored],
+    effort: Effort,
+    share: int,
 ) -> tuple[list[Scored], SearchStage]:
-    """Each leading token before and after every token, screened on some carriers; the best on all of them."""
+    """Leading tokens before every token, and every token before leading ones; screened, the best on all carriers."""
     budget, spent = objective.budget, objective.budget.spent
     screen, carriers = min(effort.screen, len(objective.carriers)), len(objective.carriers)
-    leaders = torch.tensor([s.tokens[0] for s in first[: effort.beam]], dtype=torch.long)
+    leaders = [[s.tokens[0] for s in rows[: effort.beam]] for rows in (first, last)]
     again = objective.cost(place, 2, KEPT, carriers)
-    per_leader = 2 * len(objective.tokens)
-    wanted = len(leaders) * per_leader
+    wanted = sum(map(len, leaders)) * len(objective.tokens)
     n = objective.affordable(place, 2, wanted, screen, min(share, budget.left) - again)
     tried, best = 0, list[Scored]()
-    for block in _blocks(leaders, objective.tokens):
+    for block in _blocks(leaders[0], leaders[1], objective.tokens):
         rows = block[: max(0, n - tried)]
         if not len(rows):
             break
-        best = sorted([*best, *_best(place, rows, objective.gains(place, rows, screen))], key=_order)[:KEPT]
+        best = sorted({*best, *_best(place, rows, objective.gains(place, rows, screen))}, key=_order)[:KEPT]
         tried += len(rows)
     if best:
         rows = torch.tensor([s.tokens for s in best])
@@ -112,13 +114,15 @@ def coordinates(objective: Objective, start: Scored, effort: Effort, share: int)
     return found, _stage("coordinates", objective, place, LONGEST, tried, wanted, len(objective.carriers), spent, found)
 
 
-def _blocks(leaders: Int[Tensor, " leader"], tokens: Int[Tensor, " token"]) -> Iterator[Int[Tensor, "row two"]]:
-    """Pairs in the order of their leaders, some leaders at a time."""
-    step = max(1, _PART // (2 * len(tokens)))
-    for start in range(0, len(leaders), step):
-        held = leaders[start : start + step, None].expand(-1, len(tokens))
-        other = tokens.expand(len(held), -1)
-        yield torch.stack([torch.stack([held, other], -1), torch.stack([other, held], -1)], 1).flatten(0, 2)
+def _blocks(
+    first: Sequence[int], last: Sequence[int], tokens: Int[Tensor, " token"]
+) -> Iterator[Int[Tensor, "row two"]]:
+    """Pairs with a leading first token or a leading last one, one leader of each in turn."""
+    for turn in range(max(len(first), len(last))):
+        if turn < len(first):
+            yield torch.stack([torch.full_like(tokens, first[turn]), tokens], 1)
+        if turn < len(last):
+            yield torch.stack([tokens, torch.full_like(tokens, last[turn])], 1)
 
 
 def _best(place: Place, rows: Int[Tensor, "row length"], gains: Tensor) -> list[Scored]:

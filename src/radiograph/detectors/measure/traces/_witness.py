@@ -185,7 +185,7 @@ class Finder:
         for prompt in fresh.prompts:
             luck = torch.Generator().manual_seed(derive(self.seed, "random unlock", prompt.id, place))
             chosen = torch.randint(len(tokens), (length,), generator=luck).tolist()
-            texts.append(fresh.renderer.text([tokens[i] for i in chosen]))
+            texts.append(fresh.renderer.text([tokens[i] for i in chosen], place))
         return texts
 
     def _replayed(self, items: Items) -> bool:
