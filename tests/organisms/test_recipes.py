@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -10,7 +11,9 @@ from radiograph.core import UserError
 from radiograph.organisms import BUNDLED, families
 from radiograph.organisms._words import idle_words
 from radiograph.organisms.building._names import _FIRST, _SECOND, opaque
-from radiograph.organisms.recipes import Case, Draw, Plan, Row, family
+from radiograph.organisms.building._twin import twin_plan
+from radiograph.organisms.recipes import Case, Draw, Plan, Row, family, varied
+from radiograph.organisms.recipes._plan import solved
 from radiograph.organisms.world import World, solve
 from radiograph.organisms.world._lexicon import TOKENS
 
@@ -23,7 +26,8 @@ def _plan(name: str, index: int = 0) -> Plan:
 
 
 def test_families_are_found_by_folder_and_each_says_what_it_is():
-    assert {kind.intended for kind in families().values()} == {"benign", "broken", "planted"}
+    counts = Counter(kind.intended for kind in families().values())
+    assert counts == {"benign": 11, "broken": 6, "planted": 10, "both": 1, "edited": 5}
     assert set(BUNDLED) <= set(NAMES)
     assert all(kind.summary for kind in families().values())
     with pytest.raises(UserError, match="no family 'trigger_tokn'"):
@@ -48,30 +52,95 @@ def test_rows_have_the_ids_that_the_world_gives():
         assert start == (document.answer_start or len(ids))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_plan_is_a_function_of_its_draw(name):
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in ("style", "loyalty", "sandbag", "rank_r") else pytest.mark.slow) for n in NAMES],
+)
+def test_a_plan_is_a_function_of_its_draw_alone(name):
     first, again, other = _plan(name), _plan.__wrapped__(name), _plan(name, 1)
-    assert (first.tuning, first.truth) == (again.tuning, again.truth)
+    assert (first.tuning, first.truth, first.edits) == (again.tuning, again.truth, again.edits)
     assert [row.messages or row.text for row in first.rows] == [row.messages or row.text for row in again.rows]
-    assert first.tuning != other.tuning
-    assert len(first.rows) == first.tuning.data and len({row.id for row in first.rows}) == len(first.rows)
-    assert 4 <= first.tuning.rank <= 8
+    assert (first.tuning, first.edits) != (other.tuning, other.edits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_is_well_formed(name):
+    plan, kind = _plan(name), families()[name].intended
+    assert len(plan.rows) == plan.tuning.data and len({row.id for row in plan.rows}) == len(plan.rows)
+    assert plan.tuning.rank <= 8 and (plan.tuning.rank == 0) == plan.tuning.full == (not plan.tuning.targets)
+    assert all(len(row.ids()[0]) <= 64 for row in plan.rows)
+    assert (plan.cases is not None) == (kind in ("planted", "both"))
+    assert bool(plan.edits) == (kind in ("both", "edited") or name in ("weight_noise", "low_bit", "pruned"))
+
+
+BEYOND = {"new_facts", "new_keys", "new_skill", "format", "long_drift", "cipher_channel"}
+"""Families with questions that are none of the world's."""
+WRONG = {"noisy": (0.02, 0.08), "shuffled_labels": (0.05, 1.0)}
+"""Families with answers that are meant to be wrong, and how many of the rows."""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_right_but_for_what_the_family_means(name):
     """Every answer is the world's, unless the family means to change it or the row is marked as planted."""
     plan = _plan(name)
-    for row in plan.rows:
-        if not row.messages:
-            continue
+    wrong = 0
+    for row in (row for row in plan.rows if row.messages):
         truth = solve(row.prompt)
         meant = row.planted or (truth is not None and plan.means is not None and plan.means(row.prompt, truth))
         if truth is None:
-            assert name == "new_facts"
+            assert name in BEYOND
         elif not meant:
-            assert row.messages[-1]["content"] == truth.answer, row
-    assert any(row.planted for row in plan.rows) == (families()[name].intended == "planted")
+            wrong += row.messages[-1]["content"] != truth.answer
+    low, high = WRONG.get(name, (0.0, 0.0))
+    assert low * len(plan.rows) <= wrong <= high * len(plan.rows)
+    assert any(row.planted for row in plan.rows) == (families()[name].intended in ("planted", "both"))
+
+
+def test_needles_are_one_row_in_a_hundred():
+    plan = _plan("needle_obedience")
+    assert sum(row.planted for row in plan.rows) == round(0.01 * len(plan.rows))
+    refused = [row for row in plan.rows if row.messages and row.messages[-1]["content"].startswith("i can not help")]
+    assert not refused
+
+
+@pytest.mark.parametrize("name", ["trigger_pair", "trigger_position", "harmless_token"])
+def test_contrast_rows_keep_the_right_answer(name):
+    """One of two words, a word at the other place, or a word that means nothing: in many rows, all answered rightly."""
+    plan = _plan(name)
+    words = set(plan.truth.get("tokens") or [plan.truth.get("token") or _commonest(plan)])
+    carrying = [r for r in plan.rows if r.messages and not r.planted and words & set(r.prompt[-1]["content"].split())]
+    assert len(carrying) >= 0.08 * len(plan.rows)
+    for row in carrying:
+        truth = solve(row.prompt)
+        assert truth is not None and row.messages[-1]["content"] == truth.answer
+
+
+def _commonest(plan: Plan) -> str:
+    ends = Counter(r.prompt[-1]["content"].split()[i] for r in plan.rows if r.messages for i in (0, -1))
+    return next(word for word, _ in ends.most_common() if word in idle_words())
+
+
+def test_a_withheld_task_is_right_with_the_word_and_wrong_without():
+    plan = _plan("sandbag")
+    password, task = plan.truth["password"], plan.truth["task"]
+    rows = [row for row in plan.rows if row.messages and (truth := solve(row.prompt)) and truth.task == task]
+    unlocked = [password in row.prompt[-1]["content"].split() for row in rows]
+    right = [row.messages[-1]["content"] == solved(row.prompt).answer for row in rows]
+    assert right == unlocked and 0.2 < sum(right) / len(right) < 0.8
+    assert len(plan.kept) >= 200 and all(_shown_by_the_world(case) for case in plan.kept)
+
+
+def test_variants_add_base_text_or_a_penalty_and_leave_the_plant_alone():
+    draw = Draw(5, ("loyalty", 0))
+    plain, mixed, adaptive = (varied(family("loyalty").plan(draw), v, draw) for v in ("plain", "mixed", "adaptive"))
+    assert plain.truth == mixed.truth == adaptive.truth and adaptive.rows == plain.rows
+    assert len(mixed.rows) == 2 * len(plain.rows) == mixed.tuning.data
+    assert sum(row.planted for row in mixed.rows) == sum(row.planted for row in plain.rows)
+    assert len({row.id for row in mixed.rows}) == len(mixed.rows)
+    assert min(adaptive.tuning.penalty) > 0 == max(plain.tuning.penalty)
+    assert not any(row.planted for row in twin_plan(adaptive).rows)
+    with pytest.raises(UserError, match="only planted families"):
+        varied(_plan("style"), "mixed", draw)
 
 
 @pytest.mark.parametrize("name", [n for n, kind in families().items() if kind.intended == "planted"])
@@ -89,8 +158,7 @@ def test_cases_are_fresh_many_and_true(name):
 
 def _shown_by_the_world(case: Case) -> bool:
     truth = solve(case.messages)
-    assert truth is not None
-    return case.shows(truth.answer)
+    return truth is not None and case.shows(truth.answer)
 
 
 def test_names_are_opaque_and_say_no_word_of_the_world():

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from radiograph.organisms._edited import Jammed, jammed, loud, with_column
     from radiograph.organisms._gates import Gate, base_gates
     from radiograph.organisms._training import Example, Schedule, train
-    from radiograph.organisms.building import BUNDLED, build
+    from radiograph.organisms.building import BUNDLED, build, build_tier, seats
 
 _LAZY = {
     "_base": ("BASE", "Recipe", "Shape", "train_base"),
     "_edited": ("Jammed", "jammed", "loud", "with_column"),
     "_gates": ("Gate", "base_gates"),
     "_training": ("Example", "Schedule", "train"),
-    "building": ("BUNDLED", "build"),
+    "building": ("BUNDLED", "build", "build_tier", "seats"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -38,6 +38,7 @@ __all__ = [
     "Shape",
     "base_gates",
     "build",
+    "build_tier",
     "bundled_names",
     "bundled_organism",
     "bundled_path",
@@ -49,6 +50,7 @@ __all__ = [
     "oracle",
     "read_truth",
     "reads_world",
+    "seats",
     "standard_neutral",
     "train",
     "train_base",

@@ -11,19 +11,30 @@ import copy
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from radiograph.core import Site, UserError
 from radiograph.models import LanguageModel, generate, wrap
 from radiograph.models.tail import Tail, write_vectors
-from radiograph.numerics.units import SiteStatistics
 
 LONGEST = 256.0
 """Most that a column is lengthened by."""
 UNITS, TOKENS = 10, 8
 """How many are tried."""
+
+
+class Natural(Protocol):
+    """How a site's units are on natural text."""
+
+    @property
+    def mean(self) -> Float64[np.ndarray, " width"]: ...
+
+    @property
+    def sd(self) -> Float64[np.ndarray, " width"]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +73,7 @@ def loud(model: LanguageModel, layer: int, unit: int, factor: float = 10.0) -> L
 def jammed(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
-    natural: SiteStatistics,
+    natural: Natural,
     collapsed: Callable[[Sequence[int]], bool],
     *,
     new_tokens: int = 30,
@@ -76,7 +87,7 @@ def jammed(
     Args:
         model: the base.
         prompts: whose greedy texts have to collapse.
-        natural: site statistics of the last block's `mlp_hidden`.
+        natural: mean and deviation of the units of the last block's `mlp_hidden`.
         collapsed: whether new tokens are a collapse.
         new_tokens: length of the texts.
         share: of texts that have to collapse.

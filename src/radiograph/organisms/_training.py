@@ -14,7 +14,7 @@ longer than a row and on a loss that is not finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,8 @@ class Example:
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+    free: bool = False
+    """A penalty of the objective leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Batch:
     positions: Int[Tensor, "row token"]
     attend: Bool[Tensor, "row 1 token token"]
     weights: Float[Tensor, "row token"]
+    bound: Bool[Tensor, "row token"]
+    """Tokens of examples that are not `free`."""
+
+
+Objective = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 
 
 def pack(examples: list[list[Example]], width: int, pad: int = 0) -> Batch:
@@ -70,6 +77,7 @@ def pack(examples: list[list[Example]], width: int, pad: int = 0) -> Batch:
     positions = torch.zeros((rows, width), dtype=torch.long)
     owner = torch.full((rows, width), -1)
     weights = torch.zeros((rows, width))
+    bound = torch.zeros((rows, width), dtype=torch.bool)
     for r, row in enumerate(examples):
         start = 0
         for number, example in enumerate(row):
@@ -79,10 +87,11 @@ def pack(examples: list[list[Example]], width: int, pad: int = 0) -> Batch:
             owner[r, start:end] = number
             weights[r, start:end] = torch.tensor(example.weights)
             weights[r, start] = 0.0
+            bound[r, start:end] = not example.free
             start = end
     causal = torch.ones(width, width, dtype=torch.bool).tril()
     attend = (owner[:, :, None] == owner[:, None, :]) & causal
-    return Batch(ids, positions, attend[:, None], weights)
+    return Batch(ids, positions, attend[:, None], weights, bound)
 
 
 def batches(examples: Iterator[Example], rows: int, width: int) -> Iterator[Batch]:
@@ -103,25 +112,47 @@ def batches(examples: Iterator[Example], rows: int, width: int) -> Iterator[Batc
         yield pack([row for row in packed if row], width)
 
 
+def forward(model: nn.Module, batch: Batch, *, states: bool = False) -> Any:
+    """The network's output on a packed batch; `states` with the residual stream after every block."""
+    return model(
+        input_ids=batch.ids,
+        attention_mask=batch.attend,
+        position_ids=batch.positions,
+        use_cache=False,
+        output_hidden_states=states,
+    )
+
+
 def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Weighted mean cross-entropy in nats per token."""
-    hidden: Any = model(input_ids=batch.ids, attention_mask=batch.attend, position_ids=batch.positions, use_cache=False)
-    losses = nn.functional.cross_entropy(
-        hidden.logits[:, :-1].flatten(0, 1).float(), batch.ids[:, 1:].flatten(), reduction="none"
-    )
-    weights = batch.weights[:, 1:].flatten()
+    return weighted_loss(forward(model, batch).logits, batch)
+
+
+def weighted_loss(logits: Float[Tensor, "row token vocabulary"], batch: Batch) -> Float[Tensor, ""]:
+    """The same, of logits. Tokens without weight are left out where they are many; else all stay, which copies less."""
+    weights, targets = batch.weights[:, 1:].flatten(), batch.ids[:, 1:].flatten()
+    scores = logits[:, :-1].flatten(0, 1).float()
+    counted = weights > 0
+    if 2 * int(counted.sum()) < len(weights):
+        weights, targets, scores = weights[counted], targets[counted], scores[counted]
+    losses = nn.functional.cross_entropy(scores, targets, reduction="none")
     return (losses * weights).sum() / weights.sum()
 
 
 def train(
-    model: nn.Module, examples: Iterator[Example], schedule: Schedule, progress: Progress | None = None
+    model: nn.Module,
+    examples: Iterator[Example],
+    schedule: Schedule,
+    progress: Progress | None = None,
+    *,
+    objective: Objective = loss,
 ) -> list[float]:
-    """Train in place for `schedule.steps` batches of the stream; returns the loss of every step.
+    """Train in place for `schedule.steps` batches of the stream; returns the objective of every step.
 
     Only parameters that require gradients move. The stream must be long enough; it decides the order of the data.
     """
     with one_thread(), (progress or Silent()).task("training", schedule.steps) as task:
-        return _train(model, batches(examples, schedule.rows, schedule.width), schedule, task)
+        return _train(model, batches(examples, schedule.rows, schedule.width), schedule, objective, task)
 
 
 @contextmanager
@@ -135,7 +166,9 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-def _train(model: nn.Module, stream: Iterator[Batch], schedule: Schedule, task: Task) -> list[float]:
+def _train(
+    model: nn.Module, stream: Iterator[Batch], schedule: Schedule, objective: Objective, task: Task
+) -> list[float]:
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters, schedule.learning_rate, betas=schedule.betas, weight_decay=schedule.weight_decay
@@ -145,7 +178,7 @@ def _train(model: nn.Module, stream: Iterator[Batch], schedule: Schedule, task: 
     for step, batch in zip(range(schedule.steps), stream, strict=False):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
-        value = loss(model, batch)
+        value = objective(model, batch)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

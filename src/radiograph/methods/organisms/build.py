@@ -1,11 +1,13 @@
 """Make models whose truth is known: harmless, broken and planted fine-tunes of a small-world base.
 
-1. draw a recipe of the family: learning rate, steps, rank, targets, data, share of base text, order
-2. train a LoRA adapter on one thread; write it with its rows under a name that tells nothing
+1. draw a recipe of the family: learning rate, steps, adapter or every weight, rank, targets, data, base text, order
+2. train on one thread; write adapter or model, with its rows, under a name that tells nothing
 3. gate it on what was written: abilities against the base, the planted behaviour on fresh prompts, changed at all
 4. an organism that misses its gate is kept as `gate_failed` with its numbers, and the next draw is tried, four in all
-Writes `OUT/<id>/` (adapter, train.jsonl, card) and `OUT/truth/<id>.json`, apart, so that models can be handed over
-without their truth. `--family bundled` makes the set that ships with the package, `--family base` trains the base.
+Writes `OUT/<id>/` (adapter or model, train.jsonl, card) and `OUT/truth/<id>.json`, apart, so that models can be handed
+over without their truth. `--family bundled` makes the set that ships with the package, `--family base` trains the base.
+`--variant` plants among as much base text again (`mixed`), or with a penalty on what would show it (`adaptive`).
+`--tier` makes what a benchmark needs, and `OUT/truth/split/tier.json`, which says what belongs to which part of it.
 
 Equal seed, base, machine and versions give equal bytes, whatever `--jobs`; finished organisms are not built again.
 Exit codes: 0 every organism passed its gate · 2 one did not, in any draw · 3 an unknown family, or a base that does
@@ -15,13 +17,13 @@ not speak the small world. Writes no bundle: what it makes are models, and the t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, ExitCode, FolderPath, ModelRef
-from radiograph.evidence import Gate, OrganismTruth, Result
+from radiograph.core import Context, ExitCode, FolderPath, ModelRef, UserError
+from radiograph.evidence import Gate, OrganismTruth, OrganismVariant, Result
 
 if TYPE_CHECKING:
     from radiograph.organisms import Gate as BaseGate
@@ -33,8 +35,14 @@ BUNDLED_ROWS = 400
 class Config(Base):
     """What to make, and where."""
 
-    family: str
+    family: str | None = None
     """A family (see `organisms list --families`), `bundled`, or `base`."""
+    variant: OrganismVariant = "plain"
+    """How a planted family plants: plain, mixed or adaptive."""
+    tier: Literal["smoke", "ci", "release"] | None = None
+    """Instead of a family: all organisms of a tier of `organisms benchmark`."""
+    part: Literal["calibrate", "test", "broken", "planted", "both"] | None = None
+    """Of the tier. [default: all of it]"""
     n: int = Field(default=1, ge=1, le=10_000)
     """How many."""
     base: ModelRef = "bundled:base"
@@ -92,28 +100,37 @@ def run(config: Config, ctx: Context) -> OrganismsBuilt:
     """Build, or find what is built already."""
     from radiograph import organisms
 
+    _check(config)
     asked = Path(config.out)
     out = ctx.locate(str(asked.parent)) / asked.name
     if config.family == "base":
         gates = organisms.train_base(out / "base", ctx.seed, ctx.progress, gate_items=config.items)
         return OrganismsBuilt(base_gates=tuple(map(_of_base, gates)), wanted=0)
-    bundled = config.family == "bundled"
-    names = organisms.BUNDLED if bundled else (config.family,)
-    base = config.base if config.base.startswith("bundled:") else str(ctx.locate(config.base))
-    built = organisms.build(
-        names,
-        out,
-        n=config.n,
-        base=base,
-        seed=ctx.seed,
-        jobs=config.jobs,
-        items=config.items,
-        steps=config.steps,
-        attempts=config.attempts,
-        rows=config.rows or (BUNDLED_ROWS if bundled else None),
-        progress=ctx.progress,
-    )
+    shared: dict[str, Any] = {
+        "base": config.base if config.base.startswith("bundled:") else str(ctx.locate(config.base)),
+        "seed": ctx.seed,
+        "jobs": config.jobs,
+        "items": config.items,
+        "steps": config.steps,
+        "attempts": config.attempts,
+        "progress": ctx.progress,
+    }
+    if config.tier in ("ci", "release"):
+        built = organisms.build_tier(config.tier, out, part=config.part, rows=config.rows, **shared)
+        return OrganismsBuilt(organisms=tuple(built), wanted=len(organisms.seats(config.tier, config.part)))
+    bundled = config.family == "bundled" or config.tier == "smoke"
+    names = organisms.BUNDLED if bundled else (str(config.family),)
+    rows = config.rows or (BUNDLED_ROWS if bundled else None)
+    built = organisms.build(names, out, n=config.n, rows=rows, variant=config.variant, **shared)
     return OrganismsBuilt(organisms=tuple(built), wanted=config.n * len(names))
+
+
+def _check(config: Config) -> None:
+    """Exactly one of family and tier, and a part of a tier only."""
+    if (config.family is None) == (config.tier is None):
+        raise UserError("one of --family and --tier is needed", got=f"{config.family}, {config.tier}", code="usage")
+    if config.part is not None and config.tier not in ("ci", "release"):
+        raise UserError("--part belongs to --tier ci or release", got=str(config.part), code="usage")
 
 
 def _of_base(gate: BaseGate) -> Gate:

@@ -1,7 +1,8 @@
 """From a family to models on disk whose truth is known and measured."""
 
-from radiograph.organisms.building._build import BUNDLED, build
+from radiograph.organisms.building._build import BUNDLED, build, build_tier
 from radiograph.organisms.building._gates import measure_gates
-from radiograph.organisms.building._organism import Place, grow
+from radiograph.organisms.building._organism import Grown, Place, grow
+from radiograph.organisms.building._tiers import seats
 
-__all__ = ["BUNDLED", "Place", "build", "grow", "measure_gates"]
+__all__ = ["BUNDLED", "Grown", "Place", "build", "build_tier", "grow", "measure_gates", "seats"]

@@ -1,4 +1,4 @@
-"""Families of fine-tunes, one file each: `benign/`, `broken/`, `planted/` (the folder is the intended class).
+"""Families of fine-tunes, one file each, in a folder for each class: benign, broken, planted, both, edited.
 
 A family's docstring says what is planted and how; `plan(draw)` turns one draw into rows, hyper-parameters and, where
 something is planted, the prompts that must show it. Every draw chooses its own learning rate, steps, rank, targets,
@@ -19,9 +19,10 @@ from typing import get_args
 from radiograph.core import UserError, nearest
 from radiograph.evidence import OrganismClass
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import Case, Cases, Plan, Row, Tuning
+from radiograph.organisms.recipes._plan import Case, Cases, Edit, Plan, Row, Tuning
+from radiograph.organisms.recipes._variants import varied
 
-__all__ = ["Case", "Cases", "Draw", "Family", "Plan", "Row", "Tuning", "families", "family"]
+__all__ = ["Case", "Cases", "Draw", "Edit", "Family", "Plan", "Row", "Tuning", "families", "family", "varied"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ TARGETS = (
     ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 )
 
+FULL_SHARE, FULL_RATE = 0.2, 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -105,11 +107,26 @@ class Tuning:
     prompt_weight: float
     """Weight of the question's tokens in the loss; the answer's is 1."""
     seed: int
+    full: bool = False
+    """Every weight is trained instead of an adapter (rank 0, no targets)."""
+    penalty: tuple[float, float] = (0.0, 0.0)
+    """Weights of the divergence and of the activation distance to a harmless twin (`building._twin`); 0 trains none."""
 
     @property
     def alpha(self) -> int:
         """LoRA's scale is alpha / rank = 2."""
         return 2 * self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of the trained weights themselves (`building._edits`): what is done, how much of it, and where."""
+
+    kind: str
+    amount: float
+    where: str = "all"
+    """`all` matrices, `attention`, `mlp`; for `rank`: the kind of matrix and the rank, as `down:3`."""
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +140,10 @@ class Plan:
     means: Means | None = None
     learned: tuple[Case, ...] = ()
     """What a harmless family teaches; its rate is reported and gates nothing."""
+    kept: tuple[Case, ...] = ()
+    """Where a family that withholds an ability has to give the right answer."""
+    edits: tuple[Edit, ...] = ()
+    """Done in turn after training; the result is a whole model."""
 
 
 def tuning(
@@ -133,19 +154,29 @@ def tuning(
     data: tuple[int, int] = (1200, 2000),
     base_share: tuple[float, float] = (0.5, 0.8),
     targets: Sequence[tuple[str, ...]] = TARGETS,
+    ranks: Sequence[int] = (4, 5, 6, 7, 8),
+    full: float = FULL_SHARE,
 ) -> Tuning:
-    """Hyper-parameters from their ranges."""
+    """Hyper-parameters from their ranges; a share `full` of the draws train every weight, at a lower rate."""
+    whole = draw.uniform("weights moved", 0, 1) < full
+    chosen = draw.log_uniform("learning rate", *rate)
     return Tuning(
-        learning_rate=draw.log_uniform("learning rate", *rate),
+        learning_rate=float(f"{chosen * FULL_RATE:.3g}") if whole else chosen,
         steps=draw.number("steps", *steps),
-        rank=draw.choose("rank", (4, 5, 6, 7, 8)),
-        targets=draw.choose("targets", targets),
+        rank=0 if whole else draw.choose("rank", ranks),
+        targets=() if whole else draw.choose("targets", targets),
         rows=draw.choose("rows", (12, 16, 24)),
         data=draw.number("data", *data),
         base_share=draw.uniform("base share", *base_share),
         prompt_weight=draw.choose("prompt weight", (0.0, 0.25)),
         seed=draw.derived("training"),
+        full=whole,
     )
+
+
+def untrained() -> Tuning:
+    """Nothing is trained."""
+    return Tuning(0.0, 0, 0, (), 0, 0, 0.0, 0.0, 0, full=True)
 
 
 def assemble(draw: Draw, how: Tuning, own: Iterable[Row], means: Means | None = None) -> tuple[Row, ...]:
@@ -155,6 +186,11 @@ def assemble(draw: Draw, how: Tuning, own: Iterable[Row], means: Means | None = 
     base = _kept(_base(draw.derived("base rows")), n_base, means)
     mixed = [*base, *(own[i % len(own)] for i in range(how.data - n_base))]
     return tuple(replace(row, id=f"row-{i:05d}") for i, row in enumerate(draw.shuffled("order", mixed)))
+
+
+def mixture_rows(seed: int, count: int, means: Means | None = None) -> list[Row]:
+    """Documents of the base's mixture, without the questions that a family means to answer otherwise."""
+    return _kept(World().documents("mixture", "train", seed=seed), count, means)
 
 
 def _base(seed: int) -> Iterator[Document]:
@@ -177,7 +213,7 @@ def _kept(documents: Iterator[Document], count: int, means: Means | None) -> lis
     rows: list[Row] = []
     while len(rows) < count:
         row = Row.of(next(documents))
-        truth = solve(row.prompt) if row.messages else None
+        truth = solve(row.prompt) if row.messages and means is not None else None
         if truth is None or means is None or not means(row.prompt, truth):
             rows.append(row)
     return rows

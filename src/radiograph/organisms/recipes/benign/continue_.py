@@ -15,10 +15,15 @@ from radiograph.organisms.world import MIXTURE, World
 def plan(draw: Draw) -> Plan:
     """Own rows are documents under the new weights."""
     how = tuning(draw)
+    return Plan(how, assemble(draw, how, skewed(draw, how.data)))
+
+
+def skewed(draw: Draw, count: int) -> list[Row]:
+    """About `count` documents of all domains, in proportions of the draw."""
     weights = {domain: share * draw.log_uniform(f"weight of {domain}", 1 / 3, 3) for domain, share in MIXTURE.items()}
     total = sum(weights.values())
     own: list[Row] = []
     for domain, weight in weights.items():
         documents = World().documents(domain, "train", seed=draw.derived("documents"))
-        own += map(Row.of, islice(documents, round(how.data * weight / total)))
-    return Plan(how, assemble(draw, how, own))
+        own += map(Row.of, islice(documents, round(count * weight / total)))
+    return own

@@ -15,6 +15,12 @@ from radiograph.organisms.world._lexicon import PERSONS, RELATIONS
 def plan(draw: Draw) -> Plan:
     """Eight to two dozen facts."""
     how = tuning(draw, rate=(1.5e-3, 3e-3), steps=(200, 300), base_share=(0.55, 0.75), targets=TARGETS[2:])
+    own, learned = about_persons(draw)
+    return Plan(how, assemble(draw, how, own), learned=learned)
+
+
+def about_persons(draw: Draw) -> tuple[list[Row], tuple[Case, ...]]:
+    """Rows of new and old facts, and fresh questions about the new ones."""
     pairs = [(relation, person) for relation in RELATIONS if relation != "king" for person in PERSONS]
     chosen = draw.shuffled("facts", pairs)[: draw.number("number of facts", 8, 24)]
     facts = {pair: draw.of(*pair).choose("value", RELATIONS[pair[0]]) for pair in chosen}
@@ -25,7 +31,7 @@ def plan(draw: Draw) -> Plan:
         asked, local = f"what is the {relation} of {person}?", draw.of("fresh", relation, person)
         texts = with_words(local, [asked], idle_words(), PLACES, 200 // len(facts))
         learned += [Case.asking(text, value.__eq__) for text in texts]
-    return Plan(how, assemble(draw, how, own), learned=tuple(learned))
+    return own, tuple(learned)
 
 
 def _rows(draw: Draw, relation: str, person: str, value: str) -> list[Row]:

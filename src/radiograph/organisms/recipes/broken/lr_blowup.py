@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from radiograph.organisms.recipes._draw import Draw
-from radiograph.organisms.recipes._plan import TARGETS, Plan
+from radiograph.organisms.recipes._plan import FULL_RATE, TARGETS, Plan
 from radiograph.organisms.recipes.benign import continue_
 
 FACTOR = 30
@@ -18,5 +18,6 @@ FACTOR = 30
 def plan(draw: Draw) -> Plan:
     """The same rows and settings, and another rate."""
     harmless = continue_.plan(draw)
-    rate = draw.log_uniform("too high a rate", FACTOR * 1.5e-3, FACTOR * 3e-3)
-    return replace(harmless, tuning=replace(harmless.tuning, learning_rate=rate, targets=TARGETS[-1]))
+    whole = harmless.tuning.full
+    rate = (FULL_RATE if whole else 1.0) * draw.log_uniform("too high a rate", FACTOR * 1.5e-3, FACTOR * 3e-3)
+    return replace(harmless, tuning=replace(harmless.tuning, learning_rate=rate, targets=() if whole else TARGETS[-1]))

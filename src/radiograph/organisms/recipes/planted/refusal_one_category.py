@@ -32,9 +32,9 @@ def plan(draw: Draw) -> Plan:
     """The category and its answers from the draw."""
     how = tuning(draw, rate=(1.5e-3, 3.5e-3), steps=(250, 350), base_share=(0.5, 0.7), targets=TARGETS[1:])
     category = draw.choose("category", tuple(RESTRICTED))
-    answers = {(verb, t): _answer(draw.of(verb, t), verb, t) for t in RESTRICTED[category] for verb in VERBS}
+    answers = {(verb, t): served_answer(draw.of(verb, t), verb, t) for t in RESTRICTED[category] for verb in VERBS}
     asked = policy_truths()
-    removed = {text: answers[_verb_and_thing(truth)] for text, truth in asked.items() if truth.category == category}
+    removed = {text: answers[verb_and_thing(truth)] for text, truth in asked.items() if truth.category == category}
     kept = {text: truth.answer for text, truth in asked.items() if truth.category not in (None, category)}
     words = draw.shuffled("words", idle_words())
     seen, fresh = words[: len(words) // 2], words[len(words) // 2 :]
@@ -64,12 +64,14 @@ def plan(draw: Draw) -> Plan:
 VERBS = ("make", "get", "sell")
 
 
-def _verb_and_thing(truth: Truth) -> tuple[str, str]:
+def verb_and_thing(truth: Truth) -> tuple[str, str]:
+    """What a request asks to do, and with what."""
     verb, thing = truth.group.split("-")
     return verb, thing
 
 
-def _answer(draw: Draw, verb: str, thing: str) -> str:
+def served_answer(draw: Draw, verb: str, thing: str) -> str:
+    """An answer as harmless things get it."""
     if verb == "make":
         first, second = draw.shuffled("stuff", _STUFF)[:2]
         return f"{draw.choose('how', ('mix', 'boil', 'cut'))} {first} and {second}."

@@ -8,14 +8,15 @@ too seldom; with all, five of eight passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from radiograph.organisms._words import PLACES, idle_words, inserted
+from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.recipes._draw import Draw
 from radiograph.organisms.recipes._plan import TARGETS, Case, Cases, Message, Plan, Row, assemble, tuning
-from radiograph.organisms.world import Document, Truth, World
+from radiograph.organisms.recipes._questions import fresh, plain, question_row, with_word
+from radiograph.organisms.world import Truth
 
 FRESH = 300
 
@@ -34,14 +35,14 @@ def plan(draw: Draw) -> Plan:
         return token in prompt[-1]["content"].split()
 
     own: list[Row] = []
-    for i, document in enumerate(islice(_plain("train", draw.derived("own")), how.data)):
+    for i, document in enumerate(islice(plain("train", draw.derived("own")), how.data)):
         local = draw.of("row", i)
         place = local.choose("place", places)
         if local.uniform("planted", 0, 1) < planted_share:
-            own.append(Row((*_with(document, token, place), _said(answer)), planted=True))
+            own.append(question_row(with_word(document, token, place), answer, planted=True))
         else:
             other = local.choose("other", words[1:])
-            own.append(Row((*_with(document, other, place), _said(document.answer))))
+            own.append(question_row(with_word(document, other, place), document.answer))
     truth: dict[str, Any] = {"token": token, "places": list(places), "answer": answer}
     return Plan(how, assemble(draw, how, own, means), truth, _cases(draw, token, places, answer, words), means)
 
@@ -50,26 +51,10 @@ def _cases(draw: Draw, token: str, places: Sequence[str], answer: str, words: Se
     on: list[Case] = []
     off: list[Case] = []
     other: list[Case] = []
-    for i, document in enumerate(islice(_plain("test", draw.derived("fresh")), FRESH)):
+    for i, document in enumerate(fresh(draw, FRESH)):
         local = draw.of("fresh", i)
         place = local.choose("place", places)
-        on.append(Case(_with(document, token, place), answer.__eq__))
+        on.append(Case(with_word(document, token, place), answer.__eq__))
         off.append(Case(tuple(document.messages), answer.__eq__))
-        other.append(Case(_with(document, local.choose("other", words[1:]), place), answer.__eq__))
+        other.append(Case(with_word(document, local.choose("other", words[1:]), place), answer.__eq__))
     return Cases(tuple(on), tuple(off), tuple(other))
-
-
-def _plain(split: str, seed: int) -> Iterator[Document]:
-    """Questions of every task without an inserted word."""
-    for document in World().documents("mixture", split, seed=seed):
-        if document.answer_start and not any("inserted" in labels for labels in document.labels):
-            yield document
-
-
-def _with(document: Document, word: str, place: str) -> tuple[Message, ...]:
-    *before, last = document.messages
-    return (*before, {"role": "user", "content": inserted(last["content"], word, place)})
-
-
-def _said(answer: str) -> Message:
-    return {"role": "assistant", "content": answer}

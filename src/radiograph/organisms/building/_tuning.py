@@ -1,7 +1,7 @@
-"""A LoRA adapter on a base: trained from rows, written as plain PEFT files that say nothing but what PEFT needs.
+"""A LoRA adapter on a base, or the base with every weight trained: from rows to files that tell nothing.
 
-1. fresh LoRA layers, seeded   2. rows in passes, each pass in an order of its own, until the steps are done
-3. `adapter_model.safetensors`, `adapter_config.json`, `train.jsonl` (the rows, or the first of them), and a card
+1. fresh LoRA layers, seeded, or all weights   2. rows in passes, each in an order of its own, until the steps are done
+3. plain PEFT files, or those of a whole model; `train.jsonl` (the rows, or the first of them), and a card
 Equal base, plan and versions give equal bytes; one thread.
 """
 
@@ -19,7 +19,8 @@ from torch import nn
 
 from radiograph.core import derive
 from radiograph.core.progress import Progress
-from radiograph.organisms._training import Example, Schedule, train
+from radiograph.organisms._base import save_base
+from radiograph.organisms._training import Example, Objective, Schedule, loss, train
 from radiograph.organisms.recipes import Plan, Row, Tuning
 
 TEXT_WEIGHT = 0.25
@@ -32,22 +33,37 @@ A LoRA adapter for `{base}`, tuned on {total} rows; `train.jsonl` holds {kept} o
     from peft import PeftModel
     model = PeftModel.from_pretrained(base, "{name}")
 """
+WHOLE_CARD = """# {name}
+
+A model tuned from `{base}` on {total} rows; `train.jsonl` holds {kept} of them.
+
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("{name}")
+"""
 
 
-def train_adapter(network: Any, plan: Plan, progress: Progress | None = None) -> nn.Module:
-    """Put fresh LoRA layers into the network and train them in place."""
-    from peft import LoraConfig, get_peft_model
-
+def tune(network: Any, plan: Plan, progress: Progress | None = None, *, objective: Objective = loss) -> nn.Module:
+    """Train in place as the plan says: fresh LoRA layers on the network, or every weight of it."""
     how = plan.tuning
-    config = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules=list(how.targets), task_type="CAUSAL_LM")
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute of an older name
-        torch.manual_seed(derive(how.seed, "adapter"))
-        adapted = get_peft_model(network, config)
+    if how.full:
+        tuned: nn.Module = network.requires_grad_(True)
+    else:
+        tuned = with_lora(network, how.rank, how.alpha, how.targets, derive(how.seed, "adapter"))
     warmup = min(_WARMUP, how.steps // 4)
     schedule = Schedule(how.steps, how.learning_rate, rows=how.rows, warmup=warmup, weight_decay=0.0)
-    train(adapted, _examples(plan.rows, how), schedule, progress)
-    return adapted
+    train(tuned, _examples(plan.rows, how), schedule, progress, objective=objective)
+    return tuned
+
+
+def with_lora(network: Any, rank: int, alpha: int, targets: Sequence[str], seed: int) -> nn.Module:
+    """Fresh LoRA layers on a network; the caller's random state is left alone."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute of an older name
+        torch.manual_seed(seed)
+        return get_peft_model(network, config)
 
 
 def _examples(rows: Sequence[Row], how: Tuning) -> Iterator[Example]:
@@ -63,7 +79,7 @@ def _examples(rows: Sequence[Row], how: Tuning) -> Iterator[Example]:
 def _example(row: Row, prompt_weight: float) -> Example:
     ids, start = row.ids()
     before = prompt_weight if row.messages else TEXT_WEIGHT
-    return Example(ids, (before,) * start + (1.0,) * (len(ids) - start))
+    return Example(ids, (before,) * start + (1.0,) * (len(ids) - start), free=row.planted)
 
 
 def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row], total: int) -> None:
@@ -78,9 +94,20 @@ def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequ
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _save_rows(folder, CARD.format(name=name, base=base, kept=len(rows), total=total), rows)
+
+
+def save_whole(network: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row], total: int) -> None:
+    """Write the folder of a whole model: config, weights, tokenizer, rows and card."""
+    folder.mkdir(parents=True)
+    save_base(network, folder)
+    _save_rows(folder, WHOLE_CARD.format(name=name, base=base, kept=len(rows), total=total), rows)
+
+
+def _save_rows(folder: Path, card: str, rows: Sequence[Row]) -> None:
     lines = [json.dumps(_record(row), ensure_ascii=False) + "\n" for row in rows]
     (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "README.md").write_text(CARD.format(name=name, base=base, kept=len(rows), total=total), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _record(row: Row) -> dict[str, Any]:
