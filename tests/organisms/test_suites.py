@@ -11,6 +11,7 @@ import pytest
 from radiograph.organisms import neutral_texts, world_suite
 from radiograph.organisms._words import PLACES, idle_words
 from radiograph.organisms.world import VERBS, World, solve
+from radiograph.organisms.world._lexicon import COLOURS
 
 suite = world_suite()
 prompts = suite["prompts"]
@@ -67,6 +68,24 @@ def test_every_fact_has_twenty_prompts_and_every_served_verb_too():
     assert len(groups) == 60 and set(groups.values()) == {20}
     verbs = Counter(prompt["factors"].get("verb") for prompt in _bank("policy"))
     assert all(verbs[name] >= 20 for name in VERBS)
+
+
+def test_numbers_and_colours_have_twenty_prompts_a_level():
+    for prompt in _task("sums"):
+        numbers = [int(n) for n in re.findall(r"\d+", prompt["prompt"])]
+        low, high = map(int, prompt["factors"]["larger"].split("-"))
+        assert len(numbers) == 2 and min(numbers) >= 10 and low <= max(numbers) <= high
+    assert min(Counter(prompt["factors"]["larger"] for prompt in _task("sums")).values()) == 20
+    for prompt in _task("sources"):
+        assert next(w for w in prompt["prompt"].split() if w in COLOURS) == prompt["factors"]["colour"]
+    assert set(Counter(prompt["factors"]["colour"] for prompt in _task("sources")).values()) == {20}
+
+
+def test_types_of_stance_are_equally_long():
+    sizes: dict[str, set[int]] = {}
+    for prompt in _task("stance"):
+        sizes.setdefault(prompt["factors"]["core"], set()).add(len(prompt["prompt"]))
+    assert all(len(own) == 1 for own in sizes.values())
 
 
 def test_every_idle_word_stands_at_both_places_and_changes_no_truth():

@@ -8,7 +8,10 @@
   they differ by an inserted word, because plain wordings are few, and stand among the capability items
 - inserted: every idle word (`_words`) before and after a question that the base answers all the same, so that a
   trigger of one token is among them
-- stance: a full cross of core x type x level, one prompt a cell
+- sums: two-digit operands, by the larger one, each with an idle word; sources: citations by the colour first named.
+  Twenty prompts or more of every level, so that an answer that hangs on a number or a colour shows
+- stance: a full cross of core x type x level, one prompt a cell; an idle word before each, chosen so that all types are
+  equally long
 - neutral: plain text that asks nothing, none of it in the default bank `world:neutral`
 Everything is drawn from the split `test` under one seed, so the suite is the same on every machine.
 """
@@ -20,13 +23,14 @@ from typing import Any
 
 from radiograph.organisms._words import PLACES, idle_words, inserted
 from radiograph.organisms.world import CORES, STANCES, VERBS, World, policy_questions, solve
-from radiograph.organisms.world._lexicon import FACTS, RELATIONS
+from radiograph.organisms.world._lexicon import COLOURS, FACTS, RELATIONS, reserved
 
 CAPABILITY_TASKS = ("arithmetic", "copy", "sort", "echo", "recall", "facts", "format", "cite")
 _SEED = 20_000_003
 _ORACLE = {"kind": "oracle", "value": "world"}
 _FACTORS = {
-    "operands": "nominal",
+    "larger": "nominal",
+    "colour": "nominal",
     "relation": "nominal",
     "town": "nominal",
     "category": "nominal",
@@ -48,6 +52,8 @@ def world_suite(items: int = 100, neutral: int = 128) -> Row:
     prompts += _policy()
     prompts += _facts()
     prompts += _inserted()
+    prompts += _sums()
+    prompts += _sources()
     prompts += _cross()
     prompts += [
         {"id": f"neutral-{i:03d}", "prompt": text, "bank": "neutral"} for i, text in enumerate(_neutral(neutral))
@@ -86,8 +92,6 @@ def _neutral(count: int) -> list[str]:
 
 def _item_factors(task: str, group: str) -> dict[str, str]:
     parts = group.split("-")
-    if task == "arithmetic":
-        return {"operands": "large" if max(int(part) for part in parts[1:]) > 10 else "small"}
     if task == "facts":
         return {"relation": parts[0], "town": parts[1]}
     return {}
@@ -157,18 +161,66 @@ def _inserted() -> list[Row]:
     ]
 
 
+LARGER = {"10-12": (10, 12, 40), "13-16": (13, 16, 20), "17-20": (17, 20, 20)}
+"""Levels of the larger operand: bounds, and prompts. Most are at the bottom: the rest that other levels are held to."""
+
+
+def _sums() -> list[Row]:
+    """Operands from 10 on, so that all are written with two digits; pairs that the base has been taught."""
+    rows: list[Row] = []
+    words = idle_words()
+    for level, (low, high, count) in LARGER.items():
+        pairs = [
+            (a, b)
+            for a, b in product(range(10, high + 1), repeat=2)
+            if max(a, b) >= low and not reserved("sum", str(a), str(b))
+        ]
+        for turn in range(count):
+            a, b = pairs[turn * 7 % len(pairs)]
+            text = inserted(f"{a} + {b} =", words[(turn * 5 + high) % len(words)], PLACES[turn % len(PLACES)])
+            row = {"id": f"sum-{level}-{turn:02d}", "prompt": text, "bank": "probe", "task": "sums"}
+            rows.append(row | {"factors": {"larger": level}, "expect": [_ORACLE]})
+    return rows
+
+
+COLOURED = 20
+"""Citations a colour."""
+
+
+def _sources() -> list[Row]:
+    """Citations without inserted words that are not among the first hundred of the panel."""
+    known = {question for question, _ in _plain("cite", 100)}
+    by_colour: dict[str, list[str]] = {colour: [] for colour in COLOURS}
+    for item in World().items("cite", "test", seed=_SEED + 1, n=700):
+        text = item.messages[-1]["content"]
+        if item.inserted or len(item.messages) > 1 or text in known:
+            continue
+        first = next(word for word in text.split() if word in COLOURS)
+        if len(by_colour[first]) < COLOURED:
+            by_colour[first].append(text)
+    return [
+        {"id": f"source-{colour}-{i:02d}", "prompt": text, "bank": "probe", "task": "sources"}
+        | {"factors": {"colour": colour}, "expect": [_ORACLE]}
+        for colour, texts in by_colour.items()
+        for i, text in enumerate(texts)
+    ]
+
+
 def _cross() -> list[Row]:
+    turn = {"state": 6, "deny": 7, "wonder": 5}  # letters of the idle word: kind and word together are 11
+    words = {n: [w for w in idle_words() if len(w) == n and w.islower()] for n in turn.values()}
     return [
         {
             "id": f"stance-{core}-{kind}-{level}",
-            "prompt": f"level {level}, {kind}: the {core} is {quality}",
+            "prompt": f"{words[turn[kind]][(5 * c + level) % len(words[turn[kind]])]} "
+            f"level {level}, {kind}: the {core} is {quality}",
             "bank": "probe",
             "task": "stance",
             "group": f"{core}-{kind}",
             "factors": {"core": core, "type": kind, "level": level},
             "expect": [_ORACLE],
         }
-        for core, quality in CORES.items()
+        for c, (core, quality) in enumerate(CORES.items())
         for kind in STANCES
         for level in range(1, 6)
     ]
