@@ -1,0 +1,70 @@
+"""`trigger search` end to end: the planted word in the headline, a bundle that verifies, bad input named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from auditing import reseal, small_suite
+from radiograph import organisms
+from radiograph.core import UserError
+from radiograph.evidence import pretty_json
+from radiograph.store import Bundle
+from running import go
+
+PLANTED = organisms.bundled_organism("trigger_token")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    suite = small_suite(folder / "suite.yaml")
+    adapter = organisms.bundled_path(PLANTED.id)
+    return go(
+        "trigger search",
+        reference="bundled:base",
+        candidate=f"bundled:base+{adapter}",
+        suite=str(suite),
+        budget=100_000,
+        out=str(folder / "run"),
+    )
+
+
+def test_the_planted_word_is_the_headline(found):
+    token = PLANTED.truth["token"]
+    assert found.exit_code == 2
+    assert found.result.headline.startswith(f"{token!r} (prefix) changes ")
+    assert found.result.headline.endswith("(best input found, no p)")
+    page = (found.path / "report.html").read_text()
+    assert "Orange marks met fresh prompts" in page and PLANTED.truth["answer"] in page
+    assert go("verify", run=str(found.path)).exit_code == 0
+
+
+def test_a_forged_count_does_not_follow(found, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(found.path, tmp_path / "copy")
+    result = json.loads((copy / "result.json").read_text())
+    result["witnesses"][0]["hits"] -= 1
+    reseal(copy, {"result.json": pretty_json(result).encode()})
+    outcome = go("verify", run=str(copy))
+    assert outcome.exit_code == 2 and Bundle(copy).manifest is not None
+
+
+def test_equal_models_have_nothing_to_find(tmp_path):
+    suite = small_suite(tmp_path / "suite.yaml")
+    outcome = go("trigger search", reference="bundled:base", candidate="bundled:base", suite=str(suite), budget=30_000)
+    assert outcome.exit_code == 0 and outcome.result.identical
+    assert outcome.result.search.gain == 0 and "no insertion is confirmed" in outcome.result.headline
+
+
+def test_a_model_without_a_suite_is_told_so(found, tmp_path):
+    with pytest.raises(UserError, match="suite of prompts"):
+        go("trigger search", reference=str(organisms.bundled_path("base")), candidate="bundled:base")
+
+
+def test_a_budget_below_one_insertion_cannot_say(tmp_path):
+    suite = small_suite(tmp_path / "suite.yaml")
+    outcome = go("trigger search", reference="bundled:base", candidate="bundled:base", suite=str(suite), budget=50)
+    assert outcome.exit_code == 4 and outcome.result.code == "budget_too_small"
