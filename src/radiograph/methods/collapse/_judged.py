@@ -378,6 +378,6 @@ def _rate(rate: tuple[float, Interval] | None, n: int) -> Rate | None:
 
 
 def _loop(metrics: TextMetrics) -> str | None:
-    if not metrics.loop_period:
+    if metrics.loop < 0.2:  # where the score begins to count it
         return None
     return f"period {metrics.loop_period} {metrics.loop_level}, from {metrics.loop_onset}, {metrics.loop:.0%}"
