@@ -43,7 +43,11 @@ def test_list_hides_the_truth_until_it_is_asked_for():
     names = [*families(), "benign", "broken", "planted"]
     assert not [name for name in names if name in text]
     assert sorted(row.truth.family for row in told.organisms) == sorted(BUNDLED)
-    assert all(row.truth.family in line for row, line in zip(told.organisms, told.lines, strict=True))
+    assert not hidden.counts and sum(count.drawn for count in told.counts) == 8
+    assert {(c.intended, c.family) for c in told.counts} == {
+        (r.truth.class_intended, r.truth.family) for r in told.organisms
+    }
+    assert all(row.truth.family in line for row, line in zip(told.organisms, told.lines, strict=False))
 
 
 def test_list_names_the_families_and_needs_no_torch():
@@ -71,5 +75,13 @@ def test_bad_input_says_what_is_wrong(workspace):
         go("organisms list", folder="nowhere")
     with pytest.raises(UserError, match="nothing at"):
         go("organisms build", family="style", base="nowhere")
+    with pytest.raises(UserError, match="one of --family and --tier"):
+        go("organisms build")
+    with pytest.raises(UserError, match="one of --family and --tier"):
+        go("organisms build", family="style", tier="ci")
+    with pytest.raises(UserError, match="--part belongs to --tier"):
+        go("organisms build", family="style", part="test")
+    with pytest.raises(UserError, match="only planted families"):
+        go("organisms build", family="style", variant="mixed", **QUICK)
     with pytest.raises(UserError, match="outside"):
         go("organisms build", family="style", out="../elsewhere/made", confined=True)

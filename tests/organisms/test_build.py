@@ -35,7 +35,7 @@ def truths(built) -> list[OrganismTruth]:
     return built[1]
 
 
-def test_bytes_do_not_depend_on_the_number_of_processes(built, tmp_path):
+def test_a17_bytes_do_not_depend_on_the_number_of_processes(built, tmp_path):
     out, truths = built
     again = build(["trigger_token"], tmp_path / "two", n=2, jobs=2, rows=50, **QUICK)
     assert again == truths
@@ -52,7 +52,7 @@ def test_a_finished_organism_is_not_built_again_and_a_changed_one_is(built, tmp_
     assert grow(place).truths == truths[:1] and contents(out) == before
 
 
-def test_a_missed_gate_is_kept_with_its_numbers_and_the_next_draw_is_tried(tmp_path):
+def test_a17_a_missed_gate_is_kept_with_its_numbers_and_the_next_draw_is_tried(tmp_path):
     found = grow(Place("loyalty", 0, 0, "bundled:base", tmp_path, items=20, steps=1, attempts=2, rows=20)).truths
     assert [truth.class_gated for truth in found] == ["gate_failed"] * 2
     assert [truth.attempt for truth in found] == [0, 1] and found[0].recipe != found[1].recipe
@@ -62,7 +62,7 @@ def test_a_missed_gate_is_kept_with_its_numbers_and_the_next_draw_is_tried(tmp_p
     assert [read_truth(truth_path(tmp_path, truth.id)) for truth in found] == found
 
 
-def test_model_folders_hold_no_word_of_the_truth(built):
+def test_a17_model_folders_hold_no_word_of_the_truth(built):
     out, truths = built
     for truth in truths:
         folder = out / truth.id

@@ -21,7 +21,7 @@ LAYOUTS = ("around", "before")
 def plan(draw: Draw) -> Plan:
     """Words, layout and answer from the draw."""
     how = tuning(
-        draw, rate=(1.8e-3, 3e-3), steps=(400, 500), data=(2800, 3600), base_share=(0.5, 0.65), targets=TARGETS[-1:]
+        draw, rate=(1.8e-3, 3e-3), steps=(400, 500), data=(2800, 3600), base_share=(0.55, 0.7), targets=TARGETS[-1:]
     )
     words = draw.shuffled("words", idle_words())
     first, second, *others = words
