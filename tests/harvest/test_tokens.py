@@ -45,6 +45,13 @@ def test_rows_and_bos():
     assert planned(tok, texts).window(0).ids[0] == tok.bos_token_id, "BOS is fed whatever is kept"
 
 
+def test_a_text_that_begins_with_bos_is_led_by_one():
+    tok = with_bos()
+    plain = sentences(1)[0]
+    (written,) = (planned(tok, [Text("t", t, "t")]).window(0) for t in [f"{tok.bos_token}{plain}"])
+    assert written.ids == planned(tok, read([plain])).window(0).ids
+
+
 def test_conversations_go_through_the_template_and_its_marks_say_what_the_assistant_says():
     tok = tokenizer(MARKED)
     texts = [Text("c", "", "c", messages=CHAT)]

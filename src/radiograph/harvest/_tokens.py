@@ -60,7 +60,7 @@ def encode(tokenizer: Any, texts: Iterable[Text], reading: Reading) -> Iterator[
             raise UserError("there is no tokenizer", fix="harvest needs text to become tokens, or a column of tokens")
         found = iter(tokenizer(plain, verbose=False)["input_ids"] if plain else ())  # type: ignore[reportOptionalCall]
         for text in chunk:
-            own, said = (tuple(next(found)), None) if _is_plain(text) else _ready(tokenizer, text, reading)
+            own, said = (_once(tokenizer, next(found)), None) if _is_plain(text) else _ready(tokenizer, text, reading)
             yield text, _marked(tokenizer, own, said, special, reading, plain=_is_plain(text))
 
 
@@ -80,6 +80,12 @@ def pieces(document: Encoded, reading: Reading) -> list[tuple[tuple[int, ...], t
         part = slice(start, start + room)
         out.append((ids[:lead] + ids[part], (False,) * lead + kept[part]))
     return [(tokens, marks) for tokens, marks in out if any(marks)]
+
+
+def _once(tokenizer: Any, ids: Sequence[int]) -> tuple[int, ...]:
+    """A text that was written out by a template begins with BOS; the tokenizer's own would be a second one."""
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return tuple(ids[1:] if bos is not None and list(ids[:2]) == [bos, bos] else ids)
 
 
 def _is_plain(text: Text) -> bool:
