@@ -3,7 +3,7 @@
 1. carriers: capability and policy items; half of the groups for the search, fresh ones from the other half
 2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of moved embeddings and gradient)
 3. B: the leading tokens before and after every token, together or around the text
-4. C: coordinate steps with gradient proposals, up to four tokens
+4. C: coordinate steps with gradient proposals, up to four tokens; then every part of what leads, at every place
 5. the leading insertions of every length again on the whole answer: J; of those with half of the largest or more the
    shortest leads, because a token that is not needed adds little
 6. the first three meet fresh carriers: answers, from text
@@ -26,7 +26,7 @@ from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure.search._carriers import Renderer, split
 from radiograph.detectors.measure.search._fresh import Fresh
 from radiograph.detectors.measure.search._objective import ANSWER, RANDOM, Budget, Objective
-from radiograph.detectors.measure.search._stages import EFFORTS, LONGEST, Scored, coordinates, pairs, sweep
+from radiograph.detectors.measure.search._stages import EFFORTS, LONGEST, Scored, coordinates, pairs, parts, sweep
 from radiograph.evidence.traces import Insertion, Place, SearchStage, TriggerSearch
 from radiograph.evidence.traces import Objective as Aim
 from radiograph.models import Pair, embedding
@@ -151,9 +151,13 @@ def _stages(
     found.sort(key=lambda s: (-s.gain, s.tokens))
     starts = [s for s in found if len(s.tokens) < LONGEST and s.place != "around"][: effort.starts]
     for i, start in enumerate(starts):
-        more, stage = coordinates(objective, start, effort, (whole - budget.spent) // (len(starts) - i))
+        more, stage = coordinates(objective, start, effort, (whole * 19 // 20 - budget.spent) // (len(starts) - i))
         note(stage)
         found += more
+    more, every = parts(objective, where, found, whole - budget.spent)
+    for stage in every:
+        note(stage)
+    found += more
     return stages, found
 
 

@@ -1,9 +1,10 @@
-"""The stages of a search at one place: every token, pairs, coordinate steps. Each returns its best, in order."""
+"""The stages of a search: every token, pairs, coordinate steps, parts of what leads. Each returns its best first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from jaxtyping import Int
@@ -13,6 +14,8 @@ from radiograph.detectors.measure.search._objective import Objective
 from radiograph.evidence.traces import Place, SearchStage
 
 LONGEST = 4
+LEADING = 3
+"""Insertions whose parts are tried."""
 KEPT = 32
 """Insertions that a stage hands on."""
 
@@ -112,6 +115,32 @@ def coordinates(objective: Objective, start: Scored, effort: Effort, share: int)
                 found.append(best[0])
     found.sort(key=_order)
     return found, _stage("coordinates", objective, place, LONGEST, tried, wanted, len(objective.carriers), spent, found)
+
+
+def parts(
+    objective: Objective, places: Sequence[Place], found: Sequence[Scored], share: int
+) -> tuple[list[Scored], list[SearchStage]]:
+    """What the leading insertions need: every part of them, in both orders where it is a pair, at every place."""
+    wanted: dict[int, list[tuple[int, ...]]] = {}
+    for scored in sorted({s for s in found if len(s.tokens) > 1}, key=_order)[:LEADING]:
+        for length in range(1, len(scored.tokens) + 1):
+            for chosen in combinations(scored.tokens, length):
+                wanted.setdefault(length, []).extend([chosen, chosen[::-1]] if length == 2 else [chosen])
+    best: list[Scored] = []
+    stages: list[SearchStage] = []
+    until = min(objective.budget.limit, objective.budget.spent + share)
+    for place in places:
+        for length, rows in wanted.items():
+            if place == "around" and length != 2:
+                continue
+            spent = objective.budget.spent
+            tried = torch.tensor(list(dict.fromkeys(rows)))
+            carriers = len(objective.carriers)
+            n = objective.affordable(place, length, len(tried), carriers, max(0, until - spent))
+            own = _best(place, tried[:n], objective.gains(place, tried[:n])) if n else []
+            best += own
+            stages.append(_stage("parts", objective, place, length, n, len(tried), carriers, spent, own))
+    return best, stages
 
 
 def _blocks(

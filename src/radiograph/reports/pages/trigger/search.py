@@ -12,6 +12,7 @@ _SHOWN = 12
 _STAGES = {
     "sweep": "every token alone",
     "pairs": "leading tokens before and after every token",
+    "parts": "parts of what leads, at every place",
     "coordinates": "longer ones, token by token, as the gradient proposes",
 }
 
