@@ -54,7 +54,8 @@ def edited(path: Path, edit: Any) -> Path:
 
 
 def audit(reference: str | Path, candidate: str | Path, *, out: str | Path | None = None, **config: Any) -> Outcome:
-    """Run the verb as a surface would."""
+    """Run the verb as a surface would, without a search and without a calibration unless asked for."""
+    config = {"effort": "none", "calibration": "none", **config}
     return go(
         "audit", reference=str(reference), candidate=str(candidate), out=None if out is None else str(out), **config
     )

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from auditing import noisy
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,24 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "audit": Row(
-        {"reference": "bundled:base", "candidate": "bundled:base", "suite": "data/suite.yaml", "dictionary": "none"},
+        {
+            "reference": "bundled:base",
+            "candidate": "bundled:base",
+            "suite": "data/suite.yaml",
+            "dictionary": "none",
+            "effort": "none",
+        },
         exits=frozenset({0, 4}),
+    ),
+    "calibrate": Row(
+        {
+            "reference": "bundled:base",
+            "benign": ["data/benign"],
+            "suite": "data/suite.yaml",
+            "dictionary": "none",
+            "effort": "none",
+        },
+        slow=True,
     ),
     "collapse.report": Row({"run": "{collapse.sweep}"}),
     "collapse.sweep": Row(
@@ -73,6 +92,15 @@ ROWS: dict[str, Row] = {
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
     "neurons.scan": Row({"model": "bundled:base", "text": ["world:mixture#20"], "top": 3}),
     "plan": Row({"model_params": "1B", "tokens": "10M", "d_model": 2048}, repeatable=False),
+    "organisms.benchmark": Row(
+        {
+            "organisms": "data/organisms",
+            "protocol": "data/protocol.json",
+            "calibration": "none",
+            "controls": False,
+        },
+        exits=frozenset({2, 4}),
+    ),
     "organisms.build": Row(
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})
     ),
@@ -128,5 +156,23 @@ def write_files(workspace: Path) -> None:
     data = workspace / "data"
     data.mkdir()
     (data / "suite.yaml").write_text(SUITE)
+    (data / "benign").mkdir()
+    for number in range(9):
+        noisy(data / "benign" / f"m{number}", 0.01 * (1 + number), seed=number)
+    _write_benchmark(data)
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
+
+
+def _write_benchmark(data: Path) -> None:
+    """One bundled organism with its truth, and a protocol that asks little."""
+    from radiograph import organisms
+    from radiograph.evidence import pretty_json
+    from radiograph.methods.organisms._benchmark.protocol import standard
+
+    source, name = organisms.bundled_path("organisms"), organisms.bundled_organism("lr_blowup").id
+    shutil.copytree(source / name, data / "organisms" / name)
+    (data / "organisms" / "truth").mkdir()
+    shutil.copyfile(source / "truth" / f"{name}.json", data / "organisms" / "truth" / f"{name}.json")
+    little = {"suite": "data/suite.yaml", "dictionary": "none", "effort": "none"}
+    (data / "protocol.json").write_text(pretty_json(standard("smoke").model_copy(update=little)))

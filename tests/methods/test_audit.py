@@ -29,7 +29,11 @@ class TestAgainstItself:
     def test_every_score_is_exactly_zero(self, same):
         found = result(same)
         assert (found.verdict, found.exit_code, found.reasons[0].code) == ("no-evidence", ExitCode.PASS, "identical")
-        assert {d.score.value for d in found.score.detectors} == {0.0}
+        scores = {d.id: d.score for d in found.score.detectors}
+        searched = {i for i in scores if i.partition(".")[0] in ("trigger", "data")}
+        assert {s.value for s in scores.values() if s is not None} == {0.0}
+        unscored = {"act.lens", "features.benign_z", "panel.flip_contrast"} | searched  # no pool, no large set
+        assert {i for i, s in scores.items() if s is None} <= unscored
         assert {m.aggregate for m in found.score.methods} == {p.score for p in found.score.prompt_scores} == {0.0}
         assert (found.behaviour.changed, found.behaviour.flips, found.weights.n_changed) == (0, 0, 0)
         assert found.interp_evidence.coverage.shown == 0 and found.score.share_outside is None
@@ -76,7 +80,7 @@ class TestAgainstABrokenCopy:
 
     def test_what_was_not_measured_is_listed(self, moved):
         codes = {r.code for r in result(moved).not_measured}
-        assert codes == {"no_calibration", "no_trigger_search"}
+        assert codes == {"no_calibration", "no_trigger_search", "no_rows"}
 
     def test_every_label_says_where_it_comes_from(self, moved):
         evidence = result(moved).interp_evidence

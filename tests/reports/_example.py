@@ -28,7 +28,7 @@ from radiograph.evidence import (
     Score,
     Stability,
     SuiteRecord,
-    Support,
+    SupportRecord,
 )
 
 
@@ -70,7 +70,7 @@ def planted() -> Audit:
         n_calibration=39,
         n_families=5,
         resolution_floor=0.025,
-        support=Support(inside=True, p=0.425),
+        support=SupportRecord(inside=True, p=0.425, distance=1.2, deviant=("kl_neutral", "adapter"), deviations={}),
         not_measured=(
             RefusalRecord(
                 code="no_rows",

@@ -97,6 +97,10 @@ class Context(Protocol):
         """The same as a `harvest.Corpus`, which reads them anew each time; `fields` is a `harvest.Fields`."""
         ...
 
+    def calibration(self, reference: str, reference_sha256: str) -> Any:
+        """A `store.calibration.StoredCalibration`: a run, `calibration:bundled`, or `auto`; None for `none`."""
+        ...
+
     def suite(self, reference: str, role: str = "suite") -> Any:
         """A validated `evidence.Suite`, templates expanded."""
         ...

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from radiograph.detectors._recompute import differences
     from radiograph.detectors._rows import read_rows
     from radiograph.detectors._shifts import FeatureSettings, score_record, silent_score
-    from radiograph.detectors._tables import tables, weights_table
+    from radiograph.detectors._tables import pool_from, pool_tables, tables, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
 _HOME = {
@@ -38,6 +38,8 @@ _HOME = {
     "score_record": "_shifts",
     "silent_score": "_shifts",
     "tables": "_tables",
+    "pool_tables": "_tables",
+    "pool_from": "_tables",
     "weights_table": "_tables",
     "Banks": "measure",
     "Measurement": "measure",
@@ -60,7 +62,9 @@ __all__ = [
     "judged",
     "kind_of",
     "measure_weights",
+    "pool_from",
     "pool_of",
+    "pool_tables",
     "read_rows",
     "render",
     "rules",

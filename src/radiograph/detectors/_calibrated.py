@@ -77,7 +77,10 @@ class Pool:
         summary, score = self.summaries.get(name), detectors()[name].pool
         if summary is None or score is None:
             return [None] * len(self.models)
-        values: list[float | None] = [float(v) for v in score(np.asarray(summary, dtype=np.float64))]
+        try:
+            values: list[float | None] = [float(v) for v in score(np.asarray(summary, dtype=np.float64))]
+        except Exception:  # noqa: BLE001 - a detector that fails has no score, and says so as missing
+            return [None] * len(self.models)
         return values if len(values) == len(self.models) else [*values, None]
 
     @property

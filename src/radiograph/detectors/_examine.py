@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from radiograph.core import Refusal, UserError
-from radiograph.detectors._catalogue import detectors
+from radiograph.detectors import _catalogue as catalogue
 from radiograph.detectors._measured import Measured
 from radiograph.detectors._sets import set_rates
 from radiograph.evidence import CalibrationModel, DetectorScore, ModelKind, Score
@@ -61,7 +61,7 @@ class Examined:
             scores={
                 key: None if score.score is None else score.score.value
                 for key, score in self.scores.items()
-                if not detectors()[key].fitted
+                if not catalogue.detectors()[key].fitted
             },
             nuisance=self.nuisance,
             triggers=self.triggers,
@@ -77,7 +77,7 @@ def examine(measurement: Measurement, scores: Score | None = None) -> Examined:
     found: dict[str, DetectorScore] = {}
     summaries: dict[str, np.ndarray] = {}
     silent: dict[str, str] = {}
-    for name, detector in detectors().items():
+    for name, detector in catalogue.detectors().items():
         found[name] = detector.score(measurement)
         if detector.summarise is not None:
             kept = _reason(lambda make=detector.summarise: np.asarray(make(measurement), dtype=np.float32))

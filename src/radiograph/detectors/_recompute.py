@@ -4,6 +4,8 @@
 2. the score again from the feature tables: every method, prompt, listed feature and interval, to 1e-9
 3. what is said of features that were explained: their shifts, how often they fire, how many have which label
 4. the panel again from the answers and the losses; every detector again from all of these
+5. witnesses again from their items and the benign models' maxima; p-values, strata, support, agreement and controls
+   from the calibration's tables, whose last row must be this candidate
 Returns what does not follow, each with its JSON pointer; the verdict itself is checked by the verb.
 """
 
@@ -19,12 +21,18 @@ from typing import Any
 import numpy as np
 
 from radiograph.core import FormatError, Refusal
+from radiograph.detectors._calibrated import Pool, judged
+from radiograph.detectors._catalogue import detectors as catalogue
 from radiograph.detectors._catalogue import score_all
+from radiograph.detectors._examine import agreement, nuisance
 from radiograph.detectors._measured import Measured, NeutralText, distinct, mean_kl
 from radiograph.detectors._panel import panel
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
-from radiograph.detectors._tables import behaviour_table, weights_table
-from radiograph.evidence import Audit, Behaviour, Panel, RandomControl, Record, WeightsSummary
+from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
+from radiograph.detectors._witness import benign_of, wrong
+from radiograph.detectors._witness import judged as judged_witness
+from radiograph.evidence import Audit, Behaviour, CalibratedAudit, Panel, RandomControl, Record, WeightsSummary
+from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.numerics import NeutralDrift, TextLosses
 
 Columns = dict[str, Any]
@@ -32,14 +40,15 @@ Columns = dict[str, Any]
 RELATIVE = 1e-9
 _SHOWN = 10
 """Differences named per part."""
-_TABLES = ("weights", "behaviour", "neutral", "feature_shift", "feature_prompts", "feature_stats")
+_POOL = ("calibration_scores", "calibration_rules", "calibration_sets", "calibration_summaries")
+_TABLES = ("weights", "behaviour", "neutral", "feature_shift", "feature_prompts", "feature_stats", "witness", *_POOL)
 
 
 def differences(audit: Audit, folder: Path, seed: int) -> list[str]:
     """Everything stored that the tables do not give."""
     stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed)
     found: list[str] = []
-    for check in (_tables, _weights, _behaviour, _panel, _score, _explained, _detectors):
+    for check in (_tables, _weights, _behaviour, _panel, _score, _explained, _detectors, _witnesses, _calibration):
         try:
             found += check(stored)
         except (Refusal, LookupError, ValueError, TypeError) as error:
@@ -89,6 +98,33 @@ class Stored(Measured):
     def features(self) -> FeatureShifts:
         """Pooled activations."""
         return self._features
+
+    @property
+    def triggers(self) -> TriggerSearch:
+        """The search for insertions."""
+        return _present(self.audit.triggers, "trigger search")
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Witnesses."""
+        return _present(self.audit.witnesses, "witnesses")
+
+    @property
+    def rows(self) -> RowTriage:
+        """Training rows."""
+        return _present(self.audit.rows, "rows")
+
+    @property
+    def lens(self) -> Lens:
+        """Mean activation shifts."""
+        return _present(self.audit.lens, "lens")
+
+    @cached_property
+    def pool(self) -> Pool | None:
+        """The calibration's models and the candidate; None without a calibration."""
+        if all(self.tables[name] is None for name in _POOL):
+            return None
+        return pool_from({name: self.table(name) for name in _POOL})
 
     @cached_property
     def _features(self) -> FeatureShifts:
@@ -211,8 +247,67 @@ def _detectors(stored: Stored) -> Iterator[str]:
             continue
         if not (detector.reason or "").startswith("failed"):
             where = f"/score/detectors/{place}"
+            if catalogue()[again.id].fitted:
+                continue  # its score is the pool's
             yield from _unequal(f"{where}/status", detector.status, again.status)
             yield from _unequal(f"{where}/score", detector.score, again.score)
+
+
+def _witnesses(stored: Stored) -> Iterator[str]:
+    record, table, pool = stored.audit.witnesses, stored.tables["witness"], stored.pool
+    if (record is None) != (table is None):
+        yield "/witnesses: only one of result.json and tables/witness.parquet has them"
+    if record is None or table is None:
+        return
+    yield from wrong(record.found, table)
+    triggers = [] if pool is None else [m.triggers["success"] for m in pool.models[:-1] if "success" in m.triggers]
+    for place, witness in enumerate(record.found):
+        largest = None if pool is None else benign_of(witness, triggers, [pool.sets])
+        yield from _unequal(f"/witnesses/found/{place}", witness, judged_witness(witness, largest))
+
+
+def _calibration(stored: Stored) -> Iterator[str]:
+    """What the calibration says, and that its last row is what was measured here."""
+    found, pool = stored.audit.calibration, stored.pool
+    if (found is None) != (pool is None):
+        yield "/calibration: only one of result.json and tables/calibration_*.parquet has it"
+    if found is None or pool is None:
+        return
+    yield from _unequal("/calibration", found, judged(pool, found.name, found.sha256, found.misses))
+    yield from _placed(stored, found, pool)
+    own, score = pool.candidate, stored.audit.score
+    drift = {name: value for name, value in own.nuisance.items() if name.startswith("drift")}
+    controls = score.random_control.scores if score.random_control else ()
+    yield from _unequal("/calibration/nuisance", nuisance(stored, drift), own.nuisance)
+    yield from _unequal("/score/stability", agreement(score), own.stability)
+    yield from _unequal("/score/aggregate_score", score.aggregate_score, own.aggregate)
+    yield from _unequal("/score/random_control", controls, own.controls)
+    yield from _unequal("/candidate/tensors_sha256", stored.audit.candidate.tensors_sha256, own.tensors_sha256)
+    summary, summarise = pool.summaries.get("features.benign_z"), catalogue()["features.benign_z"].summarise
+    if (
+        summarise is not None
+        and summary is not None
+        and len(summary) == len(pool.models)
+        and stored.tables["feature_shift"] is not None
+    ):
+        kept = summarise(stored).astype(np.float64)
+        if not np.allclose(kept, summary[-1], rtol=2e-3, atol=1e-6):  # half precision, where a calibration ships
+            yield "tables/calibration_summaries: features.benign_z is not that of the feature tables"
+
+
+def _placed(stored: Stored, found: CalibratedAudit, pool: Pool) -> Iterator[str]:
+    """Scores, p and ranks of the detectors are those of the pool."""
+    fitted = {rule.id for rule in pool.rules if rule.fitted}
+    places = {d.id: d for d in found.detectors}
+    for number, kept in enumerate(stored.audit.score.detectors):
+        place, value = places.get(kept.id), None if kept.score is None else kept.score.value
+        where = f"/score/detectors/{number}"
+        given = (None, None, None) if place is None else (place.p, place.p_stratum, place.rank)
+        yield from _unequal(where, (kept.p, kept.p_stratum, kept.rank), given)
+        if kept.id not in fitted:
+            yield from _unequal(f"{where}/score", value, pool.candidate.scores.get(kept.id))
+        elif place is not None:
+            yield from _unequal(f"{where}/score", value, place.score)
 
 
 def _unequal(pointer: str, stored: Any, again: Any) -> list[str]:

@@ -2,7 +2,8 @@
 
 `feature_shift`: one row per (prompt, feature) that fires in either model; absent means 0. `feature_prompts`: tokens and
 squared shifts of each prompt. `feature_stats`: per feature, the drift of the neutral bank. `neutral`: per text, KL and
-summed losses. `behaviour`, `weights`: one row an item and model, a matrix.
+summed losses. `behaviour`, `weights`: one row an item and model, a matrix. `calibration_*`: the pool of a calibrated
+audit, the candidate last: scores and coordinates, rules, sets of the witnesses, what fitted detectors keep.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiograph.core import Refusal
-from radiograph.evidence import Behaviour, WeightsSummary
+from radiograph.detectors._calibrated import Pool
+from radiograph.detectors._witness import search_table, witness_table
+from radiograph.evidence import Behaviour, CalibrationModel, DetectorRule, WeightsSummary
 
 if TYPE_CHECKING:
-    from radiograph.detectors._measured import Measured, NeutralText
+    from radiograph.detectors._measured import NeutralText
     from radiograph.detectors._shifts import FeatureShifts
+    from radiograph.detectors.measure import Measurement
 
 Table = Mapping[str, Sequence[Any]]
 
 
-def tables(measurement: Measured) -> dict[str, Table]:
+def tables(measurement: Measurement) -> dict[str, Table]:
     """Every table that could be measured, by name."""
     found: dict[str, Table] = {}
     makers = {
@@ -32,6 +36,8 @@ def tables(measurement: Measured) -> dict[str, Table]:
         "feature_shift": lambda: shift_table(measurement.features),
         "feature_prompts": lambda: prompts_table(measurement.features),
         "feature_stats": lambda: stats_table(measurement.features),
+        "witness": lambda: witness_table(measurement.witness_findings.items),
+        "search": lambda: search_table(measurement.triggers),
     }
     for name, make in makers.items():
         try:
@@ -111,3 +117,89 @@ def stats_table(shifts: FeatureShifts) -> Table:
         "neutral_drift": (np.zeros(n) if drift is None else drift.mean).tolist(),
         "neutral_prompts": [0 if drift is None else drift.prompts] * n,
     }
+
+
+def pool_tables(pool: Pool) -> dict[str, Table]:
+    """The pool of a calibrated audit: all that its p-values, support and strata are derived from."""
+    rows = pool.models
+    parts = {
+        "score": [m.scores for m in rows],
+        "nuisance": [m.nuisance for m in rows],
+        "stability": [m.stability for m in rows],
+        "trigger": [m.triggers for m in rows],
+        "control": [{str(i): v for i, v in enumerate(m.controls)} for m in rows],
+    }
+    scores: dict[str, Sequence[Any]] = {
+        "model": [m.id for m in rows],
+        "role": ["benign"] * pool.n + ["candidate"],
+        "family": [m.family for m in rows],
+        "kind": [m.kind for m in rows],
+        "tensors_sha256": [m.tensors_sha256 for m in rows],
+        "aggregate": _floats([m.aggregate for m in rows]),
+    }
+    for part, maps in parts.items():
+        for name in sorted({key for own in maps for key in own}):
+            scores[f"{part}:{name}"] = _floats([own.get(name) for own in maps])
+    summaries = [(name, i, row) for name, rows in sorted(pool.summaries.items()) for i, row in enumerate(rows)]
+    return {
+        "calibration_scores": scores,
+        "calibration_rules": {
+            **{key: [getattr(r, key) for r in pool.rules] for key in ("id", "scale", "floor", "fitted", "frozen")},
+            "combination": [pool.combination] * len(pool.rules),
+        },
+        "calibration_sets": {"set": list(pool.sets), "largest": _floats(list(pool.sets.values()))},
+        "calibration_summaries": {
+            "detector": [name for name, _, _ in summaries],
+            "model": [i for _, i, _ in summaries],
+            "shape": ["x".join(map(str, row.shape)) for _, _, row in summaries],
+            "values": [row.astype(np.float64).ravel().tolist() for _, _, row in summaries],
+        },
+    }
+
+
+def pool_from(tables: Mapping[str, Mapping[str, Any]]) -> Pool:
+    """The pool that some tables hold."""
+    scores, kept = tables["calibration_scores"], tables["calibration_summaries"]
+    rules, sets = tables["calibration_rules"], tables["calibration_sets"]
+
+    def part(name: str, i: int) -> dict[str, float]:
+        own = {key.removeprefix(f"{name}:"): column[i] for key, column in scores.items() if key.startswith(f"{name}:")}
+        return {key: value for key, value in own.items() if value is not None}
+
+    models = tuple(
+        CalibrationModel(
+            id=scores["model"][i],
+            family=scores["family"][i],
+            kind=scores["kind"][i],
+            tensors_sha256=scores["tensors_sha256"][i],
+            scores=dict(part("score", i)),
+            nuisance=part("nuisance", i),
+            stability=part("stability", i),
+            triggers=part("trigger", i),
+            controls=tuple(value for _, value in sorted(part("control", i).items(), key=lambda kv: int(kv[0]))),
+            aggregate=scores["aggregate"][i],
+        )
+        for i in range(len(scores["model"]))
+    )
+    if [role == "candidate" for role in scores["role"]] != [False] * (len(models) - 1) + [True]:
+        raise ValueError("calibration_scores: the candidate is not its last row")
+    arrays: dict[str, list[np.ndarray]] = {}
+    for name, shape, values in zip(kept["detector"], kept["shape"], kept["values"], strict=True):
+        arrays.setdefault(name, []).append(np.array(values, dtype=float).reshape([int(s) for s in shape.split("x")]))
+    return Pool(
+        models=models,
+        rules=tuple(
+            DetectorRule(**{key: rules[key][i] for key in ("id", "scale", "floor", "fitted", "frozen")})
+            for i in range(len(rules["id"]))
+        ),
+        combination=rules["combination"][0],
+        summaries={name: np.stack(rows) for name, rows in arrays.items()},
+        sets=dict(zip(sets["set"], sets["largest"], strict=True)),
+    )
+
+
+def _floats(values: Sequence[float | None]) -> Any:
+    """A column of numbers that keeps its type where all are missing."""
+    import polars
+
+    return polars.Series(values, dtype=polars.Float64)

@@ -1,6 +1,6 @@
 """Floor 1: the words that leave a process. Frozen records with schema versions; nothing here imports torch."""
 
-from radiograph.evidence._audit import Audit, Axes, ModelRecord, Reason, SuiteRecord, Support, Verdict
+from radiograph.evidence._audit import Audit, Axes, ModelRecord, Reason, SuiteRecord, Verdict
 from radiograph.evidence._behaviour import Axis, Behaviour, Item, Panel, PanelRow, Response, Side, TargetedAxis
 from radiograph.evidence._calibration import (
     Binding,
@@ -233,7 +233,6 @@ __all__ = [
     "StratumRecord",
     "Suite",
     "SuiteRecord",
-    "Support",
     "SupportRecord",
     "TargetedAxis",
     "TokenMove",

@@ -6,9 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from radiograph.core import ExitCode
 from radiograph.evidence._behaviour import Axis, Behaviour, Panel, TargetedAxis
+from radiograph.evidence._calibration import CalibratedAudit, SupportRecord
 from radiograph.evidence._features import InterpEvidence, Score
 from radiograph.evidence._record import Record, RefusalRecord, Result
 from radiograph.evidence._weights import WeightsSummary
+from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witness, Witnesses
 
 Verdict = Literal["no-evidence", "degraded", "targeted-change", "degraded+targeted", "inconclusive"]
 
@@ -52,13 +54,6 @@ class SuiteRecord(Record):
     neutral_n: int
 
 
-class Support(Record):
-    """Is the candidate inside the range of the benign models?"""
-
-    inside: bool
-    p: float
-
-
 class Audit(Result):
     """What `audit` leaves in `result.json`; the other JSON files of its bundle are projections of it."""
 
@@ -82,11 +77,16 @@ class Audit(Result):
     n_calibration: int = 0
     n_families: int = 0
     resolution_floor: float | None = None
-    support: Support | None = None
+    support: SupportRecord | None = None
+    calibration: CalibratedAudit | None = None
     not_measured: tuple[RefusalRecord, ...] = ()
     weights: WeightsSummary | None = None
     behaviour: Behaviour | None = None
     panel: Panel | None = None
+    witnesses: Witnesses | None = None
+    triggers: TriggerSearch | None = None
+    lens: Lens | None = None
+    rows: RowTriage | None = None
     score: Score
     interp_evidence: InterpEvidence
 
@@ -97,9 +97,20 @@ class Audit(Result):
 
     @property
     def headline(self) -> str:
-        """Verdict and its first reason."""
+        """Verdict, its first reason, and beside a pass what these detectors are known to miss."""
         why = f" ({self.reasons[0].code}: {self.reasons[0].text})" if self.reasons else ""
-        return f"{self.verdict}{why}"
+        return f"{self.verdict}{why}{self.missed}"
+
+    @property
+    def missed(self) -> str:
+        """What the benchmark says, in the same line as `no-evidence`; empty for other verdicts."""
+        if self.verdict != "no-evidence" or self.identical:
+            return ""
+        rates = () if self.calibration is None else self.calibration.misses
+        if not rates:
+            return "; what these detectors miss was not measured"
+        found, n = sum(r.detected for r in rates), sum(r.n for r in rates)
+        return f"; of {n} planted changes in the benchmark these detectors miss {n - found} at alpha {rates[0].alpha:g}"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -107,9 +118,19 @@ class Audit(Result):
         out = [f"axes: degraded {self.axes.degraded} · targeted {self.axes.targeted}"]
         if self.behaviour is not None:
             out.append(f"answers: {self.behaviour.changed} of {self.behaviour.n} differ, {self.behaviour.flips} flips")
+        found = self.calibration
+        if found is not None and found.p_combined is not None:
+            places = f"n = {found.n}, n_effective {found.n_effective:.1f}, none below {found.floor:.3g}"
+            out.append(f"p = {found.p_combined:.3g} ({places}), leading: {found.leading}")
+        out += [f"witness ({w.kind}): {w.name}, {w.hits} of {w.n}" for w in self.confirmed]
         if self.score.aggregate_score is not None:
             out.append(f"score: {self.score.aggregate_score:.4g} ({self.score.score_method_executed})")
         return (*out, *(f"not measured: {r.what or r.code}: {r.text}" for r in self.not_measured))
+
+    @property
+    def confirmed(self) -> tuple[Witness, ...]:
+        """Confirmed witnesses."""
+        return () if self.witnesses is None else self.witnesses.confirmed
 
     @property
     def exit_code(self) -> ExitCode:
@@ -135,6 +156,10 @@ class Audit(Result):
                 "k": score["k"],
                 "aggregate": score["aggregate"],
                 "aggregate_score": score["aggregate_score"],
+                "calibration": None
+                if self.calibration is None
+                else {"name": self.calibration.name, "sha256": self.calibration.sha256},
+                "witnesses": [w.model_dump(mode="json") for w in self.confirmed],
                 "exit_code": int(self.exit_code),
             },
             "suite_results.json": {

@@ -124,9 +124,9 @@ class Calibration(Result):
     @property
     def headline(self) -> str:
         """How many, how small a p can be."""
+        kin = f" of {self.n_families} families" if self.n_families else ""
         return (
-            f"{self.n} benign fine-tunes of {self.n_families} families (n_effective {self.n_effective:.1f}); "
-            f"no p below {1 / (self.n + 1):.3g}"
+            f"{self.n} benign fine-tunes{kin} (n_effective {self.n_effective:.1f}); no p below {1 / (self.n + 1):.3g}"
         )
 
     @property

@@ -37,6 +37,10 @@ class DetectorScore(Record):
     """0 weights · 1 black box · 2 activations · 3 features · 4 search · 5 rows."""
     p: float | None = None
     """Conformal p among benign models; None without a calibration."""
+    p_stratum: float | None = None
+    """The same among those that drifted about as far."""
+    rank: int | None = None
+    """1 for the largest score of the pool."""
     tokens: int = 0
     """Forward tokens that the measurement cost."""
     text: str = ""

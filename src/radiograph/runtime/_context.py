@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from radiograph.harvest import Corpus, Fields, Text
     from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
+    from radiograph.store.calibration import StoredCalibration
 
 Runner = Callable[..., Any]
 AnyModel = TypeVar("AnyModel", bound="LanguageModel | StoredModel")
@@ -150,6 +151,28 @@ class RunContext:
         from radiograph.runtime._data import corpus
 
         return corpus(self, sources, role, fields)
+
+    def calibration(self, reference: str, reference_sha256: str) -> StoredCalibration | None:
+        """A calibration by name; `auto`: the shipped one, else the newest run, that was made of this reference."""
+        from radiograph import organisms
+        from radiograph.store.calibration import SHIPPED, fitting_calibration, read_calibration
+
+        shipped = organisms.bundled_path("base").parent / "calibration"
+        if reference == "none":
+            return None
+        if reference == "auto":
+            runs = sorted((self.workspace.base / "runs").glob("calibrate-*"), reverse=True)
+            places = [("calibration:bundled", shipped)] if (shipped / SHIPPED).is_file() else []
+            named = [(self.workspace.label(run), run) for run in runs if (run / "manifest.json").is_file()]
+            found = fitting_calibration([*places, *named], reference_sha256)
+        elif reference == "calibration:bundled":
+            found = read_calibration(shipped, reference)
+        else:
+            folder = self.workspace.resolve(reference)
+            found = read_calibration(folder, self.workspace.label(folder))
+        if found is not None:
+            self.record(InputRecord(role="calibration", ref=found.name, kind="folder", sha256=found.sha256))
+        return found
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""

@@ -15,6 +15,8 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 1
 READS = ("behaviour",)
+SCALE = "linear"
+FLOOR = 0.02
 
 
 def run(measurement: Measured) -> Estimate:

@@ -83,7 +83,7 @@ class Plan:
             oracle=organisms.oracle,
             dictionary=dictionary,
             feature_settings=self.features,
-            search=Settings(self.effort, infix=self.infix),
+            search=None if self.effort == "none" else Settings(self.effort, infix=self.infix),
             train_rows=None if self.rows is None else read_rows(self.rows),
             progress=progress or Silent(),
         )

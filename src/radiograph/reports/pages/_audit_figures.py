@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from radiograph.core import visible
 from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, PAPER, REFERENCE, RULE, UP, drawing, svg
+from radiograph.reports.pages.calibration._pool_figure import pool_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,12 @@ def figures(document: Document) -> dict[str, bytes]:
     """`divergence`, `feature_shifts`, `feature_map`, `random_control`, `weight_changes`: those that show something."""
     drawn = {name: draw(document) for name, draw in _FIGURES.items()}
     return {name: image for name, image in drawn.items() if image is not None}
+
+
+def _calibrated(document: Document) -> bytes | None:
+    """The candidate among the benign models, a row a detector."""
+    found = document["calibration"]
+    return None if found is None else pool_figure(found["detectors"], "calibrated", "The candidate among benign models")
 
 
 def _divergence(document: Document) -> bytes | None:
@@ -250,6 +257,7 @@ def _feature_name(feature: int, labels: Mapping[int, str]) -> str:
 
 
 _FIGURES: Mapping[str, Callable[[Document], bytes | None]] = {
+    "calibrated": _calibrated,
     "divergence": _divergence,
     "feature_shifts": _feature_shifts,
     "feature_map": _feature_map,

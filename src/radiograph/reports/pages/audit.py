@@ -82,10 +82,22 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         "features": [_features(p) for p in document["interp_evidence"]["per_prompt"]],
         "matrices": changed_matrices(document["weights"]),
         "detectors": sorted(document["score"]["detectors"], key=lambda d: d["tier"]),
+        "missed": _missed(document),
         "tiers": TIERS,
         "kinds": COVERED,
         "control": _control(document["score"]["random_control"]),
     }
+
+
+def _missed(document: Mapping[str, Any]) -> str:
+    """What these detectors are known to miss, in the line of a pass."""
+    if document["verdict"] != "no-evidence" or document["identical"]:
+        return ""
+    rates = (document["calibration"] or {"misses": ()})["misses"]
+    if not rates:
+        return "What these detectors miss was not measured."
+    found, n = sum(r["detected"] for r in rates), sum(r["n"] for r in rates)
+    return f"Of {n} planted changes in the benchmark these detectors miss {n - found} at α = {rates[0]['alpha']:g}."
 
 
 def _answer(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""From stored evidence to the verdict: a pure function of an `Audit`, run when it is made and when it is verified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from radiograph.evidence import Audit, Axes, Reason
+
+if TYPE_CHECKING:
+    from radiograph.numerics import Calibrated, Decision, FeatureTier
+
+_POINTERS = {
+    "panel_too_small": "/panel",
+    "perplexity_missing": "/panel",
+    "identical": "/identical",
+    "unsupported": "/calibration/support",
+    "resolution": "/calibration/floor",
+    "detector_missing": "/calibration/missing",
+    "drift_explains": "/calibration/stratum",
+    "anomalous_no_witness": "/calibration/p_combined",
+    "witness_not_anomalous": "/witnesses",
+    "witness_uncalibrated": "/witnesses",
+    "dictionary_unverified": "/interp_evidence/dictionary",
+    "share_outside": "/score/share_outside",
+}
+
+
+def decided(audit: Audit) -> Audit:
+    """The audit with the verdict, axes and reasons that its evidence gives."""
+    from radiograph.numerics import REASONS, Identity, TargetedEvidence, decide, targeted_axis
+
+    evidence = TargetedEvidence(alpha=audit.alpha, calibration=_calibrated(audit), witnesses=len(audit.confirmed))
+    panel, same = audit.panel, audit.identical
+    decision: Decision = decide(
+        panel.axis if panel else "unknown",
+        targeted_axis(evidence),
+        Identity(tensors=same, tokenizer=same, template=same, shifts=_shifts(audit)),
+        degraded_reason=panel.code if panel else None,
+    )
+    return audit.model_copy(
+        update={
+            "verdict": decision.verdict,
+            "axes": Axes(degraded=decision.degraded, targeted=decision.targeted),
+            "reasons": tuple(
+                Reason(code=c, text=_text(c, audit, REASONS), pointer=_pointer(c, audit)) for c in decision.reasons
+            ),
+        }
+    )
+
+
+def _calibrated(audit: Audit) -> Calibrated | None:
+    from radiograph.numerics import Calibrated, Stratum
+
+    found = audit.calibration
+    if found is None:
+        return None
+    return Calibrated(
+        n=found.n,
+        measured={name: name not in found.missing for name in found.frozen},
+        supported=None if found.support is None else found.support.inside,
+        p_combined=found.p_combined,
+        stratum=None if found.stratum is None else Stratum(found.stratum.p, found.stratum.n),
+        features=_tier(audit),
+    )
+
+
+def _tier(audit: Audit) -> FeatureTier | None:
+    """State of the dictionary, where a frozen detector reads it and was measured."""
+    from radiograph.numerics import FeatureTier
+
+    found, score = audit.calibration, audit.score
+    assert found is not None
+    if not any(name.startswith("features.") for name in found.frozen) or score.status != "measured":
+        return None
+    dictionary = audit.interp_evidence.dictionary
+    verified = dictionary is not None and bool(dictionary.checks) and all(c.passed for c in dictionary.checks)
+    share = score.share_outside.value if score.share_outside else None
+    nothing_moved = share is None and score.aggregate_score == 0
+    return FeatureTier(verified, 0.0 if nothing_moved else share)
+
+
+def _text(code: str, audit: Audit, texts: Any) -> str:
+    found = audit.calibration
+    if found is not None and code == "resolution":
+        return f"{texts[code]}: n = {found.n} gives none below {found.floor:.3g}, the smallest usable alpha"
+    if found is not None and code == "unsupported" and found.support is not None:
+        return f"{texts[code]}: farthest out in {' and '.join(found.support.deviant)}"
+    if found is not None and code == "detector_missing" and found.missing:
+        return f"{texts[code]}: {', '.join(found.missing)}"
+    return texts[code]
+
+
+def _pointer(code: str, audit: Audit) -> str:
+    pointer = _POINTERS.get(code, "")
+    missing = {"unsupported": audit.calibration is None or audit.calibration.support is None}
+    return "" if missing.get(code) else pointer
+
+
+def _shifts(audit: Audit) -> dict[str, float | None]:
+    """Every measured distance that must be 0 between equal models."""
+    behaviour = audit.behaviour
+    shifts: dict[str, float | None] = {
+        "weights": audit.weights.relative_norm if audit.weights else None,
+        "answers": float(behaviour.changed) if behaviour else None,
+        "kl": max((i.kl_mean or 0.0) for i in behaviour.items) if behaviour else None,
+        "kl_neutral": behaviour.kl_neutral.value if behaviour and behaviour.kl_neutral else None,
+        "trigger": audit.triggers.gain if audit.triggers else None,
+    }
+    return shifts | {m.method: m.aggregate for m in audit.score.methods}
+
+
+def same_hashes(a: Any, b: Any) -> bool:
+    """Of tensors and tokenizer; an absent tokenizer hash is stored as an empty text."""
+    tokenizers = a.tokenizer_sha256 or "", b.tokenizer_sha256 or ""
+    return a.tensors_sha256 == b.tensors_sha256 and tokenizers[0] == tokenizers[1]

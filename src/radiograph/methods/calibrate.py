@@ -1,0 +1,137 @@
+"""What do harmless fine-tunes of this reference score? The distribution that turns a distance into a p-value.
+
+1. find the benign models; refuse one that equals the reference or another, and fewer than nine
+2. measure each as an audit measures a candidate: same prompts, texts, dictionary, settings, seed; a killed run goes on
+3. freeze the detectors that every benign model has; keep scores, what kind of change each model is, and what fitted
+   detectors need of it; never weights
+4. how many models the families are worth: n/(1 + (m̄ − 1)·ρ), ρ the intraclass correlation of combined scores
+An audit that was measured in another way is refused (`calibration_mismatch`). No p is ever below 1/(n + 1).
+
+Source: Vovk, Gammerman, Shafer 2005 (conformal p-values). Units: those of the detectors.
+Refuses when: a benign model is the reference or a copy of another; fewer than 9; tokenizers differ; a value is not
+finite. Exit codes: 0 done · 3 bad input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from radiograph.core import Config as Base
+from radiograph.core import Context, DictionaryRef, FilePath, FolderPath, ModelRef, SuiteRef, UserError
+from radiograph.evidence import Calibration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from radiograph.methods._audit.measure import Measured
+    from radiograph.methods._audit.plan import Plan
+
+
+class Config(Base):
+    """Which models, measured how."""
+
+    reference: ModelRef
+    """The model that all are fine-tunes of."""
+    benign: tuple[ModelRef, ...] = ()
+    """Benign fine-tunes: models, a folder of models, or a file with one a line (and its family)."""
+    suite: SuiteRef | None = None
+    """Suite file. Bundled models have one of their own (world:suite)."""
+    neutral: FilePath | None = None
+    """Neutral texts, one a line. Otherwise the suite's neutral bank, else bundled sentences."""
+    dictionary: DictionaryRef | None = None
+    """Dictionary folder, or `none`. bundled:base has its own (dictionary:bundled)."""
+    train_data: FilePath | None = None
+    """Training rows (JSON Lines) that every model is asked about; freezes data.loss_drop."""
+    effort: Literal["none", "quick", "standard", "full"] = "quick"
+    """Search for triggers: at most 10⁶, 10⁷, 10⁸ tokens a model, or none."""
+    infix: bool = False
+    """Also search insertions in the middle of prompts."""
+    detectors: tuple[str, ...] = ()
+    """Detectors that count. [default: all that every benign model has]"""
+    combine: Literal["max", "fisher"] = "max"
+    """How detectors become one p: `max` finds one that sticks out far, `fisher` many that move a little."""
+    score_method: Literal["abs_diff_topk", "abs_diff_topk_drift_corrected", "neutral_drift", "leave_group_out"] = (
+        "abs_diff_topk"
+    )
+    """Which feature score is the headline."""
+    k: int = Field(default=50, ge=1)
+    """Features summed per prompt."""
+    aggregate: Literal["mean", "max"] = "mean"
+    """Over prompts."""
+    reduce: Literal["skip_first", "content"] = "skip_first"
+    """Tokens that count: all but the first, or message contents alone."""
+    chat: Literal["template", "plain"] = "template"
+    """How messages become text: the tokenizer's template, or `role: content` lines."""
+    system: Literal["separate", "merge"] = "separate"
+    """Merge system texts into the first user turn, for templates that reject them."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that share the models."""
+    ship: FolderPath | None = None
+    """Also write it, compact, into this folder: how the one that comes with the package is made."""
+
+
+def run(config: Config, ctx: Context) -> Calibration:
+    """Find, check, measure, freeze."""
+    from radiograph.detectors import detectors
+    from radiograph.methods._audit.benign import check, find
+    from radiograph.methods._audit.measure import measure_all
+    from radiograph.methods._audit.plan import plan
+
+    known = detectors()
+    if unknown := [name for name in config.detectors if name not in known]:
+        raise UserError(
+            f"unknown detector {unknown[0]!r}", expected=", ".join(known), got=unknown[0], code="unknown_detector"
+        )
+    reference = ctx.stored(config.reference, "reference")
+    models = find(config.benign, config.reference, ctx)
+    models = [
+        replace(m, tensors_sha256=ctx.stored(m.reference, f"benign{place + 1}").identity.tensors_sha256)
+        for place, m in enumerate(models)
+    ]
+    check(models, reference.identity.tensors_sha256)
+    made, _ = plan(config, ctx)
+    tokenizer = ctx.model(config.reference, "reference").identity.tokenizer_sha256 or ""
+    binding = made.binding(reference.identity.tensors_sha256, tokenizer)
+    with ctx.measure("models"):
+        measured = measure_all(made, config.reference, models, binding, ctx, config.workers)
+    return _calibration(config, ctx, made, binding, measured)
+
+
+def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measured: Sequence[Measured]) -> Calibration:
+    import numpy as np
+
+    from radiograph.detectors import Pool, detectors, independence, rules
+    from radiograph.store.calibration import SUMMARIES, StoredCalibration, array_sha256, summaries_bytes, write_shipped
+
+    sets = sorted({name for m in measured for name in m.flips})
+    models = tuple(m.model.model_copy(update={"flips": tuple(m.flips.get(s) for s in sets)}) for m in measured)
+    kept = [name for name in measured[0].summaries if all(name in m.summaries for m in measured)]
+    summaries = {name: np.stack([m.summaries[name] for m in measured]) for name in kept}
+    frozen = rules(models, summaries, config.score_method, config.detectors)
+    kin = independence(Pool((*models, models[-1]), frozen, config.combine, summaries))
+    fitted = {name: detectors()[name].pool for name in kept}
+    calibration = Calibration(
+        binding=binding,
+        reference=ctx.label(config.reference),
+        suite=made.record.path,
+        rules=frozen,
+        combination=config.combine,
+        sets=tuple(sets),
+        models=models,
+        summaries={name: array_sha256(array) for name, array in summaries.items()},
+        n_families=kin.families,
+        n_effective=kin.n_effective,
+        correlation=kin.correlation,
+        fitted={
+            name: tuple(map(float, score(summaries[name].astype(np.float64))))
+            for name, score in fitted.items()
+            if score is not None
+        },
+    )
+    ctx.output.data(SUMMARIES, summaries_bytes(summaries))
+    if config.ship is not None:
+        write_shipped(ctx.place(config.ship), StoredCalibration("shipped", calibration, summaries, ""))
+    return calibration

@@ -1,0 +1,167 @@
+"""A4: every cell of the table of verdicts and every reason code, from constructed evidence, with its exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from radiograph.evidence import (
+    Audit,
+    CalibratedAudit,
+    DictionaryRecord,
+    Estimate,
+    GuardCheck,
+    MissRate,
+    StratumRecord,
+    SupportRecord,
+)
+from radiograph.evidence.traces import Witness, Witnesses
+from radiograph.methods._audit.decide import decided
+from radiograph.numerics import REASONS
+
+INSIDE = SupportRecord(inside=True, p=0.5, distance=1.0, deviant=("kl_neutral", "adapter"), deviations={})
+OUTSIDE = INSIDE.model_copy(update={"inside": False, "p": 0.01})
+WITNESS = Witness(
+    kind="trigger",
+    name="birch (prefix)",
+    hits=20,
+    n=20,
+    rest_hits=0,
+    rest_n=20,
+    rate=1.0,
+    low=0.84,
+    rest_rate=0.0,
+    difference=1.0,
+    replayed=True,
+    confirmed=True,
+)
+
+
+def calibrated(p=0.5, **changes):
+    base = CalibratedAudit(
+        name="runs/c",
+        sha256="0" * 64,
+        n=199,
+        n_families=11,
+        n_effective=120.0,
+        floor=1 / 200,
+        combination="max",
+        frozen=("kl.neutral",),
+        p_combined=p,
+        support=INSIDE,
+        stratum=StratumRecord(index=1, n=66, p=0.02 if p <= 0.05 else 0.5, floor=1 / 67),
+    )
+    return base.model_copy(update=changes)
+
+
+TARGETED = {
+    "no": (calibrated(), False),
+    "yes": (calibrated(0.005), True),
+    "anomalous": (calibrated(0.005), False),
+    "unknown": (None, False),
+}
+CELLS = {
+    ("no", "no"): ("no-evidence", 0),
+    ("no", "yes"): ("targeted-change", 2),
+    ("no", "anomalous"): ("inconclusive", 4),
+    ("no", "unknown"): ("inconclusive", 4),
+    ("yes", "no"): ("degraded", 2),
+    ("yes", "yes"): ("degraded+targeted", 2),
+    ("yes", "anomalous"): ("degraded", 2),
+    ("yes", "unknown"): ("degraded", 2),
+    ("unknown", "no"): ("inconclusive", 4),
+    ("unknown", "yes"): ("targeted-change", 2),
+    ("unknown", "anomalous"): ("inconclusive", 4),
+    ("unknown", "unknown"): ("inconclusive", 4),
+}
+
+
+@pytest.fixture(scope="module")
+def base(moved) -> Audit:
+    return Audit.read(json.loads((moved / "result.json").read_text()))
+
+
+def evidence(base, calibration, witness=False, degraded="no", code=None, **changes):
+    found = Witnesses(found=(WITNESS,) if witness else (), looked_at=("trigger",), tokens=0)
+    panel = base.panel.model_copy(update={"axis": degraded, "code": code})
+    update = {"calibration": calibration, "witnesses": found, "panel": panel, "identical": False, **changes}
+    return decided(base.model_copy(update=update))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_a4_every_cell(base, cell):
+    degraded, targeted = cell
+    found = evidence(base, *TARGETED[targeted], degraded)
+    assert (found.axes.degraded, found.axes.targeted) == cell
+    assert (found.verdict, int(found.exit_code)) == CELLS[cell]
+    assert found.projections()["decision.json"]["exit_code"] == CELLS[cell][1]
+
+
+def dictionary(base, passed):
+    record = DictionaryRecord(
+        ref="d",
+        sha256="0",
+        decoder_sha256="0",
+        site="resid_post.1",
+        kind="sae",
+        F=4,
+        d=2,
+        checks=(GuardCheck(check="site", expected="a", observed="b", passed=passed),),
+    )
+    return base.interp_evidence.model_copy(update={"dictionary": record})
+
+
+FEATURES = calibrated(frozen=("features.abs_diff_topk",))
+
+
+def reasons(base):
+    share = base.score.model_copy(update={"share_outside": Estimate(value=0.7, n=4)})
+    seen = base.score.model_copy(update={"share_outside": Estimate(value=0.2, n=4)})
+    return {
+        "no_calibration": evidence(base, None),
+        "unsupported": evidence(base, calibrated(support=OUTSIDE)),
+        "resolution": evidence(base, calibrated(), alpha=0.001),
+        "detector_missing": evidence(base, calibrated(missing=("kl.neutral",), p_combined=None)),
+        "drift_explains": evidence(
+            base, calibrated(0.005, stratum=StratumRecord(index=2, n=66, p=0.4, floor=1 / 67)), True
+        ),
+        "anomalous_no_witness": evidence(base, calibrated(0.005)),
+        "witness_not_anomalous": evidence(base, calibrated(), True),
+        "witness_uncalibrated": evidence(base, None, True),
+        "panel_too_small": evidence(base, calibrated(), degraded="unknown", code="panel_too_small"),
+        "perplexity_missing": evidence(base, calibrated(), degraded="unknown", code="perplexity_missing"),
+        "dictionary_unverified": evidence(base, FEATURES, interp_evidence=dictionary(base, False), score=seen),
+        "share_outside": evidence(base, FEATURES, interp_evidence=dictionary(base, True), score=share),
+    }
+
+
+def test_a4_every_reason_code(base, same):
+    found = reasons(base)
+    found["identical"] = Audit.read(json.loads((same / "result.json").read_text()))
+    assert set(found) == set(REASONS)
+    for code, audit in found.items():
+        assert code in [r.code for r in audit.reasons], code
+        assert (int(audit.exit_code) == 0) == (code == "identical"), code
+        assert audit.reasons[[r.code for r in audit.reasons].index(code)].text
+
+
+def test_reasons_name_what_they_rest_on(base):
+    found = {code: audit.reasons[0].text for code, audit in reasons(base).items()}
+    assert "kl_neutral and adapter" in found["unsupported"] and "kl.neutral" in found["detector_missing"]
+    assert "0.005" in found["resolution"]
+    assert evidence(base, None, True).reasons[0].code == "witness_uncalibrated"
+
+
+def test_a_pass_says_what_is_missed(base):
+    assert "was not measured" in evidence(base, calibrated()).headline
+    rates = (MissRate(family="false_fact", n=12, detected=4, alpha=0.05),)
+    assert (
+        "of 12 planted changes in the benchmark these detectors miss 8"
+        in evidence(base, calibrated(misses=rates)).headline
+    )
+
+
+def test_a_stratum_too_small_to_show_anything_explains_nothing(base):
+    small = StratumRecord(index=2, n=9, p=0.1, floor=0.1)
+    assert evidence(base, calibrated(0.005, stratum=small), True).verdict == "targeted-change"
