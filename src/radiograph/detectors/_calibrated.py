@@ -74,14 +74,11 @@ class Pool:
         return found
 
     def _fitted(self, name: str) -> list[float | None]:
-        summary, score = self.summaries.get(name), detectors()[name].pool
-        if summary is None or score is None:
+        values = _over(name, self.summaries.get(name))
+        if values is None:
             return [None] * len(self.models)
-        try:
-            values: list[float | None] = [float(v) for v in score(np.asarray(summary, dtype=np.float64))]
-        except Exception:  # noqa: BLE001 - a detector that fails has no score, and says so as missing
-            return [None] * len(self.models)
-        return values if len(values) == len(self.models) else [*values, None]
+        found: list[float | None] = list(map(float, values))
+        return found if len(found) == len(self.models) else [*found, None]
 
     @property
     def coordinates(self) -> np.ndarray | None:
@@ -174,11 +171,20 @@ def _alone(pool: Pool, rule: DetectorRule) -> PoolScores | None:
     """Scores of the benign models with no candidate in the pool."""
     if not rule.fitted:
         return pool.scores.get(rule.id)
-    summary, score = pool.summaries.get(rule.id), detectors()[rule.id].pool
+    summary = pool.summaries.get(rule.id)
+    values = _over(rule.id, None if summary is None else summary[: pool.n])
+    return None if values is None else PoolScores(values, None, rule.scale, rule.floor, rule.frozen)
+
+
+def _over(name: str, summary: np.ndarray | None) -> np.ndarray | None:
+    """Scores of a fitted detector over a pool; one that fails has none, and is missing."""
+    score = detectors()[name].pool
     if summary is None or score is None:
         return None
-    values = score(np.asarray(summary[: pool.n], dtype=np.float64))
-    return PoolScores(np.asarray(values), None, rule.scale, rule.floor, rule.frozen)
+    try:
+        return np.asarray(score(np.asarray(summary, dtype=np.float64)))
+    except Exception:  # noqa: BLE001 - whatever failed, the others still speak
+        return None
 
 
 def rules(

@@ -1,0 +1,238 @@
+"""Calibrations as files, what binds them, and pools as tables: everything comes back, and every mismatch is named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars
+import pytest
+
+from radiograph.core import ExitCode, FormatError, Refusal, UserError
+from radiograph.detectors import detectors, judged, pool_from, pool_of, pool_tables, rules
+from radiograph.evidence import Binding, Calibration, CalibrationModel, pretty_json
+from radiograph.methods._audit.benign import Benign, check
+from radiograph.methods._audit.place import check_binding
+from radiograph.store.calibration import (
+    SHIPPED,
+    SUMMARIES,
+    StoredCalibration,
+    array_sha256,
+    fitting_calibration,
+    read_calibration,
+    summaries_bytes,
+    write_shipped,
+)
+
+PLAIN = [name for name, d in detectors().items() if not d.fitted and name != "data.loss_drop"]
+NUISANCE = ("relative_norm", "kl_neutral", "drift_first", "drift_middle", "drift_last", "changed_share")
+BOUND = Binding(
+    reference_sha256="a" * 64,
+    tokenizer_sha256="b" * 64,
+    suite_sha256="c" * 64,
+    neutral_sha256="d" * 64,
+    dictionary_sha256=None,
+    effort="quick",
+    infix=False,
+    chat="template",
+    system="separate",
+    score_method="abs_diff_topk",
+    k=50,
+    aggregate="mean",
+    reduce="skip_first",
+    seed=0,
+    versions={name: d.version for name, d in detectors().items()},
+)
+
+
+def model(rng, number, **scores):
+    return CalibrationModel(
+        id=f"m{number}",
+        family=f"f{number % 3}",
+        kind="adapter",
+        tensors_sha256=f"{number:064d}",
+        scores={**{name: float(np.exp(rng.normal())) for name in PLAIN}, "data.loss_drop": None, **scores},
+        nuisance={name: float(np.exp(rng.normal())) for name in NUISANCE} | {"effective_rank": 4.0},
+        flips=(0.1, None),
+        triggers={"gain": float(rng.gamma(2)), "success": 0.05},
+        stability={"paraphrases.jaccard": float(rng.random())},
+        controls=(1.0, 2.0),
+        aggregate=float(rng.gamma(2)),
+    )
+
+
+def calibration(n=19, seed=0):
+    rng = np.random.default_rng(seed)
+    summaries = {
+        "act.lens": rng.normal(size=(n, 3, 4)).astype(np.float32),
+        "features.benign_z": rng.gamma(2, size=(n, 12)).astype(np.float32),
+    }
+    models = tuple(model(rng, i) for i in range(n))
+    record = Calibration(
+        binding=BOUND,
+        reference="bundled:base",
+        suite="world:suite",
+        rules=rules(models, summaries, "abs_diff_topk"),
+        sets=("group=a in policy/", "group=b in policy/"),
+        models=models,
+        summaries={name: array_sha256(array) for name, array in summaries.items()},
+    )
+    return record, summaries
+
+
+def placed(record, summaries, seed=99):
+    rng = np.random.default_rng(seed)
+    kept = {name: rng.normal(size=a.shape[1:]).astype(np.float32) ** 2 for name, a in summaries.items()}
+    return pool_of(record, summaries, model(rng, 777), kept)
+
+
+def written(folder, record, summaries):
+    folder.mkdir()
+    (folder / "result.json").write_text(pretty_json(record))
+    (folder / SUMMARIES).write_bytes(summaries_bytes(summaries))
+    return folder
+
+
+def test_files_come_back(tmp_path):
+    record, summaries = calibration()
+    found = read_calibration(written(tmp_path / "c", record, summaries), "c")
+    assert found.record == record and all((found.summaries[k] == v).all() for k, v in summaries.items())
+
+
+def test_an_array_of_another_run_is_refused(tmp_path):
+    record, summaries = calibration()
+    folder = written(tmp_path / "c", record, {k: v + 1 for k, v in summaries.items()})
+    with pytest.raises(FormatError, match=r"act\.lens"):
+        read_calibration(folder, "c")
+    (folder / SUMMARIES).write_bytes(b"nonsense")
+    with pytest.raises(FormatError):
+        read_calibration(folder, "c")
+    with pytest.raises(UserError) as caught:
+        read_calibration(tmp_path, "nothing")
+    assert caught.value.code == "calibration_not_found"
+
+
+def test_what_ships_is_small_and_gives_nearly_the_same(tmp_path):
+    record, summaries = calibration(199)
+    write_shipped(tmp_path / "shipped", StoredCalibration("c", record, summaries, ""))
+    assert sum(p.stat().st_size for p in (tmp_path / "shipped").iterdir()) < 1_500_000
+    found = read_calibration(tmp_path / "shipped", "shipped")
+    assert found.record.n == 199 and (tmp_path / "shipped" / SHIPPED).is_file()
+    exact, rounded = (judged(placed(r, s), "c", "") for r, s in ((record, summaries), (found.record, found.summaries)))
+    assert abs(exact.p_combined - rounded.p_combined) <= 2 / 200
+
+
+def test_auto_takes_the_first_of_this_reference(tmp_path):
+    record, summaries = calibration()
+    other = record.model_copy(update={"binding": BOUND.model_copy(update={"reference_sha256": "e" * 64})})
+    places = [(n, written(tmp_path / n, r, summaries)) for n, r in (("other", other), ("own", record))]
+    assert fitting_calibration(places, "a" * 64).name == "own"
+    assert fitting_calibration(places, "f" * 64) is None
+
+
+@pytest.mark.parametrize("name", [n for n in Binding.model_fields if n != "versions"])
+def test_every_mismatch_is_refused_with_both_sides(name):
+    record, summaries = calibration()
+    value = getattr(BOUND, name)
+    other = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int) else "0f" * 32
+    with pytest.raises(Refusal) as caught:
+        check_binding(StoredCalibration("runs/c", record, summaries, ""), BOUND.model_copy(update={name: other}))
+    assert (caught.value.code, caught.value.exit_code) == ("calibration_mismatch", ExitCode.BAD_INPUT)
+    assert str(other)[:16] in caught.value.got and caught.value.expected and caught.value.fix
+
+
+def test_another_detector_version_is_named():
+    record, summaries = calibration()
+    other = BOUND.model_copy(update={"versions": {**BOUND.versions, "kl.neutral": 7}})
+    with pytest.raises(Refusal) as caught:
+        check_binding(StoredCalibration("runs/c", record, summaries, ""), other)
+    assert "kl.neutral 1" in caught.value.expected and "kl.neutral 7" in caught.value.got
+
+
+class TestBenign:
+    MODELS = tuple(Benign(f"m{i}", f"m{i}", "", "full", f"{i:064d}") for i in range(9))
+
+    def test_nine_are_enough(self):
+        check(self.MODELS, "a" * 64)
+
+    @pytest.mark.parametrize(
+        ("models", "code"),
+        [
+            (MODELS[:8], "too_few_models"),
+            ((*MODELS, MODELS[3]), "duplicate_model"),
+            ((*MODELS[:8], dataclasses.replace(MODELS[8], tensors_sha256="a" * 64)), "duplicate_model"),
+            ((), "too_few_models"),
+        ],
+        ids=["d19_few", "d19_copy", "d3_reference", "none"],
+    )
+    def test_d3_d19_what_cannot_calibrate(self, models, code):
+        with pytest.raises(UserError) as caught:
+            check(models, "a" * 64)
+        assert caught.value.code == code and caught.value.exit_code is ExitCode.BAD_INPUT and caught.value.fix
+
+
+class TestPool:
+    def test_a8_tables_give_the_same_to_the_last_bit(self, tmp_path):
+        pool = placed(*calibration())
+        tables = {}
+        for name, columns in pool_tables(pool).items():
+            polars.DataFrame(dict(columns), strict=True).write_parquet(tmp_path / name)
+            tables[name] = {c.name: c.to_list() for c in polars.read_parquet(tmp_path / name)}
+        assert judged(pool_from(tables), "c", "") == judged(pool, "c", "")
+
+    def test_a_candidate_without_a_frozen_score_has_no_p(self):
+        record, summaries = calibration()
+        rng = np.random.default_rng(0)
+        whole = {name: a[0] for name, a in summaries.items()}
+        without = model(rng, 9, **{"kl.neutral": None})
+        found = judged(pool_of(record, summaries, without, whole), "c", "")
+        assert (found.p_combined, found.missing) == (None, ("kl.neutral",))
+        found = judged(pool_of(record, summaries, model(rng, 9), {"act.lens": whole["act.lens"]}), "c", "")
+        assert (found.p_combined, found.missing) == (None, ("features.benign_z",))
+
+    @pytest.mark.parametrize("name", ["act.lens", "features.benign_z"])
+    def test_d4_a_fitted_detector_that_fails_is_missing(self, monkeypatch, name):
+        from radiograph.detectors import _calibrated
+
+        def fail(_):
+            raise RuntimeError("injected")
+
+        found = {k: dataclasses.replace(d, pool=fail) if k == name else d for k, d in detectors().items()}
+        pool = placed(*calibration())
+        monkeypatch.setattr(_calibrated, "detectors", lambda: found)
+        place = judged(pool, "c", "")
+        assert place.missing == (name,) and place.p_combined is None
+        assert name not in {d.id for d in place.detectors}
+
+    def test_equal_models_get_one(self):
+        record, summaries = calibration()
+        zero = model(np.random.default_rng(0), 5).model_copy(update={"scores": dict.fromkeys(PLAIN, 0.0)})
+        found = judged(pool_of(record, summaries, zero, {k: v[0] * 0 for k, v in summaries.items()}), "c", "")
+        plain = {d.id: d.p for d in found.detectors if d.id in PLAIN}
+        assert set(plain.values()) == {1.0} and found.p_combined == 1.0
+
+    def test_without_neutral_text_support_is_not_measured(self):
+        record, summaries = calibration()
+        bare = model(np.random.default_rng(0), 5).model_copy(update={"nuisance": {"relative_norm": 0.1}})
+        found = judged(pool_of(record, summaries, bare, {k: v[0] for k, v in summaries.items()}), "c", "")
+        assert found.support is None and found.stratum is None and found.p_combined is not None
+
+
+class TestRules:
+    def test_one_reading_of_the_features_counts(self):
+        record, _ = calibration()
+        assert {f for f in record.frozen if f.startswith("features.")} == {
+            "features.abs_diff_topk",
+            "features.benign_z",
+        }
+        assert "data.loss_drop" not in record.frozen
+
+    def test_unknown_and_unmeasured_detectors(self):
+        record, summaries = calibration()
+        with pytest.raises(UserError, match="unknown detector"):
+            rules(record.models, summaries, "abs_diff_topk", ["kl.natural"])
+        with pytest.raises(UserError, match=r"data\.loss_drop cannot"):
+            rules(record.models, summaries, "abs_diff_topk", ["data.loss_drop"])
+        assert [r.id for r in rules(record.models, summaries, "abs_diff_topk", ["kl.neutral"]) if r.frozen] == [
+            "kl.neutral"
+        ]
