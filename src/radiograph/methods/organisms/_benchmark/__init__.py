@@ -1,0 +1,1 @@
+"""Parts of `organisms benchmark`: protocol, organisms, measurement, judgement, metrics, controls, bars."""
