@@ -142,7 +142,7 @@ def test_ks_distance_is_that_of_scipy() -> None:
 def test_a13_the_ks_null_of_resplits_is_silent_where_tables_are_not() -> None:
     """One calibration of 39 for 60 test models: our null keeps its level, the table for independent p does not."""
     rng, ours, tables, false, models = np.random.default_rng(8), 0, 0, 0, 0
-    runs = 100
+    runs = 60
     for seed in range(runs):
         scores = rng.normal(size=99)
         calibration, test = scores[:39], scores[39:]

@@ -117,8 +117,14 @@ def areas(outcomes: Sequence[Outcome], protocol: Protocol, calibrated: bool) -> 
             why = NO_CALIBRATION if not calibrated and name == COMBINED else "not measured on models of both classes"
             yield silent("AUROC", name, why if planted and test else "no such organisms")
             continue
-        found[name] = auroc(np.array(list(a.values())), np.array(list(b.values())))
-        yield Metric(metric="AUROC", group=name, value=found[name], n=len(a) + len(b), null=0.5)
+        sides = [np.array(list(column.values())) for column in (a, b)]
+        found[name] = auroc(sides[0], sides[1])
+        # Against a score that is equal for all, whose area is ½ in every draw.
+        seed = derive(protocol.seed, "area", name)
+        flat = [np.stack([side, np.zeros(len(side))]) for side in sides]
+        gap = auroc_gap(*flat, seed=seed, resamples=protocol.resamples)
+        low, high = 0.5 + gap.low, 0.5 + gap.high
+        yield Metric(metric="AUROC", group=name, value=found[name], low=low, high=high, n=len(a) + len(b), null=0.5)
     best = max((n for n in protocol.baselines if n in found), key=lambda n: found[n], default=None)
     for name in found if best is not None else ():
         if name in protocol.baselines:

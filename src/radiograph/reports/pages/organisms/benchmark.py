@@ -121,12 +121,12 @@ def _roc(document: Document) -> bytes | None:
     if not curves:
         return None
     lines = math.ceil(len(curves) / COLUMNS)
-    with drawing(WIDTH, 0.3 + 2.25 * lines) as figure:
+    with drawing(WIDTH, 0.3 + 2.4 * lines) as figure:
         panels = figure.subplots(lines, COLUMNS, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (name, area, curve) in zip(panels, curves, strict=False):
             axes.plot([0, 1], [0, 1], color=RULE, linewidth=0.9, zorder=0)
             axes.plot(curve[:, 0], curve[:, 1], color=REFERENCE if name in _simple(document) else CANDIDATE)
-            axes.set_title(name, fontsize=8.5, color=INK, loc="left")
+            axes.set_title(name.replace(".", ".\n", 1), fontsize=8, color=INK, loc="left")
             axes.text(0.96, 0.06, f"{area:.2f}", ha="right", color=INK, fontsize=11)
             axes.set_aspect("equal")
             axes.set_xticks([0, 1])
