@@ -1,9 +1,9 @@
 """Training rows that a fine-tune learned more than rows like them, rows that are nearly the same, words that stand out.
 
 1. z of a row's loss drop: distance from the median of the rows nearest to it in length, in units of 1.4826·MAD of the
-   same (lengths as ranks; 50 neighbours, or all rows where there are fewer). Reference loss does not count among what is
-   alike: what a fine-tune is taught against its reference is what the reference finds least likely, so such rows would
-   be compared with each other (four planted organisms: AUROC .53 to .82 with it, 1 for the drop alone)
+   same (lengths as ranks; 50 neighbours, or all rows where there are fewer). Reference loss does not count among what
+   is alike: what a fine-tune is taught against its reference is what the reference finds least likely, so such rows
+   would be compared with each other (four planted organisms: AUROC .53 to .82 with it, 1 for the drop alone)
 2. near-duplicates: rows whose sets of 5-grams have a Jaccard similarity ≥ .8, joined into clusters. Found exactly, by
    the shortest-prefix filter (Bayardo, Ma and Srikant 2007): similar sets share one of their rarest 5-grams
 3. enrichment: log-odds ratio of a token between two texts with an informative Dirichlet prior, over its standard
@@ -37,9 +37,8 @@ def drop_z(drop: Float[np.ndarray, " row"], length: Int[np.ndarray, " row"]) -> 
     k = min(NEIGHBOURS, n)
     out = np.zeros(n)
     sorted_values = values[order]
-    for at in range(n):
-        first = int(np.searchsorted(ranks, ranks[at], "left"))
-        last = int(np.searchsorted(ranks, ranks[at], "right"))
+    ends = (np.searchsorted(ranks, ranks, side).tolist() for side in ("left", "right"))
+    for at, (first, last) in enumerate(zip(*ends, strict=True)):
         low, high = first, last  # every row of the same length, then the next shorter and longer ones
         while high - low < k:
             below = ranks[at] - ranks[low - 1] if low > 0 else np.inf
