@@ -122,6 +122,18 @@ def test_what_ships_is_small_and_gives_nearly_the_same(tmp_path):
     assert abs(exact.p_combined - rounded.p_combined) <= 2 / 200
 
 
+@pytest.mark.parametrize(("share", "frozen"), [(None, True), (0.5, True), (0.6, False)])
+def test_a_dictionary_that_is_blind_to_benign_shifts_has_no_say(share, frozen):
+    record, summaries = calibration()
+    models = [m.model_copy(update={"share_outside": share}) for m in record.models[:10]]
+    models += [m.model_copy(update={"share_outside": 0.1}) for m in record.models[10:]]
+    found = rules(models, summaries, "abs_diff_topk")
+    assert any(r.frozen for r in found if r.id.startswith("features.")) is frozen
+    assert any(r.frozen for r in found if r.id == "act.lens")
+    asked = rules(models, summaries, "abs_diff_topk", ["features.benign_z"])
+    assert [r.id for r in asked if r.frozen] == ["features.benign_z"]
+
+
 def test_auto_takes_the_first_of_this_reference(tmp_path):
     record, summaries = calibration()
     other = record.model_copy(update={"binding": BOUND.model_copy(update={"reference_sha256": "e" * 64})})

@@ -192,7 +192,9 @@ def rules(
 ) -> tuple[DetectorRule, ...]:
     """Which detectors a calibration freezes: the wanted ones, or all that every benign model has.
 
-    Of the feature methods, which differ little, the headline alone has a say beside `features.benign_z`.
+    Of the feature methods, which differ little, the headline alone has a say beside `features.benign_z`; none has,
+    unless asked for, where the dictionary misses more than half of what most benign models shift: nothing that such
+    features say could support a `no`, so freezing them would only make every audit abstain.
 
     Raises:
         UserError: a wanted detector that is unknown, or that a benign model lacks.
@@ -204,11 +206,12 @@ def rules(
             f"unknown detector {unknown[0]!r}", expected=", ".join(known), got=unknown[0], code="unknown_detector"
         )
     found: list[DetectorRule] = []
+    blind = _median_outside(models)
     for name, detector in known.items():
         lacking = _lacking(name, detector.fitted, models, summaries)
         if lacking and name in chosen:
             raise UserError(f"{name} cannot be frozen", got=lacking, code="detector_missing")
-        reason = lacking or _left_out(name, detector.tier, score_method, chosen)
+        reason = lacking or _left_out(name, detector.tier, score_method, chosen, blind)
         found.append(
             DetectorRule(
                 id=name,
@@ -231,9 +234,18 @@ def _lacking(name: str, fitted: bool, models: Sequence[CalibrationModel], summar
     return f"not measured on {without} of {len(models)} benign models" if without else None
 
 
-def _left_out(name: str, tier: int, score_method: str, chosen: Sequence[str]) -> str | None:
+def _median_outside(models: Sequence[CalibrationModel]) -> float:
+    shares = [m.share_outside for m in models if m.share_outside is not None]
+    return float(np.median(shares)) if shares else 0.0
+
+
+def _left_out(name: str, tier: int, score_method: str, chosen: Sequence[str], outside: float) -> str | None:
+    from radiograph.numerics import BLIND_SHARE
+
     if chosen:
         return None if name in chosen else "not asked for"
+    if tier == 3 and outside > BLIND_SHARE:
+        return f"the dictionary misses {outside:.0%} of what the median benign model shifts"
     if tier == 3 and name not in ("features.benign_z", f"features.{score_method}"):
         return "another reading of the same feature shifts"
     return None

@@ -42,6 +42,7 @@ class Examined:
     stability: dict[str, float]
     controls: tuple[float, ...]
     aggregate: float | None
+    share_outside: float | None = None
     silent: dict[str, str] = field(default_factory=dict)
     """What a fitted detector could not keep, and why."""
     seconds: float = 0.0
@@ -68,6 +69,7 @@ class Examined:
             stability=self.stability,
             controls=self.controls,
             aggregate=self.aggregate,
+            share_outside=self.share_outside,
         )
 
 
@@ -100,6 +102,7 @@ def examine(measurement: Measurement, scores: Score | None = None) -> Examined:
         stability=agreement(record),
         controls=() if record is None or record.random_control is None else record.random_control.scores,
         aggregate=None if record is None else record.aggregate_score,
+        share_outside=None if record is None or record.share_outside is None else record.share_outside.value,
         silent=silent,
         seconds=round(time.perf_counter() - began, 3),
     )

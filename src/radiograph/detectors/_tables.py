@@ -136,6 +136,7 @@ def pool_tables(pool: Pool) -> dict[str, Table]:
         "kind": [m.kind for m in rows],
         "tensors_sha256": [m.tensors_sha256 for m in rows],
         "aggregate": _floats([m.aggregate for m in rows]),
+        "share_outside": _floats([m.share_outside for m in rows]),
     }
     for part, maps in parts.items():
         for name in sorted({key for own in maps for key in own}):
@@ -178,6 +179,7 @@ def pool_from(tables: Mapping[str, Mapping[str, Any]]) -> Pool:
             triggers=part("trigger", i),
             controls=tuple(value for _, value in sorted(part("control", i).items(), key=lambda kv: int(kv[0]))),
             aggregate=scores["aggregate"][i],
+            share_outside=scores["share_outside"][i],
         )
         for i in range(len(scores["model"]))
     )

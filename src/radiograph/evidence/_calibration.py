@@ -73,6 +73,8 @@ class CalibrationModel(Record):
     """The feature score under random dictionaries."""
     aggregate: float | None = None
     """The feature score."""
+    share_outside: float | None = None
+    """Of its activation shift, what the dictionary does not see."""
 
 
 class MissRate(Record):

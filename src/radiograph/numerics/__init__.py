@@ -34,6 +34,7 @@ from radiograph.numerics.audit.pooling import pool, pool_sparse, skip_first
 from radiograph.numerics.audit.specificity import Specificity, gini, share_outside, specificity
 from radiograph.numerics.audit.stability import Stability, spearman, stability
 from radiograph.numerics.audit.verdict import (
+    BLIND_SHARE,
     REASONS,
     Calibrated,
     Decision,
@@ -86,6 +87,7 @@ from radiograph.numerics.spectra import (
 from radiograph.numerics.streamed import Matrix, row_norms, squared_norm, streamed_spectrum
 
 __all__ = [
+    "BLIND_SHARE",
     "INTRUDERS",
     "REASONS",
     "Bootstrap",

@@ -104,7 +104,7 @@ def write_shipped(folder: Path, stored: StoredCalibration) -> None:
 
 
 def _rounded(model: object) -> dict[str, object]:
-    names = ("scores", "nuisance", "flips", "triggers", "stability", "controls", "aggregate")
+    names = ("scores", "nuisance", "flips", "triggers", "stability", "controls", "aggregate", "share_outside")
     return {name: _digits(getattr(model, name)) for name in names}
 
 
