@@ -303,7 +303,19 @@ def test_what_breaks_the_machine_leaves_a_partial_folder(workspace, suite, monke
         raise error
 
     monkeypatch.setattr(verb, "_write", stop)
-    arguments = ["audit", "bundled:base", "bundled:base", "--suite", suite, "--dictionary", "none", "--out", "run"]
+    arguments = [
+        "audit",
+        "bundled:base",
+        "bundled:base",
+        "--suite",
+        suite,
+        "--dictionary",
+        "none",
+        "--effort",
+        "none",
+        "--out",
+        "run",
+    ]
     assert run([*arguments, "--quiet"]) == code
     assert [p.name for p in workspace.iterdir() if p.name.startswith("run")] == ["run.partial"]
     assert run(["verify", "run.partial", "--quiet"]) == 3
