@@ -95,7 +95,8 @@ class BundleWriter:
                 raise UserError(f"{run.name} left no {name} to go on with", fix=fix, code="no_run")
             return self.folder(name)  # killed before it did anything
         target = self._inside(name)
-        shutil.copytree(run / name, target, copy_function=_link)
+        # What a killed writer was at is nobody's: taken over, it would be sealed among the results.
+        shutil.copytree(run / name, target, copy_function=_link, ignore=shutil.ignore_patterns(f"*{PARTIAL}"))
         return target
 
     def outputs(self) -> tuple[OutputRecord, ...]:
