@@ -31,6 +31,7 @@ FENCE = re.compile(r"^```(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMISE = re.compile(r"\s+# exit (\d+)(?: or (\d+))?$")
 PLACEHOLDER = re.compile(r"<[A-Za-z]|\.\.\.|…|\b(?:PATH|FILE|FOLDER|TODO|TBD|XXX|FIXME)\b")
 SHELL = {"|", "||", "&&", ">", ">>", "2>", "<", ";", "&"}
+MINUTES = {"bring-your-own-dictionary", "evaluate-a-dictionary", "hand-picked-neuron", "train-a-dictionary"}
 ELSEWHERE = ("make", "pip", "git")  # `.ci/run` runs the make targets; installing and cloning need a network
 
 
@@ -140,7 +141,14 @@ def _typed(command: Command, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if commands(d.read_text())], ids=name)
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(d, id=name(d), marks=[pytest.mark.slow] * (d.stem in MINUTES))
+        for d in DOCUMENTS
+        if commands(d.read_text())
+    ],
+)
 def test_every_command_runs(document, tmp_path):
     text = document.read_text()
     for file, content in files(text).items():

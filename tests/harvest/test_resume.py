@@ -90,6 +90,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(kind, workspace, undisturbed):
     assert kill_and_resume(workspace, kind, random.Random(kind), **CONFIG, **more) == undisturbed[kind]
 
 
+@pytest.mark.slow
 def test_three_workers_killed_with_their_parent_or_alone_leave_the_same_bytes(workspace, undisturbed):
     chance = random.Random(3)
     found = kill_and_resume(workspace, "three", chance, **CONFIG, workers="3")

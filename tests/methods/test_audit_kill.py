@@ -42,7 +42,7 @@ print(json.dumps(codes))
 """
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_kill_leaves_only_partial_folders(workspace, kills):
     suite = str(small_suite(workspace / "suite.yaml", tasks=("copy",), groups=0))
     noisy(workspace / "candidate", 0.2)

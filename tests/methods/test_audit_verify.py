@@ -195,6 +195,8 @@ def test_another_seed_changes_intervals_alone(moved, workspace):
         reference="bundled:base",
         candidate=str(source / "candidate"),
         suite=str(source / "suite.yaml"),
+        effort="none",
+        calibration="none",
         seed=5,
         out="other",
     )

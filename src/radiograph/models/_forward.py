@@ -79,19 +79,18 @@ def forward(model: LanguageModel, batch: Batch) -> Float[Tensor, "batch position
 
 def check_tokens(model: LanguageModel, tokens: Tokens) -> None:
     """Refuse ids that the model has no row for, and rows it has no positions for."""
+    longest, vocabulary = model.context_length, model.vocab_size
     for row, ids in enumerate(tokens):
-        if len(ids) > model.context_length:
+        if len(ids) > longest:
             raise UserError(
                 f"row {row} is longer than the model's context",
-                expected=f"at most {model.context_length} tokens",
+                expected=f"at most {longest} tokens",
                 got=f"{len(ids)} tokens",
                 code="too_long",
             )
-        if ids and not 0 <= min(ids) <= max(ids) < model.vocab_size:
-            bad = next(i for i in ids if not 0 <= i < model.vocab_size)
-            raise UserError(
-                f"row {row}: token id {bad} is outside the vocabulary", expected=f"0 to {model.vocab_size - 1}"
-            )
+        if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
+            bad = next(i for i in ids if not 0 <= i < vocabulary)
+            raise UserError(f"row {row}: token id {bad} is outside the vocabulary", expected=f"0 to {vocabulary - 1}")
 
 
 def check_finite(values: Float[Tensor, "batch position width"], batch: Batch, site: str) -> None:

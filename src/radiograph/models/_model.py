@@ -213,7 +213,7 @@ class LanguageModel:
         """Hashes of files, tensors and tokenizer; of both parts for a model with an adapter (see `_identity`)."""
         return identify(self.folder, self.adapter_folder if self.adapter_on else None, self.parameters, self.tokenizer)
 
-    @property
+    @cached_property
     def _text(self) -> Any:
         return self.model.config.get_text_config()
 

@@ -283,6 +283,20 @@ def test_intervals_draw_cores_cover_and_need_four():
     assert core_intervals(np.ones((2, 1, 80)), ["a", "b", "c", "c"] * 20, seed=0) is None
 
 
+@pytest.mark.parametrize("truth", [0.0, 0.3, 2.0])
+def test_r_is_within_its_interval_and_covers_the_truth(truth):
+    hits = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        z = np.repeat(generator.standard_normal((2, 1, 16)), 5, axis=2) + np.array([truth, 0.0])[:, None, None]
+        found = core_intervals(z, np.repeat(np.arange(16), 5).tolist(), seed=0, resamples=200)
+        assert found is not None
+        low, high = found.r[:, 0]
+        assert 0 <= low <= np.hypot(*z.mean(axis=2)[:, 0]) <= high
+        hits += low <= truth <= high
+    assert hits / 200 >= 0.9
+
+
 def test_planes_of_equal_covariance_see_more_than_random_ones():
     rows = rows_without_meaning(7, 200, 30, False) * np.where(np.arange(30) == 0, 20, 1)
     drawn = gaussian_vectors(rows, 400, 0)

@@ -6,8 +6,9 @@
    All three are sums over cores, so all exchanges are one product of signs with core sums.
 3. When 2^(C−1) exchanges are no more than the draws wanted, all of them are taken and p is exact; the mirror image of
    an exchange gives the same value and is not counted twice. The smallest p is 2^(1−C).
-4. Intervals: bootstrap of cores, percentile, 2,000 draws; θ_G by the quantiles of its deviation on the circle. Under
-   four cores there is none.
+4. Intervals: bootstrap of cores, 2,000 draws; θ_G by the quantiles of its deviation on the circle; r_G ± the quantile
+   of ‖z* − z‖, not below 0, because percentiles of a length lie above it where there is little of it (‖z‖ grows with
+   noise). It covers the truth at least as often as it says. Under four cores there is none.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def core_intervals(
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
 ) -> Intervals | None:
-    """Percentile intervals over cores; None under `MIN_CORES`."""
+    """Intervals by drawing cores; None under `MIN_CORES`."""
     places = numbered(cores)
     count = int(places.max(initial=-1)) + 1
     if count < MIN_CORES:
@@ -139,8 +140,11 @@ def core_intervals(
         part = slice(start, start + step)
         weighted = draws @ sums.reshape(count, 2, planes)[:, :, part].reshape(count, -1)
         means = np.moveaxis((weighted / (draws @ sizes)[:, None]).reshape(resamples, 2, -1), 1, 0)
-        r[:, part] = np.quantile(np.hypot(means[0], means[1]), tail, axis=0)
-        off = turn(np.broadcast_to(grey[:, None, part], means.shape), means)
+        centre = grey[:, None, part]
+        away = np.quantile(np.hypot(*(means - centre)), confidence, axis=0)
+        length = np.hypot(*grey[:, part])
+        r[:, part] = np.maximum(length - away, 0.0), length + away
+        off = turn(np.broadcast_to(centre, means.shape), means)
         theta[:, part] = (degrees(grey[:, part]) + np.quantile(off, tail, axis=0)) % 360
     return Intervals(r, theta)
 

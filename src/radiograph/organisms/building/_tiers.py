@@ -87,5 +87,6 @@ def write_split(out: Path, tier: Tier, seed: int, taken: Sequence[tuple[Seat, Or
     }
     record = {"schema": SCHEMA, "tier": tier, "seed": seed, "organisms": organisms, "left_out": folds}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return path
+    unfinished = path.with_suffix(".partial")  # whoever calibrates meanwhile reads the old one or the new one
+    unfinished.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return unfinished.replace(path)

@@ -11,7 +11,7 @@ Refuses: models of other shapes; an architecture without a site map; fewer than 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -142,39 +142,38 @@ def _pushes(
     own = measure_shifts(pair, fit)
     if not own.delta.any():
         return ()
-    rows: list[LensPush] = []
-    for number, site in enumerate(own.sites):
-        delta = own.delta[number]
+    tried = [(site, alpha * own.delta[number]) for number, site in enumerate(own.sites) for alpha in ALPHAS]
+    closed = np.reshape(_closed(pair, fit, tried), (len(own.sites), len(ALPHAS)))
+    best = [ALPHAS[place] for place in closed.argmax(axis=1)]
+    held_out: list[tuple[Site, Float64[np.ndarray, "position width"]]] = []
+    for site, alpha, delta in zip(own.sites, best, own.delta, strict=True):
         sizes = np.linalg.norm(delta, axis=-1)[:, None]
-        alphas = {alpha: _closed(pair, fit, {site: alpha * delta}) for alpha in ALPHAS}
-        best = max(ALPHAS, key=lambda alpha: alphas[alpha])
-        rows.append(
-            LensPush(
-                site=str(site),
-                alpha=best,
-                closed=_closed(pair, held, {site: best * delta}),
-                random=tuple(_closed(pair, held, {site: best * sizes * draw}) for draw in random),
-                n=len(held),
-            )
-        )
-    return tuple(rows)
+        held_out += [(site, alpha * delta), *((site, alpha * sizes * draw) for draw in random)]
+    shares = np.reshape(_closed(pair, held, held_out), (len(own.sites), 1 + len(random)))
+    return tuple(
+        LensPush(site=str(site), alpha=alpha, closed=row[0], random=tuple(row[1:]), n=len(held))
+        for site, alpha, row in zip(own.sites, best, shares.tolist(), strict=True)
+    )
 
 
-def _closed(pair: Pair, texts: Sequence[tuple[int, ...]], added: Mapping[Site, np.ndarray]) -> float:
-    """Share of the divergence between candidate and reference that a push on the reference removes."""
-    edits = {site: _push(pair.reference, rows) for site, rows in added.items()}
+def _closed(
+    pair: Pair, texts: Sequence[tuple[int, ...]], added: Sequence[tuple[Site, Float64[np.ndarray, "position width"]]]
+) -> list[float]:
+    """Share of the divergence between candidate and reference that each push on the reference removes."""
+    pushes = [{site: _push(pair.reference, rows)} for site, rows in added]
     runs = zip(
         log_probs(pair.candidate, texts),
         log_probs(pair.reference, texts),
-        log_probs(pair.reference, texts, edits=edits),
+        *(log_probs(pair.reference, texts, edits=push) for push in pushes),
         strict=True,
     )
-    plain = pushed = 0.0
-    for (batch, candidate), (_, reference), (_, moved) in runs:
+    plain, pushed = 0.0, [0.0] * len(pushes)
+    for (batch, candidate), (_, reference), *moved in runs:
         mask = batch.mask.cpu()
         plain += float(kl(candidate, reference).cpu()[mask].sum())
-        pushed += float(kl(candidate, moved).cpu()[mask].sum())
-    return 1 - pushed / plain if plain > 0 else 0.0
+        for number, (_, values) in enumerate(moved):
+            pushed[number] += float(kl(candidate, values).cpu()[mask].sum())
+    return [1 - left / plain if plain > 0 else 0.0 for left in pushed]
 
 
 def _push(model: LanguageModel, rows: Float64[np.ndarray, "position width"]):  # noqa: ANN202 - an Edit
