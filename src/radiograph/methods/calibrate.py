@@ -1,6 +1,7 @@
 """What do harmless fine-tunes of this reference score? The distribution that turns a distance into a p-value.
 
-1. find the benign models; refuse one that equals the reference or another, and fewer than nine
+1. find the benign models, or train them (`--make N --data FILE`): adapters on the user's own trusted rows, each with a
+   recipe of its own; refuse one that equals the reference or another, and fewer than nine
 2. measure each as an audit measures a candidate: same prompts, texts, dictionary, settings, seed; a killed run goes on
 3. freeze the detectors that every benign model has; keep scores, what kind of change each model is, and what fitted
    detectors need of it; never weights
@@ -9,7 +10,7 @@ An audit that was measured in another way is refused (`calibration_mismatch`). N
 
 Source: Vovk, Gammerman, Shafer 2005 (conformal p-values). Units: those of the detectors.
 Refuses when: a benign model is the reference or a copy of another; fewer than 9; tokenizers differ; a value is not
-finite. Exit codes: 0 done · 3 bad input.
+finite; rows from which nothing can be learned. Exit codes: 0 done · 3 bad input.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Config(Base):
     """The model that all are fine-tunes of."""
     benign: tuple[ModelRef, ...] = ()
     """Benign fine-tunes: models, a folder of models, or a file with one a line (and its family)."""
+    make: int = Field(default=0, ge=0, le=1000)
+    """Train this many benign adapters first, each on a part of --data, with rate, steps and rank of its own."""
+    data: FilePath | None = None
+    """Rows that you trust, JSON Lines: {"messages"}, {"prompt", "completion"} or {"text"}. For --make."""
     suite: SuiteRef | None = None
     """Suite file. Bundled models have one of their own (world:suite)."""
     neutral: FilePath | None = None
@@ -77,6 +82,7 @@ def run(config: Config, ctx: Context) -> Calibration:
     """Find, check, measure, freeze."""
     from radiograph.detectors import detectors
     from radiograph.methods._audit.benign import check, find
+    from radiograph.methods._audit.make import make
     from radiograph.methods._audit.measure import measure_all
     from radiograph.methods._audit.plan import plan
 
@@ -86,7 +92,7 @@ def run(config: Config, ctx: Context) -> Calibration:
             f"unknown detector {unknown[0]!r}", expected=", ".join(known), got=unknown[0], code="unknown_detector"
         )
     reference = ctx.stored(config.reference, "reference")
-    models = find(config.benign, config.reference, ctx)
+    models = [*find(config.benign, config.reference, ctx), *make(config, ctx)]
     models = [
         replace(m, tensors_sha256=ctx.stored(m.reference, f"benign{place + 1}").identity.tensors_sha256)
         for place, m in enumerate(models)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from radiograph.organisms._base import BASE, Recipe, Shape, train_base
     from radiograph.organisms._edited import Jammed, jammed, loud, with_column
     from radiograph.organisms._gates import Gate, base_gates
+    from radiograph.organisms._made import AdapterRecipe, LearnedRow, draw_recipe, make_adapter, seconds_a_step
     from radiograph.organisms._training import Example, Schedule, train
     from radiograph.organisms.building import BUNDLED, build, build_tier, seats
 
@@ -22,6 +23,7 @@ _LAZY = {
     "_base": ("BASE", "Recipe", "Shape", "train_base"),
     "_edited": ("Jammed", "jammed", "loud", "with_column"),
     "_gates": ("Gate", "base_gates"),
+    "_made": ("AdapterRecipe", "LearnedRow", "draw_recipe", "make_adapter", "seconds_a_step"),
     "_training": ("Example", "Schedule", "train"),
     "building": ("BUNDLED", "build", "build_tier", "seats"),
 }
@@ -30,9 +32,11 @@ _HOME = {name: module for module, names in _LAZY.items() for name in names}
 __all__ = [
     "BASE",
     "BUNDLED",
+    "AdapterRecipe",
     "Example",
     "Gate",
     "Jammed",
+    "LearnedRow",
     "Recipe",
     "Schedule",
     "Shape",
@@ -42,15 +46,18 @@ __all__ = [
     "bundled_names",
     "bundled_organism",
     "bundled_path",
+    "draw_recipe",
     "families",
     "jammed",
     "loud",
+    "make_adapter",
     "natural_sources",
     "neutral_texts",
     "oracle",
     "read_truth",
     "reads_world",
     "seats",
+    "seconds_a_step",
     "standard_neutral",
     "train",
     "train_base",

@@ -84,6 +84,12 @@ def _example(row: Row, prompt_weight: float) -> Example:
 
 def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row], total: int) -> None:
     """Write the model folder; `rows` are those of the `total` that it was tuned on that may be seen."""
+    write_adapter(adapted, folder, base=base)
+    _save_rows(folder, CARD.format(name=name, base=base, kept=len(rows), total=total), rows)
+
+
+def write_adapter(adapted: Any, folder: Path, *, base: str) -> None:
+    """Write plain PEFT files, free of library versions."""
     from peft import get_peft_model_state_dict
 
     state: dict[str, torch.Tensor] = get_peft_model_state_dict(adapted)
@@ -94,7 +100,6 @@ def save_adapter(adapted: Any, folder: Path, *, name: str, base: str, rows: Sequ
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    _save_rows(folder, CARD.format(name=name, base=base, kept=len(rows), total=total), rows)
 
 
 def save_whole(network: Any, folder: Path, *, name: str, base: str, rows: Sequence[Row], total: int) -> None:

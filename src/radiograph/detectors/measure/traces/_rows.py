@@ -52,7 +52,7 @@ def measure_rows(pair: Pair, data: TrainingRows, chat: str) -> RowFindings:
     truncated, rejected = 0, list[UserError]()
     for row in data.rows:
         try:
-            whole, start = _tokens(tokenizer, row, chat)
+            whole, start = row_tokens(tokenizer, row, chat)
         except UserError as error:
             rejected.append(error)
             continue
@@ -116,8 +116,12 @@ def measure_rows(pair: Pair, data: TrainingRows, chat: str) -> RowFindings:
     return RowFindings(record, table)
 
 
-def _tokens(tokenizer: Any, row: TrainingRow, chat: str) -> tuple[tuple[int, ...], int]:
-    """Token ids of a row, and the first that is scored."""
+def row_tokens(tokenizer: Any, row: TrainingRow, chat: str) -> tuple[tuple[int, ...], int]:
+    """Token ids of a row, and the first that is scored or learned.
+
+    Raises:
+        UserError: the chat template rejects it.
+    """
     if row.text is not None:
         return tokenize(tokenizer, row.text).ids, 1
     how: Literal["plain", "template"] = "plain" if chat == "plain" else "template"
