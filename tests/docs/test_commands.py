@@ -31,7 +31,13 @@ FENCE = re.compile(r"^```(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMISE = re.compile(r"\s+# exit (\d+)(?: or (\d+))?$")
 PLACEHOLDER = re.compile(r"<[A-Za-z]|\.\.\.|…|\b(?:PATH|FILE|FOLDER|TODO|TBD|XXX|FIXME)\b")
 SHELL = {"|", "||", "&&", ">", ">>", "2>", "<", ";", "&"}
-MINUTES = {"bring-your-own-dictionary", "evaluate-a-dictionary", "hand-picked-neuron", "train-a-dictionary"}
+MINUTES = {
+    "bring-your-own-dictionary",
+    "calibrate",
+    "evaluate-a-dictionary",
+    "hand-picked-neuron",
+    "train-a-dictionary",
+}
 ELSEWHERE = ("make", "pip", "git")  # `.ci/run` runs the make targets; installing and cloning need a network
 
 

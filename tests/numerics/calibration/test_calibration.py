@@ -253,12 +253,16 @@ def test_a13_d21_no_p_is_too_small_too_often(n, draws):
     for i in range(draws):
         for name, p in p_values(rng, n).items():
             found[name][i] = p
+    # Two standard errors are passed by chance at one place in forty; three at none that is asked about.
+    over: list[tuple[str, float, float]] = []
     for name, p in found.items():
         for alpha in (0.01, 0.05, 0.1, 0.25):
-            rate = float((p <= alpha).mean())
-            assert rate <= alpha + 2 * math.sqrt(alpha * (1 - alpha) / draws), (name, alpha, rate)
+            rate, error = float((p <= alpha).mean()), math.sqrt(alpha * (1 - alpha) / draws)
+            assert rate <= alpha + 3 * error, (name, alpha, rate)
+            over += [(name, alpha, rate)] * (rate > alpha + 2 * error)
         if name != "stratified":  # its floor lies above .05 at n 39
             assert (p <= 0.25).mean() > 0.15, name
+    assert len(over) <= 2, over
 
 
 def test_a13_one_detector_of_five_is_enough():
