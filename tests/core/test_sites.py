@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiograph.core import Site, Source, UserError, canonical, expand
+from radiograph.core import FeatureAddress, Site, Source, UserError, canonical, expand, hidden_state
 from radiograph.core.sites import KINDS, UNLAYERED
 
 LAYERED = sorted(set(KINDS) - UNLAYERED)
@@ -93,3 +93,36 @@ def test_a_source_without_a_role_is_the_reference():
 def test_an_unknown_role_is_refused(text):
     with pytest.raises(UserError, match="role"):
         Source.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mlp_hidden.6[373]", "mlp_hidden.6[373]"),
+        ("resid_post.2@1f3a90c2#650", "resid_post.2@1f3a90c2#650"),
+        ("reference/embed+candidate/embed@1f3a90c2#1", "reference/embed+candidate/embed@1f3a90c2#1"),
+        ("resid_post.3~units", "resid_post.3~units"),
+        ("blocks.6.hook_resid_post:D12", "resid_post.6[12]"),
+        ("transformer.h[6].output[0]:D12", "resid_post.6[12]"),
+        ("model.layers[3].mlp.output:D4", "mlp_out.3[4]"),
+        ("L0:D1", "resid_pre.0[1]"),
+        ("L6:D373", "resid_pre.6[373]"),
+        ("L12:D3", "final_norm[3]"),
+    ],
+)
+def test_a_feature_address_is_written_in_one_way(text, address):
+    found = FeatureAddress.parse(text, n_layers=12)
+    assert str(found) == address
+    assert FeatureAddress.parse(address) == found
+
+
+@pytest.mark.parametrize("text", ["SAE:L6:F3", "a#3", "nowhere.3[4]", "L13:D1", "resid_post[3]", "", "[3]"])
+def test_foreign_ids_stay_as_they_are(text):
+    assert FeatureAddress.parse(text, n_layers=12) is None
+
+
+def test_y17_the_last_hidden_state_is_not_called_resid_post():
+    assert [str(hidden_state(n, 2)) for n in range(3)] == ["resid_pre.0", "resid_pre.1", "final_norm"]
+    assert FeatureAddress.parse("L2:D0") is None, "which state is the last, only the model says"
+    with pytest.raises(UserError, match="no hidden state 3"):
+        hidden_state(3, 2)

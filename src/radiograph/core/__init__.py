@@ -27,7 +27,7 @@ from radiograph.core.errors import (
 from radiograph.core.extras import deferred, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive
-from radiograph.core.sites import REFERENCE, Site, Source, canonical, expand
+from radiograph.core.sites import REFERENCE, FeatureAddress, Site, Source, canonical, expand, hidden_state
 from radiograph.core.text import visible
 from radiograph.core.work.cluster import Workers
 
@@ -38,6 +38,7 @@ __all__ = [
     "DictionaryRef",
     "ExitCode",
     "ExplanationsRef",
+    "FeatureAddress",
     "FilePath",
     "FolderPath",
     "FormatError",
@@ -62,6 +63,7 @@ __all__ = [
     "deferred",
     "derive",
     "expand",
+    "hidden_state",
     "inputs_of",
     "nearest",
     "require",

@@ -6,7 +6,7 @@
 `attn_out` and `mlp_out` are what is added to the residual stream (after a post-norm where the model has one).
 `mlp_in` is what the first matrices of the MLP receive: after the norm and its gain. Ranges `resid_post.4-8`,
 lists `resid_post.{3,6}`, and `resid_post.*` expand against a layer count; negative layers count from the end.
-TransformerLens hook names and Hugging Face module paths are accepted as aliases and never written.
+TransformerLens hook names, Hugging Face module paths and NNsight paths are accepted as aliases and never written.
 Weights: `embed` `q.3` `k.3` `v.3` `o.3` `gate.3` `up.3` `down.3` `unembed`.
 Where rows of several models stand side by side, a source is a site of one of them: `candidate/resid_post.6`.
 """
@@ -57,9 +57,16 @@ _ALIASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _SITE = re.compile(r"(?P<kind>[a-z_]+)(?:\.(?P<layer>\d+)(?:\.h(?P<head>\d+))?)?")
 _ROLE = re.compile(r"reference|candidate(?:[2-9]|[1-9]\d+)?")
+_NNSIGHT = re.compile(r"\.output(?:\[0\])?$")
+_BRACKET = re.compile(r"\[(\d+)\]")
 _RANGE = re.compile(
     r"(?P<kind>[a-z_]+)\."
     r"(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))"
+)
+_HIDDEN = re.compile(r"L(\d+):D(\d+)")
+_FEATURE = re.compile(
+    r"(?P<site>[^\s~@#]+?)"
+    r"(?:\[(?P<unit>\d+)\]|:D(?P<dimension>\d+)|@(?P<dictionary>[0-9a-f]{8})#(?P<latent>\d+)|~(?P<direction>[^\s:@~]+))"
 )
 
 
@@ -142,10 +149,11 @@ class Source:
 
 
 def canonical(text: str) -> str:
-    """The radiograph address of a TransformerLens hook name or Hugging Face module path, or the text itself."""
+    """The radiograph address of a hook name, a module path or an NNsight path, or the text itself."""
     text = text.strip()
+    path = _BRACKET.sub(r".\1", _NNSIGHT.sub("", text))
     for pattern, target in _ALIASES:
-        match = pattern.fullmatch(text)
+        match = pattern.fullmatch(path)
         if match:
             return match.expand(target)
     return text
@@ -181,3 +189,71 @@ def expand(text: str, n_layers: int) -> list[Site]:
                 code="unknown_site",
             )
     return sorted(set(sites), key=lambda s: (*s.depth, s.head if s.head is not None else -1))
+
+
+def hidden_state(number: int, n_layers: int) -> Site:
+    """The site of one of the hidden states that Hugging Face models return, `n_layers + 1` of them.
+
+    State i is what block i receives, so state 0 is `resid_pre.0`; the last is after the final norm.
+
+    Raises:
+        UserError: no such state.
+    """
+    if not 0 <= number <= n_layers:
+        raise UserError(f"no hidden state {number}", expected=f"0 to {n_layers}", code="unknown_site")
+    return Site("final_norm") if number == n_layers else Site("resid_pre", number)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureAddress:
+    """One feature: a unit `SITE[n]`, a latent `SITE@DICT8#n`, or a direction `SITE~NAME`.
+
+    The site of a dictionary that reads several is `SITE+SITE`.
+    """
+
+    site: str
+    unit: int | None = None
+    dictionary: str | None = None
+    """First 8 hex digits of the dictionary's hash."""
+    latent: int | None = None
+    direction: str | None = None
+
+    def __str__(self) -> str:
+        if self.unit is not None:
+            return f"{self.site}[{self.unit}]"
+        if self.direction is not None:
+            return f"{self.site}~{self.direction}"
+        return f"{self.site}@{self.dictionary}#{self.latent}"
+
+    @classmethod
+    def parse(cls, text: str, n_layers: int | None = None) -> FeatureAddress | None:
+        """Read an address or an alias of one; None for a foreign id, which stays as it is.
+
+        `L6:D373` is unit 373 of hidden state 6. Which state is the last only `n_layers` says: without it such an id
+        is foreign.
+        """
+        if match := _HIDDEN.fullmatch(text):
+            number = int(match[1])
+            if n_layers is None or number > n_layers:
+                return None
+            return cls(str(hidden_state(number, n_layers)), unit=int(match[2]))
+        match = _FEATURE.fullmatch(text)
+        if match is None:
+            return None
+        site = _sites_of(match["site"])
+        if site is None:
+            return None
+        unit = match["unit"] or match["dimension"]
+        if unit is not None:
+            return cls(site, unit=int(unit))
+        if match["direction"] is not None:
+            return cls(site, direction=match["direction"])
+        return cls(site, dictionary=match["dictionary"], latent=int(match["latent"]))
+
+
+def _sites_of(text: str) -> str | None:
+    try:
+        sources = [(part, Source.parse(part)) for part in text.split("+")]
+    except UserError:
+        return None
+    return "+".join(str(source) if "/" in part else str(source.site) for part, source in sources)
