@@ -1,4 +1,4 @@
-"""A finished folder of records, checked before anything of it is used."""
+"""A finished folder of records, checked before anything of it is used, and read by feature in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import FormatError, UserError
 from radiograph.store._hashing import file_sha256
-from radiograph.store.records._header import FEATURES, HEADER, TABLES, Header
+from radiograph.store.records._blocks import MEMORY, Block, blocks
+from radiograph.store.records._header import FACTOR, FEATURES, HEADER, Header
 from radiograph.store.shards._index import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars
 
 FOLDER = "records"
@@ -31,7 +34,7 @@ class Records:
 
     @property
     def values(self) -> polars.LazyFrame:
-        """Every entry, in the order of rows."""
+        """Every entry, in the order that the header names."""
         return self._scan("values")
 
     @property
@@ -41,11 +44,30 @@ class Records:
 
         return polars.read_parquet(self.folder / FEATURES)
 
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the factors of rows."""
+        names = self.rows.collect_schema().names() if self.files("rows") else []
+        return tuple(name.removeprefix(FACTOR) for name in names if name.startswith(FACTOR))
+
+    def blocks(self, *, memory: int = MEMORY) -> Iterator[Block]:
+        """Entries by feature, every feature in exactly one block, blocks in order; see `Block`.
+
+        Needs about `memory` bytes, however many rows there are, or more where one feature alone does not fit.
+        """
+        return blocks(self.files("values"), self.header.order, self.features["n_present"].to_numpy(), memory)
+
+    def files(self, table: str) -> tuple[Path, ...]:
+        """The files of a table, in order."""
+        # Parts are named, never globbed: a file that lies beside them is none of ours.
+        return tuple(
+            self.folder / table / f"{part.number:05d}.parquet" for part in self.header.parts if table in part.bytes
+        )
+
     def _scan(self, table: str) -> polars.LazyFrame:
         import polars
 
-        # Parts are named, never globbed: a file that lies beside them is none of ours.
-        return polars.scan_parquet([self.folder / table / f"{part.number:05d}.parquet" for part in self.header.parts])
+        return polars.scan_parquet(list(self.files(table)))
 
 
 def open_records(path: Path, *, verify: bool = False) -> Records:
@@ -62,7 +84,7 @@ def open_records(path: Path, *, verify: bool = False) -> Records:
     if not header.complete:
         raise UserError(f"the records in {folder} were not finished", fix="resume the run", code="incomplete")
     for part in header.parts:
-        for table in TABLES:
+        for table in part.bytes:
             file = folder / table / f"{part.number:05d}.parquet"
             size = file.stat().st_size if file.is_file() else None
             if size != part.bytes[table]:

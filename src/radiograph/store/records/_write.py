@@ -3,6 +3,7 @@
 1. a part's tables are written beside their place, synced and renamed; its record `NNNNN.json` comes last
 2. statistics of features are kept per part, and merged at the end in the order of the parts (Chan, Golub and LeVeque
    1983), so nothing depends on who wrote which
+3. features get their addresses from the header (`SITE@DICT8#n`, of units `SITE[n]`), or from a table that is handed in
 The memory of a writer is that of one part.
 """
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from radiograph.core import FormatError, UserError
 from radiograph.store._atomic import PARTIAL, write_table
+from radiograph.store.records._features import features_table
 from radiograph.store.records._header import FEATURES, HEADER, TABLES, Header, Part
 from radiograph.store.shards._index import read_json, write_document
 
@@ -122,8 +124,15 @@ def write_part(folder: Path, number: int, rows: polars.DataFrame, entries: Entri
     return part
 
 
-def finish_records(folder: Path, parts: int, spec_sha256: str) -> Header:
+def finish_records(folder: Path, parts: int, spec_sha256: str, names: polars.DataFrame | None = None) -> Header:
     """Merge the features' statistics and complete the header.
+
+    Args:
+        folder: that `begin_records` made.
+        parts: how many were to be written.
+        spec_sha256: as given to `write_part`.
+        names: a line a feature in the order of their numbers, with any of `feature_id`, `site`, `dictionary_sha256`,
+            `label`, `direction`, `extra`: where several sources of features stand side by side.
 
     Raises:
         FormatError: a part is missing, or of another run.
@@ -136,7 +145,7 @@ def finish_records(folder: Path, parts: int, spec_sha256: str) -> Header:
         if number not in found:
             raise FormatError("a part is missing", where=str(folder / f"{number:05d}.json"), expected=f"{parts} parts")
     ordered = tuple(found[number] for number in range(parts))
-    _, sha256 = write_table(folder / FEATURES, _merged(folder, ordered, header))
+    _, sha256 = write_table(folder / FEATURES, _named(_merged(folder, ordered, header), names))
     totals = {"rows": sum(p.rows for p in ordered), "entries": sum(p.entries for p in ordered)}
     complete = header.model_copy(update={**totals, "features_sha256": sha256, "parts": ordered, "complete": True})
     write_document(folder / HEADER, complete)
@@ -208,15 +217,25 @@ def _merged(folder: Path, parts: tuple[Part, ...], header: Header) -> polars.Dat
         largest[at] = np.maximum(largest[at], top)
         count[at] = both
     live = count > 0
-    return polars.DataFrame(
-        {
-            "feature": np.arange(features, dtype=np.uint32),
-            "feature_id": [f"{prefix}#{feature}" for feature in range(features)],
-            "site": polars.repeat(site, features, eager=True),
-            "dictionary_sha256": polars.repeat(header.dictionary_sha256, features, dtype=polars.String, eager=True),
-            "n_active": count,
-            "maximum": polars.Series(np.where(live, largest, np.nan)).fill_nan(None),
-            "mean_active": polars.Series(np.where(live, mean, np.nan)).fill_nan(None),
-            "sd": polars.Series(np.where(live, np.sqrt(away / np.maximum(count, 1)), np.nan)).fill_nan(None),
-        }
+    return features_table(
+        feature_id=[f"{prefix}#{n}" if header.dictionary_sha256 else f"{site}[{n}]" for n in range(features)],
+        site=site,
+        dictionary_sha256=header.dictionary_sha256,
+        n_present=count,
+        n_active=count,
+        maximum=np.where(live, largest, np.nan),
+        mean_active=np.where(live, mean, np.nan),
+        sd=np.where(live, np.sqrt(away / np.maximum(count, 1)), np.nan),
     )
+
+
+def _named(table: polars.DataFrame, names: polars.DataFrame | None) -> polars.DataFrame:
+    if names is None:
+        return table
+    if len(names) != len(table) or not set(names.columns) <= set(table.columns):
+        raise UserError(
+            "names and features do not fit",
+            expected=f"{len(table)} features, columns of {', '.join(table.columns)}",
+            got=f"{len(names)} lines of {', '.join(names.columns)}",
+        )
+    return table.with_columns(names[name].cast(table.schema[name]) for name in names.columns)
