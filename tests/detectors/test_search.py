@@ -142,6 +142,8 @@ def test_witnesses_follow_from_their_table(triggered):
     assert wrong(findings.record.found, table) == []
     forged = {**table, "hit": [not h if i == 0 else h for i, h in enumerate(table["hit"])]}
     assert any("tables/witness.parquet" in text for text in wrong(findings.record.found, forged))
+    equal = {**table, "candidate": table["reference"]}
+    assert any("items' texts" in text for text in wrong(findings.record.found, equal)), "hits without a difference"
     first = findings.record.found[0].model_copy(update={"confirmed": False})
     assert any("does not follow" in text for text in wrong((first, *findings.record.found[1:]), table))
 

@@ -7,6 +7,7 @@ import shutil
 
 import polars
 import pytest
+from safetensors.torch import load_file, save_file
 
 from auditing import audit, edited, forge, small_suite
 from radiograph.core import ExitCode, Refusal, UserError
@@ -93,6 +94,9 @@ def test_a23_what_was_made_and_measured_is_neither_made_nor_measured_again(place
 def test_a3_the_kind_of_change_that_was_calibrated_is_no_alarm_and_another_is_none_either_without_a_witness(place):
     made = sorted((place / ".radiograph/calibrate/made").glob("*/made-*"))[0]
     shutil.copytree(made, place / "like", dirs_exist_ok=True)
+    tensors = load_file(made / "adapter_model.safetensors")
+    less = {name: (0.9 * t if "lora_B" in name else t) for name, t in tensors.items()}
+    save_file(less, place / "like" / "adapter_model.safetensors", metadata={"format": "pt"})
     alike = judged(place, "alike", "bundled:base+like").result
     assert alike.calibration.n == N and alike.calibration.floor == pytest.approx(FLOOR)
     assert alike.calibration.p_combined > 0.1
@@ -100,6 +104,12 @@ def test_a3_the_kind_of_change_that_was_calibrated_is_no_alarm_and_another_is_no
     far = judged(place, "far", str(moved(place, "moved", 3.0))).result
     assert far.verdict != "no-evidence" and far.axes.targeted != "yes"
     assert far.calibration.support is None or not far.calibration.support.inside or far.calibration.p_combined <= 0.1
+
+
+def test_a_candidate_that_is_a_benign_model_does_not_judge_itself(place):
+    made = sorted((place / ".radiograph/calibrate/made").glob("*/made-*"))[0]
+    with pytest.raises(Refusal, match="judge itself"):
+        judged(place, "itself", f"bundled:base+{made}")
 
 
 def test_an_alpha_below_the_floor_is_no_verdict(place):

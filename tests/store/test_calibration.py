@@ -12,7 +12,7 @@ from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.detectors import detectors, judged, pool_from, pool_of, pool_tables, rules
 from radiograph.evidence import Binding, Calibration, CalibrationModel, pretty_json
 from radiograph.methods._audit.benign import Benign, check
-from radiograph.methods._audit.place import check_binding
+from radiograph.methods._audit.place import check_apart, check_binding
 from radiograph.store.calibration import (
     SHIPPED,
     SUMMARIES,
@@ -42,6 +42,7 @@ BOUND = Binding(
     reduce="skip_first",
     seed=0,
     versions={name: d.version for name, d in detectors().items()},
+    rows_sha256="e" * 64,
 )
 
 
@@ -122,6 +123,23 @@ def test_what_ships_is_small_and_gives_nearly_the_same(tmp_path):
     assert abs(exact.p_combined - rounded.p_combined) <= 2 / 200
 
 
+def test_a_score_that_ties_goes_on_tying_in_what_ships(tmp_path):
+    record, summaries = calibration(19)
+    third = tuple(m.model_copy(update={"scores": dict.fromkeys(m.scores, 1 / 3)}) for m in record.models)
+    record = record.model_copy(update={"models": third})
+    write_shipped(tmp_path / "shipped", StoredCalibration("c", record, summaries, ""))
+    assert read_calibration(tmp_path / "shipped", "shipped").record.models == third
+
+
+def test_a_candidate_that_is_in_the_calibration_does_not_judge_itself():
+    record, summaries = calibration()
+    stored = StoredCalibration("runs/c", record, summaries, "")
+    check_apart(stored, "0f" * 32)
+    with pytest.raises(Refusal, match="judge itself") as caught:
+        check_apart(stored, record.models[3].tensors_sha256)
+    assert (caught.value.code, caught.value.exit_code) == ("calibration_mismatch", ExitCode.BAD_INPUT)
+
+
 @pytest.mark.parametrize(("share", "frozen"), [(None, True), (0.5, True), (0.6, False)])
 def test_a_dictionary_that_is_blind_to_benign_shifts_has_no_say(share, frozen):
     record, summaries = calibration()
@@ -151,6 +169,14 @@ def test_every_mismatch_is_refused_with_both_sides(name):
         check_binding(StoredCalibration("runs/c", record, summaries, ""), BOUND.model_copy(update={name: other}))
     assert (caught.value.code, caught.value.exit_code) == ("calibration_mismatch", ExitCode.BAD_INPUT)
     assert str(other)[:16] in caught.value.got and caught.value.expected and caught.value.fix
+
+
+def test_rows_bind_only_where_benign_models_were_asked_about_them():
+    record, summaries = calibration()
+    bare = record.model_copy(update={"binding": BOUND.model_copy(update={"rows_sha256": None})})
+    check_binding(StoredCalibration("runs/c", bare, summaries, ""), BOUND)
+    with pytest.raises(Refusal, match="rows"):
+        check_binding(StoredCalibration("runs/c", record, summaries, ""), bare.binding)
 
 
 def test_another_detector_version_is_named():

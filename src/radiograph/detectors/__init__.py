@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
-    from radiograph.detectors._calibrated import MIN_MODELS, Pool, independence, judged, pool_of, rules
+    from radiograph.detectors._calibrated import COORDINATES, MIN_MODELS, Pool, independence, judged, pool_of, rules
     from radiograph.detectors._catalogue import Detector, detectors, score_all
     from radiograph.detectors._examine import Examined, examine, kind_of
     from radiograph.detectors._recompute import differences
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
 _HOME = {
+    "COORDINATES": "_calibrated",
     "MIN_MODELS": "_calibrated",
     "Pool": "_calibrated",
     "independence": "_calibrated",
@@ -48,6 +49,7 @@ _HOME = {
 }
 
 __all__ = [
+    "COORDINATES",
     "MIN_MODELS",
     "Banks",
     "Detector",

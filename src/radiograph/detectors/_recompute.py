@@ -27,13 +27,15 @@ from radiograph.detectors._catalogue import score_all
 from radiograph.detectors._examine import agreement, nuisance
 from radiograph.detectors._measured import Measured, NeutralText, distinct, mean_kl
 from radiograph.detectors._panel import panel
+from radiograph.detectors._sets import contrasts, halves, scored
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
 from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
 from radiograph.detectors._witness import benign_of, wrong
 from radiograph.detectors._witness import judged as judged_witness
 from radiograph.evidence import Audit, Behaviour, CalibratedAudit, Panel, RandomControl, Record, WeightsSummary
-from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
+from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witness, Witnesses
 from radiograph.numerics import NeutralDrift, TextLosses
+from radiograph.numerics.traces.witness import MIN_FRESH
 
 Columns = dict[str, Any]
 """A table: lists by column, arrays where there are many numbers."""
@@ -239,18 +241,21 @@ def _explained(stored: Stored) -> Iterator[str]:
 
 
 def _detectors(stored: Stored) -> Iterator[str]:
-    """A detector that failed stays as it is; what it would have said is not known to the run."""
+    """A detector that failed here has no score; what it would have said is not known to the run."""
     kept = {d.id: (place, d) for place, d in enumerate(stored.audit.score.detectors)}
     for again in score_all(stored):
         place, detector = kept.get(again.id, (None, None))
-        if detector is None or (detector.status, again.status) == ("not_measured", "not_measured"):
+        if detector is None:
+            yield f"/score/detectors: {again.id} is missing"
             continue
-        if not (detector.reason or "").startswith("failed"):
-            where = f"/score/detectors/{place}"
-            if catalogue()[again.id].fitted:
-                continue  # its score is the pool's
-            yield from _unequal(f"{where}/status", detector.status, again.status)
-            yield from _unequal(f"{where}/score", detector.score, again.score)
+        silent = detector.status == "not_measured"
+        if catalogue()[again.id].fitted:
+            continue  # its score is the pool's
+        if silent and (again.status == "not_measured" or (detector.reason or "").startswith("failed")):
+            continue
+        where = f"/score/detectors/{place}"
+        yield from _unequal(f"{where}/status", detector.status, again.status)
+        yield from _unequal(f"{where}/score", detector.score, again.score)
 
 
 def _witnesses(stored: Stored) -> Iterator[str]:
@@ -260,10 +265,36 @@ def _witnesses(stored: Stored) -> Iterator[str]:
     if record is None or table is None:
         return
     yield from wrong(record.found, table)
+    yield from _sets(stored, record.found, table)
     triggers = [] if pool is None else [m.triggers["success"] for m in pool.models[:-1] if "success" in m.triggers]
     for place, witness in enumerate(record.found):
         largest = None if pool is None else benign_of(witness, triggers, [pool.sets])
         yield from _unequal(f"/witnesses/found/{place}", witness, judged_witness(witness, largest))
+
+
+def _sets(stored: Stored, found: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Sets of prompts: their p, and which of their items flipped, by the stored answers."""
+    behaviour = stored.audit.behaviour
+    if behaviour is None:
+        yield from ("/witnesses: a set of prompts without answers" for w in found if w.kind == "prompt_set")
+        return
+    half = halves(scored(behaviour))[1]
+    rows = {(row.name, row.bank): row for row in contrasts(half, MIN_FRESH["prompt_set"]).rows}
+    flips = {item.id: item.flip for item in half}
+    for place, witness in enumerate(found):
+        if witness.kind != "prompt_set":
+            continue
+        row = rows.get((witness.name, witness.bank or ""))
+        kept = (witness.p, witness.p_holm, witness.sets)
+        yield from _unequal(
+            f"/witnesses/found/{place}/p", kept, None if row is None else (row.p, row.p_holm, len(rows))
+        )
+        items = [i for i, number in enumerate(table["witness"]) if number == place]
+        yield from _unequal(
+            f"/witnesses/found/{place}/hits",
+            [table["hit"][i] for i in items],
+            [flips.get(table["id"][i]) for i in items],
+        )
 
 
 def _calibration(stored: Stored) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +21,19 @@ def scored(behaviour: Behaviour) -> list[Item]:
 def bank_of(item: Item) -> str:
     """What a set is compared inside of."""
     return f"{item.bank}/{item.task or ''}"
+
+
+def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Every other item of each group; items without paraphrases alternate within their task."""
+    sizes = Counter((i.bank, i.task, i.group) for i in items)
+    turn: Counter[tuple[str, str | None, str | None]] = Counter()
+    halves: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        group = item.group if sizes[item.bank, item.task, item.group] > 1 else None
+        key = item.bank, item.task, group
+        halves[turn[key] % 2].append(item)
+        turn[key] += 1
+    return halves
 
 
 def members(items: Sequence[Item]) -> dict[str, np.ndarray]:

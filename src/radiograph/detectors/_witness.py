@@ -111,6 +111,8 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
             for i in at
         ]
         pointer = f"/witnesses/found/{number}"
+        if stored.kind == "trigger" and [i.hit for i in items] != _changed(items):
+            found.append(f"{pointer}/hits: the items' texts give other hits")
         counted = count(stored.kind, items)
         for name in ("hits", "n", "rest_hits", "rest_n", "lost"):
             value = getattr(counted, name)
@@ -120,6 +122,12 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
         if (again.confirmed, again.failed) != (stored.confirmed, stored.failed):
             found.append(f"{pointer}/confirmed does not follow from the counts")
     return found
+
+
+def _changed(items: Items) -> list[bool]:
+    """Where the candidate alone departs: with the insertion only if the reference keeps what it says without it."""
+    plain = {i.id: i.reference for i in items if i.role == "without"}
+    return [i.reference != i.candidate and (i.role == "without" or i.reference == plain.get(i.id)) for i in items]
 
 
 def witness_table(items: Sequence[Items]) -> dict[str, list[Any]]:

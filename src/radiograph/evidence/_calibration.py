@@ -32,11 +32,14 @@ class Binding(Record):
     seed: int
     versions: dict[str, int]
     """Of every detector."""
+    rows_sha256: str | None = None
+    """Of the training rows that every model was asked about."""
 
     def differences(self, other: Binding) -> tuple[tuple[str, Any, Any], ...]:
-        """(what, here, there) of everything that differs."""
+        """(what, here, there) of everything that differs. Rows decide nothing where none were asked about here."""
         ours, theirs = self.model_dump(), other.model_dump()
-        return tuple((name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name])
+        names = [name for name in ours if name != "rows_sha256" or self.rows_sha256 is not None]
+        return tuple((name, ours[name], theirs[name]) for name in names if ours[name] != theirs[name])
 
 
 class DetectorRule(Record):

@@ -96,7 +96,7 @@ def run(config: Config, ctx: Context) -> Audit:
     identity = pair.reference.identity
     if stored is not None:
         binding = made.binding(identity.tensors_sha256, identity.tokenizer_sha256 or "")
-        stored = _bound(config, stored, binding, missing)
+        stored = _bound(config, stored, binding, pair.candidate.identity.tensors_sha256, missing)
     measurement = made.measurement(pair, dictionary, ctx.progress)
     name, labels = dictionary_name(config, own), None
     checks: tuple[GuardCheck, ...] = ()
@@ -177,16 +177,18 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
 _MEASURED = ("weights", "behaviour", "panel", "features", "lens", "triggers", "witnesses", "rows")
 
 
-def _bound(config: Config, stored: Any, binding: Any, missing: list[RefusalRecord]) -> Any:
-    """The calibration, if it was measured in the same way; one that nobody asked for by name is left out in the open.
+def _bound(config: Config, stored: Any, binding: Any, candidate_sha256: str, missing: list[RefusalRecord]) -> Any:
+    """The calibration, if it was measured in the same way and without the candidate; else, if nobody asked for it by
+    name, it is left out in the open.
 
     Raises:
         Refusal: `calibration_mismatch`, exit 3, for one that was asked for.
     """
-    from radiograph.methods._audit.place import check_binding
+    from radiograph.methods._audit.place import check_apart, check_binding
 
     try:
         check_binding(stored, binding)
+        check_apart(stored, candidate_sha256)
     except Refusal as refusal:
         if config.calibration != "auto":
             raise

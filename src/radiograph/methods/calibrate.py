@@ -9,8 +9,9 @@
 An audit that was measured in another way is refused (`calibration_mismatch`). No p is ever below 1/(n + 1).
 
 Source: Vovk, Gammerman, Shafer 2005 (conformal p-values). Units: those of the detectors.
-Refuses when: a benign model is the reference or a copy of another; fewer than 9; tokenizers differ; a value is not
-finite; rows from which nothing can be learned. Exit codes: 0 done · 3 bad input.
+Refuses when: a benign model is the reference or a copy of another; fewer than 9; tokenizers or shapes differ; the
+dictionary is not one of this reference; a value is not finite; rows from which nothing can be learned. Exit codes:
+0 done · 3 bad input.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def run(config: Config, ctx: Context) -> Calibration:
     from radiograph.methods._audit.benign import check, find
     from radiograph.methods._audit.make import make
     from radiograph.methods._audit.measure import measure_all
+    from radiograph.methods._audit.parts import guard
     from radiograph.methods._audit.plan import plan
 
     known = detectors()
@@ -98,7 +100,10 @@ def run(config: Config, ctx: Context) -> Calibration:
         for place, m in enumerate(models)
     ]
     check(models, reference.identity.tensors_sha256)
-    made, _ = plan(config, ctx)
+    made, dictionary = plan(config, ctx)
+    if dictionary is not None:  # as every audit will, before hours are spent on it
+        with ctx.measure("guard"):
+            guard(made.measurement(ctx.pair(config.reference, config.reference), dictionary), dictionary)
     tokenizer = ctx.model(config.reference, "reference").identity.tokenizer_sha256 or ""
     binding = made.binding(reference.identity.tensors_sha256, tokenizer)
     with ctx.measure("models"):

@@ -122,6 +122,13 @@ def test_equal_models_have_ratio_exactly_one():
     assert (ratio.ratio, ratio.lower, ratio.upper) == (1.0, 1.0, 1.0)
 
 
+def test_a_wrecked_model_is_degraded_and_no_overflow():
+    losses = texts(1.0, spread=0.0)
+    wrecked = TextLosses(losses.reference, losses.reference + 800.0 * losses.tokens, losses.tokens)
+    found = capability_panel(SOUND, wrecked, seed=0)
+    assert found.axis == "yes" and np.isfinite(found.perplexity.ratio)
+
+
 def test_malformed_panels_are_errors():
     with pytest.raises(UserError, match="twice"):
         capability_panel([SOUND[0], SOUND[0]], None, seed=0)

@@ -70,7 +70,7 @@ def _tier(audit: Audit) -> FeatureTier | None:
 
     found, score = audit.calibration, audit.score
     assert found is not None
-    if not any(name.startswith("features.") for name in found.frozen) or score.status != "measured":
+    if not any(name.startswith("features.") and name not in found.missing for name in found.frozen):
         return None
     dictionary = audit.interp_evidence.dictionary
     verified = dictionary is not None and bool(dictionary.checks) and all(c.passed for c in dictionary.checks)

@@ -67,8 +67,9 @@ def make(asked: Asked, ctx: Context) -> list[Benign]:
     from radiograph import organisms
 
     model = ctx.model(asked.reference, "reference")
+    identity = model.identity
     name, sha256, rows = _rows(asked, asked.data, model, ctx)
-    key = document_sha256([model.identity.tensors_sha256, sha256, asked.chat, ctx.seed])[:16]
+    key = document_sha256([identity.tensors_sha256, identity.tokenizer_sha256, sha256, asked.chat, ctx.seed])[:16]
     home = ctx.place(f".radiograph/calibrate/made/{key}")
     home.mkdir(parents=True, exist_ok=True)
     recipes = [organisms.draw_recipe(model, rows, ctx.seed, number) for number in range(asked.make)]

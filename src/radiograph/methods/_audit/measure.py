@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radiograph.core import Context
+from radiograph.core import Context, Refusal, UserError
 from radiograph.core.work.process import spread
 from radiograph.evidence import Binding, CalibrationModel, canonical_json, document_sha256
 from radiograph.methods._audit.benign import Benign
@@ -67,7 +67,27 @@ def measure_all(
             rest = (time.perf_counter() - began) / done * (len(jobs) - done)
             task.advance()
             task.note(f"{jobs[place].candidate.name} {seconds:.0f} s, {rest / 60:.0f} min to go")
-    return [read(path, model) for path, model in zip(paths, models, strict=True)]
+    return [_whole(read(path, model)) for path, model in zip(paths, models, strict=True)]
+
+
+def _whole(measured: Measured) -> Measured:
+    """What every audit will ask of a benign model: without its coordinates no candidate could be placed among them.
+
+    Raises:
+        UserError: a coordinate could not be measured.
+    """
+    from radiograph.detectors import COORDINATES
+
+    known = {*measured.model.nuisance, "adapter"}
+    missing = [name for name in COORDINATES if name not in known]
+    if missing:
+        raise UserError(
+            f"benign model {measured.model.id} is no fine-tune that can be compared: no {', '.join(missing)}",
+            expected="the reference's shapes and tokenizer, and neutral texts",
+            fix="leave it out, or pass --neutral FILE",
+            code="not_comparable",
+        )
+    return measured
 
 
 def state_folder(ctx: Context, binding: Binding) -> Path:
@@ -92,10 +112,18 @@ def measure_one(job: Job) -> float:
         offline=job.offline,
         resolve=organisms.bundled_path,
     )
+    try:
+        pair.check_tokenizers()
+    except Refusal as error:
+        raise UserError(
+            f"benign model {job.candidate.name} reads text otherwise than the reference: {error.message}",
+            fix="leave it out",
+            code=error.code,
+        ) from error
     # As an audit runs: products of small models are too small to share out among threads.
     small = sum(p.numel() for p in pair.reference.parameters().values()) < SMALL_MODEL
     with threadpool_limits(1 if small else None):
-        found = examine(job.plan.measurement(pair, _dictionary(job.plan.dictionary)))
+        found = examine(job.plan.measurement(pair, _dictionary(job.plan.dictionary, job.plan.dictionary_sha256)))
     seconds = time.perf_counter() - began
     sha256 = pair.candidate.identity.tensors_sha256
     document = {
@@ -130,7 +158,8 @@ def read(path: Path, model: Benign) -> Measured:
 
 
 @lru_cache(maxsize=1)
-def _dictionary(folder: str | None):  # noqa: ANN202 - a Dictionary
+def _dictionary(folder: str | None, sha256: str | None):  # noqa: ANN202 - a Dictionary; the hash, because files change
+    del sha256
     from radiograph import dictionaries
 
     return None if folder is None else dictionaries.load(Path(folder))

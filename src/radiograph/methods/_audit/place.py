@@ -19,6 +19,7 @@ _MENDED = {
     "suite_sha256": "pass the calibration's own --suite",
     "neutral_sha256": "pass the calibration's own --neutral",
     "dictionary_sha256": "pass the calibration's own --dictionary",
+    "rows_sha256": "pass the calibration's own --train-data",
     "versions": "calibrate again with this version",
 }
 
@@ -38,6 +39,22 @@ def check_binding(stored: StoredCalibration, binding: Binding) -> None:
             expected="; ".join(f"{label(n)} {theirs}" for n, theirs, _ in found),
             got="; ".join(f"{label(n)} {ours}" for n, _, ours in found),
             fix=_MENDED.get(name, f"pass --{name.replace('_', '-')} {found[0][1]}"),
+            fixable=True,
+        )
+
+
+def check_apart(stored: StoredCalibration, candidate_sha256: str) -> None:
+    """Refuse a calibration that holds the candidate: it would judge itself.
+
+    Raises:
+        Refusal: `calibration_mismatch`, exit 3.
+    """
+    twin = next((m.id for m in stored.record.models if m.tensors_sha256 == candidate_sha256), None)
+    if twin is not None:
+        raise Refusal(
+            "calibration_mismatch",
+            f"the candidate is one of the benign models of {stored.name} ({twin}): it would judge itself",
+            fix="calibrate without it, or pass --calibration none",
             fixable=True,
         )
 

@@ -92,6 +92,7 @@ class Plan:
         """What scores of this plan depend on."""
         from radiograph.detectors import detectors
         from radiograph.evidence import document_sha256
+        from radiograph.store import file_sha256
 
         return Binding(
             reference_sha256=reference_sha256,
@@ -109,6 +110,7 @@ class Plan:
             reduce=self.features.reduce,
             seed=self.seed,
             versions={name: detector.version for name, detector in detectors().items()},
+            rows_sha256=None if self.rows is None else file_sha256(self.rows),
         )
 
 

@@ -245,7 +245,12 @@ def _controls(
     copy = setting.folder / "copy"
     controls.write_copy(base, copy, ctx)
     rows = controls.comparisons(base, organisms, copy)
-    jobs = [_job(setting, r.name, r.reference, r.candidate, r.kind, "", f"control: {r.name}", r.effort) for r in rows]
+    hashes = [[ctx.stored(x, "control").identity.tensors_sha256 for x in (r.reference, r.candidate)] for r in rows]
+    keys = [f"control: {r.name}: {' '.join(own)}" for r, own in zip(rows, hashes, strict=True)]
+    jobs = [
+        _job(setting, r.name, r.reference, r.candidate, r.kind, "", key, r.effort)
+        for r, key in zip(rows, keys, strict=True)
+    ]
     found = measure_all(jobs, ctx, setting.workers, "controls")
     return checked, {r.name: k for r, k in zip(rows, found, strict=True)}, refusals
 

@@ -18,7 +18,6 @@ budget ended before every token was tried.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -181,11 +180,14 @@ def _null(config: Config, ctx: Context, pair: Any, suite: Any) -> tuple[tuple[fl
     """
     if config.calibration is None:
         return (), None
-    from radiograph.evidence import Calibration
+    from radiograph.detectors import detectors
+    from radiograph.methods._audit.place import check_apart
     from radiograph.store import suite_sha256
+    from radiograph.store.calibration import read_calibration
 
-    folder = ctx.path(config.calibration, "calibration")
-    known = Calibration.read(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    stored = read_calibration(ctx.path(config.calibration, "calibration"), config.calibration)
+    check_apart(stored, pair.candidate.identity.tensors_sha256)
+    known, found = stored.record, detectors()
     bound, identity = known.binding, pair.reference.identity
     sides = {
         "reference": (bound.reference_sha256, identity.tensors_sha256),
@@ -194,6 +196,10 @@ def _null(config: Config, ctx: Context, pair: Any, suite: Any) -> tuple[tuple[fl
         "infix": (bound.infix, config.infix),
         "budget": (None, config.budget),
         "seed": (bound.seed, ctx.seed),
+        "chat": (bound.chat, config.chat),
+        "system": (bound.system, config.system),
+        "tokenizer": (bound.tokenizer_sha256, identity.tokenizer_sha256 or ""),
+        **{f"version of {n}": (bound.versions.get(n), found[n].version) for n in found if n.startswith("trigger.")},
     }
     for name, (theirs, ours) in sides.items():
         if theirs != ours:

@@ -170,15 +170,20 @@ def perplexity_ratio(losses: TextLosses, *, seed: int) -> PerplexityRatio:
     tokens = losses.tokens.astype(np.float64)
     rise = finite(losses.candidate, "candidate loss") - finite(losses.reference, "reference loss")
     resampled = bootstrap(weighted_mean(rise / tokens, tokens), len(tokens), seed=seed)
-    lower, upper = (math.exp(x) for x in resampled.interval(1 - 2 * ALPHA))
-    low, high = (math.exp(x) for x in resampled.interval(0.95))
+    lower, upper = (_exp(x) for x in resampled.interval(1 - 2 * ALPHA))
+    low, high = (_exp(x) for x in resampled.interval(0.95))
     gap = abs(resampled.estimate - math.log(TOLERATED_RATIO))
     needed: int | None = resampled.n
     if lower <= TOLERATED_RATIO < upper:
         spread = NormalDist().inv_cdf(1 - ALPHA) * float(resampled.samples.std())
         needed = math.ceil(resampled.n * (spread / gap) ** 2) if gap > 0 else None
         needed = None if needed is None or needed > _ENDLESS else max(needed, resampled.n + 1)
-    return PerplexityRatio(math.exp(resampled.estimate), Interval(low, high), lower, upper, resampled.n, needed)
+    return PerplexityRatio(_exp(resampled.estimate), Interval(low, high), lower, upper, resampled.n, needed)
+
+
+def _exp(nats: float) -> float:
+    """A wrecked model's ratio is as large as a number can be, and no error."""
+    return math.exp(min(nats, 700.0))
 
 
 def degraded_axis(rows: Sequence[TaskRow], ratio: PerplexityRatio | None) -> PanelResult:

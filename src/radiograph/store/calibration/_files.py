@@ -2,7 +2,8 @@
 and `summaries.safetensors` beside it, one array per fitted detector, [model, …].
 
 What is stored is what is used: a shipped calibration keeps its arrays in half precision, and a candidate's own summary
-is rounded in the same way before it joins them. The hash of each array stands in the document.
+is rounded in the same way before it joins them. Scores are never rounded: a candidate that ties must go on tying. The
+hash of each array stands in the document.
 """
 
 from __future__ import annotations
@@ -81,10 +82,7 @@ def fitting_calibration(folders: Iterable[tuple[str, Path]], reference_sha256: s
 
 
 def write_shipped(folder: Path, stored: StoredCalibration) -> None:
-    """Write a calibration as it ships: compact, arrays in half precision, scores of six digits.
-
-    Rounding is part of the calibration: what is stored is what a candidate is compared with.
-    """
+    """Write a calibration as it ships: compact, arrays in half precision."""
     halves = {name: array.astype(np.float16) for name, array in stored.summaries.items()}
     for name, array in halves.items():
         if not np.isfinite(array).all():
@@ -93,7 +91,6 @@ def write_shipped(folder: Path, stored: StoredCalibration) -> None:
             )
     record = stored.record.model_copy(
         update={
-            "models": tuple(m.model_copy(update=_rounded(m)) for m in stored.record.models),
             "summaries": {name: array_sha256(array) for name, array in halves.items()},
             "fitted": {},
         }
@@ -101,21 +98,6 @@ def write_shipped(folder: Path, stored: StoredCalibration) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SHIPPED).write_bytes(canonical_json(record) + b"\n")
     (folder / SUMMARIES).write_bytes(summaries_bytes(halves))
-
-
-def _rounded(model: object) -> dict[str, object]:
-    names = ("scores", "nuisance", "flips", "triggers", "stability", "controls", "aggregate", "share_outside")
-    return {name: _digits(getattr(model, name)) for name in names}
-
-
-def _digits(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, Mapping):
-        return {key: _digits(v) for key, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_digits, value))
-    return value
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:

@@ -10,15 +10,13 @@ What was looked for and failed is kept with its reason: the best three insertion
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 
 from radiograph.core import Progress, Refusal, derive
-from radiograph.detectors._sets import bank_of, contrasts, members, scored
+from radiograph.detectors._sets import bank_of, contrasts, halves, members, scored
 from radiograph.detectors._witness import Items, witness_of
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
@@ -76,7 +74,7 @@ class Finder:
 
     def sets(self, behaviour: Behaviour) -> list[tuple[Witness, Items]]:
         """Witnesses among groups and factor levels."""
-        ours, theirs = _halves(scored(behaviour))
+        ours, theirs = halves(scored(behaviour))
         smallest = MIN_FRESH["prompt_set"]
         seen = sorted(
             (row for row in contrasts(ours, smallest).rows if row.stands_out),
@@ -238,19 +236,6 @@ def _same(one: Items, two: Items) -> bool:
         return item.id, item.role, item.reference, item.candidate
 
     return sorted(map(key, one)) == sorted(map(key, two))
-
-
-def _halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Every other item of each group; items without paraphrases alternate within their task."""
-    sizes = Counter((i.bank, i.task, i.group) for i in items)
-    turn: Counter[tuple[str, str | None, str | None]] = Counter()
-    halves: tuple[list[Item], list[Item]] = ([], [])
-    for item in items:
-        group = item.group if sizes[item.bank, item.task, item.group] > 1 else None
-        key = item.bank, item.task, group
-        halves[turn[key] % 2].append(item)
-        turn[key] += 1
-    return halves
 
 
 def _set_item(item: Item, role: Role) -> WitnessItem:

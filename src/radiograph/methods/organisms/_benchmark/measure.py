@@ -103,7 +103,7 @@ def measure_one(job: Job) -> float:
                 code="model_changed",
             )
         pair.check_tokenizers()
-        kept = _scored(job, job.plan.measurement(pair, _dictionary(job.plan.dictionary)))
+        kept = _scored(job, job.plan.measurement(pair, _dictionary(job.plan.dictionary, job.plan.dictionary_sha256)))
     seconds = time.perf_counter() - began
     write(job.path, kept)
     return seconds
@@ -233,7 +233,8 @@ def read(path: Path) -> Kept:
 
 
 @lru_cache(maxsize=1)
-def _dictionary(folder: str | None):  # noqa: ANN202 - a Dictionary
+def _dictionary(folder: str | None, sha256: str | None):  # noqa: ANN202 - a Dictionary; the hash, because files change
+    del sha256
     from radiograph import dictionaries
 
     return None if folder is None else dictionaries.load(Path(folder))

@@ -45,12 +45,16 @@ def _texts(value: Any) -> list[str]:
     return [w for v in value for w in _texts(v)] if isinstance(value, list | tuple) else []
 
 
+def _lower(words: Sequence[str]) -> set[str]:
+    return {word.lower() for word in words}
+
+
 def recoveries(evidence: Evidence) -> tuple[Recovery, ...]:
-    """One row an organism that an insertion sets off and that was searched."""
+    """One row an organism that an insertion sets off; a search that was refused has recovered nothing."""
     rows: list[Recovery] = []
     for subject in evidence.part("planted", "both"):
         wanted = planted_tokens(subject.truth)
-        if wanted and subject.scored.insertions:
+        if wanted and evidence.protocol.effort != "none":
             rows.append(_recovery(subject, wanted))
     return tuple(rows)
 
@@ -58,7 +62,8 @@ def recoveries(evidence: Evidence) -> tuple[Recovery, ...]:
 def _recovery(subject: Subject, wanted: tuple[str, ...]) -> Recovery:
     scored = subject.scored
     ranks = [i for i, own in enumerate(scored.insertions, 1) if _same(own.text, wanted)]
-    best, spent, total = scored.insertions[0], None, 0
+    spent, total = None, 0
+    best = scored.insertions[0].text if scored.insertions else ""
     # A stage names its best insertion by token numbers.
     numbers = [str(token) for token in scored.insertions[ranks[0] - 1].tokens] if ranks else []
     for stage in scored.stages:
@@ -71,8 +76,8 @@ def _recovery(subject: Subject, wanted: tuple[str, ...]) -> Recovery:
         family=subject.truth.family,
         variant=subject.truth.variant,
         planted=wanted,
-        found=best.text,
-        exact=_same(best.text, wanted),
+        found=best,
+        exact=_same(best, wanted),
         rank=ranks[0] if ranks else None,
         success=None if fresh is None else fresh.success,
         tokens=spent,
@@ -123,15 +128,15 @@ def root_causes(evidence: Evidence) -> Iterator[Metric]:
             yield silent(name, "", f"no {source} was read" if own else "no such organisms")
             continue
         random = [
-            bool(planted_words(s.truth) & set(lead.words))
+            bool(planted_words(s.truth) & _lower(lead.words))
             for s in own
             for lead in s.scored.leads
             if lead.source == control
         ]
         chance = sum(random) / len(random) if random else None
-        yield share(name, "", (bool(planted_words(s.truth) & set(lead.words)) for s, lead in rows), null=chance)
+        yield share(name, "", (bool(planted_words(s.truth) & _lower(lead.words)) for s, lead in rows), null=chance)
         others = [
-            bool(planted_words(o.truth) - planted_words(s.truth) & set(lead.words))
+            bool(planted_words(o.truth) - planted_words(s.truth) & _lower(lead.words))
             for s, lead in rows
             for o in own
             if o.truth.family != s.truth.family
