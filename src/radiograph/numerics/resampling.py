@@ -61,7 +61,7 @@ def bootstrap(
         raise Refusal("too_few_units", "an interval needs at least two independent units", got=str(n))
     estimate = statistic(np.ones((1, rows)))
     alone = np.array_equal(units, np.arange(rows))  # then counts of units are counts of rows, and need no copy
-    samples = [statistic(counts if alone else counts[:, units]) for counts in _draws(n, rows, resamples, seed)]
+    samples = [statistic(counts if alone else counts[:, units]) for counts in draws_of(n, rows, resamples, seed)]
     values = finite(np.concatenate([estimate, *samples]), "resampled statistic")
     return Bootstrap(float(values[0]), values[1:], n)
 
@@ -82,7 +82,7 @@ def _units(rows: int, clusters: Shaped[np.ndarray, " row"] | None) -> tuple[Int[
     return units, len(names)
 
 
-def _draws(n: int, rows: int, resamples: int, seed: int) -> Iterator[Float64[np.ndarray, "draw unit"]]:
+def draws_of(n: int, rows: int, resamples: int, seed: int) -> Iterator[Float64[np.ndarray, "draw unit"]]:
     """Counts of the units drawn, in chunks whose size depends on the number of rows alone."""
     generator = np.random.default_rng(seed)
     step = max(1, _CHUNK // max(rows, 1))

@@ -1,0 +1,91 @@
+"""Features of two models: which is which, how surely, and does what one does carry over to the other."""
+
+from radiograph.numerics.matching._activations import LEAST_ACTIVE, Activations, enough_active
+from radiograph.numerics.matching._align import (
+    Pooled,
+    Shared,
+    pooled_by_unit,
+    shared_prompts,
+    shared_tokens,
+    unit_places,
+    word_spans,
+    words_of,
+)
+from radiograph.numerics.matching._components import (
+    Component,
+    Nearest,
+    component,
+    decoder_cosine,
+    firing_overlap,
+    logit_correlation,
+    nearest,
+    text_similarity,
+)
+from radiograph.numerics.matching._intervals import Intervals, pair_intervals
+from radiograph.numerics.matching._match import DRAWS, LEVEL, Matches, Pairs, match
+from radiograph.numerics.matching._null import NullTest, block_orders, null_test
+from radiograph.numerics.matching._search import EXACT, Found, search
+from radiograph.numerics.matching._similarity import Kind, Similarity
+from radiograph.numerics.matching._transfer import (
+    Agreement,
+    Readout,
+    RidgeMap,
+    Threshold,
+    Transfer,
+    areas,
+    causal_agreement,
+    fit_threshold,
+    quantile_map,
+    readout_transfer,
+    ridge_map,
+    verdict,
+)
+
+__all__ = [
+    "DRAWS",
+    "EXACT",
+    "LEAST_ACTIVE",
+    "LEVEL",
+    "Activations",
+    "Agreement",
+    "Component",
+    "Found",
+    "Intervals",
+    "Kind",
+    "Matches",
+    "Nearest",
+    "NullTest",
+    "Pairs",
+    "Pooled",
+    "Readout",
+    "RidgeMap",
+    "Shared",
+    "Similarity",
+    "Threshold",
+    "Transfer",
+    "areas",
+    "block_orders",
+    "causal_agreement",
+    "component",
+    "decoder_cosine",
+    "enough_active",
+    "firing_overlap",
+    "fit_threshold",
+    "logit_correlation",
+    "match",
+    "nearest",
+    "null_test",
+    "pair_intervals",
+    "pooled_by_unit",
+    "quantile_map",
+    "readout_transfer",
+    "ridge_map",
+    "search",
+    "shared_prompts",
+    "shared_tokens",
+    "text_similarity",
+    "unit_places",
+    "verdict",
+    "word_spans",
+    "words_of",
+]

@@ -1,0 +1,152 @@
+"""Could so good a best match be chance? Groups of units are moved as blocks, and every best match is found again.
+
+1. A draw puts the groups of one side in random order, each group whole, so that prompts of one group keep what they
+   share. Moving left or right is the same pairing; here it is the left one.
+2. 20 draws of all best matches, pooled within deciles of left activity: a rarely active feature finds a good match by
+   chance more easily. p = (1 + #{null ≥ observed})/(1 + n), n values in the pool.
+3. Those pools end at p of about 1/(2 × left features), with which Benjamini and Hochberg can call ten matches, but not
+   one. Features that no null value reached, if there are too few of them for the level, are drawn again, alone, as
+   often as it takes, pooled within their decile. The choice looked at the old draws alone, so the new p is honest.
+
+Refuses fewer than six groups: their orders are too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64, Integer
+
+from radiograph.core import Refusal, derive
+from radiograph.numerics.matching._similarity import BLOCK, ROUNDING, Kind, Scaled, Similarity
+from radiograph.numerics.multiplicity import q_values
+
+FEWEST_GROUPS = 6
+DECILES = 10
+_FINE = 2
+"""The second draws reach p of level/_FINE × calls/features."""
+
+
+@dataclass(frozen=True, eq=False)
+class NullTest:
+    """How good best matches are by chance."""
+
+    p: Float64[np.ndarray, " left"]
+    q: Float64[np.ndarray, " left"]
+    """Benjamini and Hochberg over left features."""
+    q95: float
+    """95th percentile of the best matches of the first draws."""
+    draws: int
+    redrawn: Bool[np.ndarray, " left"]
+
+
+def block_orders(
+    groups: Integer[np.ndarray, " unit"], draws: int, seed: int
+) -> Iterator[Int64[np.ndarray, "draw unit"]]:
+    """Where each unit goes when its groups change places, in chunks; blocks of unlike length overlap their new place.
+
+    Raises:
+        Refusal: fewer than six groups (`few_groups`).
+    """
+    names, codes = np.unique(groups, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        raise Refusal(
+            "few_groups",
+            "too few groups of units to tell a match from chance",
+            expected=f"{FEWEST_GROUPS} or more",
+            got=str(len(names)),
+        )
+    generator = np.random.default_rng(seed)
+    order = np.argsort(codes, kind="stable")
+    step = max(1, (1 << 22) // len(groups))
+    for start in range(0, draws, step):
+        luck = generator.random((min(step, draws - start), len(names)))
+        rank = np.argsort(np.argsort(luck, axis=1), axis=1)
+        places = np.empty((len(luck), len(groups)), dtype=np.int64)
+        places[:, order] = order[np.argsort(rank[:, codes[order]], axis=1, kind="stable")]
+        yield places
+
+
+def null_test(
+    observed: Float64[np.ndarray, " left"],
+    similarity: Similarity,
+    groups: Integer[np.ndarray, " unit"],
+    *,
+    seed: int,
+    draws: int,
+    level: float,
+) -> NullTest:
+    """The p of every left feature's best match.
+
+    Raises:
+        Refusal: fewer than six groups (`few_groups`).
+    """
+    n = len(observed)
+    orders = block_orders(groups, draws, derive(seed, "null"))
+    every = [
+        best_of(similarity.left.moved(places[d : d + 1]), similarity.right, similarity.kind)
+        for places in orders
+        for d in range(len(places))
+    ]
+    null = np.stack(every)
+    decile = _deciles(similarity.left.table.active)
+    p = np.empty(n)
+    for d in range(DECILES):
+        mine = np.flatnonzero(decile == d)
+        p[mine] = _pooled_p(observed[mine], null[:, mine].ravel())
+    redrawn = np.zeros(n, dtype=bool)
+    smallest = 1 / (1 + draws * np.bincount(decile, minlength=DECILES)[decile])
+    again = (p <= smallest * (1 + 1e-9)) & (q_values(p) > level)
+    # Features already called need no finer p, but count among the calls.
+    calls = int((p <= smallest * (1 + 1e-9)).sum())
+    for d in np.unique(decile[again]):
+        mine = np.flatnonzero(again & (decile == d))
+        wanted = int(np.ceil(_FINE * n / (level * calls * len(mine))))
+        if wanted <= draws:
+            continue
+        values = _again(similarity, mine, groups, wanted, derive(seed, "again", int(d)))
+        p[mine], redrawn[mine] = _pooled_p(observed[mine], values), True
+    return NullTest(p, q_values(p), float(np.quantile(null, 0.95)), draws, redrawn)
+
+
+def best_of(left: Scaled, right: Scaled, kind: Kind) -> Float64[np.ndarray, " left"]:
+    """The largest similarity of each left feature."""
+    best = np.full(left.table.features, -np.inf)
+    for part in Similarity(left, right, kind).blocks():
+        rows = slice(part.left, part.left + len(part.values))
+        best[rows] = np.maximum(best[rows], part.values.max(axis=1))
+    return best
+
+
+def _again(
+    similarity: Similarity,
+    chosen: Int64[np.ndarray, " chosen"],
+    groups: Integer[np.ndarray, " unit"],
+    draws: int,
+    seed: int,
+) -> Float64[np.ndarray, " value"]:
+    """Best matches of a few left features over many draws."""
+    few = similarity.left.of_features(chosen)
+    step = max(1, BLOCK // len(chosen))
+    found = [
+        best_of(few.moved(places[start : start + step]), similarity.right, similarity.kind)
+        for places in block_orders(groups, draws, seed)
+        for start in range(0, len(places), step)
+    ]
+    return np.concatenate(found)
+
+
+def _deciles(active: Int64[np.ndarray, " left"]) -> Int64[np.ndarray, " left"]:
+    """0 for the least active tenth; equal activity, equal decile."""
+    edges = np.quantile(active, np.arange(1, DECILES) / DECILES)
+    return np.searchsorted(edges, active, side="left").astype(np.int64)
+
+
+def _pooled_p(
+    observed: Float64[np.ndarray, " feature"], null: Float[np.ndarray, " value"]
+) -> Float64[np.ndarray, " feature"]:
+    ordered = np.sort(null)
+    reached = len(ordered) - np.searchsorted(ordered, observed - ROUNDING, side="left")
+    return (1 + reached) / (1 + len(ordered))
