@@ -64,6 +64,7 @@ _RANGE = re.compile(
     r"(?:(?P<star>\*)|(?P<from>\d+)-(?P<to>\d+)|\{(?P<list>-?\d+(?:,-?\d+)*)\}|(?P<neg>-\d+))"
 )
 _HIDDEN = re.compile(r"L(\d+):D(\d+)")
+_MARKS = re.compile(r"[\[:@~]")
 _FEATURE = re.compile(
     r"(?P<site>[^\s~@#]+?)"
     r"(?:\[(?P<unit>\d+)\]|:D(?P<dimension>\d+)|@(?P<dictionary>[0-9a-f]{8})#(?P<latent>\d+)|~(?P<direction>[^\s:@~]+))"
@@ -237,7 +238,7 @@ class FeatureAddress:
             if n_layers is None or number > n_layers:
                 return None
             return cls(str(hidden_state(number, n_layers)), unit=int(match[2]))
-        match = _FEATURE.fullmatch(text)
+        match = _FEATURE.fullmatch(text) if _MARKS.search(text) else None
         if match is None:
             return None
         site = _sites_of(match["site"])

@@ -28,7 +28,7 @@ TABLES = ("rows", "values", "statistics")
 Absent = Literal["zero", "below", "missing"]
 Level = Literal["token", "prompt"]
 Pool = Literal["max", "mean", "last", "sum", "count"]
-ROWS = ("text", "n_tokens", "offsets", "score", "label", "kind", "split", "line", "extra")
+ROWS = ("text", "n_tokens", "offsets", "score", "label", "kind", "split", "extra")
 """Columns that rows may have beside their own; `factor.NAME` holds a factor. `extra` is JSON: fields of others."""
 FACTOR = "factor."
 FEATURE_COLUMNS = (
