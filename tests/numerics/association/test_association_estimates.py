@@ -11,6 +11,7 @@ from scipy import stats
 
 from radiograph.core import UserError
 from radiograph.numerics.association import columns
+from radiograph.numerics.association.estimates import _permutations as drawing
 from radiograph.numerics.association.estimates import (
     area_limits,
     bootstrap_limits,
@@ -31,7 +32,6 @@ from radiograph.numerics.association.estimates import (
     two_classes,
     two_sided,
 )
-from radiograph.numerics.association.estimates import _permutations as drawing
 from radiograph.numerics.multiplicity import q_values
 
 GOLDEN = np.array([2.0, 1.5, 1.5, 0.7, 0.2, 0, 0, 0, 0.2, 1.0, 0, 0, 0, 0, 0, 0])

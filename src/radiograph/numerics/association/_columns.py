@@ -58,7 +58,7 @@ class Columns:
 
     def sums(self, values: Num[np.ndarray, " entry"]) -> Float64[np.ndarray, " feature"]:
         """Σ of something known for every entry, by feature."""
-        return np.bincount(self.feature, weights=values, minlength=self.features).astype(np.float64)
+        return added(self.feature, values, self.features)
 
     def among(self, units: Bool[np.ndarray, " unit"]) -> Columns:
         """The table of some units, renumbered in their order."""
@@ -160,3 +160,10 @@ def starts_of_runs(key: Num[np.ndarray, " entry"]) -> Int64[np.ndarray, " run"]:
     first = np.ones(len(key), dtype=bool)
     first[1:] = key[1:] != key[:-1]
     return np.flatnonzero(first)
+
+
+def added(
+    key: Int64[np.ndarray, " entry"], weights: Num[np.ndarray, " entry"], minlength: int = 0
+) -> Float64[np.ndarray, " place"]:
+    """Σ of weights by place, in the order given; a float also where there is nothing to add."""
+    return np.bincount(key, weights=weights, minlength=minlength).astype(np.float64, copy=False)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from radiograph.numerics.association._columns import Columns
+from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.association._power import ranks_of
 from radiograph.numerics.association._units import Units
 from radiograph.numerics.association.estimates import (
@@ -130,11 +130,11 @@ def _scale(
         n = counts(cells, units.classes, units.stratum).astype(np.float64)
         return (n[..., 0] * n[..., 1]).sum(axis=1)
     size = np.maximum(np.bincount(units.stratum), 1)
-    own = np.square(weight - (np.bincount(units.stratum, weights=weight) / size)[units.stratum])
+    own = np.square(weight - (added(units.stratum, weight) / size)[units.stratum])
     if cells.absent == "zero":
         return np.sqrt(law.spread * float(own.sum()))
     strata = units.strata
     key = cells.feature * strata + units.stratum[cells.unit]
     n = np.maximum(np.bincount(key, minlength=cells.features * strata), 1)
-    middle = np.bincount(key, weights=weight[cells.unit], minlength=len(n)) / n
+    middle = added(key, weight[cells.unit], len(n)) / n
     return np.sqrt(law.spread * cells.sums(np.square(weight[cells.unit] - middle[key])))

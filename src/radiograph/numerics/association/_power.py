@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from radiograph.numerics.association._columns import Columns
+from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.association._units import Units
 
 FEWEST_ACTIVE = 10
@@ -36,8 +36,8 @@ def dense_mde(units: Units, q: float, candidates: int) -> float:
     if units.design == "within":
         return z * 0.5 / math.sqrt(units.blocks)
     n = np.bincount(units.block).astype(np.float64)
-    mean = np.bincount(units.block, weights=units.label) / n
-    inside = np.bincount(units.block, weights=np.square(units.label - mean[units.block]))
+    mean = added(units.block, units.label) / n
+    inside = added(units.block, np.square(units.label - mean[units.block]))
     if units.design == "continuous":
         return z / math.sqrt(max(len(units) - 1, 1))
     # Var = Σ_b [Σ_b (w − w̄)²]·var(rank), and ranks of a stratum of N vary by N(N + 1)/12.
@@ -45,7 +45,7 @@ def dense_mde(units: Units, q: float, candidates: int) -> float:
     of_block[units.block] = units.stratum
     size = np.bincount(units.stratum, minlength=units.strata).astype(np.float64)
     variance = float((inside * (size * (size + 1) / 12)[of_block]).sum())
-    positive = np.bincount(units.stratum, weights=units.label, minlength=units.strata)
+    positive = added(units.stratum, units.label, units.strata)
     return z * math.sqrt(variance) / float((positive * (size - positive)).sum())
 
 
@@ -55,7 +55,7 @@ def reachable_z(
     """An upper bound of |z| whatever the labels of each block turn out to be: Σ_active max|w − w̄|·N/2, over √V."""
     weight = ranks_of(units)
     n = np.maximum(np.bincount(units.block), 1)
-    mean = np.bincount(units.block, weights=weight) / n
+    mean = added(units.block, weight) / n
     furthest = np.zeros(len(n))
     np.maximum.at(furthest, units.block, np.abs(weight - mean[units.block]))
     reach = (furthest[units.block] * np.bincount(units.stratum)[units.stratum] / 2)[table.unit]

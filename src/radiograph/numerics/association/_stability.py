@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from radiograph.core.seeds import derive
-from radiograph.numerics.association._columns import Columns
+from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.audit.stability import spearman
 
 FOLDS = 10
@@ -71,7 +71,7 @@ def half_correlations(
     size = table.features * parts
     n_all = np.bincount(part, minlength=parts).astype(np.float64)
     y = label - label.mean()
-    y_all = np.bincount(part, weights=y, minlength=parts)
+    y_all = added(part, y, parts)
     stored = np.bincount(key, minlength=size).reshape(-1, parts).astype(np.float64)
     missing = table.absent == "missing"
     n = table.stored if missing else np.full(table.features, len(label))
@@ -79,21 +79,21 @@ def half_correlations(
     x = table.value - centre[table.feature]
     own = y[table.unit]
     sums: dict[str, np.ndarray] = {
-        "x": np.bincount(key, weights=x, minlength=size).reshape(-1, parts),
-        "xx": np.bincount(key, weights=x * x, minlength=size).reshape(-1, parts),
-        "xy": np.bincount(key, weights=x * own, minlength=size).reshape(-1, parts),
+        "x": added(key, x, size).reshape(-1, parts),
+        "xx": added(key, x * x, size).reshape(-1, parts),
+        "xy": added(key, x * own, size).reshape(-1, parts),
     }
-    y_stored = np.bincount(key, weights=own, minlength=size).reshape(-1, parts)
+    y_stored = added(key, own, size).reshape(-1, parts)
     yy = np.square(label - label.mean())
     if missing:
         sums |= {"n": stored, "y": y_stored}
-        sums["yy"] = np.bincount(key, weights=yy[table.unit], minlength=size).reshape(-1, parts)
+        sums["yy"] = added(key, yy[table.unit], size).reshape(-1, parts)
     else:
         zeros = n_all - stored
         sums["x"] -= zeros * centre[:, None]
         sums["xx"] += zeros * np.square(centre)[:, None]
         sums["xy"] -= (y_all - y_stored) * centre[:, None]
-        sums |= {"n": n_all[None], "y": y_all[None], "yy": np.bincount(part, weights=yy, minlength=parts)[None]}
+        sums |= {"n": n_all[None], "y": y_all[None], "yy": added(part, yy, parts)[None]}
     return np.concatenate([_correlation(sums, strata, halves), _correlation(sums, strata, 1 - halves)], axis=1)
 
 
@@ -104,8 +104,8 @@ def half_contrasts(
     key = differences.feature * FOLDS + fold[differences.unit]
     size = differences.features * FOLDS
     d = differences.value
-    total = np.bincount(key, weights=d, minlength=size).reshape(-1, FOLDS)
-    squares = np.bincount(key, weights=d * d, minlength=size).reshape(-1, FOLDS)
+    total = added(key, d, size).reshape(-1, FOLDS)
+    squares = added(key, d * d, size).reshape(-1, FOLDS)
     if differences.absent == "missing":
         n = np.bincount(key, minlength=size).reshape(-1, FOLDS).astype(np.float64)
     else:
@@ -128,11 +128,8 @@ def stability(halves: Float32[np.ndarray, "feature half"], candidates: int) -> S
     one, two = halves[:, : columns // 2], halves[:, columns // 2 :]
     sign = (np.sign(one) * np.sign(two) > 0).mean(axis=1)
     known = ~np.isnan(halves).any(axis=1)
-    found = [
-        rho
-        for split in range(columns // 2)
-        if (rho := spearman(np.abs(one[known, split]), np.abs(two[known, split]))) is not None
-    ]
+    one, two = np.abs(one[known]).astype(np.float64), np.abs(two[known]).astype(np.float64)
+    found = [rho for split in range(columns // 2) if (rho := spearman(one[:, split], two[:, split])) is not None]
     return Stability(selection, sign, float(np.mean(found)) if found else None)
 
 

@@ -72,8 +72,8 @@ class Study:
     confirm: Units
     near: Units | None
     """Positives and near misses of confirm; None without enough of either."""
-    sham_discover: Float64[np.ndarray, " unit"]
-    sham_confirm: Float64[np.ndarray, " unit"]
+    sham_discover: Float64[np.ndarray, " discover"]
+    sham_confirm: Float64[np.ndarray, " confirm"]
     fold: Int64[np.ndarray, " unit"]
     """Of units; of pairs in a within design."""
     halves: Float64[np.ndarray, "fold split"]

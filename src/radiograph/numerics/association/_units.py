@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float64, Int, Int64, Num, Shaped
 
 from radiograph.core import Refusal, UserError
 from radiograph.numerics._finite import finite
-from radiograph.numerics.association._columns import Columns
+from radiograph.numerics.association._columns import Columns, added
 
 Design = Literal["between", "within", "mixed", "continuous"]
 FEWEST = 8
@@ -225,4 +225,4 @@ def _means(
     score: Float64[np.ndarray, " row"], cell: Int[np.ndarray, " row"], counts: Int[np.ndarray, " cell"]
 ) -> Float64[np.ndarray, " cell"]:
     order = np.lexsort((score, cell))  # one order of addition, whatever order rows came in
-    return np.bincount(cell[order], weights=score[order]) / counts
+    return added(cell[order], score[order]) / counts

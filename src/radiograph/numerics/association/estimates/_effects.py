@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from radiograph.numerics.association._columns import Columns
+from radiograph.numerics.association._columns import Columns, added
 
 
 class Sizes(NamedTuple):
@@ -97,13 +97,13 @@ def score(table: Columns, label: Float64[np.ndarray, " unit"], stratum: Int64[np
     y = label[table.unit]
     if table.absent == "zero":
         size = np.maximum(np.bincount(stratum, minlength=strata), 1)
-        centred = label - (np.bincount(stratum, weights=label, minlength=strata) / size)[stratum]
+        centred = label - (added(stratum, label, strata) / size)[stratum]
         spread = np.full(table.features, float(np.square(centred).sum()))
         cross = table.sums(table.value * centred[table.unit])
     else:
-        own = np.bincount(key, weights=y, minlength=n.size) / np.maximum(n.ravel(), 1)
+        own = added(key, y, n.size) / np.maximum(n.ravel(), 1)
         spread = table.sums(np.square(y - own[key]))
-        middle = np.bincount(key, weights=table.value, minlength=n.size) / np.maximum(n.ravel(), 1)
+        middle = added(key, table.value, n.size) / np.maximum(n.ravel(), 1)
         cross = table.sums((table.value - middle[key]) * (y - own[key]))
     return Sizes(_over(cross, np.sqrt(squares.sum(axis=1) * spread)), np.full(table.features, np.nan))
 
@@ -139,20 +139,20 @@ def intraclass(
     cells, n = len(size), float(size.sum())
     if cells < 2 or n <= cells:
         return np.full(rows.features, np.nan)
-    held = np.bincount(feature, weights=value, minlength=rows.features) / n
+    held = added(feature, value, rows.features) / n
     key = feature * cells + at
     names, place = np.unique(key, return_inverse=True)
     own_feature, own_cell = np.divmod(names, cells)
-    sums = np.bincount(place, weights=value, minlength=len(names))
+    sums = added(place, value, len(names))
     active = np.bincount(place, minlength=len(names))
     means = sums / size[own_cell]
-    inside = np.bincount(feature, weights=(value - means[place]) ** 2, minlength=rows.features)
+    inside = added(feature, (value - means[place]) ** 2, rows.features)
     quiet = (size[own_cell] - active) * means**2
-    inside += np.bincount(own_feature, weights=quiet, minlength=rows.features)
+    inside += added(own_feature, quiet, rows.features)
     # Cells without any entry lie at zero, the overall mean away from the middle.
-    seen = np.bincount(own_feature, weights=size[own_cell], minlength=rows.features)
+    seen = added(own_feature, size[own_cell], rows.features)
     moved = size[own_cell] * (means - held[own_feature]) ** 2
-    between = np.bincount(own_feature, weights=moved, minlength=rows.features) + (n - seen) * held**2
+    between = added(own_feature, moved, rows.features) + (n - seen) * held**2
     typical = (n - float(np.square(size).sum()) / n) / (cells - 1)
     between, inside = between / (cells - 1), inside / (n - cells)
     return _over(between - inside, between + (typical - 1) * inside)
@@ -165,13 +165,13 @@ def _spread(
     key = table.feature * n.shape[1] + at
     size = n.ravel().astype(np.float64)
     shape = n.shape
-    mean = np.bincount(key, weights=table.value, minlength=len(size)) / np.maximum(size, 1)
+    mean = added(key, table.value, len(size)) / np.maximum(size, 1)
     away = table.value - mean[key]
-    squares = np.bincount(key, weights=away * away, minlength=len(size))
+    squares = added(key, away * away, len(size))
     zeros = size - np.bincount(key, minlength=len(size))
     squares += zeros * mean**2
     # What rounding left of the mean, as in the corrected two-pass algorithm (Chan, Golub and LeVeque 1983).
-    left = np.bincount(key, weights=away, minlength=len(size)) - zeros * mean
+    left = added(key, away, len(size)) - zeros * mean
     return mean.reshape(shape), np.maximum(squares - left**2 / np.maximum(size, 1), 0.0).reshape(shape)
 
 

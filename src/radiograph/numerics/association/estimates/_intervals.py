@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from radiograph.numerics.association._columns import Columns, starts_of_runs
+from radiograph.numerics.association._columns import Columns, added, starts_of_runs
 from radiograph.numerics.association.estimates._effects import counts
 
 FEWEST_GROUPS = 8
@@ -47,14 +47,14 @@ def delong(
     at, value, hit = segment[order], table.value[order], classes[table.unit[order]].astype(np.float64)
     size = len(p)
     missing = table.absent == "missing"
-    zero_p = 0 * p if missing else p - np.bincount(at, weights=hit, minlength=size)
-    zero_q = 0 * q if missing else q - np.bincount(at, weights=1 - hit, minlength=size)
+    zero_p = 0 * p if missing else p - added(at, hit, size)
+    zero_q = 0 * q if missing else q - added(at, 1 - hit, size)
     placed = _placements(at, value, hit, zero_p, zero_q)
     with np.errstate(divide="ignore", invalid="ignore"):
         above = np.where(hit == 1, placed.own / q[at], 0.0)  # of a positive: share of negatives below
         below = np.where(hit == 0, 1 - placed.own / p[at], 0.0)  # of a negative: share of positives above
         zero_above, zero_below = placed.zero_positive / q, 1 - placed.zero_negative / p
-        area = (np.bincount(at, weights=above, minlength=size) + zero_p * np.where(zero_p > 0, zero_above, 0)) / p
+        area = (added(at, above, size) + zero_p * np.where(zero_p > 0, zero_above, 0)) / p
         first = _variance(at, hit == 1, above, area, zero_p, zero_above, p)
         second = _variance(at, hit == 0, below, area, zero_q, zero_below, q)
         both = (p > 0) & (q > 0)
@@ -134,7 +134,7 @@ def _placements(
     for mine, other in ((1.0, 0.0), (0.0, 1.0)):
         them = (hit == other).astype(np.float64)
         through = np.cumsum(them)
-        tied = np.bincount(run, weights=them)
+        tied = added(run, them)
         before = (through - them)[same][run]
         first = starts_of_runs(at)
         base = np.zeros(len(zero_p))
@@ -144,7 +144,7 @@ def _placements(
         # A zero entry (only where absence is `missing`) ties with nothing but entries: no silent units exist there.
         found = before - base[at] + tied[run] / 2 + silent[at] * (value > 0)
         own[own_class] = found[own_class]
-        below_zero = np.bincount(at, weights=them * (value < 0), minlength=len(zero_p))
+        below_zero = added(at, them * (value < 0), len(zero_p))
         zeros.append(below_zero + silent / 2)
     return _Placed(own, zeros[0], zeros[1])
 
@@ -160,7 +160,7 @@ def _variance(
 ) -> Float64[np.ndarray, " segment"]:
     """Sample variance of placement values of one class; 0 for a class of one."""
     away = np.where(chosen, share - centre[at], 0.0)
-    squares = np.bincount(at, weights=away**2, minlength=len(n))
+    squares = added(at, away**2, len(n))
     squares = squares + np.where(zeros > 0, zeros * (at_zero - centre) ** 2, 0.0)
     return squares / np.maximum(n - 1, 1)
 

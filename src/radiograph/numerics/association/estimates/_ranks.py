@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from radiograph.numerics.association._columns import Columns, starts_of_runs
+from radiograph.numerics.association._columns import Columns, added, starts_of_runs
 
 
 class Ranked(NamedTuple):
@@ -109,8 +109,8 @@ def exchanged(
     blocks = int(block.max(initial=0)) + 1
     total = table.sums(score * weight[table.unit])
     size = np.bincount(block, minlength=blocks)
-    mean = np.bincount(block, weights=weight, minlength=blocks) / np.maximum(size, 1)
-    squares = np.bincount(block, weights=np.square(weight - mean[block]), minlength=blocks)
+    mean = added(block, weight, blocks) / np.maximum(size, 1)
+    squares = added(block, np.square(weight - mean[block]), blocks)
     if blocks == 1 and table.absent == "zero":
         sums, own = table.sums(score), table.sums(np.square(score))
         spread = own - np.square(sums) / max(size[0], 1)
@@ -128,7 +128,7 @@ def exchanged(
         square = np.add.reduceat(shifted**2, starts) - np.add.reduceat(shifted, starts) ** 2 / n if len(a) else w
     spread = own - sums**2 / np.maximum(n, 1)
     variance = square / np.maximum(n - 1, 1) * spread
-    parts = (np.bincount(feature, weights=x, minlength=table.features) for x in (centre * sums, variance, spread))
+    parts = (added(feature, x, table.features) for x in (centre * sums, variance, spread))
     return Moments(total, *(part.astype(np.float64) for part in parts))
 
 
