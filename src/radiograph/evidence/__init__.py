@@ -17,6 +17,19 @@ from radiograph.evidence._calibration import (
     StratumRecord,
     SupportRecord,
 )
+from radiograph.evidence._criterion import (
+    CRITERION_WARNINGS,
+    Criterion,
+    CriterionLabeller,
+    CriterionRoute,
+    CriterionRows,
+    CriterionSplit,
+    CriterionSurface,
+    CriterionWarning,
+    Half,
+    RowKind,
+    Split,
+)
 from radiograph.evidence._dictionaries import (
     AgreementRecord,
     Densities,
@@ -124,6 +137,7 @@ from radiograph.evidence.resonance import (
 )
 
 __all__ = [
+    "CRITERION_WARNINGS",
     "NAME",
     "RESERVED",
     "AgreementRecord",
@@ -145,6 +159,13 @@ __all__ = [
     "Condition",
     "ControlPlace",
     "Coverage",
+    "Criterion",
+    "CriterionLabeller",
+    "CriterionRoute",
+    "CriterionRows",
+    "CriterionSplit",
+    "CriterionSurface",
+    "CriterionWarning",
     "Decoding",
     "Densities",
     "DetectorPlace",
@@ -176,6 +197,7 @@ __all__ = [
     "GridNote",
     "GridRecord",
     "GuardCheck",
+    "Half",
     "Identifier",
     "InputRecord",
     "InterpEvidence",
@@ -217,6 +239,7 @@ __all__ = [
     "Response",
     "Result",
     "Role",
+    "RowKind",
     "Scale",
     "ScaledFeature",
     "ScalingState",
@@ -225,6 +248,7 @@ __all__ = [
     "Side",
     "Specificity",
     "SplicedTokens",
+    "Split",
     "Stability",
     "StabilityPlace",
     "StatisticsHeader",

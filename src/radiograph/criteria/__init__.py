@@ -1,0 +1,37 @@
+"""Floor 3: a criterion in words becomes labelled rows, grouped, split in halves, and checked for what their form shows.
+
+parts = Parts(text="mentions of physical units", prompts=read_prompts(path))
+compiled = compile_criterion(parts, seed=0)
+write_compiled(compiled, folder)          # criterion.json, split.json, criterion_rows.parquet
+"""
+
+from radiograph.criteria._compile import Compiled, compile_criterion, split_of
+from radiograph.criteria._find import Route, available, routes
+from radiograph.criteria._parts import Document, Drawn, Parts, Position, World
+from radiograph.criteria._prompts import Prompts, prompts_of_suite, read_prompts
+from radiograph.criteria._rows import Row
+from radiograph.criteria._stored import ROWS, columns, from_columns, read_compiled, read_split, write_compiled
+
+__all__ = [
+    "ROWS",
+    "Compiled",
+    "Document",
+    "Drawn",
+    "Parts",
+    "Position",
+    "Prompts",
+    "Route",
+    "Row",
+    "World",
+    "available",
+    "columns",
+    "compile_criterion",
+    "from_columns",
+    "prompts_of_suite",
+    "read_compiled",
+    "read_prompts",
+    "read_split",
+    "routes",
+    "split_of",
+    "write_compiled",
+]

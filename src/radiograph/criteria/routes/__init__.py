@@ -1,0 +1,1 @@
+"""Where labelled rows may come from: one file a route."""
