@@ -62,7 +62,8 @@ def test_combination_agrees_with_a_slow_leave_one_out(monkeypatch):
             others = sorted(pool[j, d] for j in range(12) if j != i)
             middle = others[5]
             spread = sorted(abs(x - middle) for x in others)[5]
-            out.append((pool[i, d] - middle) / max(1.4826 * spread, floor[d]))
+            upper = (others[9] - middle) / 1.2815515655446004  # 0.9 of the way from the first of eleven to the last
+            out.append((pool[i, d] - middle) / max(1.4826 * spread, upper, floor[d]))
         return max(out)
 
     expected = np.array([t(i) for i in range(12)])

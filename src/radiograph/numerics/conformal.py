@@ -4,9 +4,11 @@
    so equal models get p = 1. P(p ≤ α) ≤ α if the candidate is exchangeable with the n benign models.
 2. Floor: no p below 1/(n + 1); at a smaller α nothing can be said (`resolution`).
 3. Several detectors: in the pool of n + 1 models, candidate included, each model i gets
-   T_i = max over detectors of (s_i − median₋ᵢ) / max(1.4826·MAD₋ᵢ, floor), leave-one-out, and
-   p = #{i : T_i ≥ T_candidate} / (n + 1). The rule is symmetric in the pool, so p stays exact; unlike a maximum of
-   ranks it keeps how far a score sticks out. Never the smallest of several p.
+   T_i = max over detectors of (s_i − median₋ᵢ) / max(1.4826·MAD₋ᵢ, (q90₋ᵢ − median₋ᵢ)/1.2816, floor), leave-one-out,
+   and p = #{i : T_i ≥ T_candidate} / (n + 1). The rule is symmetric in the pool, so p stays exact; unlike a maximum of
+   ranks it keeps how far a score sticks out. The second spread is that of the upper side: where most benign models
+   score nothing and a fifth of them a lot, the first is zero and each of that fifth would stick out without limit.
+   Never the smallest of several p.
 4. `fisher` instead: T_i = Σ over detectors of −log(rank of model i in the pool / (n + 1)), ranked alike. Stronger where
    many detectors move a little, weak where one moves a lot; chosen in the protocol, not after looking.
 
@@ -27,6 +29,8 @@ from radiograph.numerics._finite import finite
 
 MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, for a normal law."""
+UPPER, UPPER_SD = 0.9, 1.2815515655446004
+"""A quantile of the upper side, and where it lies in standard deviations for a normal law."""
 TIE = 1e-9
 """Sums of equal logarithms in another order differ by less: they are ties."""
 _CHUNK = 1 << 20
@@ -117,7 +121,15 @@ def _deviations(
     scored = np.arange(start, min(start + models, len(pool)))
     # Row i of `rest` counts 0 … n without i.
     rest = np.arange(len(pool) - 1)[None] + (np.arange(len(pool) - 1)[None] >= scored[:, None])
-    others = pool[rest]
-    median = np.median(others, axis=1)
-    spread = MAD_TO_SD * np.median(np.abs(others - median[:, None]), axis=1)
+    median, spread = centre_and_spread(pool[rest])
     return (pool[scored] - median) / np.maximum(spread, floor)
+
+
+def centre_and_spread(
+    scores: Float[np.ndarray, "pool model detector"],
+) -> tuple[Float[np.ndarray, "pool detector"], Float[np.ndarray, "pool detector"]]:
+    """Median over models, and the larger of two robust standard deviations: of both sides, and of the upper one."""
+    median = np.median(scores, axis=1)
+    both = MAD_TO_SD * np.median(np.abs(scores - median[:, None]), axis=1)
+    upper = (np.quantile(scores, UPPER, axis=1) - median) / UPPER_SD
+    return median, np.maximum(both, upper)

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float64
 from radiograph.core import UserError
 from radiograph.numerics.calibration.strata import strata
 from radiograph.numerics.calibration.support import Supported, support
-from radiograph.numerics.conformal import MAD_TO_SD, TIE, Combined, combine, conformal_p, fisher
+from radiograph.numerics.conformal import TIE, Combined, centre_and_spread, combine, conformal_p, fisher
 
 Combination = Literal["max", "fisher"]
 Scale = Literal["linear", "log"]
@@ -140,12 +140,11 @@ def _rank(scores: PoolScores, member: Bool[np.ndarray, " benign"] | None) -> Det
     # A detector that some benign models lack has a p, but no stratum.
     whole = member is not None and len(member) == len(scores.benign)
     values, least = scores.scaled()
-    centre = float(np.median(values[:-1]))
-    spread = max(MAD_TO_SD * float(np.median(np.abs(values[:-1] - centre))), least)
+    centre, spread = (float(x[0, 0]) for x in centre_and_spread(values[None, :-1, None]))
     return DetectorRank(
         p=conformal_p(scores.candidate, scores.benign),
         rank=1 + int((scores.benign >= scores.candidate).sum()),
-        z=(float(values[-1]) - centre) / spread,
+        z=(float(values[-1]) - centre) / max(spread, least),
         p_stratum=conformal_p(scores.candidate, scores.benign[member]) if whole and member is not None else None,
         benign=tuple(map(float, scores.benign)),
     )
