@@ -35,7 +35,7 @@ from radiograph.numerics.matching import (
 )
 def test_causal_agreement(left, right, said):
     rng = np.random.default_rng(0)
-    one, two = (None if side is None else rng.normal(*side, 2000) for side in (left, right))
+    one, two = (None if side is None else rng.normal(side[0], side[1], 2000) for side in (left, right))
     assert causal_agreement(one, two) == causal_agreement(two, one) == said
 
 
