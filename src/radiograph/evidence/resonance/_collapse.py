@@ -56,6 +56,8 @@ class CollapseMaximum(Record):
     """The best over the doses of one target, beside the best over the same doses of each matched unit."""
 
     target: str
+    condition: str | None = None
+    """The chosen one of the doses."""
     doses: int
     rescued: int
     """Prompts that some dose rescues."""
@@ -80,7 +82,8 @@ class CollapseMaximum(Record):
         """In words."""
         own = f"{self.target}: some of {self.doses} doses rescues {self.rescued} of {self.collapsed}"
         beside = f"of {self.n} matched units at the same doses the median rescues {self.rescued_median:g}"
-        return f"{own}; {beside}, " + (self.note or f"p {self.rescued_p:.3g}")
+        tested = f"p {self.rescued_p or 1:.3g}; largest net {self.net:+.3f}, p {self.net_p or 1:.3g}"
+        return f"{own}; {beside}, {self.note or tested}"
 
 
 class CollapseRow(Record):
@@ -176,7 +179,8 @@ class CollapseResult(Result):
     """False alarms and detection of the score."""
     required: bool = False
     met: bool = False
-    """Net > 0, McNemar q < .05 and control q < .05 of some chosen condition."""
+    """Net > 0, McNemar q < .05 and control q < .05 of some chosen condition; where cores are not parted the best of
+    several doses is compared with the best of each matched unit."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -186,18 +190,27 @@ class CollapseResult(Result):
         best = self.best
         if best is None:
             return f"{base}; no condition to compare"
-        control = next((c for c in self.controls if c.condition == best.condition and c.kind == "units"), None)
-        beside = "no controls"
-        if control is not None:
-            beside = f"rank {control.rank} among {control.n} matched units"
-            beside += f", p {control.p:.3g}" if control.p is not None else f", {control.note}"
         verdict = "no rescue" if not self.met else "a rescue that matched units do not give"
         if best.net < 0:
             verdict += ", more texts broken than rescued"
         return (
             f"{verdict}: {best.condition}: {best.rescued} rescued, {best.broken} broken of {best.n}, "
-            f"McNemar p {best.p:.3g}, q {best.q if best.q is not None else 1:.3g}; {beside}; {base}"
+            f"McNemar p {best.p:.3g}, q {best.q if best.q is not None else 1:.3g}; {self._beside(best)}; {base}"
         )
+
+    def _beside(self, best: CollapseRow) -> str:
+        """What matched units say of the best condition: at its dose, or where that was chosen on these very prompts at
+        the best dose of each.
+        """
+        control = next((c for c in self.controls if c.condition == best.condition and c.kind == "units"), None)
+        if control is None:
+            return "no controls"
+        most = next((m for m in self.maximum if m.condition == best.condition), None)
+        if self.confirmed_on is None and most is not None:
+            said = f"p {most.net_p:.3g}" if most.net_p is not None else most.note
+            return f"beside the best of {most.doses} doses of each of {most.n} matched units, {said}"
+        said = f"p {control.p:.3g}" if control.p is not None else control.note
+        return f"rank {control.rank} among {control.n} matched units, {said}"
 
     @property
     def best(self) -> CollapseRow | None:

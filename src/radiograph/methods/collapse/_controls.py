@@ -4,12 +4,13 @@
 2. every dose of each target: the nearest of the matched units, for the band of each dose, and for the best over doses:
    prompts that some dose rescues, and the largest net, each beside the same maximum of every matched unit
 3. all of them are one sweep over the claiming prompts; a control of which no pair is scored broke all texts
+4. where the doses were chosen on the claiming prompts, the chosen one is such a maximum, and only 2 answers for it
 Under 19 controls there is no p.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def controls_of(
             one
             for target, conditions in targets.items()
             if len(conditions) > 1
-            and (one := _maximum(target, [c.name for c in conditions], own, found, effects, base))
+            and (one := _maximum(target, [c.name for c in conditions], names, own, found, effects, base))
         ),
         table=tuple(_line(control, effects[control.bound.name]) for control in plan),
     )
@@ -229,6 +230,7 @@ def _band(condition: str, effects: Sequence[Effect]) -> CollapseBand:
 def _maximum(
     target: str,
     names: Sequence[str],
+    chosen: Collection[str],
     own: Mapping[str, Effect],
     found: Mapping[tuple[str, str], Sequence[Control]],
     effects: Mapping[str, Effect],
@@ -248,6 +250,7 @@ def _maximum(
     first, second = control_test(float(rescued), saved), control_test(net, nets)
     return CollapseMaximum(
         target=target,
+        condition=next((name for name in names if name in chosen), None),
         doses=len(names),
         rescued=rescued,
         collapsed=sum(bool(row.judged.collapsed) for row in base),
@@ -284,6 +287,29 @@ def _with_q(found: Sequence[CollapseControl]) -> tuple[CollapseControl, ...]:
         for place, value in zip(places, q, strict=True):
             out[place] = found[place].model_copy(update={"q": float(value)})
     return tuple(out)
+
+
+def deciding(
+    targets: Mapping[str, Sequence[Condition]], found: Found, chosen: Collection[str], *, parted: bool
+) -> dict[str, float | None]:
+    """Chosen condition to the q, over targets, that says whether matched units do as much.
+
+    A dose that was chosen among several on the very prompts that make the claim is compared with the best dose of every
+    matched unit: at that one dose the units have had no choice.
+    """
+    from radiograph.numerics.multiplicity import q_values
+
+    alone = {one.condition: one.p for one in found.controls if one.kind == "units"}
+    best = {one.target: one.net_p for one in found.maximum}
+    p: dict[str, float | None] = {}
+    for target, conditions in targets.items():
+        for condition in conditions:
+            if condition.name in chosen:
+                picked = not parted and len(conditions) > 1
+                p[condition.name] = best.get(target) if picked else alone.get(condition.name)
+    known = [name for name, value in p.items() if value is not None]
+    q = q_values(np.array([p[name] for name in known], dtype=float)) if known else []
+    return dict.fromkeys(p) | {name: float(value) for name, value in zip(known, q, strict=True)}
 
 
 def _line(control: Control, effect: Effect) -> dict[str, Any]:

@@ -9,16 +9,17 @@
    the band of healthy text, relevance to the prompt, and KL(without write ‖ with it) along the baseline's text
 5. controls of each chosen write: matched units pushed as hard, random directions at `mlp_out` that follow the unit;
    p = (1 + #{net ≥ observed})/(M + 1), under 19 controls none; q over targets. The nearest `--band` of the units at
-   every dose too: "rescued by some dose" stands beside the same maximum of theirs
+   every dose too: "rescued by some dose" stands beside the same maximum of theirs. Where the cores are not parted the
+   best of several doses is compared with the best of each of those units, never with what they do at that one dose
 6. other decoding without a write; the direct attribution of each chosen write
 Source: the 2Smol study of baseline collapse recovery, with the broken texts counted too. Units: shares of pairs; nats.
-`--require rescue` asks for net > 0, McNemar q < .05 and control q < .05 of one target.
+`--require rescue` asks for net > 0, McNemar q < .05 and control q < .05 of one target, the controls being those of 5.
 Refuses when: no pair of scored texts (exit 4); a write of several units or of a direction with controls (exit 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ from pydantic import Field
 from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, FolderPath, Input, ModelRef, Refusal, RunPath, UserError, derive
 from radiograph.evidence import Bos, Decoding
-from radiograph.evidence.resonance import CollapseControl, CollapseResult, CollapseRow
+from radiograph.evidence.resonance import CollapseResult, CollapseRow
 from radiograph.methods.collapse import _controls, _judged, _swept
 from radiograph.methods.collapse._reading import judge_reader, own_reader
 
@@ -144,10 +145,9 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         raise Refusal("not_scored", "no pair of texts of 8 tokens or more", got=f"{len(texts['row'])} texts")
     table = _judged.with_q(lines)
     named = [condition for condition in chosen if condition.name in {row.condition for row in table}]
-    beside = _controls.Found()
+    beside, targets = _controls.Found(), _controls.by_target(conditions)
     if config.controls or config.directions:
         asked = _controls.Asked(config.controls, min(config.band, config.controls), config.directions)
-        targets = _controls.by_target(conditions)
         with ctx.measure("controls"):
             beside = _controls.controls_of(study, targets, named, found, base, parted.claiming, statistics, asked)
     plain: list[CollapseRow] = []
@@ -156,6 +156,7 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         plain = [row for name, pairs in others if (row := _judged.condition_row(name, pairs, ctx.seed))]
     pairs = _ordered_pairs(found, chosen)
     verdicts = [row for row in base if row.judged.collapsed is not None]
+    special = _controls.deciding(targets, beside, {c.name for c in named}, parted=parted.cores is not None)
     attribution = _attributed(study, named, bound, parted.claiming)
     study.finish()
     _write(config, ctx, texts, claims, table, beside, attribution)
@@ -183,8 +184,8 @@ def run(config: Config, ctx: Context) -> CollapseResult:
         baseline_means=_judged.means(base),
         curve=tuple((float(a), float(b)) for a, b in facts["curve"]),
         required=config.require is not None,
-        met=_met(table, beside.controls, [condition.name for condition in named]),
-        notes=_notes(base, table, parted, study),
+        met=_met(table, special),
+        notes=_notes(base, table, parted, study, beside),
     )
 
 
@@ -310,13 +311,10 @@ def _chosen(conditions: Sequence[Condition], groups: dict[str, list[JudgedRow]],
     return [max(own, key=net) for own in _controls.by_target(conditions).values()]
 
 
-def _met(table: Sequence[CollapseRow], controls: Sequence[CollapseControl], chosen: Sequence[str]) -> bool:
-    special = {c.condition for c in controls if c.kind == "units" and c.q is not None and c.q < ALPHA}
-    return any(
-        row.condition in chosen and row.net > 0 and (row.q if row.q is not None else 1.0) < ALPHA
-        for row in table
-        if row.condition in special
-    )
+def _met(table: Sequence[CollapseRow], special: Mapping[str, float | None]) -> bool:
+    """Whether some chosen condition has net > 0, McNemar q and control q below .05; a q of None is not below."""
+    q = {name: value for name, value in special.items() if value is not None and value < ALPHA}
+    return any(row.condition in q and row.net > 0 and row.q is not None and row.q < ALPHA for row in table)
 
 
 def _attributed(
@@ -356,9 +354,19 @@ def _ordered_pairs(found: dict[str, Any], chosen: Sequence[Condition]) -> list[A
 
 
 def _notes(
-    base: Sequence[JudgedRow], table: Sequence[CollapseRow], parted: _Parted, study: _swept.Study
+    base: Sequence[JudgedRow],
+    table: Sequence[CollapseRow],
+    parted: _Parted,
+    study: _swept.Study,
+    beside: _controls.Found,
 ) -> tuple[str, ...]:
     notes = [] if parted.note is None else [parted.note]
+    least = max((one.smallest for one in beside.maximum), default=0.0)
+    if parted.cores is None and least >= ALPHA:
+        notes.append(
+            f"a rescue cannot be shown: the best of several doses has {beside.maximum[0].n} matched units at every "
+            f"dose beside it, whose smallest p is {least:.3g}; raise --band"
+        )
     skipped = sum(row.judged.collapsed is None for row in base)
     if skipped:
         notes.append(f"{skipped} of {len(base)} baseline texts are not scored (under 8 tokens, or not finite)")

@@ -1,0 +1,68 @@
+"""What `collapse sweep --require rescue` asks for, and the exit codes of both verbs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from radiograph.evidence import Condition, Dose, Write
+from radiograph.methods.collapse._controls import Control, Effect, Found, _maximum, _placed, deciding
+
+DOSES, UNITS = 5, 20
+
+
+def asked() -> list[Condition]:
+    writes = [Write(site="mlp_hidden.2", unit=5, op="set", dose=Dose(value=k)) for k in range(1, DOSES + 1)]
+    return [Condition(writes=(write,)) for write in writes]
+
+
+def of_chance(rng: np.random.Generator, units: int, conditions: list[Condition]) -> tuple[Found, str]:
+    """A unit that nobody would pick, at its best dose, beside units drawn from the same distribution."""
+    nets = rng.normal(size=(units + 1, len(conditions)))
+    names = [condition.name for condition in conditions]
+    chosen = names[int(nets[0].argmax())]
+    found: dict[tuple[str, str], list[Control]] = {}
+    effects: dict[str, Effect] = {}
+    for place, name in enumerate(names):
+        for unit in range(1, units + 1):
+            bound: Any = SimpleNamespace(name=f"{unit} at {name}")
+            found.setdefault((name, "units"), []).append(Control("units", name, unit, bound, 0.0))
+            effects[bound.name] = Effect(float(nets[unit, place]), 0.0, 0.0, frozenset())
+    own = {name: Effect(float(net), 0.0, 0.0, frozenset()) for name, net in zip(names, nets[0], strict=True)}
+    control = _placed("units", chosen, own[chosen].net, [effects[c.bound.name].net for c in found[chosen, "units"]])
+    best = _maximum("here", names, {chosen}, own, found, effects, [])
+    assert best is not None and best.condition == chosen
+    return Found(controls=(control,), maximum=(best,)), chosen
+
+
+def share(n: int, *, parted: bool) -> float:
+    rng, conditions, below = np.random.default_rng(0), asked(), 0
+    for _ in range(n):
+        found, chosen = of_chance(rng, UNITS, conditions)
+        q = deciding({"here": conditions}, found, {chosen}, parted=parted)[chosen]
+        below += q is not None and q < 0.05
+    return below / n
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_dose_chosen_on_the_claiming_prompts_is_compared_with_the_best_of_each_unit(n: int):
+    assert share(n, parted=False) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / n)
+    # What the units do at that one dose would have met the gate by luck alone.
+    assert share(n, parted=True) > 0.1
+
+
+def test_without_units_at_every_dose_there_is_nothing_to_meet():
+    found, chosen = of_chance(np.random.default_rng(0), UNITS, asked())
+    assert deciding({"here": asked()}, Found(controls=found.controls), {chosen}, parted=False) == {chosen: None}
+    few, chosen = of_chance(np.random.default_rng(0), 18, asked())
+    assert deciding({"here": asked()}, few, {chosen}, parted=False) == {chosen: None}
+
+
+def test_one_dose_is_no_choice():
+    only = asked()[:1]
+    found, chosen = of_chance(np.random.default_rng(1), UNITS, only)
+    both = [deciding({"here": only}, found, {chosen}, parted=parted) for parted in (False, True)]
+    assert both[0] == both[1] == {chosen: found.controls[0].p}
