@@ -19,8 +19,10 @@ Refuses unknown keys and slots, lists of fillers of unequal length, fewer than t
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from radiograph.core import FormatError, UserError, derive, nearest, visible
@@ -38,6 +40,7 @@ _KINDS: dict[str, RowKind] = {
 }
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Lists = dict[str, list[str]]
+_MOST_SETS = 1_000_000
 
 
 def lacks(parts: Parts) -> str | None:
@@ -53,18 +56,30 @@ def draw(parts: Parts, seed: int) -> Drawn:
     """
     assert parts.template is not None
     plan = _Plan(parts.template, parts.template_name)
-    sets = list(plan.sets())
-    wanted = parts.template.get("sets", len(sets))
-    kept = sorted(range(len(sets)), key=lambda i: (derive(seed, "template set", sets[i][0]), i))[:wanted]
-    rows = [row for i in sorted(kept) for row in sets[i][1]]
-    if len(rows) > SUITE_PROMPTS:
+    wanted = min(plan.count, parts.template.get("sets", plan.count))
+    if wanted * len(plan.fillers) > SUITE_PROMPTS or plan.count > _MOST_SETS:
         raise UserError(
-            f"the template makes {len(rows):,} rows",
-            expected=f"at most {SUITE_PROMPTS:,}",
+            f"the template makes {plan.count:,} sets of {len(plan.fillers)} rows",
+            expected=f"at most {SUITE_PROMPTS:,} rows, of at most {_MOST_SETS:,} sets",
             where=parts.template_name,
-            fix="keep a seeded part of the sets with `sets: N`",
+            fix="keep a seeded part of the sets with `sets: N`, or give slots fewer values",
         )
-    return Drawn(rows, parts.template_sha256)
+    sets = list(plan.sets())
+    if wanted < len(sets):
+        kept = sorted(range(len(sets)), key=lambda i: derive(seed, "template set", sets[i].name))[:wanted]
+        sets = [sets[i] for i in sorted(kept)]
+    return Drawn([row for found in sets for row in plan.rows(found)], parts.template_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """One matched set."""
+
+    name: str
+    template: int
+    shared: dict[str, str]
+    place: int
+    """In the lists of fillers."""
 
 
 class _Plan:
@@ -91,37 +106,46 @@ class _Plan:
             more = [f"and {len(self._wrong) - 5} more"] if len(self._wrong) > 5 else []
             raise FormatError(f"{name} is no template", where="\n    ".join([*shown, *more]), code="bad_template")
 
-    def sets(self) -> Iterator[tuple[str, list[Row]]]:
-        """Name and rows of each matched set."""
-        for number, (text, factors) in enumerate(self.templates):
-            used = [slot for slot in dict.fromkeys(_SLOT.findall(text)) if slot in self.slots]
-            for values in itertools.product(*(self.slots[slot] for slot in used)):
-                shared = dict(zip(used, values, strict=True))
-                own = factors | {slot: shared[slot] for slot in self.factors if slot in shared}
-                for place in range(self._length):
-                    name = "-".join(
-                        ["set", str(number), *(str(self.slots[s].index(v)) for s, v in shared.items()), str(place)]
-                    )
-                    yield name, [self._row(name, text, kind, shared, place, own) for kind in self.fillers]
-
     @property
-    def _length(self) -> int:
-        return len(next(iter(next(iter(self.fillers.values())).values())))
+    def count(self) -> int:
+        """How many sets there are."""
+        return sum(math.prod(len(self.slots[s]) for s in self._used(text)) for text, _ in self.templates) * self._length
 
-    def _row(
-        self, name: str, text: str, kind: RowKind, shared: dict[str, str], place: int, factors: dict[str, Any]
-    ) -> Row:
-        filled = shared | {slot: values[place] for slot, values in self.fillers[kind].items()}
+    def sets(self) -> Iterator[_Set]:
+        """Every matched set, in order."""
+        for number, (text, _) in enumerate(self.templates):
+            used = self._used(text)
+            for places in itertools.product(*(range(len(self.slots[slot])) for slot in used)):
+                shared = {slot: self.slots[slot][i] for slot, i in zip(used, places, strict=True)}
+                for place in range(self._length):
+                    name = "-".join(["set", *map(str, (number, *places, place))])
+                    yield _Set(name, number, shared, place)
+
+    def rows(self, found: _Set) -> list[Row]:
+        """The rows of a set, one a kind."""
+        text, factors = self.templates[found.template]
+        own = factors | {slot: found.shared[slot] for slot in self.factors if slot in found.shared}
+        return [self._row(found, text, kind, own) for kind in self.fillers]
+
+    def _row(self, found: _Set, text: str, kind: RowKind, factors: dict[str, Any]) -> Row:
+        filled = found.shared | {slot: values[found.place] for slot, values in self.fillers[kind].items()}
         return Row(
-            prompt_id=f"{name}-{kind}",
+            prompt_id=f"{found.name}-{kind}",
             text=_SLOT.sub(lambda match: filled[match[1]], text),
             kind=kind,
-            source_group=name,
+            source_group=found.name,
             targets=self.targets,
             foils=self.foils,
             factors=factors,
             route="template",
         )
+
+    @property
+    def _length(self) -> int:
+        return len(next(iter(next(iter(self.fillers.values())).values())))
+
+    def _used(self, text: str) -> list[str]:
+        return [slot for slot in dict.fromkeys(_SLOT.findall(text)) if slot in self.slots]
 
     def _templates(self, given: Any) -> list[tuple[str, dict[str, Any]]]:
         out: list[tuple[str, dict[str, Any]]] = []

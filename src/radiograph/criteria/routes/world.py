@@ -49,7 +49,7 @@ def _row(world: World, place: Position, targets: tuple[str, ...]) -> Row:
         text=text,
         kind=cast(RowKind, place.kind),
         source_group=place.document.id,
-        score=place.probability,
+        score=None if place.probability is None else min(1.0, place.probability),  # sums of floats
         span=(start, len(text)),
         tokens=tuple(ids),
         targets=targets,
