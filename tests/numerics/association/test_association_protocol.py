@@ -11,12 +11,15 @@ from associations import detectors, entries, halves, noise, sparse
 from radiograph.core import Refusal, UserError
 from radiograph.numerics.association import (
     CODES,
+    Facts,
     Settings,
     associate,
     at_least,
     chosen_p,
+    codes,
     columns,
     conclude,
+    grades,
     joined,
     named,
     screen,
@@ -359,6 +362,52 @@ def test_no_finding_is_a_result_with_its_power():
         assert (found.needed <= units // 2) == (outcome == "none_adequate")
     with pytest.raises(Refusal, match="few_active"):
         associate(sparse(dense * (rng.random(dense.shape) < 0.1)), np.arange(80), label, halves(label))
+
+
+def test_the_smallest_studies_run():
+    label = np.tile([0, 1], 20)
+    discover = halves(label)
+    dense = np.where(label == 1, 1.0, 0.0)[:, None] * np.array([1.0, 0.0])
+    one = associate(sparse(dense[:, :1]), np.arange(40), label, discover, settings=QUICK)
+    assert (one.grade[0], one.candidates.estimate[0], one.rank_stability) == ("confirmed", 1.0, None)
+    assert one.candidates.low[0] < one.candidates.high[0] == 1.0 and not one.candidates.resampled[0]
+    bare = associate(sparse(dense), np.arange(40), label, discover, settings=replace(QUICK, cards=0, bootstrap=0))
+    assert bare.grade.tolist() == ["confirmed", "none"] and "few_active" in named(bare.codes[1])
+    dense[~discover] = 0  # silent on confirm
+    quiet = associate(sparse(dense), np.arange(40), label, discover, settings=QUICK)
+    made = quiet.candidates
+    assert (quiet.grade[0], made.estimate[0], made.p[0], made.q[0]) == ("candidate", 0.5, 1.0, 1.0)
+    assert made.low[0] < 0.5 < made.high[0] and np.isnan(made.needed[0]) and np.isnan(made.lift[0])
+
+
+def test_grades_and_codes_follow_from_stored_facts():
+    dense, group, label, discover = _study(9)
+    found = associate(sparse(dense), group, label, discover, settings=QUICK)
+    assert found.grade.tolist() == grades(found.facts).tolist()
+    one = {"measured": True, "eligible": True, "candidate": True, "p_disagreement": False, "partial": False}
+    one |= {"discover_sign": 1.0, "sign": 1.0, "q": 0.01, "low": 0.6, "detectable": 0.1}
+    one |= {"near_low": 0.6, "near_high": 0.9, "selection": 0.9, "agreement": 1.0}
+
+    def judged(level=0.05, preselected=False, **changed):
+        arrays = {name: np.array([value]) for name, value in (one | changed).items()}
+        facts = Facts(**arrays, level=level, preselected=preselected)
+        return grades(facts)[0], named(codes(facts)[0])
+
+    nan = float("nan")
+    assert judged() == ("robust", ())
+    assert judged(selection=0.7) == ("specific", ("unstable",))
+    assert judged(agreement=0.9) == ("specific", ("unstable",))
+    assert judged(near_low=0.4) == ("confirmed", ("surface_cue",))
+    assert judged(near_low=0.1, near_high=0.4) == ("confirmed", ("surface_cue",))  # the other side
+    assert judged(near_low=0.1, near_high=0.4, sign=-1.0, discover_sign=-1.0) == ("robust", ())
+    assert judged(near_low=nan, near_high=nan) == ("confirmed", ("no_near_miss",))
+    assert judged(q=0.06) == ("candidate", ("not_confirmed",))
+    assert judged(q=nan, detectable=0.3) == ("candidate", ("underpowered", "not_confirmed"))
+    assert judged(discover_sign=-1.0) == ("candidate", ("not_confirmed", "sign_flip"))
+    assert judged(preselected=True) == ("candidate", ("preselected",))
+    assert judged(low=nan) == ("robust", ("few_groups",))
+    assert judged(candidate=False, eligible=False, q=nan) == ("none", ("few_active",))
+    assert judged(measured=False, candidate=False) == ("not_measured", ())
 
 
 def test_which_p_is_used():

@@ -80,9 +80,8 @@ class Columns:
         value = self.value[kept]
         ascending = bool((key[1:] > key[:-1]).all())
         if not ascending:
-            order = np.argsort(key, kind="stable")
-            if rows.max(initial=0) > 2:  # two terms have one sum, three have three
-                order = np.lexsort((value, key))
+            # Two terms have one sum, three have three.
+            order = np.argsort(key) if rows.max(initial=0) <= 2 else np.lexsort((value, key))
             key, value = key[order], value[order]
         starts = starts_of_runs(key)
         if len(starts) < len(key):
@@ -121,7 +120,7 @@ def columns(
     held = finite(value, "values")
     key = feature.astype(np.int64) * max(units, 1) + unit.astype(np.int64)
     if not bool((key[1:] > key[:-1]).all()):
-        order = np.argsort(key, kind="stable")
+        order = np.argsort(key)
         key, held = key[order], held[order]
         repeated = np.flatnonzero(key[1:] == key[:-1])
         if len(repeated):

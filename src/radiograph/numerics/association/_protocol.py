@@ -110,6 +110,8 @@ class Findings:
     grade: np.ndarray
     """Of every feature of `screen`, from `GRADES`."""
     codes: Bool[np.ndarray, "feature code"]
+    facts: Facts
+    """What grades and codes were derived from, to be stored beside them."""
     sham: int
     """Features that sham labels confirmed."""
     rank_stability: float | None
@@ -173,7 +175,6 @@ def conclude(
     signs = np.sign(screened.sham[place[of_sham]]) * np.sign(pretended.z)
     q_sham = q_values(pretended.p, given.settings.fdr)
     facts = _facts(given, screened, made)
-    own_codes = codes(facts)
     dense = dense_mde(units, given.settings.q, given.family)
     target = _smallest(given)
     return Findings(
@@ -181,7 +182,8 @@ def conclude(
         screen=screened,
         candidates=made,
         grade=grades(facts),
-        codes=own_codes,
+        codes=codes(facts),
+        facts=facts,
         sham=int(((np.nan_to_num(q_sham, nan=1.0) <= given.settings.q) & (signs > 0)).sum()),
         rank_stability=steady.rank,
         detectable=dense,

@@ -132,12 +132,12 @@ def intraclass(
 ) -> Float64[np.ndarray, " feature"]:
     """Share of a feature's variance that lies between cells: ICC(1), one-way (Shrout and Fleiss 1979).
 
-    Rows of one cell are paraphrases. NaN where no cell has two rows, or nothing varies. Absent rows count as zero.
+    Rows of one cell are paraphrases. NaN where no cell has two rows, nothing varies, or rows were not measured.
     """
     kept = cell[rows.unit] >= 0
     feature, at, value = rows.feature[kept], cell[rows.unit[kept]], rows.value[kept]
     cells, n = len(size), float(size.sum())
-    if cells < 2 or n <= cells:
+    if cells < 2 or n <= cells or rows.absent == "missing":
         return np.full(rows.features, np.nan)
     held = added(feature, value, rows.features) / n
     key = feature * cells + at
