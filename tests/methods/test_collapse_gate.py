@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 
 from radiograph.evidence import Condition, Dose, Write
 from radiograph.methods.collapse._controls import Control, Effect, Found, _maximum, _placed, deciding
+from running import go
 
+pytestmark = pytest.mark.usefixtures("workspace")
+FINE = "The ferry leaves at nine, and whoever misses it has an hour to look at the harbour and the gulls."
 DOSES, UNITS = 5, 20
 
 
@@ -59,6 +63,19 @@ def test_without_units_at_every_dose_there_is_nothing_to_meet():
     assert deciding({"here": asked()}, Found(controls=found.controls), {chosen}, parted=False) == {chosen: None}
     few, chosen = of_chance(np.random.default_rng(0), 18, asked())
     assert deciding({"here": asked()}, few, {chosen}, parted=False) == {chosen: None}
+
+
+def test_texts_without_spaces_are_counted_as_collapsed(workspace: Path):
+    """A file of texts holds no tokens, and a run of letters is no short text."""
+    bad = ["a" * 500, "lol" * 200, "猫" * 400, "小猫在花园里走来走去" * 9]
+    lines = ["core_id\ttype\tlevel\tsweep\tprompt\toutput"]
+    for k, text in enumerate(bad):
+        lines += [f"c{k}\ta\t1\tbaseline\tp{k}\t{text}", f"c{k}\ta\t1\t5\tp{k}\t{FINE}"]
+    (workspace / "t.tsv").write_text("\n".join(lines) + "\n")
+    found = go("collapse report", tsv="t.tsv").result
+    assert (found.baseline_collapsed, found.baseline_n) == (4, 4)
+    (row,) = found.rows
+    assert (row.rescued, row.not_scored) == (4, 0)
 
 
 def test_one_dose_is_no_choice():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radiograph.numerics.repetition import Loop, legacy_collapsed, legacy_metrics, loops, pieces, text_metrics
+from radiograph.numerics.repetition import (
+    Loop,
+    legacy_collapsed,
+    legacy_metrics,
+    loops,
+    pieces,
+    text_metrics,
+    token_count,
+)
 from radiograph.store.collapse import labelled_set
 
 
@@ -124,6 +132,20 @@ def test_short_and_empty_texts_say_so() -> None:
     assert not text_metrics("one two three").scored
     assert text_metrics(" \n ").empty
     assert text_metrics("").scored
+
+
+@pytest.mark.parametrize("text", ["a" * 500, "lol" * 200, "猫" * 400, "hahahahahahahahahaha " * 4, "ですよ" * 9])
+def test_text_without_spaces_is_long_enough_to_collapse(text: str) -> None:
+    found = text_metrics(text)
+    assert found.n_tokens >= 20 and found.scored and found.loop == 1.0
+    assert text_metrics(text, range(7)).n_tokens == 7
+
+
+def test_the_estimate_of_tokens_is_the_number_of_ordinary_words_and_marks() -> None:
+    text = "It's 3! The kettle, switched on, takes its time; nobody waits."
+    assert token_count(text) == len(pieces(text))
+    assert token_count("小猫在花园里") == 6
+    assert token_count("Übersee-Krankenversicherungsgesellschaft") == 2 + len("Krankenversicherungsgesellschaft") // 4
 
 
 def test_r19_the_rule_and_metrics_of_the_original_by_hand() -> None:

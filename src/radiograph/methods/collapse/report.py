@@ -7,8 +7,9 @@
    intervals, net with a bootstrap over cores, exact McNemar, sides exchanged core by core, q over conditions
 4. every rescued and every broken prompt with both texts
 "Rescued by some dose" is a maximum over doses: beside controls only, which a table of texts has not.
-Source: Welleck et al. 2020 (rep-n); the original's rule and metrics stand as columns. Texts below 8 tokens are `not
-scored` and counted. `--calibrate LABELS.csv` (text, collapsed) fits the score anew.
+Source: Welleck et al. 2020 (rep-n); the original's rule and metrics stand as columns. Texts below 8 tokens (estimated
+where a file holds text alone) are `not scored` and counted. `--calibrate LABELS.csv` (text, collapsed) fits the score
+anew.
 Refuses when: no baseline row, or no pair of scored texts (exit 4).
 """
 
@@ -22,7 +23,7 @@ from radiograph.core import Context, FilePath, Input, ModelRef, Refusal, RunPath
 from radiograph.evidence.resonance import CollapseResult
 from radiograph.methods.collapse import _judged
 from radiograph.methods.collapse._reading import judge_reader
-from radiograph.numerics.repetition import pieces
+from radiograph.numerics.repetition import token_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def run(config: Config, ctx: Context) -> CollapseResult:
     score, facts, labels = _judged.score_of(config.calibrate, ctx)
     other = None
     if config.judge is not None:
-        prompts, longest = [len(pieces(row.prompt)) for row in texts], max(len(pieces(row.text)) for row in texts)
+        prompts, longest = [token_count(row.prompt) for row in texts], max(token_count(row.text) for row in texts)
         other = judge_reader(ctx, config.judge, config.natural, prompts, longest)
     rows = _judged.Judge(score, other=other)(texts)
     groups = _judged.conditions(rows)

@@ -16,7 +16,7 @@ from radiograph.numerics.repetition._score import (
     roc_area,
     threshold_at,
 )
-from radiograph.numerics.repetition._text import SHORTEST, TextMetrics, pieces, text_metrics
+from radiograph.numerics.repetition._text import SHORTEST, TextMetrics, pieces, text_metrics, token_count
 
 __all__ = [
     "FEATURES",
@@ -42,4 +42,5 @@ __all__ = [
     "roc_area",
     "text_metrics",
     "threshold_at",
+    "token_count",
 ]

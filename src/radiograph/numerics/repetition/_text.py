@@ -8,7 +8,8 @@ On tokens (the model's, else words and marks), words and characters:
    characters; changes of script per character
 6. English: articles and possessives that no noun follows, per word (`misplaced`); share of function words (`bound`)
 The rule and metrics of the original are in `_legacy`, the score in `_score`.
-Refuses nothing: a text of fewer than 8 tokens has numbers, and `scored` is False.
+Refuses nothing: a text of fewer than 8 tokens has numbers, and `scored` is False. Where tokens are not given their
+number is estimated (`token_count`): a run of letters without a space is one word and many tokens.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ from radiograph.numerics.repetition._loops import Loop, Loops, loops
 SHORTEST = 8
 """Tokens below which a text is not scored."""
 _PIECES = re.compile(r"\w+|[^\w\s]")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that put no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han."""
+_LONG_WORD, _LETTERS_A_TOKEN = 12, 4
 _DIGITS = re.compile(r"\d+")
 _FEW_WORDS = 15
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[.!?;:]")
@@ -136,6 +142,19 @@ def pieces(text: str) -> list[str]:
     return _PIECES.findall(text)
 
 
+def token_count(text: str) -> int:
+    """How many tokens a model may need: pieces, but letters of unspaced scripts one by one, and words beyond 12 letters
+    in parts of 4. Text of ordinary words has as many as pieces.
+    """
+    return sum(map(_tokens, pieces(text)))
+
+
+def _tokens(piece: str) -> int:
+    alone = len(_UNSPACED.findall(piece))
+    others = len(piece) - alone
+    return alone + (min(others, 1) if others <= _LONG_WORD else others // _LETTERS_A_TOKEN)
+
+
 def text_metrics(text: str, tokens: Sequence[Hashable] | None = None) -> TextMetrics:
     """Every number of one text; `tokens` are the model's ids of it."""
     own = pieces(text) if tokens is None else tokens
@@ -145,7 +164,7 @@ def text_metrics(text: str, tokens: Sequence[Hashable] | None = None) -> TextMet
     counts, n = Counter(text), max(len(text), 1)
     repeated = [_repeated(own, order) for order in (1, 2, 3, 4)]
     return TextMetrics(
-        n_tokens=len(own),
+        n_tokens=token_count(text) if tokens is None else len(own),
         n_words=len(words),
         n_characters=len(text),
         rep_1=repeated[0],
