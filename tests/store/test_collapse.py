@@ -85,7 +85,7 @@ def test_bad_tables_say_what_and_where(tmp_path: Path, text: str, said: str) -> 
 
 def test_r19_a_log_with_a_fence_inside_a_text(tmp_path: Path) -> None:
     path = tmp_path / "log.md"
-    path.write_text(LOG)
+    path.write_text(LOG[LOG.index("\n") + 1 :], "utf-8-sig")
     rows = read_study_log(path, PROMPTS)
     assert [(r.core, r.type, r.level, r.sweep) for r in rows] == [
         ("the_old_mill", "declarative", "3", None),
@@ -104,6 +104,9 @@ def test_a_log_with_another_grid_or_an_open_fence_is_refused(tmp_path: Path) -> 
     path.write_text(LOG[: LOG.index("Gone.")])
     with pytest.raises(FormatError, match="not closed"):
         read_study_log(path, PROMPTS)
+    path.write_bytes(b"\xff\xfe" + LOG.encode("utf-16-le"))
+    with pytest.raises(FormatError, match="UTF-8"):
+        read_study_log(path, PROMPTS)
     path.write_text("# nothing")
     with pytest.raises(FormatError, match="no generated text"):
         read_study_log(path, PROMPTS)
@@ -116,6 +119,11 @@ def test_labels_of_ones_own(tmp_path: Path) -> None:
     path.write_text("text,collapsed\nx,maybe\n")
     with pytest.raises(FormatError, match="not a label"):
         read_labels(path)
+    for band in ("abc", "nan", "1e999"):
+        path.write_text(f"text,collapsed,nll_band\nfine,0,1\nno no,1,{band}\n")
+        with pytest.raises(FormatError, match="nll_band") as caught:
+            read_labels(path)
+        assert "line 3" in str(caught.value)
     path.write_text("text\nx\n")
     with pytest.raises(FormatError, match="no column collapsed"):
         read_labels(path)

@@ -9,6 +9,7 @@ unit (say `ablate`), a push in norms or one that follows without a direction.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NoReturn, get_args
@@ -146,7 +147,7 @@ def _doses(text: str | None, op: str, direction: str | None, write: str) -> list
 def _dose(text: str, op: str, write: str) -> Dose:
     if match := _FOLLOW.fullmatch(text):
         source = f"{Site.parse(match['site'])}[{match['unit']}]"
-        return Dose(value=float(match["value"]), unit="follow", source=source)
+        return Dose(value=_finite(match["value"], write), unit="follow", source=source)
     if op == "cap":
         low, dots, high = text.partition("..")
         if not dots:
@@ -170,11 +171,20 @@ def _single(text: str, write: str) -> Dose:
     if match is None:
         _refuse(text, write)
     if match["quantile"] is not None:
-        value = float(match["quantile"])
+        value = _finite(match["quantile"], write)
         if not 0 <= value <= 1:
             raise UserError(f"{text} is no quantile", expected="q0 to q1", where=write, code="bad_write")
         return Dose(value=value, unit="quantile")
-    return Dose.model_validate({"value": float(match["raw"]), "unit": match["unit"] or "raw"})
+    return Dose.model_validate({"value": _finite(match["raw"], write), "unit": match["unit"] or "raw"})
+
+
+def _finite(text: str, write: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise UserError(
+            f"{text} is larger than any number", expected="a dose below 1e308", where=write, code="bad_write"
+        )
+    return value
 
 
 def _refuse(text: str, write: str) -> NoReturn:

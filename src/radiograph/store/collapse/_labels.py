@@ -11,6 +11,7 @@ import base64
 import csv
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,6 @@ from radiograph.numerics.repetition import (
     CollapseScore,
     Letters,
     fit,
-    pieces,
     reliability,
     text_metrics,
 )
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> list[Labelled]:
     """A CSV of labels.
 
     Raises:
-        FormatError: missing columns, a label that is none, with its line.
+        FormatError: missing columns, a label or an nll_band that is none, with its line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -77,6 +77,8 @@ def read_labels(path: Path) -> list[Labelled]:
             found = set(reader.fieldnames or ())
     except UnicodeDecodeError as error:
         raise FormatError(f"{path.name} is not UTF-8", got=str(error)) from error
+    except csv.Error as error:
+        raise FormatError(f"{path.name} is no table", got=str(error), expected="text,collapsed") from error
     if missing := {"text", "collapsed"} - found:
         raise FormatError(f"{path.name} has no column {', '.join(sorted(missing))}", got=", ".join(sorted(found)))
     out: list[Labelled] = []
@@ -84,10 +86,22 @@ def read_labels(path: Path) -> list[Labelled]:
         label = (row["collapsed"] or "").strip().lower()
         if label not in _TRUE | _FALSE:
             raise FormatError(f"not a label: {label!r}", expected="1 or 0", where=f"{path.name}, line {line}")
-        band = row.get("nll_band")
         group = row.get("group") or f"line {line}"
-        out.append(Labelled(row["text"], label in _TRUE, "own", group, None, float(band) if band else None))
+        band = _band(row.get("nll_band"), f"{path.name}, line {line}")
+        out.append(Labelled(row["text"] or "", label in _TRUE, "own", group, None, band))
     return out
+
+
+def _band(text: str | None, where: str) -> float | None:
+    if not text or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise FormatError(f"not an nll_band: {text!r}", expected="a finite number, or nothing", where=where)
+    return value
 
 
 def fit_labels(
@@ -103,8 +117,10 @@ def fit_labels(
     Empty and too short texts follow a rule and are left out.
     """
     blank = CollapseScore({}, 0.0, 0.5, tuple(lengths), tuple(ratios), letters)
-    kept = [row for row in rows if row.text.strip() and len(pieces(row.text)) >= 8]
-    features = [blank.features(row.text, text_metrics(row.text), row.nll_band) for row in kept]
+    measured = [(row, text_metrics(row.text)) for row in rows]
+    measured = [(row, metrics) for row, metrics in measured if metrics.scored and not metrics.empty]
+    kept = [row for row, _ in measured]
+    features = [blank.features(row.text, metrics, row.nll_band) for row, metrics in measured]
     table = np.array([[f[name] for name in FEATURES] for f in features])
     collapsed = np.array([row.collapsed for row in kept])
     found = fit(table, collapsed, [row.group for row in kept], false_alarms=false_alarms)

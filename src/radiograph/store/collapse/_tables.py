@@ -76,6 +76,8 @@ def read_study_tsv(path: Path) -> list[StudyRow]:
             rows = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         raise FormatError(f"{path.name} is not UTF-8", got=str(error)) from error
+    except csv.Error as error:
+        raise FormatError(f"{path.name} is no table", got=str(error), expected=" ".join(COLUMNS)) from error
     if missing := [name for name in COLUMNS if name not in found]:
         raise FormatError(
             f"{path.name} has no column {', '.join(missing)}", expected=" ".join(COLUMNS), got=" ".join(found)
@@ -101,9 +103,12 @@ def read_study_log(path: Path, prompts: Mapping[tuple[str, str, str], str]) -> l
     """A log; `prompts` are those of the grid by core, type and level.
 
     Raises:
-        FormatError: a prompt that the grid lacks, an open fence, no text, one prompt under one dose twice.
+        FormatError: not UTF-8, a prompt that the grid lacks, an open fence, no text, one prompt under one dose twice.
     """
-    lines = path.read_text("utf-8").splitlines()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path.name} is not UTF-8", got=str(error)) from error
     out: list[tuple[int, StudyRow]] = []
     key: tuple[str, str, str] | None = None
     sweep: str | None = None
