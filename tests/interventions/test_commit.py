@@ -91,3 +91,14 @@ def test_what_decides_a_row_is_in_its_hash_and_nothing_else(sweep):
         {"conditions": bind(sweep.model, parse_conditions(["mlp_hidden.1[3]:set:-2.5,2"]))},
     ):
         assert replace(sweep, **change).sha256(row) != sweep.sha256(row)
+
+
+def test_a_job_that_measures_more_is_another_job(sweep, tmp_path):
+    """The rows are the same rows, and the batches of one lack what the other measures."""
+    from dataclasses import replace
+
+    plain, measured = replace(sweep, divergence=False), replace(sweep, divergence=True)
+    assert plain.sha256(plain.rows[4]) == measured.sha256(measured.rows[4])
+    BatchWriter(tmp_path, plain.job_sha256).plan([[0]])
+    with pytest.raises(UserError, match="did something else"):
+        BatchWriter(tmp_path, measured.job_sha256)

@@ -122,8 +122,8 @@ class Sweep:
 
     @cached_property
     def job_sha256(self) -> str:
-        """Hash over all rows in order: what a resumed run compares."""
-        return document_sha256([self.sha256(row) for row in self.rows])
+        """Hash over all rows in order, and what is measured of them: what a resumed run compares."""
+        return document_sha256({"rows": [self.sha256(row) for row in self.rows], "divergence": self.divergence})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
