@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from radiograph.core import Refusal, UserError
-from radiograph.criteria import Parts, Prompts, compile_criterion, split_of
+from radiograph.criteria import Parts, Prompts, Records, Template, compile_criterion, prepare_records
 from radiograph.evidence import Criterion
 
 from .make import TEMPLATE, dataset, labelled
@@ -76,15 +76,57 @@ def test_copies_are_dropped_and_contradictions_too():
     assert "copy" in halves(compiled)
 
 
+def records(rows, **more):
+    names = [row["prompt_id"] for row in rows]
+    kinds = [row.get("kind", "negative") for row in rows]
+    texts = [row.get("text") for row in rows]
+    return Records(names, [row.get("group_id", row["prompt_id"]) for row in rows], kinds, texts, **more)
+
+
 def test_ready_records_lose_nothing():
     rows = labelled(40)
     rows.append(rows[0] | {"prompt_id": "copy"})
     rows.append({"prompt_id": "silent", "label": False})
-    compiled = compile_criterion(dataset(rows, ready=True))
-    assert len(compiled.rows) == 42
-    group = {row.prompt_id: row.group for row in compiled.rows}
-    assert group["copy"] == group["p0"]
-    assert compiled.criterion.surface.n == 41
+    found = prepare_records("units", records(rows))
+    assert len(found.group) == len(found.discover) == len(found.positive) == 42
+    assert found.group[40] == found.group[0]
+    assert found.groups[found.group[0]] == "copy"
+    assert found.criterion.surface.n == 41
+    assert found.criterion.rows.dropped == {}
+
+
+def test_ready_records_get_the_halves_that_compiling_gives():
+    rows = labelled(70)
+    for i, row in enumerate(rows):
+        row["group_id"] = f"g{i // 2}"
+        row["factors"] = {"form": i % 3}
+    compiled = compile_criterion(dataset(rows), near_duplicates="off", seed=5)
+    found = prepare_records("units", records(rows, factors=[row["factors"] for row in rows]), seed=5)
+    assert dict(zip([r["prompt_id"] for r in rows], found.discover.tolist(), strict=True)) == {
+        name: half == "discover" for name, half in halves(compiled).items()
+    }
+    assert found.split == compiled.split
+    assert found.criterion.surface == compiled.criterion.surface
+    again = prepare_records("units", records(rows), seed=9, split=found.split, surface=False)
+    assert (again.discover == found.discover).all()
+    assert again.criterion.surface.n == 0
+
+
+def test_y3_6_the_order_of_records_changes_nothing():
+    rows = labelled(50)
+    order = random.Random(2).sample(range(50), 50)
+    one, other = (prepare_records("units", records([rows[i] for i in places])) for places in (range(50), order))
+    assert one.criterion == other.criterion
+    assert (one.discover[order] == other.discover).all()
+    assert (one.group[order] == other.group).all()
+
+
+def test_records_of_one_class_or_uneven_columns_are_refused():
+    with pytest.raises(Refusal, match="one class") as caught:
+        prepare_records("units", Records(["a", "b"], ["a", "b"], ["positive", "positive"]))
+    assert caught.value.exit_code == 4
+    with pytest.raises(UserError, match="one entry a row"):
+        prepare_records("units", Records(["a", "b"], ["a"], ["positive", "negative"]))
 
 
 def test_y3_2_renaming_labels_or_rewording_changes_no_row_and_no_half():
@@ -163,10 +205,10 @@ def test_a_split_that_tears_a_group_is_refused():
         row | {"group_id": "joined" if row["prompt_id"] in (a.prompt_id, b.prompt_id) else row["prompt_id"]}
         for row in rows
     ]
-    split = replace_half(split_of(first.rows, seed=0), a.prompt_id, b.prompt_id)
+    split = replace_half(first.split, a.prompt_id, b.prompt_id)
     joined = [row | {"text": rows[0]["text"] + "." * i} for i, row in enumerate(torn[:2])]
     with pytest.raises(UserError, match="hold rows of both halves"):
-        compile_criterion(dataset([*joined, *torn[2:]], ready=False), split=split)
+        compile_criterion(dataset([*joined, *torn[2:]]), split=split)
 
 
 def replace_half(split, one, two):
@@ -192,7 +234,7 @@ def test_an_attribute_of_the_world_takes_no_other_route():
 
 
 def test_routes_add_up():
-    parts = replace(dataset(labelled(20)), template=TEMPLATE)
+    parts = replace(dataset(labelled(20)), template=Template(TEMPLATE))
     criterion = compile_criterion(parts).criterion
     assert [(r.route, r.rows) for r in criterion.routes] == [("dataset", 20), ("template", 60)]
 

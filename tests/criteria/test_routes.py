@@ -9,7 +9,16 @@ import polars
 import pytest
 
 from radiograph.core import FormatError, UserError
-from radiograph.criteria import Parts, Prompts, compile_criterion, prompts_of_suite, read_prompts, routes
+from radiograph.criteria import (
+    Parts,
+    Prompts,
+    Template,
+    compile_criterion,
+    prompts_of_suite,
+    read_prompts,
+    read_template,
+    routes,
+)
 from radiograph.evidence import Suite
 from radiograph.organisms import world
 
@@ -161,7 +170,7 @@ def test_a_bad_file_is_refused_with_its_place(tmp_path, name, content, said):
 
 
 def test_a_template_makes_matched_sets():
-    parts = Parts(text="units", template=TEMPLATE)
+    parts = Parts(text="units", template=Template(TEMPLATE))
     rows = routes()["template"].draw(parts, 0).rows
     assert len(rows) == (4 * 2 + 2) * 2 * 3
     first = rows[:3]
@@ -177,7 +186,7 @@ def test_a_template_makes_matched_sets():
 
 def test_a_seeded_part_of_the_sets_is_the_same_each_time():
     part = TEMPLATE | {"sets": 7, "factors": ["tool"], "targets": [" metres"]}
-    found = [routes()["template"].draw(Parts(text="u", template=part), seed).rows for seed in (0, 0, 1)]
+    found = [routes()["template"].draw(Parts(text="u", template=Template(part)), seed).rows for seed in (0, 0, 1)]
     assert len(found[0]) == 21
     assert found[0] == found[1] != found[2]
     assert found[0][0].targets == (" metres",)
@@ -206,15 +215,58 @@ def test_a_seeded_part_of_the_sets_is_the_same_each_time():
 )
 def test_a_bad_template_says_what_is_wrong(change, said):
     with pytest.raises(FormatError) as caught:
-        compile_criterion(Parts(text="x", template=TEMPLATE | change, template_name="units.yaml"))
+        compile_criterion(Parts(text="x", template=Template(TEMPLATE | change, "units.yaml")))
     assert said in str(caught.value)
     assert "units.yaml" in str(caught.value)
+
+
+def test_a_template_is_read_from_yaml(tmp_path):
+    path = tmp_path / "units.yaml"
+    path.write_text(json.dumps(TEMPLATE))
+    read = read_template(path)
+    assert read.document == TEMPLATE
+    assert read.sha256
+    assert compile_criterion(Parts(text="units", template=read)).criterion.routes[0].sha256 == read.sha256
+    for text, said in (("- a", "no map"), ("templates: []\ntemplates: []", "stands twice"), ("{", "not valid YAML")):
+        path.write_text(text)
+        with pytest.raises(FormatError) as caught:
+            read_template(path)
+        assert said in str(caught.value)
+
+
+def test_another_package_may_add_a_route(monkeypatch):
+    class Point:
+        name, value = "shop", "shop.route"
+
+        def load(self):
+            return self.module
+
+    class Module:
+        def lacks(self, parts):
+            return None
+
+        def draw(self, parts, seed):
+            return routes()["dataset"].draw(dataset(labelled(12)), seed)
+
+    point = Point()
+    point.module = Module()
+    monkeypatch.setattr("radiograph.criteria._find.entry_points", lambda group: [point])
+    routes.cache_clear()
+    try:
+        criterion = compile_criterion(Parts(text="x")).criterion
+        assert [(r.route, r.rows) for r in criterion.routes] == [("shop", 12)]
+        point.module = object()
+        routes.cache_clear()
+        with pytest.raises(FormatError, match="cannot be the route 'shop'"):
+            routes()
+    finally:
+        routes.cache_clear()
 
 
 def test_a_template_that_makes_too_many_rows_is_refused():
     many = TEMPLATE | {"slots": {"tool": [f"t{i}" for i in range(200)], "number": [str(i) for i in range(100)]}}
     with pytest.raises(UserError, match="sets: N"):
-        compile_criterion(Parts(text="x", template=many))
+        compile_criterion(Parts(text="x", template=Template(many)))
 
 
 def test_labels_of_the_world_are_those_of_its_tokens():

@@ -5,12 +5,13 @@ compiled = compile_criterion(parts, seed=0)
 write_compiled(compiled, folder)          # criterion.json, split.json, criterion_rows.parquet
 """
 
-from radiograph.criteria._compile import Compiled, compile_criterion, split_of
+from radiograph.criteria._compile import Compiled, columns, compile_criterion
 from radiograph.criteria._find import Route, available, routes
 from radiograph.criteria._parts import Document, Drawn, Parts, Position, World
-from radiograph.criteria._prompts import Prompts, prompts_of_suite, read_prompts
+from radiograph.criteria._prompts import Prompts, Template, prompts_of_suite, read_prompts, read_template
+from radiograph.criteria._records import Prepared, Records, prepare_records
 from radiograph.criteria._rows import Row
-from radiograph.criteria._stored import ROWS, columns, from_columns, read_compiled, read_split, write_compiled
+from radiograph.criteria._stored import ROWS, from_columns, read_compiled, read_split, write_compiled
 
 __all__ = [
     "ROWS",
@@ -19,19 +20,23 @@ __all__ = [
     "Drawn",
     "Parts",
     "Position",
+    "Prepared",
     "Prompts",
+    "Records",
     "Route",
     "Row",
+    "Template",
     "World",
     "available",
     "columns",
     "compile_criterion",
     "from_columns",
+    "prepare_records",
     "prompts_of_suite",
     "read_compiled",
     "read_prompts",
     "read_split",
+    "read_template",
     "routes",
-    "split_of",
     "write_compiled",
 ]

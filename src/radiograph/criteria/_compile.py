@@ -13,42 +13,29 @@ in the end.
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from radiograph.core import Refusal, UserError
 from radiograph.criteria._find import available, routes
-from radiograph.criteria._groups import grouped
+from radiograph.criteria._groups import distinct, group_names
+from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
 from radiograph.criteria._parts import Drawn, Parts
 from radiograph.criteria._rows import Row
-from radiograph.criteria._split import DISCOVER, halved, split_of
-from radiograph.evidence import (
-    Criterion,
-    CriterionRoute,
-    CriterionRows,
-    CriterionSplit,
-    CriterionSurface,
-    CriterionWarning,
-    Split,
-    canonical_json,
-    document_sha256,
-)
-from radiograph.numerics.criteria import length_auroc, word_auroc
-from radiograph.numerics.design import words
+from radiograph.criteria._split import DISCOVER, as_given, halved, split_of
+from radiograph.evidence import Criterion, CriterionRoute, CriterionSurface, Half, RowKind, Split, document_sha256
 
-LENGTH_GIVES_AWAY: Final = 0.75
-WORDS_GIVE_AWAY: Final = 0.95
-FEW_GROUPS: Final = 8
-"""In a half."""
-LARGE_GROUP: Final = 0.5
-"""Share of the rows in one group."""
 NearDuplicates = Literal["jaccard", "off"]
-
-__all__ = ["Compiled", "compile_criterion", "split_of"]
+NESTED: Final = ("span", "tokens", "messages", "targets", "foils", "factors")
+"""Columns that hold JSON: their values differ in shape from row to row."""
+COLUMNS: Final = (
+    *("prompt_id", "text", "kind", "group", "source_group", "half", "score", "span"),
+    *("tokens", "messages", "targets", "foils", "factors", "route"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,84 +54,72 @@ def compile_criterion(
     near_duplicates: NearDuplicates = "jaccard",
     split: Split | None = None,
     discover: float = DISCOVER,
+    surface: bool = True,
 ) -> Compiled:
-    """Compile; `split` is one that an earlier compilation stored.
+    """Compile; `split` is one that an earlier compilation stored, `surface=False` leaves the surface check out.
 
     Raises:
         UserError: rows that cannot be used. Refusal: nothing can be compiled.
     """
     drawn = _drawn(parts, seed)
-    rows = [row for found in drawn.values() for row in found.rows]
-    if len({row.span is None for row in rows}) > 1:
+    given = [row for found in drawn.values() for row in found.rows]
+    if len({row.span is None for row in given}) > 1:
         raise UserError(
             "some rows label a prompt and others a part of one",
             expected="one level for a criterion",
             fix="compile prompts and spans apart",
             code="mixed_levels",
         )
-    near = near_duplicates == "jaccard" and not parts.ready
-    rows, dropped = grouped(rows, near=near, drop=not parts.ready)
+    named = group_names([r.source_group for r in given], [r.text for r in given], near=near_duplicates == "jaccard")
+    kept, dropped = distinct(given)
     for found in drawn.values():
         dropped.update(found.dropped)
-    kinds = Counter(row.kind for row in rows)
-    if not kinds["positive"] or kinds["positive"] == len(rows):
-        raise Refusal(
-            "one_class",
-            "the rows that are left are of one class",
-            expected="positive and other rows",
-            got=", ".join(f"{n} {name}" for name, n in [*sorted(kinds.items()), *sorted(dropped.items())]) or "no row",
-        )
-    rows = halved(rows, seed=seed, discover=discover, given=split)
-    stored = split_of(rows, seed=seed, discover=discover) if split is None else split
-    surface = _surface(rows)
-    count = CriterionRows(
-        positive=kinds["positive"],
-        near_miss=kinds["near_miss"],
-        negative=kinds["negative"],
-        groups=len({row.group for row in rows}),
-        dropped=dict(sorted(dropped.items())),
-    )
-    sha256 = rows_sha256(rows)
+    rows, groups = [given[i] for i in kept], [named[i] for i in kept]
+    kinds: list[RowKind] = [row.kind for row in rows]
+    sources = [row.source_group for row in rows]
+    counts = counted(kinds, groups, dropped)
+    if split is None:
+        first = halved(groups, kinds, [row.factors for row in rows], seed=seed, discover=discover)
+        split = split_of(groups, sources, first, seed=seed, discover=discover)
+    else:
+        first = as_given(groups, sources, split)
+    of: tuple[Half, Half] = ("confirm", "discover")
+    rows = [replace(r, group=g, half=of[h]) for r, g, h in zip(rows, groups, first.tolist(), strict=True)]
+    shown = [row.surface for row in rows] if surface else None
+    measured: CriterionSurface = surface_of(shown, np.array([row.positive for row in rows]), first)
+    halves = split_record(groups, first, split)
+    sha256 = rows_sha256(columns(rows))
     level = "prompt" if rows[0].span is None else "token"
     criterion = Criterion(
-        id=f"c-{document_sha256([parts.text, level, sha256])[:8]}",
+        id=criterion_id(parts.text, level, sha256),
         text=parts.text,
         level=level,
         definition=next((found.definition for found in drawn.values() if found.definition), None),
         routes=tuple(CriterionRoute(route=n, rows=len(f.rows), sha256=f.sha256) for n, f in drawn.items()),
-        rows=count,
+        rows=counts,
         rows_sha256=sha256,
         labeller=next((found.labeller for found in drawn.values() if found.labeller), None),
-        split=_counted(rows, stored),
-        surface=surface,
-        warnings=_warnings(rows, count, surface),
+        split=halves,
+        surface=measured,
+        warnings=warnings_of(groups, counts, halves, measured),
     )
-    return Compiled(criterion, tuple(rows), stored)
+    return Compiled(criterion, tuple(rows), split)
 
 
-def rows_sha256(rows: Sequence[Row]) -> str:
-    """Over what the rows hold, halves included, in the order of their prompts."""
-    return document_sha256(sorted((plain(row) for row in rows), key=canonical_json))
+def criterion_id(text: str, level: str, sha256: str) -> str:
+    """What a criterion is called: its words, its level and its rows."""
+    return f"c-{document_sha256([text, level, sha256])[:8]}"
 
 
-def plain(row: Row) -> dict[str, object]:
-    """A row as data."""
-    return {
-        "prompt_id": row.prompt_id,
-        "text": row.text,
-        "kind": row.kind,
-        "group": row.group,
-        "source_group": row.source_group,
-        "half": row.half,
-        "score": row.score,
-        "span": None if row.span is None else list(row.span),
-        "tokens": list(row.tokens),
-        "messages": list(row.messages),
-        "targets": list(row.targets),
-        "foils": list(row.foils),
-        "factors": dict(row.factors),
-        "route": row.route,
-    }
+def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """The rows as the columns of a table."""
+    table: dict[str, list[Any]] = {}
+    for name in COLUMNS:
+        values = [getattr(row, name) for row in rows]
+        if name == "factors":
+            values = [dict(value) for value in values]
+        table[name] = [json.dumps(v, ensure_ascii=False, sort_keys=True) for v in values] if name in NESTED else values
+    return table
 
 
 def _drawn(parts: Parts, seed: int) -> dict[str, Drawn]:
@@ -161,35 +136,3 @@ def _drawn(parts: Parts, seed: int) -> dict[str, Drawn]:
             fix="; ".join(f"{name}: {lack}" for name, lack in lacks.items()),
         )
     return {name: routes()[name].draw(parts, seed) for name in names}
-
-
-def _counted(rows: Sequence[Row], split: Split) -> CriterionSplit:
-    halves = Counter({row.group: row.half for row in rows}.values())
-    groups = halves["discover"], halves["confirm"]
-    return CriterionSplit(discover=split.discover, seed=split.seed, groups=groups, sha256=split.sha256)
-
-
-def _surface(rows: Sequence[Row]) -> CriterionSurface:
-    shown = [(row.surface, row) for row in rows if row.surface is not None]
-    labels = np.array([row.positive for _, row in shown], dtype=bool)
-    first = np.array([row.half == "discover" for _, row in shown], dtype=bool)
-    lengths = np.array([len(text) for text, _ in shown], dtype=np.float64)
-    return CriterionSurface(
-        length=length_auroc(lengths, labels, first),
-        words=word_auroc([words(text) for text, _ in shown], labels, first),
-        n=len(shown),
-    )
-
-
-def _warnings(rows: Sequence[Row], count: CriterionRows, surface: CriterionSurface) -> tuple[CriterionWarning, ...]:
-    groups = {row.group: row.half for row in rows}
-    halves = Counter(groups.values())
-    largest = max(Counter(row.group for row in rows).values())
-    holds: dict[CriterionWarning, bool] = {
-        "surface_labels": (surface.length or 0) >= LENGTH_GIVES_AWAY or (surface.words or 0) >= WORDS_GIVE_AWAY,
-        "no_near_miss": count.near_miss == 0,
-        "few_groups": min(halves["discover"], halves["confirm"]) < FEW_GROUPS,
-        "large_group": len(groups) > 1 and largest > LARGE_GROUP * len(rows),
-        "contradictions": count.dropped.get("contradiction", 0) > 0,
-    }
-    return tuple(name for name, true in holds.items() if true)

@@ -3,46 +3,51 @@
 1. rows that show a model the same thing at the same place are one row: the one of the smallest id stays; where they
    carry different labels all go (`contradiction`)
 2. groups: the same `group_id` or template set, the same text (case, spaces, digits folded), nearly the same text
-   (5-grams). A group is called after the smallest of the ids united in it
+   (5-grams). A group is called after the smallest of the ids united in it; rows that are dropped unite all the same
 Ready records, which carry activations, lose nothing, and only equal texts are united.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 
 from radiograph.criteria._rows import Row
 from radiograph.numerics.criteria import near_clusters, text_key, united
 
 
-def grouped(rows: Sequence[Row], *, near: bool, drop: bool) -> tuple[list[Row], Counter[str]]:
-    """Rows with their groups, in the order given, and what was dropped."""
-    keys = [None if row.text is None else text_key(row.text) for row in rows]
-    columns: list[list[object]] = [[("id", row.source_group) for row in rows], list(keys)]
-    if near:
-        spelled = [key for key in keys if key is not None]
-        number = iter(near_clusters(spelled).tolist() if spelled else [])
-        columns.append([None if key is None else next(number) for key in keys])
-    numbers = united(columns).tolist() if rows else []
+def group_names(sources: Sequence[str], texts: Sequence[str | None] | None, *, near: bool) -> list[str]:
+    """The group of each row; `sources` are the groups as they were given."""
+    if not sources:
+        return []
+    columns: list[Sequence[Hashable]] = [sources]
+    if texts is not None:
+        keys = [None if text is None else text_key(text) for text in texts]
+        columns.append(keys)
+        if near:
+            spelled = [key for key in keys if key is not None]
+            number = iter(near_clusters(spelled).tolist())
+            columns.append([None if key is None else next(number) for key in keys])
+    numbers: list[int] = united(columns).tolist()
     names: dict[int, str] = {}
-    for row, number in zip(rows, numbers, strict=True):
-        names[number] = min(names.get(number, row.source_group), row.source_group)
-    out = [replace(row, group=names[number]) for row, number in zip(rows, numbers, strict=True)]
-    return _distinct(out) if drop else (out, Counter())
+    for source, number in zip(sources, numbers, strict=True):
+        known = names.get(number)
+        if known is None or source < known:
+            names[number] = source
+    return [names[number] for number in numbers]
 
 
-def _distinct(rows: Sequence[Row]) -> tuple[list[Row], Counter[str]]:
-    alike: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        alike[row.identity].append(row)
+def distinct(rows: Sequence[Row]) -> tuple[list[int], Counter[str]]:
+    """The places of the rows that stay, and how many went why."""
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        alike[row.identity].append(place)
     dropped: Counter[str] = Counter()
-    kept: set[int] = set()
+    kept: list[int] = []
     for same in alike.values():
-        if len({row.positive for row in same}) > 1:
+        if len({rows[i].positive for i in same}) > 1:
             dropped["contradiction"] += len(same)
-            continue
-        dropped["duplicate"] += len(same) - 1
-        kept.add(id(min(same, key=lambda row: (row.prompt_id, row.kind))))
-    return [row for row in rows if id(row) in kept], +dropped
+        else:
+            dropped["duplicate"] += len(same) - 1
+            kept.append(min(same, key=lambda i: (rows[i].prompt_id, rows[i].kind)))
+    return sorted(kept), +dropped

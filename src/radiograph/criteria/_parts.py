@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from radiograph.criteria._prompts import Prompts
+from radiograph.criteria._prompts import Prompts, Template
 from radiograph.criteria._rows import Row
 from radiograph.evidence import CriterionLabeller
 from radiograph.store.chat import ChatClient
@@ -57,12 +57,7 @@ class Parts:
     prompts: Prompts | None = None
     threshold: float = 0.5
     """Scores from here on are positive."""
-    ready: bool = False
-    """The rows are records that carry activations: none may be dropped, near duplicates are not looked for."""
-    template: Mapping[str, Any] | None = None
-    """Parsed YAML: templates, slots, fillers."""
-    template_name: str = "template"
-    template_sha256: str | None = None
+    template: Template | None = None
     world: World | None = None
     writer: ChatClient | None = None
     """Writes rows, or labels those of `texts`."""

@@ -1,4 +1,4 @@
-"""Rows of a file before anybody has judged them: what each column holds, and the line it stands on.
+"""Files before anybody has judged their rows: what each column holds, and the line it stands on.
 
     *.jsonl *.ndjson [.gz .zst]   an object a line
     *.csv                         the first line names the columns
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import Suite
-from radiograph.store import file_sha256, read_suite
+from radiograph.store import file_sha256, load_yaml, read_suite
 from radiograph.store.lines import Mistakes, objects, read_lines
 
 _NESTED = ("spans", "targets", "foils", "factors", "messages")
@@ -46,6 +46,15 @@ class Prompts:
         return cls(name, rows, range(1, len(rows) + 1))
 
 
+@dataclass(frozen=True)
+class Template:
+    """A document of templates, slots and fillers, as it was parsed."""
+
+    document: Mapping[str, Any]
+    name: str = "template"
+    sha256: str | None = None
+
+
 def read_prompts(path: Path) -> Prompts:
     """Read labelled prompts.
 
@@ -69,6 +78,21 @@ def read_prompts(path: Path) -> Prompts:
     if not rows:
         raise UserError(f"{name} holds no rows", expected="one labelled prompt a line", where=name)
     return Prompts(name, rows, numbers, file_sha256(path), texts=kind == ".csv")
+
+
+def read_template(path: Path) -> Template:
+    """Read a template; what it says is checked when it is filled.
+
+    Raises:
+        UserError: no such file. FormatError: no YAML, or no map.
+    """
+    document, faults = load_yaml(path)
+    if not isinstance(document, dict) or faults.found:
+        twice = next((f"line {line}: {text}" for line, text in faults.found), "no map of keys")
+        raise FormatError(
+            f"{path.name} is no template", got=twice, expected="templates, slots, fillers", code="bad_template"
+        )
+    return Template(document, path.name, file_sha256(path))
 
 
 def prompts_of_suite(suite: Suite, name: str = "suite", sha256: str | None = None) -> Prompts:

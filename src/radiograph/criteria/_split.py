@@ -12,71 +12,54 @@ that it does not know, and groups whose names lie in both halves.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from radiograph.core import UserError, derive, visible
-from radiograph.criteria._rows import Row
-from radiograph.evidence import Half, Split
+from radiograph.criteria._rows import Level
+from radiograph.evidence import Half, RowKind, Split
 from radiograph.numerics.criteria import discover_half
 
 DISCOVER = 0.5
 _SHOWN = 5
+_BIT: dict[RowKind, int] = {"positive": 1, "near_miss": 2, "negative": 4}
 
 
-def halved(rows: Sequence[Row], *, seed: int, discover: float = DISCOVER, given: Split | None = None) -> list[Row]:
-    """Rows with their halves, in the order given.
+def halved(
+    groups: Sequence[str],
+    kinds: Sequence[RowKind],
+    factors: Sequence[Mapping[str, Level]] | None,
+    *,
+    seed: int,
+    discover: float = DISCOVER,
+) -> NDArray[np.bool_]:
+    """Which rows are discover."""
+    names, row = np.unique(np.array(groups, dtype=object), return_inverse=True)
+    mixes = np.zeros(len(names), dtype=np.int64)
+    np.bitwise_or.at(mixes, row, np.array([_BIT[kind] for kind in kinds], dtype=np.int64))
+    strata = mixes if factors is None else _strata(mixes, row, factors, seed)
+    keys = np.array([derive(seed, "split", name) for name in names], dtype=np.int64)
+    return discover_half(strata, keys, discover)[row]
+
+
+def as_given(groups: Sequence[str], sources: Sequence[str], split: Split) -> NDArray[np.bool_]:
+    """Which rows are discover, by a split that was stored.
 
     Raises:
-        UserError: a given split does not fit.
+        UserError: a group that it does not know, or keeps apart.
     """
-    members: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        members[row.group].append(row)
-    halves = _drawn(members, seed, discover) if given is None else _given(members, given)
-    return [replace(row, half=halves[row.group]) for row in rows]
-
-
-def split_of(rows: Sequence[Row], *, seed: int | None, discover: float = DISCOVER) -> Split:
-    """What to store: the half of every group, by each of its names."""
-    halves: dict[str, Half] = {}
-    for row in rows:
-        halves[row.source_group] = halves[row.group] = row.half
-    return Split(discover=discover, seed=seed, halves=dict(sorted(halves.items())))
-
-
-def _drawn(members: dict[str, list[Row]], seed: int, discover: float) -> dict[str, Half]:
-    names = sorted(members)
-    mixes = [tuple(sorted({row.kind for row in members[name]})) for name in names]
-    levels = [tuple(sorted({(f, str(v)) for row in members[n] for f, v in row.factors.items()})) for n in names]
-    strata = list(zip(mixes, levels, strict=True))
-    places = {s: i for i, s in enumerate(sorted(set(strata), key=lambda s: (s[0], derive(seed, "stratum", repr(s)))))}
-    first = discover_half(
-        np.array([places[s] for s in strata], dtype=np.int64),
-        np.array([derive(seed, "split", name) for name in names], dtype=np.int64),
-        discover,
-    )
-    names_of: tuple[Half, Half] = ("confirm", "discover")
-    return {name: names_of[chosen] for name, chosen in zip(names, first.tolist(), strict=True)}
-
-
-def _given(members: dict[str, list[Row]], split: Split) -> dict[str, Half]:
-    out: dict[str, Half] = {}
-    unknown: list[str] = []
-    torn: list[str] = []
-    for name, own in members.items():
-        found: set[Half] = {split.halves[n] for row in own for n in (row.group, row.source_group) if n in split.halves}
-        if len(found) == 1:
-            out[name] = next(iter(found))
-        else:
-            (torn if found else unknown).append(name)
+    known = split.halves
+    found: dict[str, set[Half]] = defaultdict(set)
+    for group, source in zip(groups, sources, strict=True):
+        found[group] |= {known[name] for name in (group, source) if name in known}
+    unknown = [name for name, halves in found.items() if not halves]
+    torn = [name for name, halves in found.items() if len(halves) > 1]
     if unknown or torn:
-        what = "are not part of the split" if unknown else "hold rows of both halves"
         shown = [visible(name, 60) for name in (unknown or torn)[:_SHOWN]]
         raise UserError(
-            f"{len(unknown or torn)} groups {what}",
+            f"{len(unknown or torn)} groups {'are not part of the split' if unknown else 'hold rows of both halves'}",
             where="--split",
             got=", ".join(shown) + (" …" if len(unknown or torn) > _SHOWN else ""),
             fix="give the split that was stored with these rows, or leave --split away"
@@ -84,4 +67,28 @@ def _given(members: dict[str, list[Row]], split: Split) -> dict[str, Half]:
             else "duplicate texts join groups that the split keeps apart: drop them, or leave --split away",
             code="split_mismatch",
         )
-    return out
+    return np.array([found[group] == {"discover"} for group in groups], dtype=bool)
+
+
+def split_of(
+    groups: Sequence[str], sources: Sequence[str], first: NDArray[np.bool_], *, seed: int | None, discover: float
+) -> Split:
+    """What to store: the half of every group, by each of its names."""
+    of: tuple[Half, Half] = ("confirm", "discover")
+    halves: dict[str, Half] = {}
+    for group, source, chosen in zip(groups, sources, first.tolist(), strict=True):
+        halves[group] = halves[source] = of[chosen]
+    return Split(discover=discover, seed=seed, halves=dict(sorted(halves.items())))
+
+
+def _strata(
+    mixes: NDArray[np.int64], row: NDArray[np.int64], factors: Sequence[Mapping[str, Level]], seed: int
+) -> NDArray[np.int64]:
+    """Numbers whose order is: mix of kinds, then a keyed hash of the mix and the levels of all factors."""
+    levels: list[set[tuple[str, str]]] = [set() for _ in mixes]
+    for group, own in zip(row.tolist(), factors, strict=True):
+        levels[group].update((name, str(level)) for name, level in own.items())
+    held = [(int(mix), tuple(sorted(own))) for mix, own in zip(mixes, levels, strict=True)]
+    ordered = sorted(set(held), key=lambda s: (s[0], derive(seed, "stratum", repr(s)), s[1]))
+    place = {stratum: i for i, stratum in enumerate(ordered)}
+    return np.array([place[stratum] for stratum in held], dtype=np.int64)

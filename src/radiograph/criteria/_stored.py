@@ -10,29 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from radiograph.core import FormatError, UserError
-from radiograph.criteria._compile import Compiled, plain, rows_sha256
+from radiograph.criteria._compile import COLUMNS, NESTED, Compiled, columns
+from radiograph.criteria._measure import rows_sha256
 from radiograph.criteria._rows import Row
 from radiograph.criteria._split import split_of
 from radiograph.evidence import Criterion, Split, pretty_json
 
 ROWS: Final = "criterion_rows"
 """Name of the table."""
-_NESTED: Final = ("span", "tokens", "messages", "targets", "foils", "factors")
-"""Columns that hold JSON: their values differ in shape from row to row."""
-_COLUMNS: Final = (
-    *("prompt_id", "text", "kind", "group", "source_group", "half", "score", "span"),
-    *("tokens", "messages", "targets", "foils", "factors", "route"),
-)
-
-
-def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """The rows as the columns of a table."""
-    table: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for row in rows:
-        for name, value in plain(row).items():
-            table[name].append(json.dumps(value, ensure_ascii=False) if name in _NESTED else value)
-    return table
 
 
 def from_columns(table: Mapping[str, Sequence[Any]]) -> list[Row]:
@@ -41,11 +29,11 @@ def from_columns(table: Mapping[str, Sequence[Any]]) -> list[Row]:
     Raises:
         FormatError: a column is missing, or holds something else.
     """
-    if missing := [name for name in _COLUMNS if name not in table]:
-        raise FormatError(f"{ROWS} lacks the column {', '.join(missing)}", expected=", ".join(_COLUMNS))
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise FormatError(f"{ROWS} lacks the column {', '.join(missing)}", expected=", ".join(COLUMNS))
     try:
         return [
-            _row(dict(zip(_COLUMNS, values, strict=True))) for values in zip(*(table[n] for n in _COLUMNS), strict=True)
+            _row(dict(zip(COLUMNS, values, strict=True))) for values in zip(*(table[n] for n in COLUMNS), strict=True)
         ]
     except (ValueError, TypeError) as error:
         raise FormatError(f"{ROWS} cannot be read", got=str(error)) from error
@@ -60,7 +48,7 @@ def write_compiled(compiled: Compiled, folder: Path) -> None:
     for name, document in (("criterion.json", compiled.criterion), ("split.json", compiled.split)):
         data = pretty_json(document).encode()
         _atomic.write_whole(folder / name, [data], len(data))
-    schema = {name: polars.Float64 if name == "score" else polars.String for name in _COLUMNS}
+    schema = {name: polars.Float64 if name == "score" else polars.String for name in COLUMNS}
     _atomic.write_table(folder / f"{ROWS}.parquet", polars.DataFrame(columns(compiled.rows), schema=schema))
 
 
@@ -86,27 +74,36 @@ def read_compiled(path: Path) -> Compiled:
     except (polars.exceptions.PolarsError, OSError) as error:
         raise FormatError(f"{place.name} is not Parquet", got=str(error).splitlines()[0]) from error
     rows = from_columns({name: table[name].to_list() for name in table.columns})
-    if rows_sha256(rows) != criterion.rows_sha256:
+    if rows_sha256(columns(rows)) != criterion.rows_sha256:
         raise FormatError(
             f"{place.name} does not hold the rows of {path.name}",
             expected=criterion.rows_sha256,
-            got=rows_sha256(rows),
+            got=rows_sha256(columns(rows)),
             code="rows_mismatch",
         )
     beside = path.parent / "split.json"
     split = read_split(beside) if beside.is_file() else None
     if split is None or split.sha256 != criterion.split.sha256:
-        split = split_of(rows, seed=criterion.split.seed, discover=criterion.split.discover)
+        split = _split(rows, criterion)
     return Compiled(criterion, tuple(rows), split)
 
 
 def read_split(path: Path) -> Split:
-    """A split that was stored.
+    """A split that was stored: `split.json`, or the `criterion.json` that it belongs to.
 
     Raises:
-        UserError: no such file. FormatError: not a split.
+        UserError: no such file. FormatError: neither of them.
     """
-    return Split.read(_json(path), path.name)
+    document = _json(path)
+    if document.get("schema") == Criterion.SCHEMA:
+        return read_compiled(path).split
+    return Split.read(document, path.name)
+
+
+def _split(rows: Sequence[Row], criterion: Criterion) -> Split:
+    groups, sources = [row.group for row in rows], [row.source_group for row in rows]
+    first = np.array([row.half == "discover" for row in rows])
+    return split_of(groups, sources, first, seed=criterion.split.seed, discover=criterion.split.discover)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -122,7 +119,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    own = values | {name: json.loads(values[name]) for name in _NESTED}
+    own = values | {name: json.loads(values[name]) for name in NESTED}
     for name in ("tokens", "messages", "targets", "foils"):
         own[name] = tuple(own[name])
     own["span"] = None if own["span"] is None else (own["span"][0], own["span"][1])

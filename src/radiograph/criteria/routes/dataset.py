@@ -70,7 +70,6 @@ class _Reader:
     def __init__(self, prompts: Prompts, parts: Parts) -> None:
         self.mistakes = Mistakes(prompts.name)
         self._threshold = parts.threshold
-        self._ready = parts.ready
         self._texts = prompts.texts
         self._seen: dict[str, tuple[object, int]] = {}
         self._place = 0
@@ -91,7 +90,7 @@ class _Reader:
             raise ValueError(f"text must be a text that is not empty, got {text!r}")
         messages = _messages(values.get("messages"))
         shown = text if text is not None or not messages else messages[-1]["content"]
-        if shown is None and not self._ready:
+        if shown is None:
             raise ValueError("no text")
         self._once(prompt, (shown, messages), number)
         score = self._score(values)

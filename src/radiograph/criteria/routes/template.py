@@ -55,20 +55,20 @@ def draw(parts: Parts, seed: int) -> Drawn:
         FormatError: the template cannot be read; all mistakes are named.
     """
     assert parts.template is not None
-    plan = _Plan(parts.template, parts.template_name)
-    wanted = min(plan.count, parts.template.get("sets", plan.count))
+    plan = _Plan(parts.template.document, parts.template.name)
+    wanted = min(plan.count, parts.template.document.get("sets", plan.count))
     if wanted * len(plan.fillers) > SUITE_PROMPTS or plan.count > _MOST_SETS:
         raise UserError(
             f"the template makes {plan.count:,} sets of {len(plan.fillers)} rows",
             expected=f"at most {SUITE_PROMPTS:,} rows, of at most {_MOST_SETS:,} sets",
-            where=parts.template_name,
+            where=parts.template.name,
             fix="keep a seeded part of the sets with `sets: N`, or give slots fewer values",
         )
     sets = list(plan.sets())
     if wanted < len(sets):
         kept = sorted(range(len(sets)), key=lambda i: derive(seed, "template set", sets[i].name))[:wanted]
         sets = [sets[i] for i in sorted(kept)]
-    return Drawn([row for found in sets for row in plan.rows(found)], parts.template_sha256)
+    return Drawn([row for found in sets for row in plan.rows(found)], parts.template.sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+"""What is said of rows once they are grouped and halved: counts, hash, surface, warnings. Columns in, records out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiograph.core import Refusal
+from radiograph.evidence import (
+    CriterionRows,
+    CriterionSplit,
+    CriterionSurface,
+    CriterionWarning,
+    RowKind,
+    Split,
+    document_sha256,
+)
+from radiograph.numerics.criteria import length_auroc, word_auroc
+from radiograph.numerics.design import words
+
+LENGTH_GIVES_AWAY: Final = 0.75
+WORDS_GIVE_AWAY: Final = 0.95
+FEW_GROUPS: Final = 8
+"""In a half."""
+LARGE_GROUP: Final = 0.5
+"""Share of the rows in one group."""
+
+
+def counted(kinds: Sequence[RowKind], groups: Sequence[str], dropped: Mapping[str, int]) -> CriterionRows:
+    """Counts of what is left.
+
+    Raises:
+        Refusal: `one_class`.
+    """
+    found = Counter(kinds)
+    if not found["positive"] or found["positive"] == len(kinds):
+        parts = [f"{n} {name}" for name, n in [*sorted(found.items()), *sorted(dropped.items())] if n]
+        raise Refusal(
+            "one_class",
+            "the rows that are left are of one class",
+            expected="positive and other rows",
+            got=", ".join(parts) or "no row",
+        )
+    return CriterionRows(
+        positive=found["positive"],
+        near_miss=found["near_miss"],
+        negative=found["negative"],
+        groups=len(set(groups)),
+        dropped=dict(sorted(dropped.items())),
+    )
+
+
+def rows_sha256(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Over named columns, rows in the order of their values, so that the order of a file does not matter."""
+    names = sorted(columns)
+    places = sorted(zip(*(map(_text, columns[name]) for name in names), strict=True))
+    return document_sha256([names, places])
+
+
+def split_record(groups: Sequence[str], first: NDArray[np.bool_], split: Split) -> CriterionSplit:
+    """How many groups each half has."""
+    halves = Counter(dict(zip(groups, first.tolist(), strict=True)).values())
+    return CriterionSplit(
+        discover=split.discover, seed=split.seed, groups=(halves[True], halves[False]), sha256=split.sha256
+    )
+
+
+def surface_of(
+    texts: Sequence[str | None] | None, positive: NDArray[np.bool_], first: NDArray[np.bool_]
+) -> CriterionSurface:
+    """Held-out AUROC of length and words, over the rows that have a text."""
+    kept = [i for i, text in enumerate(texts or ()) if text is not None]
+    if not kept or texts is None:
+        return CriterionSurface(length=None, words=None, n=0)
+    shown = [texts[i] or "" for i in kept]
+    labels, half = positive[kept], first[kept]
+    lengths = np.array([len(text) for text in shown], dtype=np.float64)
+    by_words = word_auroc([words(text) for text in shown], labels, half)
+    return CriterionSurface(length=length_auroc(lengths, labels, half), words=by_words, n=len(kept))
+
+
+def warnings_of(
+    groups: Sequence[str], rows: CriterionRows, split: CriterionSplit, surface: CriterionSurface
+) -> tuple[CriterionWarning, ...]:
+    """What a reader must know."""
+    largest = max(Counter(groups).values())
+    holds: dict[CriterionWarning, bool] = {
+        "surface_labels": (surface.length or 0) >= LENGTH_GIVES_AWAY or (surface.words or 0) >= WORDS_GIVE_AWAY,
+        "no_near_miss": rows.near_miss == 0,
+        "few_groups": min(split.groups) < FEW_GROUPS,
+        "large_group": rows.groups > 1 and largest > LARGE_GROUP * len(groups),
+        "contradictions": rows.dropped.get("contradiction", 0) > 0,
+    }
+    return tuple(name for name, true in holds.items() if true)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else repr(value)

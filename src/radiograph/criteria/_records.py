@@ -1,0 +1,93 @@
+"""A criterion over records that carry activations already: columns in, columns out, no row is dropped.
+
+The same groups, halves and checks as `compile_criterion`, without an object for each row. Only equal texts are united,
+near duplicates are not looked for; a split that chose the features of the records has to be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiograph.core import UserError
+from radiograph.criteria._compile import criterion_id
+from radiograph.criteria._groups import group_names
+from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
+from radiograph.criteria._rows import Level
+from radiograph.criteria._split import DISCOVER, as_given, halved, split_of
+from radiograph.evidence import Criterion, CriterionRoute, RowKind, Split
+
+
+@dataclass(frozen=True)
+class Records:
+    """Labelled records, one entry a row in every column."""
+
+    prompt_ids: Sequence[str]
+    groups: Sequence[str]
+    """As they were given; the prompt id where there was none."""
+    kinds: Sequence[RowKind]
+    texts: Sequence[str | None] | None = None
+    factors: Sequence[Mapping[str, Level]] | None = None
+    sha256: str | None = None
+    """Of the file they came from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A criterion, and the group and half of every record."""
+
+    criterion: Criterion
+    split: Split
+    groups: list[str]
+    group: NDArray[np.int64] = field(repr=False)
+    """Number of each record's group, in the order of the groups' names."""
+    positive: NDArray[np.bool_] = field(repr=False)
+    discover: NDArray[np.bool_] = field(repr=False)
+
+
+def prepare_records(
+    text: str,
+    records: Records,
+    *,
+    seed: int = 0,
+    split: Split | None = None,
+    discover: float = DISCOVER,
+    surface: bool = True,
+) -> Prepared:
+    """Group, halve and check.
+
+    Raises:
+        UserError: columns of unlike length, or a split that does not fit. Refusal: `one_class`, with counts.
+    """
+    n = len(records.prompt_ids)
+    lengths = {len(c) for c in (records.groups, records.kinds, records.texts, records.factors) if c is not None}
+    if lengths != {n}:
+        raise UserError("every column of the records has one entry a row", expected=str(n), got=str(sorted(lengths)))
+    groups = group_names(records.groups, records.texts, near=False)
+    counts = counted(records.kinds, groups, {})
+    if split is None:
+        first = halved(groups, records.kinds, records.factors, seed=seed, discover=discover)
+        split = split_of(groups, records.groups, first, seed=seed, discover=discover)
+    else:
+        first = as_given(groups, records.groups, split)
+    positive = np.array([kind == "positive" for kind in records.kinds], dtype=bool)
+    measured = surface_of(records.texts if surface else None, positive, first)
+    halves = split_record(groups, first, split)
+    held = {"prompt_id": records.prompt_ids, "group": groups, "kind": records.kinds, "discover": first.tolist()}
+    sha256 = rows_sha256(held)
+    criterion = Criterion(
+        id=criterion_id(text, "prompt", sha256),
+        text=text,
+        level="prompt",
+        routes=(CriterionRoute(route="dataset", rows=n, sha256=records.sha256),),
+        rows=counts,
+        rows_sha256=sha256,
+        split=halves,
+        surface=measured,
+        warnings=warnings_of(groups, counts, halves, measured),
+    )
+    names, group = np.unique(np.array(groups, dtype=object), return_inverse=True)
+    return Prepared(criterion, split, names.tolist(), group.reshape(-1).astype(np.int64), positive, first)
