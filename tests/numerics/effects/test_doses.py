@@ -99,23 +99,14 @@ def chosen(**changed):
 def test_the_surest_dose_inside_limits_is_chosen():
     found = chosen()
     assert found.chosen == 2 and found.reasons == ((), (), (), ("kl", "ppl", "negative"))
-    assert (
-        chosen(
-            estimate=-np.array([0.1, 0.3, 0.5, 0.9]),
-            low=-np.array([0.15, 0.4, 0.6, 1.1]),
-            high=-np.array([0.05, 0.2, 0.4, 0.7]),
-        ).chosen
-        == 2
+    falling = chosen(
+        estimate=-np.array([0.1, 0.3, 0.5, 0.9]),
+        low=-np.array([0.15, 0.4, 0.6, 1.1]),
+        high=-np.array([0.05, 0.2, 0.4, 0.7]),
     )
-    assert (
-        select(
-            **{
-                k: np.full(2, v)
-                for k, v in {"estimate": 0.3, "low": 0.2, "high": 0.4, "kl": 0.0, "ppl": 1.0, "negative": 0.0}.items()
-            }
-        ).chosen
-        == 0
-    )
+    assert falling.chosen == 2
+    equal = {"estimate": 0.3, "low": 0.2, "high": 0.4, "kl": 0.0, "ppl": 1.0, "negative": 0.0}
+    assert chosen(**{name: np.full(2, value) for name, value in equal.items()}).chosen == 0
 
 
 def test_y3_9_all_doses_harmful_or_useless_leave_none():

@@ -102,7 +102,7 @@ def test_bad_rows_are_refused():
 
 
 def called(seed: int) -> tuple[set[int], int]:
-    """500 features × 8 ablations, 5 of them do something: what we call, and how many the rule of rows ± 1.96 s calls."""
+    """500 features × 8 ablations, 5 of which do something: what we call, and how many rows ± 1.96 s would."""
     rng = np.random.default_rng(seed)
     truth = np.zeros(500)
     truth[:5] = 0.2

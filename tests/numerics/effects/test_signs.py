@@ -59,8 +59,6 @@ def test_y3_8_a_promoting_feature_promotes_at_either_sign():
 
 
 def test_unknown_verbs_are_named_with_what_is_known():
-    with pytest.raises(
-        FormatError, match=r"unknown verb 'clampup'(.|\n)*row 1(.|\n)*ablate(.|\n)*did you mean clamp_up"
-    ):
+    with pytest.raises(FormatError, match=r"unknown verb 'clampup'(.|\n)*row 1(.|\n)*did you mean clamp_up"):
         pushes(["steer", "clampup"], dose=np.array([1.0, 1.0]))
     assert len(pushes([]).push) == 0

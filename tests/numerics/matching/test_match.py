@@ -48,9 +48,11 @@ def table_of(similarity: Similarity) -> np.ndarray:
 
 @pytest.mark.parametrize("density", [0.03, 0.5])
 @pytest.mark.parametrize("kind", ["pearson", "spearman", "jaccard"])
-def test_similarities_are_those_of_scipy(kind, density, monkeypatch):
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_similarities_are_those_of_scipy(kind, density, kept, monkeypatch):
     monkeypatch.setattr(similarity_module, "BLOCK", 4)
     monkeypatch.setattr(similarity_module, "_UNITS", 17)
+    monkeypatch.setattr(similarity_module, "_KEPT", kept)
     rng = np.random.default_rng(1)
     left, right = (sparse_table(rng, 60, n, density) * rng.choice([-1, 1, 1, 1], (60, n)) for n in (9, 7))
     left[:, 3] = 0.0  # constant
@@ -58,6 +60,11 @@ def test_similarities_are_those_of_scipy(kind, density, monkeypatch):
     left[0, 4] = 5.0 if kind == "jaccard" else 4.0
     found = Similarity.of(Activations.of_dense(left), Activations.of_dense(right), kind)
     table = table_of(found)
+    draw = rng.permutation(60)
+    moved = np.empty_like(left)
+    moved[draw] = left
+    other = Similarity.of(Activations.of_dense(moved), Activations.of_dense(right), kind)
+    assert found.best(draw) == pytest.approx(table_of(other).max(axis=1), abs=1e-6)
     for i in range(9):
         for j in range(7):
             x, y = left[:, i], right[:, j]

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
 from radiograph.core import Refusal, derive
-from radiograph.numerics.matching._similarity import BLOCK, ROUNDING, Kind, Scaled, Similarity
+from radiograph.numerics.matching._similarity import BLOCK, ROUNDING, Similarity
 from radiograph.numerics.multiplicity import q_values
 
 FEWEST_GROUPS = 6
@@ -85,12 +85,7 @@ def null_test(
     """
     n = len(observed)
     orders = block_orders(groups, draws, derive(seed, "null"))
-    every = [
-        best_of(similarity.left.moved(places[d : d + 1]), similarity.right, similarity.kind)
-        for places in orders
-        for d in range(len(places))
-    ]
-    null = np.stack(every)
+    null = np.stack([similarity.best(draw) for places in orders for draw in places])
     decile = _deciles(similarity.left.table.active)
     p = np.empty(n)
     for d in range(DECILES):
@@ -111,15 +106,6 @@ def null_test(
     return NullTest(p, q_values(p), float(np.quantile(null, 0.95)), draws, redrawn)
 
 
-def best_of(left: Scaled, right: Scaled, kind: Kind) -> Float64[np.ndarray, " left"]:
-    """The largest similarity of each left feature."""
-    best = np.full(left.table.features, -np.inf)
-    for part in Similarity(left, right, kind).blocks():
-        rows = slice(part.left, part.left + len(part.values))
-        best[rows] = np.maximum(best[rows], part.values.max(axis=1))
-    return best
-
-
 def _again(
     similarity: Similarity,
     chosen: Int64[np.ndarray, " chosen"],
@@ -131,7 +117,7 @@ def _again(
     few = similarity.left.of_features(chosen)
     step = max(1, BLOCK // len(chosen))
     found = [
-        best_of(few.moved(places[start : start + step]), similarity.right, similarity.kind)
+        similarity.of_left(few.moved(places[start : start + step])).best()
         for places in block_orders(groups, draws, seed)
         for start in range(0, len(places), step)
     ]

@@ -13,7 +13,8 @@ A constant feature has similarity 0 with everything.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +27,8 @@ BLOCK = 2048
 ROUNDING = 1e-5
 """What float32 may take from a similarity: two of them that differ by less are a tie."""
 _UNITS = 4096
+_KEPT = 1 << 24
+"""Dense values of both sides that are kept from draw to draw: 64 MiB. Larger sides are filled in anew."""
 _PAIRS = 1 << 21
 """Dense values held for named pairs."""
 _SPARSE_COST = 256
@@ -43,13 +46,30 @@ class Scaled:
     def of_features(self, features: Integer[np.ndarray, " kept"]) -> Scaled:
         return Scaled(self.table.of_features(features), self.centre[features])
 
-    def moved(self, places: Integer[np.ndarray, "draw unit"]) -> Scaled:
+    def moved(self, places: Int64[np.ndarray, "draw unit"]) -> Scaled:
         """Every feature once for each draw, its values moved from unit u to unit places[draw, u]; draws outermost."""
         t, draws = self.table, len(places)
         offsets = (np.arange(draws)[:, None] * len(t.units) + t.offsets[:-1]).ravel()
         ends = np.append(offsets, draws * len(t.units)).astype(np.int64)
-        moved = Activations(ends, places[:, t.units].ravel().astype(np.int64), np.tile(t.values, draws), t.n_units)
+        moved = Activations(ends, places[:, t.units].ravel(), np.tile(t.values, draws), t.n_units)
         return Scaled(moved, np.tile(self.centre, draws))
+
+    @cached_property
+    def blocks(self) -> tuple[Scaled, ...]:
+        n = self.table.features
+        if n <= BLOCK:
+            return (self,)
+        return tuple(self.of_features(np.arange(start, min(start + BLOCK, n))) for start in range(0, n, BLOCK))
+
+    @cached_property
+    def dense(self) -> Float32[np.ndarray, "unit feature"]:
+        """Centred columns of all units; kept, so for small tables alone."""
+        return _dense(self, 0, self.table.n_units)
+
+    @cached_property
+    def columns(self) -> Any:
+        """SciPy's [unit, feature] table, by unit."""
+        return _compressed(self.table).T.tocsr()
 
 
 class Part(NamedTuple):
@@ -86,29 +106,32 @@ class Similarity:
     left: Scaled
     right: Scaled
     kind: Kind
+    sparse: bool
+    """Whether blocks are products of sparse tables."""
 
     @classmethod
     def of(cls, left: Activations, right: Activations, kind: Kind = "pearson") -> Similarity:
-        return cls(scaled(left, kind), scaled(right, kind), kind)
+        one, two = scaled(left, kind), scaled(right, kind)
+        return cls(one, two, kind, _meet_rarely(one.table, two.table))
 
-    def blocks(self) -> Iterator[Part]:
-        """Left blocks innermost, so that the right side is prepared once."""
-        sparse = self._sparse
-        units = self.left.table.n_units
-        lefts, rights = self.left.table.features, self.right.table.features
-        for r in range(0, rights, BLOCK):
-            right = self.right.of_features(np.arange(r, min(r + BLOCK, rights)))
-            columns: Any = _compressed(right.table).T.tocsr() if sparse else None
-            whole = _dense(right, 0, units) if not sparse and units <= _UNITS else None
-            for first in range(0, lefts, BLOCK):
-                left = self.left.of_features(np.arange(first, min(first + BLOCK, lefts)))
-                if sparse:
-                    values = (_compressed(left.table) @ columns).toarray()
-                    if self.kind != "jaccard":
-                        values -= np.multiply.outer(left.centre, right.centre)
-                else:
-                    values = self._product(left, right, whole)
-                yield Part(first, r, self._finished(values, left, right))
+    def blocks(self, places: Int64[np.ndarray, " unit"] | None = None) -> Iterator[Part]:
+        """Every block, left ones innermost; `places` moves the left values from unit u to unit places[u]."""
+        for r, right in enumerate(self.right.blocks):
+            for first, left in enumerate(self.left.blocks):
+                values = self._sparsely(left, right, places) if self.sparse else self._densely(left, right, places)
+                yield Part(first * BLOCK, r * BLOCK, self._finished(values, left, right))
+
+    def best(self, places: Int64[np.ndarray, " unit"] | None = None) -> Float64[np.ndarray, " left"]:
+        """The largest similarity of each left feature."""
+        best = np.full(self.left.table.features, -np.inf)
+        for part in self.blocks(places):
+            rows = slice(part.left, part.left + len(part.values))
+            best[rows] = np.maximum(best[rows], part.values.max(axis=1))
+        return best
+
+    def of_left(self, left: Scaled) -> Similarity:
+        """Other left features against the same right side, prepared once."""
+        return replace(self, left=left)
 
     def exact(
         self, left: Integer[np.ndarray, " pair"], right: Integer[np.ndarray, " pair"]
@@ -125,24 +148,30 @@ class Similarity:
             return found / np.maximum(either, 1)
         return np.clip(found - self.left.centre[left] * self.right.centre[right], -1.0, 1.0)
 
-    @property
-    def _sparse(self) -> bool:
-        units = self.left.table.n_units
-        met = np.bincount(self.left.table.units, minlength=units).astype(np.float64) @ np.bincount(
-            self.right.table.units, minlength=units
-        )
-        return bool(_SPARSE_COST * met < float(units) * self.left.table.features * self.right.table.features)
+    def _sparsely(
+        self, left: Scaled, right: Scaled, places: Int64[np.ndarray, " unit"] | None
+    ) -> Float64[np.ndarray, "left right"]:
+        table = left.table if places is None else left.moved(places[None]).table
+        values = (_compressed(table) @ right.columns).toarray()
+        if self.kind != "jaccard":
+            values -= np.multiply.outer(left.centre, right.centre)
+        return values
 
-    def _product(
-        self, left: Scaled, right: Scaled, whole: Float32[np.ndarray, "unit right"] | None
+    def _densely(
+        self, left: Scaled, right: Scaled, places: Int64[np.ndarray, " unit"] | None
     ) -> Float32[np.ndarray, "left right"]:
         units = left.table.n_units
-        if whole is not None:
-            return _dense(left, 0, units).T @ whole
+        if units * (self.left.table.features + self.right.table.features) <= _KEPT:
+            if places is None:
+                return left.dense.T @ right.dense
+            moved = np.empty_like(left.dense)
+            moved[places] = left.dense
+            return moved.T @ right.dense
+        there = left if places is None else left.moved(places[None])
         total = np.zeros((left.table.features, right.table.features), dtype=np.float32)
         for start in range(0, units, _UNITS):
             stop = min(start + _UNITS, units)
-            total += _dense(left, start, stop).T @ _dense(right, start, stop)
+            total += _dense(there, start, stop).T @ _dense(right, start, stop)
         return total
 
     def _finished(
@@ -152,6 +181,13 @@ class Similarity:
             return values
         either = np.add.outer(left.table.active, right.table.active).astype(values.dtype) - values
         return values / np.maximum(either, 1)
+
+
+def _meet_rarely(left: Activations, right: Activations) -> bool:
+    met = np.bincount(left.units, minlength=left.n_units).astype(np.float64) @ np.bincount(
+        right.units, minlength=left.n_units
+    )
+    return bool(_SPARSE_COST * met < float(left.n_units) * left.features * right.features)
 
 
 def _compressed(table: Activations) -> Any:
