@@ -289,7 +289,7 @@ def test_pairs_are_tested_inside_their_groups():
     dense = np.stack([level + 1.0 * label + rng.normal(size=240), *(level + rng.normal(size=(6, 240)))], axis=1)
     found = associate(sparse(dense), group, label, np.arange(240) % 4 < 2, settings=QUICK)
     made = found.candidates
-    assert (found.design, found.units, found.groups) == ("within", (60, 60), (60, 60))
+    assert (found.design, found.units, found.groups, found.dropped) == ("within", (60, 60), (60, 60), 0)
     assert made.feature[0] == 0 and made.confirmed.tolist()[0] and not made.confirmed[1:].any()
     d = (dense[::2, 0] - dense[1::2, 0])[1::2]
     assert made.estimate[0] == pytest.approx((d > 0).mean())
@@ -308,6 +308,10 @@ def test_mixed_designs_go_by_permutation_alone():
     assert found.design == "mixed"
     np.testing.assert_array_equal(found.candidates.p, found.candidates.p_permutation)
     assert found.candidates.feature[found.candidates.confirmed].tolist() == [2]
+    assert found.candidates.resampled.all()
+    near = associate(sparse(dense), group, label, discover, near_miss=label == 0, settings=QUICK)
+    assert near.near == (int((label[~discover] == 1).sum()), int((label[~discover] == 0).sum()))
+    assert near.grade[2] in ("specific", "robust")
     with pytest.raises(UserError, match="mixed design"):
         associate(sparse(dense), group, label, discover, settings=BARE)
 

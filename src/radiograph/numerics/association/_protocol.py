@@ -123,6 +123,10 @@ class Findings:
     units: tuple[int, int]
     """In discover and confirm."""
     groups: tuple[int, int]
+    dropped: int
+    """Groups (of each stratum) that a within design could not use."""
+    near: tuple[int, int] | None
+    """Units of positives and of near misses on confirm; None without enough of either."""
     permutations: int
     null: float
     """The estimate if nothing is associated."""
@@ -191,6 +195,8 @@ def conclude(
         needed=math.ceil(_size(units) * (dense / target) ** 2),
         units=(_size(given.discover), _size(units)),
         groups=(given.discover.groups, units.groups),
+        dropped=given.units.dropped,
+        near=None if given.near is None else (given.near.positive, given.near.negative),
         permutations=draws,
         null=null_value(units),
     )
@@ -268,7 +274,9 @@ def _candidates(
     kept = cells.of(of_real)
     own = measured(units, kept)
     bounds, size = limits(units, own), sizes(units, own)
-    best = np.lexsort((-np.abs(tested.z), tested.p))[: settings.cards]
+    # Analytic intervals take units as independent, which those of a mixed design are not: all are resampled.
+    cards = len(real) if units.design == "mixed" else settings.cards
+    best = np.lexsort((-np.abs(tested.z), tested.p))[:cards]
     wide = _resampled(units, kept, best, settings)
     resampled = wide.high > wide.low  # a perfect split has no spread to resample
     place = np.searchsorted(screened.feature, real)
@@ -324,8 +332,13 @@ def _near(given: Study, rows: Columns) -> Float64[np.ndarray, "candidate 3"]:
     if given.near is None:
         return np.full((rows.features, 3), np.nan)
     own = measured(given.near, given.near.pooled(rows))
-    bounds = limits(given.near, own)
-    return np.stack([own.estimate, bounds.low, bounds.high], axis=1)
+    low, high = limits(given.near, own)
+    if given.near.design == "mixed":
+        seed = derive(given.settings.seed, "near misses")
+        wide = resampled_limits(given.near, own, draws=given.settings.bootstrap, seed=seed)
+        kept = wide.high > wide.low
+        low, high = np.where(kept, wide.low, low), np.where(kept, wide.high, high)
+    return np.stack([own.estimate, low, high], axis=1)
 
 
 def _facts(given: Study, screened: Screen, made: Candidates) -> Facts:

@@ -151,7 +151,10 @@ def study(
 
 
 def screen(given: Study, rows: Columns, feature: Int64[np.ndarray, " feature"] | None = None) -> Screen:
-    """Every feature of a table of rows on discover; `feature` names them if the table is a part of all."""
+    """Every feature of a table of rows on discover; `feature` names them if the table is a part of all.
+
+    Takes about 100 bytes of memory an entry, and 160 a feature are kept.
+    """
     number = np.arange(rows.features) if feature is None else feature
     cells = given.units.pooled(rows)
     units = given.discover
