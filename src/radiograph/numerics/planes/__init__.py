@@ -4,7 +4,7 @@ from radiograph.numerics.planes._clusters import clusters, principal_angles, tri
 from radiograph.numerics.planes._cones import cone_fraction, signed_fraction, supremum
 from radiograph.numerics.planes._flips import MIN_CORES, Flips, Intervals, Movement, core_intervals, turn
 from radiograph.numerics.planes._kernel import Fold, LabelBasis, ProbeBasis, Terms, ridge
-from radiograph.numerics.planes._labels import GroupLength, Labels, PseudoF, strata_of
+from radiograph.numerics.planes._labels import Exchange, GroupLength, Labels, PseudoF, strata_of
 from radiograph.numerics.planes._pairs import MEMORY, Block, PlaneMoments, moment_path, sample_path
 from radiograph.numerics.planes._plane import (
     MIN_SINE,
@@ -42,6 +42,7 @@ __all__ = [
     "MIN_SINE",
     "AlikePairs",
     "Block",
+    "Exchange",
     "Flips",
     "Fold",
     "GroupLength",

@@ -2,8 +2,10 @@
 
 1. Labels move inside a stratum only: a core, and every factor that is not tested. Rows of one stratum are exchangeable
    when labels mean nothing, whatever their covariance.
-2. All relabellings are one product: W·Z, W a table [draw, row] of memberships over n_g, Z the coordinates of planes.
-3. Statistics a plane: r_G of a group; pseudo-F = [Σ n_g‖g_g − g‖²/(G − 1)]/[Σ‖z_i − g_{g(i)}‖²/(N − G)] (Anderson 2001,
+2. Rows of one prompt (its conditions, its samples) are not independent: a label that they share moves with all of them,
+   to a prompt with the same places. Exchanges may be nested: prompts in a core, then rows in a prompt.
+3. All relabellings are one product: W·Z, W a table [draw, row] of memberships over n_g, Z the coordinates of planes.
+4. Statistics a plane: r_G of a group; pseudo-F = [Σ n_g‖g_g − g‖²/(G − 1)]/[Σ‖z_i − g_{g(i)}‖²/(N − G)] (Anderson 2001,
    PERMANOVA). With two groups it orders relabellings as ‖g_A − g_B‖ does, so both share one p.
 
 Refuses nothing; labels that cannot move give p = 1, and `smallest` says so.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,14 +30,63 @@ _CHUNK = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
+class Exchange:
+    """What changes places with what: the labels of a unit's rows move as one to another unit of its stratum."""
+
+    units: Sequence[Hashable]
+    strata: Sequence[Hashable]
+    """One a row, the same for all rows of a unit."""
+    slots: Sequence[Hashable] = ()
+    """The place in its unit that a row holds; only units with the same places are exchanged. Empty: all the same."""
+
+    @cached_property
+    def _unit(self) -> Integer[np.ndarray, " row"]:
+        return numbered(self.units)
+
+    @cached_property
+    def members(self) -> list[Integer[np.ndarray, " member"]]:
+        """Rows of each unit, in the order of their places."""
+        slots = numbered(self.slots) if self.slots else np.zeros(len(self.units), dtype=np.int64)
+        order = np.lexsort((slots, self._unit))
+        return np.split(order, np.flatnonzero(np.diff(self._unit[order])) + 1)
+
+    @cached_property
+    def stratum(self) -> Integer[np.ndarray, " unit"]:
+        """Units of one number are exchanged."""
+        slots: Sequence[Hashable] = self.slots or [None] * len(self.units)
+        return numbered([(self.strata[int(rows[0])], tuple(slots[int(i)] for i in rows)) for rows in self.members])
+
+    @cached_property
+    def _at(self) -> tuple[Integer[np.ndarray, " row"], Integer[np.ndarray, " unit"], Integer[np.ndarray, " row"]]:
+        """Rows unit by unit, where each unit begins among them, and the place of each row in its unit."""
+        sizes = np.array([len(rows) for rows in self.members])
+        starts = np.cumsum(sizes) - sizes
+        ordered = np.concatenate(self.members)
+        rank = np.empty(len(ordered), dtype=np.int64)
+        rank[ordered] = np.arange(len(ordered)) - np.repeat(starts, sizes)
+        return ordered, starts, rank
+
+    def drawn(self, generator: np.random.Generator, count: int) -> Integer[np.ndarray, "draw row"]:
+        """The row whose label each row takes."""
+        order = np.argsort(self.stratum + generator.random((count, len(self.stratum))), axis=1)
+        given = np.empty_like(order)
+        given[:, np.argsort(self.stratum, kind="stable")] = order
+        ordered, starts, rank = self._at
+        return ordered[starts[given][:, self._unit] + rank]
+
+
+@dataclass(frozen=True, eq=False)
 class Labels:
     """A group for each row, and inside what groups may be exchanged."""
 
     names: Sequence[Hashable]
-    strata: Sequence[Hashable]
+    strata: Sequence[Hashable] = ()
+    """Inside what rows are exchanged one by one, if no exchanges are given."""
+    exchanges: tuple[Exchange, ...] = ()
+    """The outermost first; the strata of the next are parts of its units."""
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.strata):
+        if not self.exchanges and len(self.names) != len(self.strata):
             raise UserError("labels and strata differ in length", got=f"{len(self.names)} and {len(self.strata)}")
         if len(set(self.names)) > 127:
             raise UserError("too many groups for one test", expected="at most 127", got=str(len(set(self.names))))
@@ -55,12 +107,21 @@ class Labels:
         return np.bincount(self.codes, minlength=len(self.groups))
 
     @cached_property
+    def _levels(self) -> tuple[Exchange, ...]:
+        return self.exchanges or (Exchange(range(len(self.names)), self.strata),)
+
+    @cached_property
     def arrangements(self) -> float:
         """Logarithm of the number of distinct relabellings."""
-        total = 0.0
-        for stratum in _members(self.strata):
-            total += math.lgamma(len(stratum) + 1)
-            total -= sum(math.lgamma(n + 1) for n in np.bincount(self.codes[stratum]))
+        total, held = 0.0, self.codes.astype(np.int64)
+        for level in reversed(self._levels):
+            contents: list[tuple[int, ...]] = [tuple(map(int, held[rows])) for rows in level.members]
+            for stratum in _members(list(map(int, level.stratum))):
+                own: list[tuple[int, ...]] = sorted(contents[int(unit)] for unit in stratum)
+                total += math.lgamma(len(own) + 1) - sum(math.lgamma(n + 1) for n in Counter(own).values())
+                # In one order, so that units which differ by an inner exchange alone are alike to the outer one.
+                for unit, content in zip(map(int, stratum), own, strict=True):
+                    held[level.members[unit]] = content
         return total
 
     def smallest(self, draws: int) -> float:
@@ -71,14 +132,12 @@ class Labels:
         """Relabellings, in chunks whose size depends on the number of rows alone."""
         generator = np.random.default_rng(seed)
         rows = len(self.codes)
-        strata = numbered(self.strata)
-        places = np.argsort(strata, kind="stable")
         step = max(1, held // max(rows, 1))
         for start in range(0, draws, step):
             count = min(step, draws - start)
-            order = np.argsort(strata + generator.random((count, rows)), axis=1)
-            chunk = np.empty((count, rows), dtype=np.int8)
-            chunk[:, places] = self.codes[order]
+            chunk = np.broadcast_to(self.codes, (count, rows))
+            for level in self._levels:
+                chunk = np.take_along_axis(chunk, level.drawn(generator, count), axis=1)
             yield chunk
 
 

@@ -2,14 +2,16 @@
 
 1. `where` keeps rows; a basis is fitted on baseline rows unless interventions are allowed.
 2. A group is the values of the factors of `group_by`, joined by `/`; `condition` is one of them; nothing: one group.
-3. Strata of a permutation: the core, and each factor that is not tested.
+3. What may be exchanged: prompts of one core, equal in each factor that is not tested, each with all its rows. Rows of
+   a prompt (conditions, samples) share what the prompt is, so that its label moves once. A tested condition or sample
+   is exchanged inside its prompt, a condition inside its sample too, since conditions share their luck.
 4. Coordinates of the site that some condition of the rows writes are known, so that they can be projected out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from radiograph.core import Refusal, UserError, nearest
 from radiograph.evidence.resonance import Filter
 
 if TYPE_CHECKING:
+    from radiograph.numerics.planes import Exchange, Labels
     from radiograph.store.planes import VectorRows
 
 _UNIT = re.compile(r"([\w.]+)\[(\d+)(?::(\d+))?\]:")
@@ -32,12 +35,42 @@ class Grouped:
     by: tuple[str, ...]
     names: list[str]
     cores: list[Hashable]
-    strata: list[Hashable]
 
     @property
     def groups(self) -> tuple[str, ...]:
         """Group names, in the order of the rows."""
         return tuple(dict.fromkeys(self.names))
+
+    def labels(self) -> Labels:
+        """The groups, exchanged where they mean nothing."""
+        return self.relabelled(self.names, self.by)
+
+    def relabelled(self, names: Sequence[Hashable], tested: Collection[str]) -> Labels:
+        """Other names of the rows, which the values of these factors decide."""
+        from radiograph.numerics.planes import Exchange, Labels
+
+        known = filterable(self.rows)
+        prompts: list[Hashable] = list(zip(self.cores, self.rows.columns["id"], strict=True))
+        inner = {name for name, held in known.items() if len(set(zip(prompts, held, strict=True))) > len(set(prompts))}
+        # The rows of a prompt keep their places: a label goes to the same condition and sample of another prompt.
+        places = [n for n in known if n in inner or (n in ("condition", "sample") and n not in tested)]
+        exchanges: list[Exchange] = []
+        if not inner & set(tested) or set(tested) & known.keys() - inner:
+            kept = [n for n in known if n not in (*places, *tested, "condition", "sample", "variant")]
+            exchanges.append(Exchange(prompts, _joined(known, kept), _joined(known, places)))
+        if "sample" in inner & set(tested):
+            units = list(zip(prompts, known["sample"], strict=True))
+            exchanges.append(Exchange(units, prompts, _joined(known, sorted(inner - {"sample"}))))
+        if (inner & set(tested)) - {"sample"}:
+            strata = zip(prompts, _joined(known, sorted(inner - set(tested) | inner & {"sample"})), strict=True)
+            exchanges.append(Exchange(range(len(names)), list(strata)))
+        return Labels(names, exchanges=tuple(exchanges))
+
+
+def _joined(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[Hashable]:
+    """The values of some columns, row by row."""
+    count = len(next(iter(columns.values())))
+    return list(zip(*(columns[name] for name in names), strict=True)) if names else [()] * count
 
 
 def filterable(rows: VectorRows) -> dict[str, Sequence[Any]]:
@@ -79,9 +112,7 @@ def grouped(rows: VectorRows, group_by: Sequence[str]) -> Grouped:
     count = len(rows.values)
     labels = list(zip(*(known[name] for name in group_by), strict=True)) if group_by else [("all",)] * count
     cores: list[Hashable] = list(known.get("core", range(count)))
-    others = [known[name] for name in ("core", "condition", *rows.factors) if name in known and name not in group_by]
-    strata: list[Hashable] = list(zip(*others, strict=True)) if others else [()] * count
-    return Grouped(rows, tuple(group_by), ["/".join(map(str, label)) for label in labels], cores, strata)
+    return Grouped(rows, tuple(group_by), ["/".join(map(str, label)) for label in labels], cores)
 
 
 def adjusted(rows: Grouped, column: str) -> Grouped:

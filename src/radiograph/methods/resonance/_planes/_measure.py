@@ -243,7 +243,7 @@ def _rebuilding(
     made: Measured, stored: StoredBasis, values: np.ndarray, transform: Transform, asked: Asked
 ) -> LabelBasis | ProbeBasis | None:
     """The basis as a source, where these are the rows that it was fitted on."""
-    from radiograph.numerics.planes import LabelBasis, Labels, ProbeBasis, Terms
+    from radiograph.numerics.planes import LabelBasis, ProbeBasis, Terms
 
     record, rows = stored.record, made.rows
     same = record.source_sha256 == rows.rows.sha256 and set(record.rows) == set(rows.rows.keys)
@@ -256,7 +256,8 @@ def _rebuilding(
     masks = np.array([Filter.parse(term).mask(columns) for term in record.terms])
     profiles = [(tuple(mask), name) for mask, name in zip(masks.T.tolist(), rows.names, strict=True)]
     known = list(dict.fromkeys(profiles))
-    labels = Labels(profiles, rows.cores)
+    # A core keeps its rows, whatever is tested: folds and weights are those of the data.
+    labels = rows.relabelled(profiles, (_nulls.decided_by(stored) | set(rows.by)) - {"core"})
     members = np.array([profile for profile, _ in known], dtype=bool).T
     sets = np.array([[name == group for _, name in known] for group in rows.groups], dtype=bool)
     pairs = made.planes.first.astype(np.int64), made.planes.second.astype(np.int64)
@@ -370,6 +371,7 @@ def _test(
         options["limit"] = min(asked.limit, max(asked.permutations, _REBUILD_WORK // source.work))
     if source is not None and made.null == "labels":
         tested = against_null(source.observed(), source, seed=derive(asked.seed, "labels"), **options)
+        _nulls.coarse(made, tested)
         for place, group in enumerate(made.rows.groups):
             made.tested[group] = _nulls.part(tested, slice(place, None, len(made.rows.groups)))
     else:

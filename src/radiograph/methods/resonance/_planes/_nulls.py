@@ -40,11 +40,11 @@ def lengths(
     made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Transform, seed: int, options: dict[str, Any]
 ) -> None:
     """r_G of each group against fixed planes' null."""
-    from radiograph.numerics.planes import GroupLength, Labels, PlaneLengths, against_null, gaussian_vectors
+    from radiograph.numerics.planes import GroupLength, PlaneLengths, against_null, gaussian_vectors
 
     assert made.z is not None, "streamed planes have the analytic null"
     names = np.array(made.rows.names)
-    labels = Labels(made.rows.names, made.rows.strata)
+    labels = made.rows.labels()
     null = made.null
     if null == "labels" and (_decided(made, stored) or len(labels.groups) < 2):
         _without(made, "labels decided the basis, or there is one group: r_G has no p from exchanged labels")
@@ -69,11 +69,13 @@ def lengths(
         else:
             source = PlaneLengths(mean, lambda count, s: gaussian_vectors(unit, count, s))
         made.tested[group] = against_null(made.statistics[group].r, source, seed=derive(seed, null), **options)
+        if null == "labels":
+            coarse(made, made.tested[group])
 
 
 def between(made: Measured, stored: StoredBasis, seed: int, options: dict[str, Any]) -> None:
     """pseudo-F over all groups."""
-    from radiograph.numerics.planes import Labels, PseudoF, against_null
+    from radiograph.numerics.planes import PseudoF, against_null
 
     groups, rows = len(made.rows.groups), len(made.rows.names)
     if groups < 2 or made.z is None:
@@ -84,11 +86,17 @@ def between(made: Measured, stored: StoredBasis, seed: int, options: dict[str, A
     if _decided(made, stored):
         made.notes.append("labels decided the basis: pseudo-F between those groups would be circular, and is left out")
         return
-    labels = Labels(made.rows.names, made.rows.strata)
+    labels = made.rows.labels()
     source = PseudoF(made.z, labels)
     made.pseudo_f = against_null(source.observed(), source, seed=derive(seed, "between"), **options)
-    if made.pseudo_f.smallest > 0.05:
-        made.notes.append(f"the smallest p that exchanged labels can reach is {made.pseudo_f.smallest:.3g}")
+    coarse(made, made.pseudo_f)
+
+
+def coarse(made: Measured, tested: Tested) -> None:
+    """Say where exchanged labels cannot reach a small p."""
+    said = f"the smallest p that exchanged labels can reach is {tested.smallest:.3g}"
+    if tested.smallest > 0.05 and said not in made.notes:
+        made.notes.append(said)
 
 
 def axes(
