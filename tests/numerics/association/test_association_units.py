@@ -232,3 +232,27 @@ def test_stability_counts_halves_and_signs():
     np.testing.assert_allclose(found.selection, [1, 0.5, 0.5, 0])
     np.testing.assert_allclose(found.sign, [1, 1, 0, 0])
     assert found.rank is not None and found.rank > 0.5
+
+
+def test_the_stated_power_is_met():
+    rng = np.random.default_rng(4)
+    label = np.tile([0, 1], 72)
+    shift = np.sqrt(2) * stats.norm.ppf(0.70)
+    units = units_of(np.arange(144), label, _all(144))
+    found = measured(units, units.pooled(sparse(rng.normal(size=(144, 2000)) + shift * label[:, None])))
+    bar = stats.norm.ppf(1 - 0.05 / 100)
+    assert (np.abs(found.law.z) >= bar).mean() == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize("design", ["between", "within"])
+def test_p_is_uniform_where_nothing_is_associated(design):
+    rng = np.random.default_rng(5)
+    dense = table(rng, 240, 3000, density=0.2)
+    group = np.arange(240) if design == "between" else np.repeat(np.arange(120), 2)
+    units = units_of(group, np.tile([0, 1], 120), _all(240))
+    found = measured(units, units.pooled(sparse(dense)))
+    assert units.design == design and (found.loose >= 30).mean() > 0.9
+    z = found.law.z[found.loose >= 30]
+    for level in (0.05, 0.01):
+        share = (np.abs(z) >= stats.norm.ppf(1 - level / 2)).mean()
+        assert share == pytest.approx(level, abs=3.5 * np.sqrt(level / len(z)))
