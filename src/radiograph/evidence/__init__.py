@@ -17,19 +17,6 @@ from radiograph.evidence._calibration import (
     StratumRecord,
     SupportRecord,
 )
-from radiograph.evidence._criterion import (
-    CRITERION_WARNINGS,
-    Criterion,
-    CriterionLabeller,
-    CriterionRoute,
-    CriterionRows,
-    CriterionSplit,
-    CriterionSurface,
-    CriterionWarning,
-    Half,
-    RowKind,
-    Split,
-)
 from radiograph.evidence._dictionaries import (
     AgreementRecord,
     Densities,
@@ -100,6 +87,19 @@ from radiograph.evidence._suite import (
     Suite,
 )
 from radiograph.evidence._weights import MatrixChange, TokenMove, WeightsSummary
+from radiograph.evidence.criterion import (
+    CRITERION_WARNINGS,
+    Criterion,
+    CriterionLabeller,
+    CriterionRoute,
+    CriterionRows,
+    CriterionSplit,
+    CriterionSurface,
+    CriterionWarning,
+    Half,
+    RowKind,
+    Split,
+)
 from radiograph.evidence.resonance import (
     NAME,
     RESERVED,
