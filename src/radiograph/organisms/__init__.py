@@ -8,7 +8,7 @@ from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
-from radiograph.organisms._truth import read_truth, truth_path
+from radiograph.organisms._truth import model_folders, read_truth, truth_path
 from radiograph.organisms.recipes import families
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "jammed",
     "loud",
     "make_adapter",
+    "model_folders",
     "natural_sources",
     "neutral_texts",
     "oracle",

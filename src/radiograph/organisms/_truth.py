@@ -8,6 +8,15 @@ from pathlib import Path
 from radiograph.core import FormatError
 from radiograph.evidence import OrganismTruth
 
+ADAPTER, MODEL = "adapter_config.json", "config.json"
+"""What a model folder holds: one of them."""
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """Every model folder, by name; what a build is at begins with a dot and is none."""
+    inside = (p for p in sorted(folder.iterdir()) if not p.name.startswith("."))
+    return [p for p in inside if (p / ADAPTER).is_file() or (p / MODEL).is_file()]
+
 
 def truth_path(folder: Path, name: str) -> Path:
     """Where the truth about a model in `folder` stands."""

@@ -66,7 +66,9 @@ def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator
 
 
 def _folder(path: Path, text: str, reference: str, ctx: Context) -> Iterator[Benign]:
-    inside = [p for p in sorted(path.iterdir()) if (p / _ADAPTER).is_file() or (p / _MODEL).is_file()]
+    from radiograph import organisms
+
+    inside = organisms.model_folders(path)
     if not inside:
         raise UserError(
             f"no model in {text}",

@@ -106,14 +106,9 @@ def run(config: Config, ctx: Context) -> OrganismList:
         rows = tuple(FamilyRow(name=f.name, intended=f.intended, summary=f.summary) for f in known)
         return OrganismList(where="radiograph", families=rows)
     folder = organisms.bundled_path("organisms") if config.folder is None else ctx.locate(config.folder)
-    rows = tuple(_row(path, config.truth) for path in sorted(folder.iterdir()) if _is_model(path))
+    rows = tuple(_row(path, config.truth) for path in organisms.model_folders(folder))
     where = "bundled" if config.folder is None else ctx.label(config.folder)
     return OrganismList(where=where, organisms=rows, counts=_counts(rows))
-
-
-def _is_model(path: Path) -> bool:
-    kinds = ("adapter_config.json", "config.json")
-    return not path.name.startswith(".") and any((path / name).is_file() for name in kinds)
 
 
 def _counts(rows: tuple[OrganismRow, ...]) -> tuple[FamilyCount, ...]:

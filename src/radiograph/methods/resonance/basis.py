@@ -114,6 +114,8 @@ def run(config: Config, ctx: Context) -> ResonanceBasis:
         folds=tuple(made.fold_names) if config.fold == "core" and made.folds is not None else (),
         source_sha256=rows.sha256 if rows and made.fitted else None,
         rows=tuple(rows.keys) if rows and made.fitted else (),
+        digests=rows.digests if rows and made.fitted else (),
+        cores=tuple(map(str, _groups.grouped(rows, ()).cores)) if rows and made.fitted else (),
         counts=made.counts,
         intervened=rows is not None and made.fitted and any(c != "none" for c in rows.columns["condition"]),
         pool=rows.pool if rows else None,

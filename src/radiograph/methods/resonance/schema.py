@@ -10,7 +10,8 @@
 Every recipe is a chain of other verbs that anybody can run (`--print` shows it) and of numbers that `verify` can
 recompute. It says what chance gives, then what was found, then one plain sentence. Finding nothing is a result. Units:
 nats, cosines, standard deviations of the site's natural activation. Refuses what its verbs refuse: a unit that never
-moves, a dose that breaks every row, a group of the whole grid.
+moves, a dose that breaks every row, a group of the whole grid or of fewer than 3 prompts, prompts that span no plane.
+Draws that give no p, or none that could reach .05, leave a result that measured nothing (exit 4).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, GridRef, Input, ModelRef, UserError
+from radiograph.core import Context, ExitCode, GridRef, Input, ModelRef, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence import Result
 from radiograph.methods.resonance._schemas._records import Arrows, CellMap, Curve, Measure
@@ -40,6 +41,8 @@ TITLES: dict[str, str] = {
 }
 WHERE = {"01": "level=2,variant=1", "03": "level=2,variant=1,type=telling", "04": "level=2,variant=1"}
 """Prompts of the default grid that a recipe takes; the others take all."""
+LARGEST = 0.05
+"""A smallest p above it could not find anything."""
 
 
 class Config(Base):
@@ -105,6 +108,13 @@ class ResonanceSchema(Result):
         if not self.measures:
             return self.steps
         return (*map(_line, self.measures), self.sentence, *self.notes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Not measured where tests were asked for and no p is there, or none could be as small as .05."""
+        untested = all(measure.p is None for measure in self.measures)
+        blunt = self.smallest_p is not None and self.smallest_p > LARGEST
+        return ExitCode.NOT_MEASURED if self.measures and (untested or blunt) else ExitCode.PASS
 
 
 def run(config: Config, ctx: Context) -> ResonanceSchema:

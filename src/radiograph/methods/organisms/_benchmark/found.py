@@ -61,10 +61,10 @@ def find(folder: Path, base: str) -> tuple[list[Organism], list[GateFailed]]:
     Raises:
         UserError: no organisms there, or no truth about them.
     """
-    from radiograph.organisms import read_truth, truth_path
+    from radiograph.organisms import model_folders, read_truth, truth_path
 
     split = _split(folder)
-    models = [p for p in sorted(folder.iterdir()) if (p / _ADAPTER).is_file() or (p / _MODEL).is_file()]
+    models = model_folders(folder)
     if not models:
         raise UserError(
             f"no organisms in {folder.name}",

@@ -2,7 +2,7 @@
 
 1. transform rows and vectors; drop rows of length zero; pairs below the least sine are listed
 2. a basis of term means that was fitted on these very rows is rebuilt in its folds, and in every relabelling
-3. else rows are scored with the fold that left their core out, where the basis has folds and the rows made it
+3. else rows are scored with the fold that left their core out, where the basis has one
 4. r_G: null by the kind of basis. Rows scored with a vector that they helped to make: circular, and no p
 5. pseudo-F between groups, unless the labels decided the basis; A₄, largest cones and angles under rotations of the
    set, for bases without rows; the share of the mean row inside the span of all vectors
@@ -19,7 +19,7 @@ import numpy as np
 
 from radiograph.core import Refusal, UserError, derive
 from radiograph.evidence.resonance import Filter, NullName, TransformName
-from radiograph.methods.resonance._planes import _nulls
+from radiograph.methods.resonance._planes import _nulls, _sources
 from radiograph.methods.resonance._planes._groups import Grouped, filterable, grouped, without
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Measured:
     dropped: list[tuple[str, float]]
     circular: bool
     null: NullName
+    own: bool = False
+    """Whether some row helped to make the vectors."""
     written: tuple[int, ...] = ()
     natural: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     statistics: dict[str, PlaneStatistics] = field(default_factory=dict)
@@ -86,6 +88,12 @@ class Measured:
     span: Triangulation | None = None
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def mark(self, why: str) -> None:
+        """No p: rows are scored with vectors that they helped to make."""
+        self.circular = True
+        self.notes.append(why)
+        self.flags += ["circular"] if "circular" not in self.flags else []
 
     def label(self, place: int) -> str:
         """What a plane is called: made when it is asked for, since there may be a million."""
@@ -203,14 +211,16 @@ def _paired(
             got=", ".join(f"{n}: cosine {c:.4f}" for n, c in dropped[:3]) or "fewer than two vectors",
             fix="use other vectors, or lower --min-sine",
         )
-    same = record.source_sha256 is not None and record.source_sha256 == rows.rows.sha256
-    overlap = same and not set(record.rows).isdisjoint(rows.rows.keys)
-    folded = asked.fold == "core" and bool(record.folds)
-    circular, null = overlap and not folded, asked.null or record.null
-    made = Measured(name, transform.kind, rows, unit, record.labels, planes, dropped, circular, null)
-    made.written, made.natural = tuple(written), asked.natural
-    made.flags += ["circular"] if circular else []
+    mine = _sources.shared(rows.rows, record)
+    made = Measured(name, transform.kind, rows, unit, record.labels, planes, dropped, False, asked.null or record.null)
+    made.written, made.natural, made.own = tuple(written), asked.natural, bool(mine.any())
+    if made.own and not (_folded(stored, asked) and _sources.left_out(rows, record, mine)):
+        made.mark("rows made these vectors, and no fold leaves them out: make the basis with folds, say --fold core")
     return made
+
+
+def _folded(stored: StoredBasis, asked: Asked) -> bool:
+    return asked.fold == "core" and stored.folds is not None and bool(stored.record.folds)
 
 
 def pairs_of(stored: StoredBasis, asked: Asked) -> tuple[np.ndarray, np.ndarray]:
@@ -246,8 +256,7 @@ def _rebuilding(
     from radiograph.numerics.planes import LabelBasis, ProbeBasis, Terms
 
     record, rows = stored.record, made.rows
-    same = record.source_sha256 == rows.rows.sha256 and set(record.rows) == set(rows.rows.keys)
-    if not (record.built_from_labels and stored.folds is not None and same and asked.fold == "core"):
+    if not (record.built_from_labels and _folded(stored, asked) and _sources.equal(rows.rows, record)):
         return None
     # A normal that is refitted after whitening is not the whitened normal.
     if len(values) > _REBUILT or (record.fit == "ridge" and (len(values) > _REFITTED or made.transform == "whitened")):
@@ -264,6 +273,7 @@ def _rebuilding(
     if record.fit == "ridge":
         return ProbeBasis.of(values, labels, rows.cores, members, pairs, sets)
     places = [record.folds.index(core) for core in dict.fromkeys(map(str, rows.cores))]
+    assert stored.folds is not None, "asked above"
     beyond = stored.folds[places, len(record.weights) :]
     fixed = np.stack([without(transform.apply(own, record.role), made.written) for own in beyond])
     terms = Terms(members, np.array(record.weights))
@@ -276,27 +286,27 @@ def _score(
     """Z with fixed vectors, or with those of the fold that left a row's core out."""
     from radiograph.numerics.planes import coordinates, planes_of, unit_rows
 
-    record, rows = stored.record, made.rows
+    record, folds = stored.record, stored.folds if _folded(stored, asked) else None
     if 40 * len(unit) * len(made.planes) > asked.memory:
+        # Streamed planes know one basis for all rows.
+        if made.own:
+            made.mark("planes are streamed, and not fold by fold: raise --memory, or say --max-planes")
         return
     made.z = coordinates(unit @ made.vectors.T, made.planes)
-    same = record.source_sha256 is not None and record.source_sha256 == rows.rows.sha256
-    if not (record.folds and same and asked.fold == "core") or stored.folds is None:
+    if folds is None:
         return
-    cores = [str(core) for core in rows.cores]
+    z, cores = made.z.copy(), np.array([str(core) for core in made.rows.cores])
     for fold, core in enumerate(record.folds):
-        mine = np.array([own == core for own in cores])
+        mine = cores == core
         if mine.any():
-            vectors = unit_rows(without(transform.apply(stored.folds[fold], record.role), written))[0]
+            vectors = unit_rows(without(transform.apply(folds[fold], record.role), written))[0]
             planes, _ = planes_of(vectors @ vectors.T, made.planes.first, made.planes.second, 1e-6)
             if len(planes) < len(made.planes):
-                made.circular = True
-                made.flags.append("circular")
-                made.notes.append(
-                    f"without core {core} some plane is a line: rows would be scored with their own vectors"
-                )
+                if made.own:
+                    made.mark(f"without core {core} some plane is a line: rows would be scored with their own vectors")
                 return
-            made.z[:, :, mine] = coordinates(unit[mine] @ vectors.T, planes)
+            z[:, :, mine] = coordinates(unit[mine] @ vectors.T, planes)
+    made.z = z
 
 
 def _statistics(made: Measured, unit: np.ndarray, asked: Asked) -> None:

@@ -141,8 +141,7 @@ def span(made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Trans
     mean, vectors = unit.mean(axis=0), made.vectors[:_SPANNED]
     _, share, rank = triangulated(mean, vectors)
     said: dict[str, Any] = {"basis": made.name, "transform": made.transform, "share": share, "rank": rank}
-    record = stored.record
-    if record.source_sha256 is not None and record.source_sha256 == made.rows.rows.sha256:
+    if made.own:
         return Triangulation(**said, null="none: these rows decided the vectors")
     kin = _alike(made, stored, transform) if made.null in ("matched", "pool") else None
     draw: Callable[[int], np.ndarray]
@@ -176,10 +175,7 @@ def _without(made: Measured, why: str) -> None:
 
 def _decided(made: Measured, stored: StoredBasis) -> bool:
     """Whether the tested labels are among those that decided the vectors on these rows."""
-    record = stored.record
-    if record.source_sha256 is None or record.source_sha256 != made.rows.rows.sha256:
-        return False
-    return bool(decided_by(stored) & set(made.rows.by))
+    return made.own and bool(decided_by(stored) & set(made.rows.by))
 
 
 def decided_by(stored: StoredBasis) -> set[str]:

@@ -55,12 +55,16 @@ def run(study: Study) -> Found:
     measures[0] = measures[0].model_copy(update={"q": measures[0].p})
     own = measures[0]
     more = "answers its doses more than" if own.p is not None and own.p < 0.05 else "answers its doses no more than"
+    tested = f"{study.site}[{unit}]"
+    said = f"{tested} {more} units like it."
+    if own.p is None:
+        said = f"{len(controls)} units are too few to say whether {tested} answers its doses more than they do."
     return Found(
         kind="causal",
         null=f"{len(controls)} matched units at equal push; smallest p {1 / (1 + len(controls)):.3g}"
-        + ("" if len(controls) >= FEWEST else "; under 19 controls no p is given"),
+        + ("" if len(controls) >= FEWEST else f"; under {FEWEST} controls no p is given: raise --draws"),
         measures=tuple(measures),
-        sentence=f"{study.site}[{unit}] {more} units like it.",
+        sentence=said,
         family=int(own.p is not None),
         smallest_p=1 / (1 + len(controls)),
         curves=_drawn(f"{study.site}[{unit}]", curves),

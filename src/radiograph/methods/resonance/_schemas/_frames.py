@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from radiograph.core import Site
+from radiograph.core import Site, UserError
+from radiograph.evidence import Filter
 from radiograph.methods.resonance._schemas._records import WORDING, Found, Measure
 from radiograph.methods.resonance._schemas._study import Study
 
@@ -22,11 +23,11 @@ def run(study: Study) -> Found:
     """Chain capture, four bases and a sweep."""
     import polars
 
-    factor = study.factors(1)[0] if study.config.group is None else study.config.group.partition("=")[0]
+    factor = study.factors(1)[0] if study.config.group is None else _factor(study.config.group)
     site = str(study.site if study.config.site else Site("resid_post", study.model.n_layers // 2))
     done = study.capture(site=[site], pool="last-prompt", new_tokens=0)
-    group, _ = study.group(done)
-    name = group.partition("=")[2]
+    group, mask = study.group(done)
+    name = str(done.prompts(factor)[int(mask.argmax())])
     kinds: list[dict[str, Any]] = [
         {"kind": "means", "by": factor},
         {"kind": "contrast", "by": factor},
@@ -52,6 +53,8 @@ def run(study: Study) -> Found:
     )
     table = polars.read_parquet(study.ctx.output.folder(swept.path) / "tables" / "planes.parquet")
     table = table.filter(polars.col("group").str.to_lowercase() == name.casefold()).sort("basis", "plane")
+    if not len(table):
+        raise UserError(f"no group of the sweep is {factor}={name}", expected="one level of one factor", got=group)
     measures = [_measure(row) for row in table.iter_rows(named=True)]
     from radiograph.numerics.multiplicity import q_values
 
@@ -76,6 +79,24 @@ def run(study: Study) -> Found:
         smallest_p=1 / (1 + draws),
         notes=(WORDING, *swept.result.notes),
     )
+
+
+def _factor(text: str) -> str:
+    """The factor whose groups are compared.
+
+    Raises:
+        UserError: anything but one level of one factor.
+    """
+    clauses = Filter.parse(text).clauses
+    if len(clauses) != 1 or clauses[0].op != "=":
+        raise UserError(
+            "frames compare one group with the other levels of its factor",
+            expected="--group FACTOR=LEVEL, one level of one factor",
+            got=text,
+            fix="choose the rest by --where",
+            code="bad_group",
+        )
+    return clauses[0].factor
 
 
 def _measure(row: dict[str, Any]) -> Measure:

@@ -15,7 +15,7 @@ from radiograph.core import Refusal, Site, derive
 from radiograph.methods.resonance._schemas._records import Arrows, Found, Measure, against
 from radiograph.methods.resonance._schemas._study import Captured, Study, positions
 
-DRAWS = 199
+DRAWS, FEWEST = 199, 19
 DOSE = "0.02sd"
 _STRONGEST = 5
 
@@ -60,7 +60,7 @@ def run(study: Study) -> Found:
     own = float(np.linalg.norm(arrows.mean(axis=0)))
     cores = done.prompts("core")
     interval = core_intervals(arrows.T[:, None, :], cores, seed=seed)
-    p = (1 + int((null >= own * (1 - 1e-9)).sum())) / (1 + draws)
+    p = (1 + int((null >= own * (1 - 1e-9)).sum())) / (1 + draws) if draws >= FEWEST else None
     lengths = np.linalg.norm(arrows, axis=1)
     study.ctx.output.table("arrows", _table(done, z[:, 0], arrows, finite))
     prompts = done.prompts("prompt")
@@ -77,14 +77,18 @@ def run(study: Study) -> Found:
             "note": "" if interval is not None else "interval not available: fewer than four cores",
         }
     )
-    more = "more than" if p < 0.05 else "no more than"
+    more = "more than" if p is not None and p < 0.05 else "no more than"
     return Found(
         kind="causal",
-        null=f"{draws} random directions of the same length at {out}; smallest p {1 / (1 + draws):.2g}",
+        null=f"{draws} random directions of the same length at {out}; smallest p {1 / (1 + draws):.2g}"
+        + ("" if p is not None else f"; under {FEWEST} no p is given: raise --draws"),
         measures=(mean, *strongest),
         sentence=f"A small push of {study.site}[{unit}] moves the last token {more} one of the same length "
-        "in a random direction.",
-        family=1,
+        "in a random direction."
+        if p is not None
+        else f"{draws} random directions are too few to say whether a small push of {study.site}[{unit}] moves the "
+        "last token more than they do.",
+        family=int(p is not None),
         smallest_p=1 / (1 + draws),
         arrows=Arrows(
             title=f"Δz per sd of {study.site}[{unit}], a prompt an arrow",

@@ -22,6 +22,7 @@ from radiograph.methods.resonance._schemas._study import Captured, Study, halves
 
 TAIL_DRAWS, NETWORK_DRAWS = 99, 24
 TOP = 10
+ONE_CORE = "one core: units are ranked and tested on the same prompts, so that the first ones are a choice"
 _AGREES = 0.02
 
 
@@ -97,10 +98,11 @@ def run(study: Study) -> Found:
         measures=tuple(measures),
         sentence=f"{loud} of {len(living)} units of {study.site} move the next token more than random pushes as strong "
         f"as other units' (q < .05), {special} more than random pushes of their own strength; {most}, first on the "
-        + ("other half of the cores, is loud." if q[order[0]] < 0.05 else "other half of the cores, is not loud."),
+        + ("same prompts" if chosen.all() else "other half of the cores")
+        + (", is loud." if q[order[0]] < 0.05 else ", is not loud."),
         family=len(living),
         smallest_p=1 / (1 + null.size),
-        notes=(f"plane: {plane}", *notes),
+        notes=(f"plane: {plane}", *notes, *((ONE_CORE,) if chosen.all() else ())),
     )
 
 

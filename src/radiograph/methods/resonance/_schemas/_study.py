@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 DEFAULT_GRID = "stories"
 PROMPTS = "prompts"
+REFERENCES = {"model", "grid", "vectors", "basis", "directions", "natural", "statistics"}
+"""Options of the steps that name a file, a folder or a model."""
+FEWEST = 3
+"""Prompts of a group, and of a plane that is made of them."""
+ROUNDING = 1e-6
+"""Of the first component: what a second one must exceed to be more than rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +149,16 @@ class Study:
         return Captured(rows, str(folder), vectors, conditions)
 
     def step(self, verb: str, config: Mapping[str, Any]) -> Any:
-        """Another verb, written down."""
-        self.steps.append(command(verb, config))
+        """Another verb, written down with its paths as they stand in the bundle."""
+        self.steps.append(command(verb, {k: self._portable(v) if k in REFERENCES else v for k, v in config.items()}))
         return self.ctx.step(verb, **config)
+
+    def _portable(self, value: Any) -> Any:
+        """A reference, or several, relative to this bundle where it lies inside."""
+        if isinstance(value, list | tuple):
+            return [self._portable(one) for one in value]
+        bundle, own = self.ctx.output.folder("steps").parent, Path(value)
+        return own.relative_to(bundle).as_posix() if own.is_relative_to(bundle) else self.ctx.label(value)
 
     def warned(self, recipe: str) -> list[str]:
         """What goes along with the factors that a recipe contrasts; 01, 03 and 04 contrast writes."""
@@ -176,8 +190,12 @@ class Study:
             first = self.factors(1)[0]
             text = f"{first}={columns[first][0]}"
         mask = Filter.parse(text).mask(columns)
-        if mask.sum() < 2 or mask.all():
-            raise Refusal("no_group", f"{text} is {int(mask.sum())} of {len(mask)} prompts, which cannot be compared")
+        if mask.sum() < FEWEST or mask.all():
+            raise Refusal(
+                "no_group",
+                f"{text} is {int(mask.sum())} of {len(mask)} prompts, which cannot be compared",
+                expected=f"{FEWEST} or more, and others beside them",
+            )
         return text, mask
 
     def plane(self, rows: np.ndarray, captured: Captured) -> tuple[np.ndarray, np.ndarray, str]:
@@ -186,14 +204,26 @@ class Study:
 
         centre = rows.mean(axis=0)
         if not self.config.plane:
-            _, _, axes = np.linalg.svd(rows - centre, full_matrices=False)
+            _, spread, axes = np.linalg.svd(rows - centre, full_matrices=False)
+            if (spread > ROUNDING * spread[0]).sum() < 2:
+                raise Refusal(
+                    "too_few_prompts",
+                    "a plane is two components of the prompts, and these vary along fewer",
+                    expected=f"{FEWEST} prompts or more that differ",
+                    got=f"{len(rows)}",
+                    fix="more --prompt, or a grid",
+                )
             return centre, axes[:2], "first two components of the baseline rows"
         if len(self.config.plane) != 2:
             raise UserError("a plane is two groups", expected="--plane type=asking --plane type=telling")
         names = [name for name in self.grid.factors if name in captured.rows.columns]
         columns = {name: captured.prompts(name) for name in ["core", "variant", *names]}
         masks = [Filter.parse(text).mask(columns) for text in self.config.plane]
-        vectors, _ = unit_rows(np.stack([rows[mask].mean(axis=0) - centre for mask in masks]))
+        if not all(mask.any() for mask in masks):
+            raise Refusal("no_group", "a group of the plane has no prompts", got=" and ".join(self.config.plane))
+        vectors, kept = unit_rows(np.stack([rows[mask].mean(axis=0) - centre for mask in masks]))
+        if not kept.all():
+            raise Refusal("no_group", "a group of the plane is all prompts, and has no direction from their mean")
         planes, _ = planes_of(vectors @ vectors.T, np.array([0]), np.array([1]))
         if not len(planes):
             raise Refusal("collinear", "the two groups of the plane point the same way", fix="choose other groups")

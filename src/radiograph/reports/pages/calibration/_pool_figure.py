@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from radiograph.numerics.conformal import centre_and_spread
 from radiograph.reports._figure import CANDIDATE, DOWN, FAINT, INK, PAPER, RULE, drawing, svg
 
 if TYPE_CHECKING:
@@ -41,8 +43,7 @@ def pool_figure(rows: Sequence[Document], name: str, title: str) -> bytes | None
 
 def _row(axes: Axes, y: int, row: Document) -> None:
     values = [_scaled(v, row["scale"]) for v in row["benign"]]
-    centre = median(values)
-    spread = 1.4826 * median(abs(v - centre) for v in values)
+    centre, spread = (float(x[0, 0]) for x in centre_and_spread(np.array(values)[None, :, None]))
     if spread <= 0:
         spread = max((abs(v - centre) for v in values), default=0.0) or 1.0
     for place, value in enumerate(values):
