@@ -14,7 +14,6 @@ Memory: about `memory`, and some 100 bytes a line.
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,11 +24,12 @@ import numpy as np
 from jaxtyping import UInt32
 from numpy.typing import NDArray
 
-from radiograph.core import FeatureAddress, FormatError, UserError, nearest, visible
+from radiograph.core import FeatureAddress, FormatError, UserError
 from radiograph.evidence import canonical_json, check_schema, document_sha256
 from radiograph.store._atomic import PARTIAL
 from radiograph.store._hashing import file_sha256
 from radiograph.store.foreign._draft import Draft
+from radiograph.store.foreign._names import natural, no_such_model
 from radiograph.store.foreign._parse import parse
 from radiograph.store.foreign._rows import Placed, place_rows, row_tables
 from radiograph.store.lines import Lines, Mistakes, read_lines
@@ -62,7 +62,6 @@ _TAKEN = (
     "selected",
     "sites",
 )
-_NUMBER = re.compile(r"([0-9]+)")
 _PRESELECTED = "signed_selection_correlation"
 
 
@@ -92,7 +91,7 @@ def read_records(
         records = open_records(path)
         held = records.header.model.ref
         if model is not None and model not in (held, records.header.model.sha256):
-            raise _no_such_model(path.name, model, [held])
+            raise no_such_model(path.name, model, [held])
         return records
     if not path.is_file():
         raise UserError(f"{path.name} is not a file", expected="a folder of records, or JSON Lines", code="not_found")
@@ -140,7 +139,7 @@ def _collected(
         raise FormatError(f"{path.name} holds no records", where=path.name, expected="an object with features a line")
     if not draft.lines:
         mistakes.raise_if_any()
-        raise _no_such_model(path.name, str(model), sorted(draft.models))
+        raise no_such_model(path.name, str(model), sorted(draft.models))
     return head, draft
 
 
@@ -171,7 +170,7 @@ def _write(
 ) -> None:
     names = list(draft.codes)
     alive = np.flatnonzero(draft.counts)
-    order = np.array(sorted(alive.tolist(), key=lambda code: _natural(names[code])), np.int64)
+    order = np.array(sorted(alive.tolist(), key=lambda code: natural(names[code])), np.int64)
     if not len(order):
         raise UserError("no feature fires on any row", expected="values that are not zero", code="no_features")
     number = np.zeros(len(names), np.uint32)
@@ -242,7 +241,8 @@ def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, ids: list[str
         "dictionary_sha256": None,
         "level": "token" if placed.tokens else "prompt",
         "sites": sorted(site for site in sites if site is not None),
-        "preselected": any(_PRESELECTED in known for known in draft.facts.of.values()),
+        "preselected": any(_PRESELECTED in known for known in draft.facts.of.values())
+        or head.get("preselected") is True,
         "features": 0,
         "order": "feature",
     }
@@ -267,18 +267,3 @@ def _site(address: FeatureAddress | None, said: dict[str, Any]) -> str | None:
 def _extra(said: dict[str, Any]) -> str | None:
     rest = {key: value for key, value in said.items() if key not in ("label", "site")}
     return canonical_json(rest).decode() if rest else None
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    # Split at numbers: every second part is one, so that texts are compared with texts.
-    return (*(int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(name))), name)
-
-
-def _no_such_model(name: str, model: str, known: list[str]) -> UserError:
-    close = nearest(model, known)
-    return UserError(
-        f"{name} holds no records of {visible(model, 80)!r}",
-        expected="one of " + ", ".join(visible(known_one, 80) for known_one in known[:20]),
-        fix=f"did you mean {', '.join(close)}?" if close else None,
-        code="unknown_model",
-    )

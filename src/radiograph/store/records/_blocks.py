@@ -56,7 +56,7 @@ def blocks(files: Sequence[Path], order: str, counts: Int[np.ndarray, " feature"
     if order == "feature":
         found = _slices(files, offsets[bounds])
     else:
-        found = by_range(_chunks(files), bounds)
+        found = by_range(chunks(files), bounds)
     for first, last, (_, rows, values) in zip(bounds[:-1], bounds[1:], found, strict=True):
         yield Block(int(first), offsets[first : last + 1] - offsets[first], rows, values)
 
@@ -72,17 +72,17 @@ def ranges(counts: Int[np.ndarray, " feature"], memory: int) -> Int64[np.ndarray
     return np.array(bounds, np.int64)
 
 
-def by_range(chunks: Iterable[Triplets], bounds: Int64[np.ndarray, " bound"]) -> Iterator[Triplets]:
+def by_range(given: Iterable[Triplets], bounds: Int64[np.ndarray, " bound"]) -> Iterator[Triplets]:
     """Triplets (feature, row, value) of each range, sorted by (feature, row, value); one range needs no disk."""
     if len(bounds) <= 2:
-        held = list(chunks)
+        held = list(given)
         if len(bounds) == 2:
             yield in_order(*(np.concatenate([part[i] for part in held] or [[]]).astype(_ENTRY[i]) for i in range(3)))
         return
     with tempfile.TemporaryDirectory(prefix="radiograph-") as folder:
         paths = [Path(folder) / f"{number:05d}" for number in range(len(bounds) - 1)]
         with ExitStack() as stack:
-            _spill(chunks, bounds, [stack.enter_context(path.open("wb")) for path in paths])
+            _spill(given, bounds, [stack.enter_context(path.open("wb")) for path in paths])
         for path in paths:
             held = np.fromfile(path, _ENTRY)
             path.unlink()
@@ -101,8 +101,8 @@ def in_order(
     return feature[order], row[order], value[order]
 
 
-def _spill(chunks: Iterable[Triplets], bounds: Int64[np.ndarray, " bound"], files: Sequence[IO[bytes]]) -> None:
-    for feature, row, value in chunks:
+def _spill(given: Iterable[Triplets], bounds: Int64[np.ndarray, " bound"], files: Sequence[IO[bytes]]) -> None:
+    for feature, row, value in given:
         entries = np.empty(len(feature), _ENTRY)
         entries["feature"], entries["row"], entries["value"] = feature, row, value
         place = (np.searchsorted(bounds, feature, side="right") - 1).astype(np.uint16)
@@ -112,7 +112,8 @@ def _spill(chunks: Iterable[Triplets], bounds: Int64[np.ndarray, " bound"], file
             file.write(own.data)
 
 
-def _chunks(files: Sequence[Path]) -> Iterator[Triplets]:
+def chunks(files: Sequence[Path]) -> Iterator[Triplets]:
+    """The entries of some files as they lie, at most `CHUNK` at a time."""
     import polars
 
     for path in files:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import FormatError, UserError
 from radiograph.store._hashing import file_sha256
-from radiograph.store.records._blocks import MEMORY, Block, blocks
+from radiograph.store.records._blocks import MEMORY, Block, Triplets, blocks, chunks
 from radiograph.store.records._header import FACTOR, FEATURES, HEADER, Header
 from radiograph.store.shards._index import read_json
 
@@ -56,6 +56,10 @@ class Records:
         Needs about `memory` bytes, however many rows there are, or more where one feature alone does not fit.
         """
         return blocks(self.files("values"), self.header.order, self.features["n_present"].to_numpy(), memory)
+
+    def triplets(self) -> Iterator[Triplets]:
+        """Entries as they lie: features, rows, values, at most a million at a time."""
+        return chunks(self.files("values"))
 
     def files(self, table: str) -> tuple[Path, ...]:
         """The files of a table, in order."""
