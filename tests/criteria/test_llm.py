@@ -227,7 +227,7 @@ def test_answers_of_another_shape_are_asked_again_with_what_was_wrong():
     assert "not so: 3" in repaired[0]["messages"][2]["content"]
 
 
-def test_a_spent_budget_stops_cleanly_and_the_next_run_goes_on(tmp_path):
+def test_x5_8_a_spent_budget_stops_cleanly_and_the_cache_answers_offline(tmp_path):
     with ChatCache.open(tmp_path / "c.sqlite") as cache:
         found, _, _ = compiled(good, cache, max_calls=3)
         assert isinstance(found, Refusal)

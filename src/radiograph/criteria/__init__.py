@@ -1,8 +1,8 @@
 """Floor 3: a criterion in words becomes labelled rows, grouped, split in halves, and checked for what their form shows.
 
-parts = Parts(text="mentions of physical units", prompts=read_prompts(path))
-compiled = compile_criterion(parts, seed=0)
-write_compiled(compiled, folder)          # criterion.json, split.json, criterion_rows.parquet
+    parts = Parts(text="mentions of physical units", prompts=read_prompts(path))
+    compiled = compile_criterion(parts, seed=0)
+    write_compiled(compiled, folder)
 """
 
 from radiograph.criteria._compile import Compiled, columns, compile_criterion

@@ -233,6 +233,20 @@ def test_the_baselines_are_at_chance_on_noise():
     assert abs(np.mean(by_words) - 0.5) < 0.03
 
 
+@pytest.mark.slow
+def test_noise_is_rarely_called_a_surface_label():
+    luck = np.random.default_rng(0)
+    vocabulary = [f"w{i}" for i in range(400)]
+    for n, allowed in ((32, 0.03), (64, 0.005), (120, 0.0)):
+        called = 0
+        for _ in range(400):
+            labels, first = np.arange(n) % 2 == 0, luck.permutation(np.arange(n) % 4 < 2)
+            texts = [list(luck.choice(vocabulary, 10)) for _ in range(n)]
+            found = surface_aurocs(texts, luck.normal(size=n).round(1), labels, first)
+            called += (found.length or 0) >= 0.75 or (found.words or 0) >= 0.95
+        assert called / 400 <= allowed, (n, called)
+
+
 def test_a_half_without_a_class_is_not_measured():
     labels = np.array([True, True, False, True])
     first = np.array([True, True, False, False])

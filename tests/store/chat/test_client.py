@@ -25,6 +25,7 @@ from radiograph.store.chat import (
     Endpoint,
     Failure,
     Price,
+    chat_cache,
     json_object,
     read_prices,
 )
@@ -363,7 +364,15 @@ def test_a_key_that_is_named_must_be_there(monkeypatch, value):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "file:///etc/passwd", "ftp://x/y", "http://me:secret@host/v1", "http://"]
+    "url",
+    [
+        "localhost:8000",
+        "http://h/v1?api_key=secret",
+        "file:///etc/passwd",
+        "ftp://x/y",
+        "http://me:secret@host/v1",
+        "http://",
+    ],
 )
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(UserError) as caught:
@@ -406,6 +415,11 @@ def test_a_bad_file_of_certificates_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with pytest.raises(UserError, match="SSL_CERT_FILE"):
         ChatClient(Endpoint.at("https://localhost/v1", "m"))
+
+
+def test_the_cache_of_a_workspace_lies_in_it(workspace):
+    with ChatCache.open(chat_cache()):
+        assert chat_cache() == workspace / ".radiograph" / "chat.sqlite"
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):

@@ -1,12 +1,12 @@
 """One client for chat endpoints of the OpenAI shape: retries, a cache, a budget, and no key in anything it keeps.
 
-cache = ChatCache.open(folder / "chat.sqlite")
+with ChatCache.open(chat_cache()) as cache:
 client = ChatClient(Endpoint.at(url, model, key_env="MY_KEY"), ChatSettings(max_calls=100), cache)
 batch = client.ask_all([Ask(messages, "label-1", read=labels_of), ...])
 """
 
 from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Message, Usage, json_object
-from radiograph.store.chat._cache import ChatCache
+from radiograph.store.chat._cache import ChatCache, chat_cache
 from radiograph.store.chat._client import ChatClient
 from radiograph.store.chat._endpoint import ChatError, ChatSettings, Endpoint, Price, read_prices
 
@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "Price",
     "Usage",
+    "chat_cache",
     "json_object",
     "read_prices",
 ]

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import canonical_json
+from radiograph.store._workspace import Workspace
 from radiograph.store.chat._asked import Message
 
 SCHEMA_VERSION: Final = 1
@@ -29,6 +30,13 @@ CREATE TABLE IF NOT EXISTS answer (key TEXT PRIMARY KEY, model TEXT NOT NULL, ve
 def question_sha256(model: str, messages: tuple[Message, ...], parameters: dict[str, Any], version: str) -> str:
     """The key of a question."""
     return hashlib.sha256(canonical_json([model, list(messages), parameters, version])).hexdigest()
+
+
+def chat_cache() -> Path:
+    """The cache of this workspace; its folder is made."""
+    folder = Workspace.current().base / ".radiograph"
+    folder.mkdir(exist_ok=True)
+    return folder / "chat.sqlite"
 
 
 class ChatCache:

@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from radiograph.core import FormatError, Refusal, UserError, visible
 
 _ROUTE = "/chat/completions"
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|hf|gsk|xai|key)[-_][A-Za-z0-9_-]{12,}|Bearer\s+\S+", re.IGNORECASE)
 _SHOWN = 300
+_SECRET = {"key", "api_key", "api-key", "apikey", "token", "access_token", "secret", "sig", "signature"}
+"""Parameters of an address that carry what no manifest may hold."""
 
 
 class ChatError(Refusal):
@@ -62,7 +64,8 @@ class Endpoint:
             raise UserError(
                 "an endpoint is an http or https address", got=visible(url, 80), expected="http://localhost:8000/v1"
             )
-        if parts.username or parts.password:
+        named = {name.casefold() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        if parts.username or parts.password or named & _SECRET:
             raise UserError(
                 "the address of the endpoint holds credentials",
                 fix="put the key into an environment variable and name it with --key-env",
