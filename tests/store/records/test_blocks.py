@@ -8,6 +8,7 @@ import pytest
 
 from radiograph.core import FormatError, UserError
 from radiograph.store.records import (
+    Entries,
     Header,
     RecordsModel,
     SortedWriter,
@@ -124,6 +125,18 @@ def test_names_of_features_can_be_handed_in(tmp_path):
     table = open_records(tmp_path).features
     assert table["feature_id"][7] == "u7"
     assert table["direction"].to_list() == list(range(FEATURES))
+
+
+def test_features_may_come_as_any_kind_of_whole_number(tmp_path):
+    (table, entries), *_ = parts()[0]
+    for number, kind in enumerate((np.uint32, np.int32, np.int64)):
+        folder = tmp_path / str(number)
+        begin_records(folder, header())
+        own = Entries(entries.features.astype(kind), entries.values, entries.offsets)
+        write_part(folder, 0, table, own, SPEC)
+        write_part(folder, 1, table[:1], Entries(own.features[:0], own.values[:0], np.zeros(2, np.int64)), SPEC)
+        finish_records(folder, 2, SPEC)
+    assert open_records(tmp_path / "0").features.equals(open_records(tmp_path / "2").features)
 
 
 def test_units_have_addresses_of_their_own(tmp_path):

@@ -178,7 +178,7 @@ def _statistics(entries: Entries) -> polars.DataFrame:
     """Of each feature that fired: how often, mean, squared deviations about it, maximum."""
     import polars
 
-    size = int(entries.features.max(initial=-1)) + 1
+    size = int(entries.features.max()) + 1 if len(entries.features) else 0
     values = entries.values.astype(np.float64)
     count = np.bincount(entries.features, minlength=size)
     live = np.flatnonzero(count)
