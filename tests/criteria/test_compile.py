@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from radiograph.core import Refusal, UserError
-from radiograph.criteria import Parts, Prompts, Records, Template, compile_criterion, prepare_records
+from radiograph.core import FormatError, Refusal, UserError
+from radiograph.criteria import Parts, Prompts, Records, Template, compile_criterion, kinds_of, prepare_records
 from radiograph.evidence import Criterion
 
 from .make import TEMPLATE, dataset, labelled
@@ -119,6 +119,16 @@ def test_y3_6_the_order_of_records_changes_nothing():
     assert one.criterion == other.criterion
     assert (one.discover[order] == other.discover).all()
     assert (one.group[order] == other.group).all()
+
+
+def test_records_are_labelled_by_label_score_or_kind():
+    found = kinds_of([True, None, None], [0.1, 0.7, None], [None, None, "neutral"])
+    assert found == ["positive", "positive", "negative"]
+    assert kinds_of(scores=[0.4, 0.6], threshold=0.3) == ["positive", "positive"]
+    with pytest.raises(FormatError, match="3 mistakes") as caught:
+        kinds_of([None, True, None, True], [None, None, 1.5, None], [None, "near_miss", None, None], name="r")
+    for said in ("r:1: no label", "r:2: kind 'near_miss' contradicts", "r:3: criterion_score must lie in 0 to 1"):
+        assert said in str(caught.value)
 
 
 def test_records_of_one_class_or_uneven_columns_are_refused():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chatting import Fault, chatting
-from radiograph.core import Refusal
+from radiograph.core import FormatError, Refusal
 from radiograph.criteria import Compiled, Parts, Prompts, compile_criterion
 from radiograph.store.chat import ChatCache, ChatClient, ChatSettings, Endpoint
 
@@ -139,6 +139,12 @@ def test_given_texts_are_labelled_twice():
     ]
     assert sorted(orders[0]) == sorted(orders[1])
     assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("row", [{"id": "t0", "text": "other"}, {"id": "x"}, {"id": "x", "text": " "}])
+def test_given_texts_need_a_text_and_an_id_of_their_own(row):
+    with pytest.raises(FormatError, match="rows"):
+        compiled(good, texts=Prompts.of([{"id": "t0", "text": "five metres"}, row]))
 
 
 def test_disagreements_are_dropped_and_counted():

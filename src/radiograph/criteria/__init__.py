@@ -3,13 +3,15 @@
     parts = Parts(text="mentions of physical units", prompts=read_prompts(path))
     compiled = compile_criterion(parts, seed=0)
     write_compiled(compiled, folder)
+
+Records that carry activations already go through `prepare_records`: columns in, columns out.
 """
 
 from radiograph.criteria._compile import Compiled, columns, compile_criterion
 from radiograph.criteria._find import Route, available, routes
 from radiograph.criteria._parts import Document, Drawn, Parts, Position, World
 from radiograph.criteria._prompts import Prompts, Template, prompts_of_suite, read_prompts, read_template
-from radiograph.criteria._records import Prepared, Records, prepare_records
+from radiograph.criteria._records import Prepared, Records, kinds_of, prepare_records
 from radiograph.criteria._rows import Row
 from radiograph.criteria._stored import ROWS, from_columns, read_compiled, read_split, write_compiled
 
@@ -31,6 +33,7 @@ __all__ = [
     "columns",
     "compile_criterion",
     "from_columns",
+    "kinds_of",
     "prepare_records",
     "prompts_of_suite",
     "read_compiled",

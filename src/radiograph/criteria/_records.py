@@ -16,9 +16,10 @@ from radiograph.core import UserError
 from radiograph.criteria._compile import criterion_id
 from radiograph.criteria._groups import group_names
 from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
-from radiograph.criteria._rows import Level
+from radiograph.criteria._rows import Level, agreed, checked_score
 from radiograph.criteria._split import DISCOVER, as_given, halved, split_of
 from radiograph.evidence import Criterion, CriterionRoute, RowKind, Split
+from radiograph.store.lines import Mistakes
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,35 @@ class Prepared:
     """Number of each record's group, in the order of the groups' names."""
     positive: NDArray[np.bool_] = field(repr=False)
     discover: NDArray[np.bool_] = field(repr=False)
+
+
+def kinds_of(
+    labels: Sequence[bool | None] | None = None,
+    scores: Sequence[float | None] | None = None,
+    kinds: Sequence[str | None] | None = None,
+    *,
+    threshold: float = 0.5,
+    name: str = "records",
+) -> list[RowKind]:
+    """The kind of each record: its label, else its score against the threshold, else the kind that it names.
+
+    Raises:
+        FormatError: rows without any of them, scores outside 0 to 1, contradictions: the first five, and a count.
+    """
+    n = max(len(column) for column in (labels or (), scores or (), kinds or ()))
+    mistakes = Mistakes(name)
+    out: list[RowKind] = []
+    for row in range(n):
+        label, score = labels[row] if labels else None, scores[row] if scores else None
+        try:
+            held = None if score is None else checked_score(score)
+            if label is None and held is not None:
+                label = held >= threshold
+            out.append(agreed(label, kinds[row] if kinds else None))
+        except ValueError as error:
+            mistakes.add(row + 1, str(error))
+    mistakes.raise_if_any()
+    return out
 
 
 def prepare_records(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from radiograph.evidence import Half, RowKind
 
+KINDS: Final[dict[str, RowKind]] = {
+    "positive": "positive",
+    "near_miss": "near_miss",
+    "negative": "negative",
+    "neutral": "negative",
+}
 Message = dict[str, str]
 Level = str | int | float
 
@@ -51,3 +59,34 @@ class Row:
         """What a model is shown, and where it is looked at."""
         turns = tuple((m["role"], m["content"]) for m in self.messages)
         return self.text, self.span, turns, self.tokens
+
+
+def agreed(label: bool | None, kind: object) -> RowKind:
+    """The kind of a row from its label and the kind that it names.
+
+    Raises:
+        ValueError: neither, an unknown kind, or one that contradicts the label.
+    """
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    named = KINDS[kind] if isinstance(kind, str) else None
+    if label is None:
+        if named is None:
+            raise ValueError("no label: one of label, criterion_score, spans or kind is needed")
+        return named
+    if named is not None and (named == "positive") != label:
+        raise ValueError(f"kind {named!r} contradicts the label {label}")
+    return named or ("positive" if label else "negative")
+
+
+def checked_score(value: Any) -> float:
+    """A score in 0 to 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"criterion_score must be a number, got {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"criterion_score must lie in 0 to 1, got {value!r}")
+    return float(value)

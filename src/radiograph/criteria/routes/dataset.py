@@ -18,16 +18,9 @@ from typing import Any
 from radiograph.core import UserError
 from radiograph.criteria._parts import Drawn, Parts
 from radiograph.criteria._prompts import Prompts
-from radiograph.criteria._rows import Row
-from radiograph.evidence import RowKind
+from radiograph.criteria._rows import Row, agreed, checked_score
 from radiograph.store.lines import Mistakes
 
-_KINDS: dict[str, RowKind] = {
-    "positive": "positive",
-    "near_miss": "near_miss",
-    "negative": "negative",
-    "neutral": "negative",
-}
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -106,13 +99,10 @@ class _Reader:
             factors=_factors(values.get("factors")),
             route="dataset",
         )
-        kind = self._kind(values)
+        kind = values.get("kind")
         if values.get("spans") is not None:
-            return [replace(row, span=span, kind=_agreed(label, kind)) for span, label in _spans(values, text)]
-        label = self._label(values, score)
-        if label is None and kind is None:
-            raise ValueError("no label: one of label, criterion_score, spans or kind is needed")
-        return [replace(row, kind=_agreed(label, kind))]
+            return [replace(row, span=span, kind=agreed(label, kind)) for span, label in _spans(values, text)]
+        return [replace(row, kind=agreed(self._label(values, score), kind))]
 
     def _once(self, prompt: str, content: tuple[object, object], number: int) -> None:
         first = self._seen.setdefault(prompt, (content, number))
@@ -125,34 +115,13 @@ class _Reader:
             return None
         if self._texts:
             value = _float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"criterion_score must be a number, got {values['criterion_score']!r}")
-        if not 0 <= value <= 1:
-            raise ValueError(f"criterion_score must lie in 0 to 1, got {value!r}")
-        return float(value)
+        return checked_score(value)
 
     def _label(self, values: Mapping[str, Any], score: float | None) -> bool | None:
         value = values.get("label")
         if value is None:
             return None if score is None else score >= self._threshold
         return _truth(value)
-
-    def _kind(self, values: Mapping[str, Any]) -> RowKind | None:
-        value = values.get("kind")
-        if value is None:
-            return None
-        if value not in _KINDS:
-            raise ValueError(f"kind must be one of {', '.join(_KINDS)}, got {value!r}")
-        return _KINDS[value]
-
-
-def _agreed(label: bool | None, kind: RowKind | None) -> RowKind:
-    if label is None:
-        assert kind is not None
-        return kind
-    if kind is not None and (kind == "positive") != label:
-        raise ValueError(f"kind {kind!r} contradicts the label {label}")
-    return kind or ("positive" if label else "negative")
 
 
 def _truth(value: Any) -> bool:

@@ -100,7 +100,8 @@ def draw(parts: Parts, seed: int) -> Drawn:
         failed=study.lost,
         disagreements=len(judged) - len(kept),
     )
-    dropped = {"disagreement": len(judged) - len(kept), "unlabelled": len(texts) - len(judged)}
+    given = len(texts if parts.texts is None else parts.texts.rows)
+    dropped = {"disagreement": len(judged) - len(kept), "unlabelled": given - len(judged)}
     sha256 = parts.texts.sha256 if parts.texts else None
     rows = [_row(t) for t in kept]
     return Drawn(rows, sha256, {k: n for k, n in dropped.items() if n}, study.definition, record)
@@ -201,6 +202,10 @@ def _given(study: _Study, writer: ChatClient, prompts: Prompts) -> list[_Text]:
             raise FormatError(f"{prompts.name} has a row without text", where=f"{prompts.name}:{number}")
         texts.append(text)
     ids = [str(values.get("prompt_id", values.get("id", f"text-{n}"))) for n, values in enumerate(prompts.rows, 1)]
+    if twice := [name for name, n in Counter(ids).items() if n > 1]:
+        raise FormatError(
+            f"{prompts.name} has {len(twice)} ids that stand twice", got=", ".join(twice[:5]), where=prompts.name
+        )
     groups = [str(values.get("group_id", name)) for values, name in zip(prompts.rows, ids, strict=True)]
     held = study.labelled(writer, texts)
     return [

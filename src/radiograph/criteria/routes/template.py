@@ -28,16 +28,10 @@ from typing import Any
 from radiograph.core import FormatError, UserError, derive, nearest, visible
 from radiograph.core.limits import SUITE_PROMPTS
 from radiograph.criteria._parts import Drawn, Parts
-from radiograph.criteria._rows import Row
+from radiograph.criteria._rows import KINDS, Row
 from radiograph.evidence import RowKind
 
 _KEYS = ("templates", "slots", "fillers", "factors", "sets", "targets", "foils", "schema", "text")
-_KINDS: dict[str, RowKind] = {
-    "positive": "positive",
-    "near_miss": "near_miss",
-    "negative": "negative",
-    "neutral": "negative",
-}
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Lists = dict[str, list[str]]
 _MOST_SETS = 1_000_000
@@ -180,10 +174,10 @@ class _Plan:
             return {}
         out: dict[RowKind, Lists] = {}
         for kind, lists in given.items():
-            if kind not in _KINDS or _KINDS[kind] in out:
-                self._wrong.append(f"fillers: {kind!r} is no kind, or stands twice; kinds: {', '.join(_KINDS)}")
+            if kind not in KINDS or KINDS[kind] in out:
+                self._wrong.append(f"fillers: {kind!r} is no kind, or stands twice; kinds: {', '.join(KINDS)}")
             else:
-                out[_KINDS[kind]] = self._lists(lists, f"fillers.{kind}")
+                out[KINDS[kind]] = self._lists(lists, f"fillers.{kind}")
         return out
 
     def _consistent(self) -> None:

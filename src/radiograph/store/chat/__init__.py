@@ -3,6 +3,8 @@
 with ChatCache.open(chat_cache()) as cache:
 client = ChatClient(Endpoint.at(url, model, key_env="MY_KEY"), ChatSettings(max_calls=100), cache)
 batch = client.ask_all([Ask(messages, "label-1", read=labels_of), ...])
+
+`batch.stopped` says why a batch ended early; `client.usage` what it cost.
 """
 
 from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Message, Usage, json_object
