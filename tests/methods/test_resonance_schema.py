@@ -49,9 +49,31 @@ def test_r12_schemas_run_on_base(recipe, workspace):
     is_sound(schema(recipe, **QUICK[recipe]), recipe, workspace)
 
 
-def test_what_goes_along_with_a_factor_is_said(workspace):
+def test_what_goes_along_with_a_factor_is_said_and_steps_are_named_within_the_bundle(workspace):
+    """Two runs at other moments and places leave the same bytes, and no way to a folder that is gone."""
     found = schema("05", grid="confounded", draws=19).result
     assert any(note.startswith("confounded: ") and "type~tokens" in note for note in found.notes)
+    assert any("--vectors steps/1-resonance.capture" in step for step in found.steps)
+    first = (workspace / "out05" / "result.json").read_bytes()
+    assert str(workspace).encode() not in first and b".partial" not in first
+    go("resonance schema", recipe="05", model="bundled:base", out="elsewhere", grid="confounded", draws=19)
+    assert (workspace / "elsewhere" / "result.json").read_bytes() == first
+
+
+def test_too_few_draws_are_no_result(workspace):
+    few = {"prompt": ["the dog is near the barn", "the cat is in the house", "a boat is on the lake"], "draws": 3}
+    for recipe in ("03", "04"):
+        done = schema(recipe, unit=3, new_tokens=8, **few)
+        assert done.exit_code == 4 and done.result.family == 0
+        assert all(measure.p is None for measure in done.result.measures)
+        assert "too few" in done.result.sentence and "--draws" in done.result.null
+        assert verify(workspace / f"out{recipe}").status == "intact"
+
+
+@pytest.mark.parametrize("recipe", [pytest.param("01", marks=pytest.mark.slow), "03", "04"])
+def test_prompts_that_span_no_plane_are_refused(recipe, workspace):
+    done = schema(recipe, prompt=["the dog is near the barn"], unit=3, draws=3, new_tokens=8)
+    assert done.exit_code == 4 and done.result.code == "too_few_prompts" and "--prompt" in done.result.fix
 
 
 @pytest.mark.slow
@@ -145,6 +167,8 @@ def test_prompts_of_ones_own_are_cores(workspace):
         ({"recipe": "02", "unit": 999}, "0 to 175"),
         ({"recipe": "06", "group": "type=askin"}, "asking"),
         ({"recipe": "06", "grid": "storis"}, "stories"),
+        ({"recipe": "05", "group": "type=asking,level=1"}, "one level of one factor"),
+        ({"recipe": "05", "group": "type!=asking"}, "one level of one factor"),
         ({"recipe": "04", "plane": ["type=asking"]}, "two groups"),
         ({"recipe": "04", "prompt": ["the dog"], "where": "type=asking"}, "no factors"),
     ],
