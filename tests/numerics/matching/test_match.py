@@ -60,11 +60,11 @@ def test_similarities_are_those_of_scipy(kind, density, kept, monkeypatch):
     left[0, 4] = 5.0 if kind == "jaccard" else 4.0
     found = Similarity.of(Activations.of_dense(left), Activations.of_dense(right), kind)
     table = table_of(found)
-    draw = rng.permutation(60)
-    moved = np.empty_like(left)
-    moved[draw] = left
-    other = Similarity.of(Activations.of_dense(moved), Activations.of_dense(right), kind)
-    assert found.best(draw) == pytest.approx(table_of(other).max(axis=1), abs=1e-6)
+    draws = np.stack([rng.permutation(60) for _ in range(5)])
+    best = found.best_of_draws(draws)
+    for draw, values in zip(draws, best, strict=True):
+        other = Similarity.of(Activations.of_dense(left[draw]), Activations.of_dense(right), kind)
+        assert values == pytest.approx(table_of(other).max(axis=1), abs=2e-6)
     for i in range(9):
         for j in range(7):
             x, y = left[:, i], right[:, j]
@@ -108,17 +108,34 @@ def test_one_partner_has_no_runner_up():
     assert found.score[0] == pytest.approx(1.0)
 
 
-def test_groups_move_whole():
-    groups = np.repeat(np.arange(8), 3)[np.random.default_rng(0).permutation(24)]
-    (places,) = block_orders(groups, 50, 1)
-    for draw in places:
-        assert sorted(draw) == list(range(24))
+def test_groups_move_whole_and_in_their_order():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), [3, 3, 3, 1, 6, 4, 2, 5])[rng.permutation(27)]
+    (sources,) = block_orders(groups, 50, 1)
+    for draw in sources:
+        partners = [set(groups[draw[groups == g]].tolist()) for g in range(8)]
+        assert all(len(p) == 1 for p in partners) and set.union(*partners) == set(range(8))
         for g in range(8):
-            assert len(set(groups[draw[groups == g]])) == 1  # equal blocks: one group lands on one group
-    lands = np.array([[groups[d[groups == g]][0] for g in range(8)] for d in places])
-    assert len({tuple(row) for row in lands}) == 50
+            taken = draw[groups == g]
+            here, there = len(taken), (groups == groups[taken[0]]).sum()
+            members = np.flatnonzero(groups == groups[taken[0]])
+            assert taken.tolist() == [members[int((i + 0.5) * there / here)] for i in range(here)]
+    assert len({tuple(draw) for draw in sources}) == 50
     with pytest.raises(Refusal, match="few_groups"):
         next(block_orders(np.repeat(np.arange(5), 9), 3, 1))
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_a_draw_of_stretched_groups_has_moments_of_its_own(kept, monkeypatch):
+    monkeypatch.setattr(similarity_module, "_KEPT", kept)
+    rng = np.random.default_rng(1)
+    left, right = sparse_table(rng, 60, 5, 0.5), sparse_table(rng, 60, 4, 0.5)
+    groups = np.sort(rng.integers(0, 12, 60))
+    (sources,) = block_orders(groups, 6, 2)
+    found = Similarity.of(Activations.of_dense(left), Activations.of_dense(right)).best_of_draws(sources)
+    for draw, values in zip(sources, found, strict=True):
+        slow = [max(np.corrcoef(left[draw, i], right[:, j])[0, 1] for j in range(4)) for i in range(5)]
+        assert values == pytest.approx(slow, abs=2e-6)
 
 
 def test_p_is_that_of_a_loop_over_draws_and_features():
@@ -128,10 +145,9 @@ def test_p_is_that_of_a_loop_over_draws_and_features():
     from radiograph.core import derive
 
     null = []
-    for places in block_orders(groups, 20, derive(0, "null")):
-        for draw in places:
-            moved = np.empty_like(left)
-            moved[draw] = left
+    for sources in block_orders(groups, 20, derive(0, "null")):
+        for draw in sources:
+            moved = left[draw]
             null.append([max(np.corrcoef(moved[:, i], right[:, j])[0, 1] for j in range(12)) for i in range(12)])
     active = (left != 0).sum(axis=0)
     edges = np.quantile(active, np.arange(1, 10) / 10)
@@ -253,25 +269,37 @@ def test_y3_12_unrelated_features_have_honest_p(dense):
     assert sum(found.matched.any() for found in small) <= 2
 
 
-def firing_in_groups(rng: np.random.Generator, paraphrases: int) -> np.ndarray:
-    """400 features over 120 groups, whose units share 80 % of their firing."""
-    rate = 10 ** rng.uniform(-1.3, -0.3, 400)
-    core = np.repeat(rng.random((120, 400)) < rate, paraphrases, axis=0)
+def firing_in_groups(rng: np.random.Generator, sizes: np.ndarray, features: int) -> np.ndarray:
+    """Features whose units share 80 % of their firing within groups of these sizes."""
+    rate = 10 ** rng.uniform(-1.3, -0.3, features)
+    core = np.repeat(rng.random((len(sizes), features)) < rate, sizes, axis=0)
     on = np.where(rng.random(core.shape) < 0.8, core, rng.random(core.shape) < rate)
     return np.where(on, rng.exponential(size=on.shape), 0.0)
 
 
+def test_y3_12_groups_of_unlike_size_have_honest_p():
+    sizes = np.random.default_rng(0).integers(1, 8, 60)
+    shares = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        left, right = (firing_in_groups(rng, sizes, 120) for _ in range(2))
+        shares.append((matched(left, right, np.repeat(np.arange(60), sizes)).p <= 0.05).mean())
+    assert np.mean(shares) <= 0.07
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("paraphrases", [1, 5])
-def test_y3_12_at_full_size(paraphrases):
-    """Features of a group share 80 % of their firing: rows are not independent, groups are."""
+@pytest.mark.parametrize("sizes", [[1], [5], [1, 2, 3, 9]])
+def test_y3_12_at_full_size(sizes):
+    """Rows of a group are not independent, groups are."""
     shares, matches = [], 0
+    units = np.tile(sizes, 120 // len(sizes))
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        left, right = (firing_in_groups(rng, paraphrases) for _ in range(2))
-        found = matched(left, right, np.repeat(np.arange(120), paraphrases), resamples=50)
+        left, right = (firing_in_groups(rng, units, 400) for _ in range(2))
+        found = matched(left, right, np.repeat(np.arange(120), units), resamples=50)
         shares.append((found.p <= 0.05).mean())
         matches += found.matched.any()
+    print(sizes, np.mean(shares), matches)
     assert np.mean(shares) <= 0.07, np.mean(shares)
     assert matches <= 3, matches
 

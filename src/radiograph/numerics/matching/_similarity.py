@@ -46,13 +46,24 @@ class Scaled:
     def of_features(self, features: Integer[np.ndarray, " kept"]) -> Scaled:
         return Scaled(self.table.of_features(features), self.centre[features])
 
-    def moved(self, places: Int64[np.ndarray, "draw unit"]) -> Scaled:
-        """Every feature once for each draw, its values moved from unit u to unit places[draw, u]; draws outermost."""
-        t, draws = self.table, len(places)
-        offsets = (np.arange(draws)[:, None] * len(t.units) + t.offsets[:-1]).ravel()
-        ends = np.append(offsets, draws * len(t.units)).astype(np.int64)
-        moved = Activations(ends, places[:, t.units].ravel(), np.tile(t.values, draws), t.n_units)
-        return Scaled(moved, np.tile(self.centre, draws))
+    def drawn(self, sources: Int64[np.ndarray, "draw unit"], kind: Kind) -> Scaled:
+        """Every feature once for each draw, unit u with the value of unit sources[draw, u]; draws outermost."""
+        table, draws, units = self.table, len(sources), sources.shape[1]
+        by_unit = np.argsort(table.units, kind="stable")
+        owner = np.repeat(np.arange(table.features), table.active)[by_unit]
+        counts = np.bincount(table.units, minlength=units)
+        wanted = sources.ravel()
+        lengths = counts[wanted]
+        begin: Int64[np.ndarray, " target"] = (np.cumsum(counts) - counts)[wanted] - (np.cumsum(lengths) - lengths)
+        entry = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(begin, lengths)
+        target: Int64[np.ndarray, " moved"] = np.repeat(np.arange(draws * units, dtype=np.int64), lengths)
+        feature = target // units * table.features + owner[entry]
+        order = np.argsort(feature, kind="stable")  # units stay ascending
+        offsets = np.searchsorted(feature[order], np.arange(draws * table.features + 1)).astype(np.int64)
+        values = table.values[by_unit[entry[order]]]
+        moved = Activations(offsets, (target % units)[order], values, units)
+        # A group may have taken the place of a longer or shorter one: means and lengths are those of the draw.
+        return scaled(moved, "jaccard" if kind == "jaccard" else "pearson")
 
     @cached_property
     def blocks(self) -> tuple[Scaled, ...]:
@@ -114,19 +125,22 @@ class Similarity:
         one, two = scaled(left, kind), scaled(right, kind)
         return cls(one, two, kind, _meet_rarely(one.table, two.table))
 
-    def blocks(self, places: Int64[np.ndarray, " unit"] | None = None) -> Iterator[Part]:
-        """Every block, left ones innermost; `places` moves the left values from unit u to unit places[u]."""
+    def blocks(self) -> Iterator[Part]:
+        """Every block, left ones innermost."""
         for r, right in enumerate(self.right.blocks):
             for first, left in enumerate(self.left.blocks):
-                values = self._sparsely(left, right, places) if self.sparse else self._densely(left, right, places)
-                yield Part(first * BLOCK, r * BLOCK, self._finished(values, left, right))
+                values = self._finished(self._product(left, right), left.table.active, right)
+                yield Part(first * BLOCK, r * BLOCK, values)
 
-    def best(self, places: Int64[np.ndarray, " unit"] | None = None) -> Float64[np.ndarray, " left"]:
-        """The largest similarity of each left feature."""
-        best = np.full(self.left.table.features, -np.inf)
-        for part in self.blocks(places):
-            rows = slice(part.left, part.left + len(part.values))
-            best[rows] = np.maximum(best[rows], part.values.max(axis=1))
+    def best_of_draws(self, sources: Int64[np.ndarray, "draw unit"]) -> Float64[np.ndarray, "draw left"]:
+        """The largest similarity of each left feature if its unit u has the value of its unit sources[draw, u]."""
+        best = np.empty((len(sources), self.left.table.features))
+        for first, left in enumerate(self.left.blocks):
+            columns = slice(first * BLOCK, first * BLOCK + left.table.features)
+            step = max(1, BLOCK // left.table.features)
+            for start in range(0, len(sources), step):
+                some = sources[start : start + step]
+                best[start : start + step, columns] = self._best_of_moved(left, some).reshape(len(some), -1)
         return best
 
     def of_left(self, left: Scaled) -> Similarity:
@@ -148,39 +162,59 @@ class Similarity:
             return found / np.maximum(either, 1)
         return np.clip(found - self.left.centre[left] * self.right.centre[right], -1.0, 1.0)
 
-    def _sparsely(
-        self, left: Scaled, right: Scaled, places: Int64[np.ndarray, " unit"] | None
-    ) -> Float64[np.ndarray, "left right"]:
-        table = left.table if places is None else left.moved(places[None]).table
-        values = (_compressed(table) @ right.columns).toarray()
-        if self.kind != "jaccard":
-            values -= np.multiply.outer(left.centre, right.centre)
-        return values
+    @property
+    def _kept(self) -> bool:
+        sides = self.left.table.features + self.right.table.features
+        return not self.sparse and self.left.table.n_units * sides <= _KEPT
 
-    def _densely(
-        self, left: Scaled, right: Scaled, places: Int64[np.ndarray, " unit"] | None
-    ) -> Float32[np.ndarray, "left right"]:
+    def _best_of_moved(
+        self, left: Scaled, sources: Int64[np.ndarray, "draw unit"]
+    ) -> Float64[np.ndarray, " left_of_draw"]:
+        if self._kept:
+            table = _gathered(left.dense, sources, centred=self.kind != "jaccard")
+            active = np.count_nonzero(table, axis=0) if self.kind == "jaccard" else np.empty(0, dtype=np.int64)
+            parts = (self._finished(table.T @ right.dense, active, right) for right in self.right.blocks)
+        else:
+            moved = left.drawn(sources, self.kind)
+            parts = (
+                self._finished(self._product(moved, right), moved.table.active, right) for right in self.right.blocks
+            )
+        return np.maximum.reduce([values.max(axis=1) for values in parts]).astype(np.float64)
+
+    def _product(self, left: Scaled, right: Scaled) -> Float[np.ndarray, "left right"]:
+        if self.sparse:
+            values = (_compressed(left.table) @ right.columns).toarray()
+            if self.kind != "jaccard":
+                values -= np.multiply.outer(left.centre, right.centre)
+            return values
+        if self._kept:
+            return left.dense.T @ right.dense
         units = left.table.n_units
-        if units * (self.left.table.features + self.right.table.features) <= _KEPT:
-            if places is None:
-                return left.dense.T @ right.dense
-            moved = np.empty_like(left.dense)
-            moved[places] = left.dense
-            return moved.T @ right.dense
-        there = left if places is None else left.moved(places[None])
         total = np.zeros((left.table.features, right.table.features), dtype=np.float32)
         for start in range(0, units, _UNITS):
             stop = min(start + _UNITS, units)
-            total += _dense(there, start, stop).T @ _dense(right, start, stop)
+            total += _dense(left, start, stop).T @ _dense(right, start, stop)
         return total
 
     def _finished(
-        self, values: Float[np.ndarray, "left right"], left: Scaled, right: Scaled
+        self, values: Float[np.ndarray, "left right"], active: Integer[np.ndarray, " some"], right: Scaled
     ) -> Float[np.ndarray, "left right"]:
         if self.kind != "jaccard":
             return values
-        either = np.add.outer(left.table.active, right.table.active).astype(values.dtype) - values
+        either = np.add.outer(active, right.table.active).astype(values.dtype) - values
         return values / np.maximum(either, 1)
+
+
+def _gathered(
+    dense: Float32[np.ndarray, "unit feature"], sources: Int64[np.ndarray, "draw unit"], *, centred: bool
+) -> Float32[np.ndarray, "unit feature_of_draw"]:
+    """Columns with their units exchanged, draws outermost; `centred` again and of length 1."""
+    table = np.ascontiguousarray(dense[sources].transpose(1, 0, 2)).reshape(len(dense), -1)
+    if centred:
+        table -= table.mean(axis=0)
+        length = np.sqrt(np.einsum("uf,uf->f", table, table))
+        table *= np.where(length > ROUNDING, 1 / np.where(length > ROUNDING, length, 1), 0)
+    return table
 
 
 def _meet_rarely(left: Activations, right: Activations) -> bool:
