@@ -35,6 +35,7 @@ MINUTES = {
     "bring-your-own-dictionary",
     "calibrate",
     "evaluate-a-dictionary",
+    "first-audit",
     "hand-picked-neuron",
     "train-a-dictionary",
 }
