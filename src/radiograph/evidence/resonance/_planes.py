@@ -46,6 +46,10 @@ class Basis(Document):
     """Of the vectors that it was fitted on."""
     rows: tuple[str, ...] = ()
     """Keys of the rows that it was fitted on."""
+    digests: tuple[str, ...] = ()
+    """Of the vectors of those rows: they are the same rows in whatever file they stand."""
+    cores: tuple[str, ...] = ()
+    """The core of each of those rows."""
     counts: dict[str, int] = Field(default_factory=dict)
     intervened: bool = False
     """Rows under an intervention were allowed."""

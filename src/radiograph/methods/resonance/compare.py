@@ -26,7 +26,7 @@ from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, FolderPath, Refusal, UserError
 from radiograph.evidence import Result
 from radiograph.evidence.resonance import Arrow, TransformName
-from radiograph.methods.resonance._planes import _groups, _inputs, _measure, _movements, _tables
+from radiograph.methods.resonance._planes import _groups, _inputs, _measure, _movements, _tables, _written
 from radiograph.methods.resonance._planes._movements import Pair
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def run(config: Config, ctx: Context) -> ResonanceCompare:
     pairs, unpaired = _pairs(config, left, right, direct, controls)
     natural = _inputs.statistics(ctx, config.statistics, left)
     fitted = [_inputs.transform(kind, _own(config, left), natural) for kind in config.transform]
-    units = sorted({unit for side in (left, right, *controls) for unit in _groups.written_units(side)})
+    units = _written.written(left, right, *controls).columns
     looking = _movements.Looking(
         by=tuple(_inputs.parts(config.group_by)),
         asked=_asked(config, ctx),
-        drop=tuple(units) if config.written == "drop" else (),
+        drop=units if config.written == "drop" else (),
         kept=bool(units) and config.written == "keep",
     )
     moved: list[Arrow] = []
@@ -148,7 +148,9 @@ def run(config: Config, ctx: Context) -> ResonanceCompare:
             task.advance()
     if units:
         kept = "kept, and what moves there is a tautology" if config.written == "keep" else "taken out"
-        looking.notes.append(f"written coordinates {units[:8]} are {kept}")
+        looking.notes.append(f"written coordinates {list(units)[:8]} are {kept}")
+    if any("tautological" in row.flags for row in moved) and not looking.kept:
+        looking.notes.append("a direction is written at the site that was read: what moves along it is a tautology")
     moved, family = _corrected(moved, config.fdr)
     ctx.output.table("movements", _columns(moved))
     written = any(c != "none" for side in (left, right) for c in side.columns["condition"])

@@ -38,7 +38,7 @@ from radiograph.evidence.resonance import (
     TransformName,
     Triangulation,
 )
-from radiograph.methods.resonance._planes import _curves, _groups, _inputs, _measure, _tables
+from radiograph.methods.resonance._planes import _curves, _groups, _inputs, _measure, _tables, _written
 
 if TYPE_CHECKING:
     import polars
@@ -163,7 +163,8 @@ def run(config: Config, ctx: Context) -> ResonanceSweep:
     rows = _groups.kept(open_rows(ctx.path(config.vectors, "vectors"), config.site), config.where)
     by = _inputs.parts(config.group_by) or next(iter(bases.values())).record.by
     grouped = _groups.grouped(rows, by)
-    units = _groups.written_units(rows)
+    written = _written.written(rows)
+    units = written.columns
     drop = units if config.written == "drop" else ()
     versions = {"": grouped}
     if config.adjust is not None:
@@ -191,7 +192,9 @@ def run(config: Config, ctx: Context) -> ResonanceSweep:
                     raise
             task.advance()
     notes = [f"written coordinates {list(units)[:8]} are taken out"] if drop else []
-    if units and not drop:
+    if written.along:
+        notes.append("a direction is written at the site that was read: what lies along it is a tautology")
+    if written.along or (units and not drop):
         for made in found:
             made.flags.append("tautological")
     return _result(config, ctx, grouped, bases, found, refused, notes)

@@ -13,6 +13,7 @@ sample twice.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import zipfile
@@ -78,6 +79,16 @@ _NOT_FACTORS = frozenset(
 _KEY = re.compile(r"core_id=(?P<core>.+)_type=(?P<type>.+?)_level=(?P<level>[^_]+)(?:_sweep=(?P<sweep>.+))?")
 
 
+@dataclass(frozen=True)
+class WrittenColumns:
+    """Columns of a site that a condition writes, one past the last; perhaps along a direction in them."""
+
+    site: str
+    first: int
+    last: int
+    direction: bool
+
+
 @dataclass(frozen=True, eq=False)
 class VectorRows:
     """Vectors, and one value a row in every column."""
@@ -94,6 +105,22 @@ class VectorRows:
     left_out: int
     confounded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Factor to what else differs between its levels, where a capture says so."""
+    writes: Mapping[str, Sequence[WrittenColumns]] = field(default_factory=dict)
+    """What each condition writes, where a capture says so."""
+    digests: tuple[str, ...] = ()
+    """Of each vector as it was read, whatever is done to it later: the same rows are known in another file."""
+
+    def __post_init__(self) -> None:
+        if not self.digests:
+            # Added to zero, a row of −0 is one of 0.
+            rows = self.values.astype("<f4") + np.float32(0)
+            found = tuple(hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in rows)
+            object.__setattr__(self, "digests", found)
+
+    @property
+    def prompts(self) -> list[str]:
+        """The id of the prompt of each row."""
+        return [str(own) for own in self.columns["id"]]
 
     @property
     def keys(self) -> list[str]:
@@ -108,7 +135,8 @@ class VectorRows:
     def at(self, places: Sequence[int]) -> VectorRows:
         """Rows in this order."""
         columns = {name: [held[i] for i in places] for name, held in self.columns.items()}
-        return replace(self, values=self.values[list(places)], columns=columns)
+        digests = tuple(self.digests[i] for i in places)
+        return replace(self, values=self.values[list(places)], columns=columns, digests=digests)
 
 
 def open_rows(path: Path, site: str | None = None) -> VectorRows:
@@ -137,11 +165,9 @@ def read_named_vectors(path: Path) -> tuple[np.ndarray, list[str]]:
     Raises:
         FormatError: tensors of different widths, or none.
     """
-    from safetensors.numpy import load_file
-
     if not path.is_file() or path.suffix != ".safetensors":
         raise FormatError("no tensor file", expected="FILE.safetensors", got=path.name)
-    arrays = {name: np.atleast_2d(array) for name, array in sorted(load_file(path).items()) if array.dtype.kind == "f"}
+    arrays = {name: np.atleast_2d(array) for name, array in sorted(_loaded(path).items()) if array.dtype.kind == "f"}
     widths = {array.shape[-1] for array in arrays.values()}
     if len(widths) != 1 or any(array.ndim != 2 for array in arrays.values()):
         raise FormatError("a basis has vectors of one width", where=path.name, got=f"widths {sorted(widths)}")
@@ -167,6 +193,7 @@ def _capture(path: Path, site: str | None) -> VectorRows:
     sha256 = file_sha256(path / "vectors" / "index.json")
     found = {"site": chosen, "model": name, "pool": held.pool, "sha256": sha256}
     found["confounded"] = _confounded(path / "result.json")
+    found["writes"] = _writes(path / "conditions.json")
     return _made(held.read(chosen), columns, path.name, factors, **found)
 
 
@@ -175,9 +202,27 @@ def _confounded(path: Path) -> dict[str, list[str]]:
     return json.loads(path.read_bytes()).get("confounded", {}) if path.is_file() else {}
 
 
-def _tensors(path: Path, site: str | None) -> VectorRows:
-    from safetensors.numpy import load_file
+def _writes(path: Path) -> dict[str, list[WrittenColumns]]:
+    """What each condition of a capture writes, in the columns of its model.
 
+    Raises:
+        FormatError: another document.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            condition["name"]: [
+                WrittenColumns(write["raw"]["site"], *write["raw"]["columns"], direction=bool(write["raw"]["basis"]))
+                for write in condition["writes"]
+            ]
+            for condition in json.loads(path.read_bytes())["conditions"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"cannot read {path.name}", where=str(path), got=repr(error)) from error
+
+
+def _tensors(path: Path, site: str | None) -> VectorRows:
     table = path.with_suffix(".csv")
     if not table.is_file():
         raise UserError(f"{path.name} has no table beside it", expected=table.name, fix="one line a row, with `core`")
@@ -190,7 +235,7 @@ def _tensors(path: Path, site: str | None) -> VectorRows:
             "the table names no core", where=f"{table.name}:1", expected="a column `core`", got=str(names)
         )
     columns: dict[str, list[Any]] = {name: _typed([line[name] for line in lines]) for name in names}
-    arrays = {name: array for name, array in load_file(path).items() if array.ndim == 2 and array.dtype.kind == "f"}
+    arrays = {name: array for name, array in _loaded(path).items() if array.ndim == 2 and array.dtype.kind == "f"}
     chosen = _site(tuple(arrays), site, path.name)
     values = arrays[chosen].astype(np.float32)
     if len(values) != len(lines):
@@ -203,6 +248,21 @@ def _tensors(path: Path, site: str | None) -> VectorRows:
     sha256 = file_sha256(path)
     named = site or _address(chosen)
     return _made(values, columns, path.name, site=named, model=None, pool=None, sha256=sha256)
+
+
+def _loaded(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path.name} cannot be read", expected="safetensors", got=str(error)) from error
 
 
 def _address(name: str) -> str | None:

@@ -5,12 +5,10 @@
 3. What may be exchanged: prompts of one core, equal in each factor that is not tested, each with all its rows. Rows of
    a prompt (conditions, samples) share what the prompt is, so that its label moves once. A tested condition or sample
    is exchanged inside its prompt, a condition inside its sample too, since conditions share their luck.
-4. Coordinates of the site that some condition of the rows writes are known, so that they can be projected out.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,8 +21,6 @@ from radiograph.evidence.resonance import Filter
 if TYPE_CHECKING:
     from radiograph.numerics.planes import Exchange, Labels
     from radiograph.store.planes import VectorRows
-
-_UNIT = re.compile(r"([\w.]+)\[(\d+)(?::(\d+))?\]:")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +127,6 @@ def adjusted(rows: Grouped, column: str) -> Grouped:
     if np.array_equal(left, rows.rows.values):
         raise UserError("the covariate does not vary inside any core", expected="a column that does", got=column)
     return replace(rows, rows=replace(rows.rows, values=left))
-
-
-def written_units(rows: VectorRows) -> tuple[int, ...]:
-    """Units of the site of the rows that some condition writes."""
-    found: set[int] = set()
-    for condition in set(rows.columns["condition"]):
-        for site, first, last in _UNIT.findall(str(condition)):
-            if site == rows.site:
-                found |= set(range(int(first), int(last or int(first) + 1)))
-    return tuple(sorted(unit for unit in found if unit < rows.values.shape[1]))
 
 
 def without(vectors: np.ndarray, units: Sequence[int]) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 
 from radiograph.core import Refusal, derive
 from radiograph.evidence.resonance import Arrow
-from radiograph.methods.resonance._planes import _groups, _measure
+from radiograph.methods.resonance._planes import _groups, _measure, _written
 
 if TYPE_CHECKING:
     from radiograph.numerics.planes import Movement, Planes, Transform
@@ -73,7 +73,9 @@ class Looking:
         groups = {"all": live}
         groups |= {g: live & np.array([n == g for n in grouped.names]) for g in grouped.groups if self.by}
         out: list[Arrow] = []
-        facts = {"basis": name, "transform": transform.kind}
+        facts: dict[str, Any] = {"basis": name, "transform": transform.kind}
+        if self.kept or _written.written(pair.left, pair.right).along:
+            facts["flags"] = ("tautological",)
         for group, mine in groups.items():
             if mine.any():
                 cores = [core for core, own in zip(grouped.cores, mine, strict=True) if own]
@@ -144,7 +146,6 @@ class Looking:
                 delta_cone={f"{e:g}": float(cones[e, False][i]) for e in self.asked.epsilons},
                 delta_signed={f"{e:g}": float(cones[e, True][i]) for e in self.asked.epsilons},
                 **said[i],
-                flags=("tautological",) if self.kept else (),
                 left=_point(one, i),
                 right=_point(two, i),
                 direct=None if fed is None else _point(fed, i),
