@@ -57,7 +57,8 @@ ROWS: dict[str, Row] = {
             "natural": ["world:mixture#20"],
             "run_on": True,
             "new_tokens": 12,
-        }
+        },
+        exits=frozenset({4}),
     ),
     "dictionary.train": Row(
         {

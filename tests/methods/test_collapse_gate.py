@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from radiograph.core import ExitCode
 from radiograph.evidence import Condition, Dose, Write
 from radiograph.methods.collapse._controls import Control, Effect, Found, _maximum, _placed, deciding
 from running import go
@@ -83,3 +84,28 @@ def test_one_dose_is_no_choice():
     found, chosen = of_chance(np.random.default_rng(1), UNITS, only)
     both = [deciding({"here": only}, found, {chosen}, parted=parted) for parted in (False, True)]
     assert both[0] == both[1] == {chosen: found.controls[0].p}
+
+
+def test_one_core_is_counted_and_measures_nothing(workspace: Path):
+    lines = ["core_id\ttype\tlevel\tsweep\tprompt\toutput"]
+    for core in ("a", "b"):
+        for k in range(6):
+            lines += [f"{core}\tx\t{k}\tbaseline\tp{k}\t{'no ' * 30}", f"{core}\tx\t{k}\t5\tp{k}\t{FINE}"]
+        (workspace / f"{core}.tsv").write_text("\n".join(lines) + "\n")
+    one, two = go("collapse report", tsv="a.tsv"), go("collapse report", tsv="b.tsv")
+    assert (one.exit_code, one.result.rows[0].rescued) == (ExitCode.NOT_MEASURED, 6)
+    assert any("one core" in note for note in one.result.notes)
+    assert two.exit_code is ExitCode.PASS
+    assert go("collapse report", tsv="a.tsv", require="rescue").exit_code is ExitCode.GATE_FAILED
+
+
+@pytest.mark.parametrize(("units", "code"), [(18, ExitCode.NOT_MEASURED), (19, ExitCode.PASS)])
+def test_too_few_controls_measure_nothing(workspace: Path, units: int, code: ExitCode):
+    lines = ["core_id\ttype\tlevel\tsweep\tprompt\toutput"]
+    for k in range(4):
+        lines += [f"c{k}\tx\t1\tbaseline\tp{k}\t{FINE}", f"c{k}\tx\t1\t5\tp{k}\t{FINE}"]
+    (workspace / "t.tsv").write_text("\n".join(lines) + "\n")
+    plain = go("collapse report", tsv="t.tsv").result
+    beside = plain.model_copy(update={"controls": (_placed("units", "5", 0.0, [0.1] * units),)})
+    assert (plain.exit_code, beside.exit_code) == (ExitCode.PASS, code)
+    assert beside.model_copy(update={"required": True}).exit_code is ExitCode.GATE_FAILED

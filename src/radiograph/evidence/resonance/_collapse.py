@@ -227,5 +227,11 @@ class CollapseResult(Result):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The gate fails where a rescue is required and not shown."""
-        return ExitCode.GATE_FAILED if self.required and not self.met else ExitCode.PASS
+        """The gate fails where a rescue is required and not shown. Not measured where controls were asked for and are
+        too few for a p, or where one core makes every claim.
+        """
+        if self.required and not self.met:
+            return ExitCode.GATE_FAILED
+        few = any(control.p is None for control in self.controls if control.kind == "units")
+        alone = bool(self.rows) and 1 in (self.confirmed_on, self.cores)
+        return ExitCode.NOT_MEASURED if few or alone else ExitCode.PASS

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from radiograph.numerics import Interval
 
 BASELINE = "none"
+FEW_CORES = "under 4 cores: no interval of net"
 PAIRS = 200
 """Rescued and broken pairs that a result holds."""
 
@@ -246,6 +247,14 @@ def means(rows: Sequence[JudgedRow]) -> dict[str, float | None]:
     }
     known = {name: [value for value in values if value is not None] for name, values in found.items()}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}
+
+
+def core_notes(table: Sequence[CollapseRow]) -> list[str]:
+    """What too few cores leave unsaid."""
+    if not table or table[0].net_low is not None:
+        return []
+    one = table[0].smallest_cores == 1
+    return ["one core: no interval of net, and no p over cores; take two or more" if one else FEW_CORES]
 
 
 def with_q(rows: Sequence[CollapseRow]) -> tuple[CollapseRow, ...]:

@@ -10,7 +10,8 @@
 Source: Welleck et al. 2020 (rep-n); the original's rule and metrics stand as columns. Texts below 8 tokens (estimated
 where a file holds text alone) are `not scored` and counted. `--calibrate LABELS.csv` (text, collapsed) fits the score
 anew.
-Refuses when: no baseline row, or no pair of scored texts (exit 4).
+Refuses when: no baseline row, or no pair of scored texts (exit 4). Texts of one core are counted, without an interval
+(exit 4 too).
 """
 
 from __future__ import annotations
@@ -109,9 +110,7 @@ def _notes(base: Sequence[JudgedRow], table: Sequence[Any]) -> tuple[str, ...]:
     skipped = sum(row.judged.collapsed is None for row in base)
     if skipped:
         notes.append(f"{skipped} of {len(base)} baseline texts are not scored (under 8 tokens, or not finite)")
-    if table and table[0].net_low is None:
-        notes.append("under 4 cores: no interval of net")
-    return tuple(notes)
+    return (*notes, *_judged.core_notes(table))
 
 
 def _texts(config: Config, ctx: Context) -> tuple[str, list[TextRow]]:

@@ -14,6 +14,7 @@
 6. other decoding without a write; the direct attribution of each chosen write
 Source: the 2Smol study of baseline collapse recovery, with the broken texts counted too. Units: shares of pairs; nats.
 `--require rescue` asks for net > 0, McNemar q < .05 and control q < .05 of one target, the controls being those of 5.
+Under 19 controls, or claims of one core: the counts, and exit 4 unless the gate failed.
 Refuses when: no pair of scored texts (exit 4); a write of several units or of a direction with controls (exit 3).
 """
 
@@ -370,8 +371,9 @@ def _notes(
     skipped = sum(row.judged.collapsed is None for row in base)
     if skipped:
         notes.append(f"{skipped} of {len(base)} baseline texts are not scored (under 8 tokens, or not finite)")
-    if any(row.net_low is None for row in table):
-        notes.append("under 4 cores: no interval of net")
+    notes += _judged.core_notes(table)
+    if few := min((c.n for c in beside.controls if c.kind == "units" and c.p is None), default=None):
+        notes.append(f"{few} controls give no p: 19 or more by --controls")
     if study.judge.own is None or study.judge.own.band is None:
         notes.append("no band of NLL: under 20 documents of natural text")
     if study.prompts.truncated:
