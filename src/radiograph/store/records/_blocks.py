@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import polars
 
 MEMORY = 512 * 2**20
-ENTRY_BYTES = 56
-"""What a range needs for an entry while it is sorted: itself twice, its key, its place, and what the caller makes."""
+ENTRY_BYTES = 72
+"""What a range needs for an entry: while it is sorted, itself three times, its key and its place; afterwards what a
+caller makes of it."""
 CHUNK = 1_000_000
 _NARROW = 2**16
 MOST_RANGES = 200
