@@ -125,6 +125,17 @@ def test_groups_move_whole_and_in_their_order():
         next(block_orders(np.repeat(np.arange(5), 9), 3, 1))
 
 
+def test_partners_are_of_like_length():
+    sizes = np.array([1] * 12 + [2] * 4 + [3] * 7 + [8] * 3)[np.random.default_rng(3).permutation(26)]
+    groups = np.repeat(np.arange(26), sizes)
+    (sources,) = block_orders(groups, 40, 1)
+    kinds = np.array([0 if size == 1 else 1 for size in sizes])
+    for draw in sources:
+        assert np.array_equal(kinds[groups[draw]], kinds[groups])
+        assert len(set(groups[draw].tolist())) == 26
+    assert len({tuple(draw) for draw in sources}) == 40
+
+
 @pytest.mark.parametrize("kept", [0, 1 << 20])
 def test_a_draw_of_stretched_groups_has_moments_of_its_own(kept, monkeypatch):
     monkeypatch.setattr(similarity_module, "_KEPT", kept)

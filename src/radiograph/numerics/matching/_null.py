@@ -1,9 +1,9 @@
 """Could so good a best match be chance? Groups of units are moved as blocks, and every best match is found again.
 
 1. A draw pairs the groups of one side with those of the other at random, each group whole and in its order, so that
-   units of one group keep what they share. A group that meets a longer or shorter one is stretched to its length;
-   chained end to end they would come apart, and p ≤ .05 in a tenth of unrelated features whose groups differ in length.
-   Moving left or right is the same pairing; here it is the left one.
+   units of one group keep what they share. Partners are of equal length, or of neighbouring lengths where fewer than
+   ten groups have one; then a group is stretched to the length of its partner. Chained end to end they would come
+   apart, and p ≤ .05 in a tenth of unrelated features. Moving left or right is the same pairing; here it is the left.
 2. 20 draws of all best matches, pooled within deciles of left activity: a rarely active feature finds a good match by
    chance more easily. p = (1 + #{null ≥ observed})/(1 + n), n values in the pool.
 3. Those pools end at p of about 1/(2 × left features), with which Benjamini and Hochberg can call ten matches, but not
@@ -27,6 +27,8 @@ from radiograph.numerics.multiplicity import q_values
 
 FEWEST_GROUPS = 6
 DECILES = 10
+_CLASS = 10
+"""Groups that may change places with each other, at least."""
 _FINE = 2
 """The second draws reach p of level/_FINE × calls/features."""
 
@@ -61,12 +63,16 @@ def block_orders(
             got=str(len(names)),
         )
     generator = np.random.default_rng(seed)
+    classes = _classes(sizes)
     order, starts = np.argsort(codes, kind="stable"), np.cumsum(sizes) - sizes
     place = np.empty(len(groups), dtype=np.int64)
     place[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
     step = max(1, (1 << 22) // len(groups))
     for start in range(0, draws, step):
-        partner = np.argsort(generator.random((min(step, draws - start), len(names))), axis=1)[:, codes]
+        luck = generator.random((min(step, draws - start), len(names)))
+        partners = np.empty(luck.shape, dtype=np.int64)
+        partners[:, np.argsort(classes, kind="stable")] = np.argsort(classes + luck, axis=1)
+        partner = partners[:, codes]
         yield order[starts[partner] + (2 * place + 1) * sizes[partner] // (2 * sizes[codes])].astype(np.int64)
 
 
@@ -118,6 +124,19 @@ def _again(
     few = similarity.of_left(similarity.left.of_features(chosen))
     found = [few.best_of_draws(sources).ravel() for sources in block_orders(groups, draws, seed)]
     return np.concatenate(found)
+
+
+def _classes(sizes: Integer[np.ndarray, " group"]) -> Int64[np.ndarray, " group"]:
+    """Groups that may be partners: ten or more of one size, or of neighbouring ones."""
+    lengths, counts = np.unique(sizes, return_counts=True)
+    number, held, classes = 0, 0, np.zeros(len(lengths), dtype=np.int64)
+    for place, count in enumerate(counts.tolist()):
+        classes[place] = number
+        held += count
+        if held >= _CLASS:
+            number, held = number + 1, 0
+    # What is left at the end is too few for a class of its own.
+    return np.minimum(classes, max(number - 1, 0))[np.searchsorted(lengths, sizes)]
 
 
 def _deciles(active: Int64[np.ndarray, " left"]) -> Int64[np.ndarray, " left"]:
