@@ -187,6 +187,7 @@ def test_features_of_one_firing_rate_decile_stand_for_each_other(vectors):
     refused = go("resonance sweep", basis=("bare",), **config_of_sweep).result
     assert refused.nulls == {"decoder, raw": "none"}
     assert all(row.p is None for row in refused.top)
+    assert refused.triangulation[0].p is None
     assert any("firing rates are not stored" in note for note in refused.notes)
     with pytest.raises(UserError, match="no firing rates"):
         basis("other", **config, rates="made")

@@ -7,6 +7,8 @@
    gaussian, split
 3. what rows decide is fitted again without each core, so that no row is scored with a vector that it helped to make
 4. cosines of every pair; above .95 means of groups are one common mean, and the result says so
+5. `basis.safetensors` steers too: `capture --directions RUN/basis.safetensors --write SITE~0:add:1` pushes along its
+   first vector, `~1` along the second, and so on; a label without spaces is a name as well
 Units: those of the site. `--of` holds what the kind needs: units, filters, a sum, a count, feature numbers.
 
 Refuses when: a group is smaller than --min-per-group, or no baseline row is left (exit 4).

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, Refusal, UserError
+from radiograph.core import Context, ExitCode, FilePath, FolderPath, Refusal, UserError
 from radiograph.evidence import Result
 from radiograph.evidence.resonance import Arrow, TransformName
 from radiograph.methods.resonance._planes import _groups, _inputs, _measure, _movements, _tables, _written
@@ -113,6 +113,11 @@ class ResonanceCompare(Result):
     def lines(self) -> tuple[str, ...]:
         """What a reader should know."""
         return self.notes
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Not measured where nothing could be tested."""
+        return ExitCode.PASS if self.family else ExitCode.NOT_MEASURED
 
 
 def run(config: Config, ctx: Context) -> ResonanceCompare:

@@ -13,8 +13,8 @@
 Source: Bird (2025), arXiv 2505.13471. Units: cosines and degrees; +90° is the side of the second vector.
 
 Correlational, unless rows were written. A basis that its own rows decided is circular and has no p. Finding nothing is
-a result. Refuses when: no row is left, no two vectors span a plane, a fold has no rows (exit 4); a basis of another
-width, site or model (exit 3).
+a result; where no p can be given at all nothing was measured (exit 4). Refuses when: no row is left, no two vectors
+span a plane, a fold has no rows (exit 4); a basis of another width, site or model (exit 3).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, Refusal
+from radiograph.core import Context, ExitCode, FilePath, FolderPath, Refusal
 from radiograph.core.sizes import ByteSize
 from radiograph.evidence import RefusalRecord, Result
 from radiograph.evidence.resonance import (
@@ -152,6 +152,11 @@ class ResonanceSweep(Result):
     def lines(self) -> tuple[str, ...]:
         """What is not said, and why."""
         return (*(f"{r.what}: {r.text}" for r in self.refused), *self.notes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Not measured where nothing could be tested."""
+        return ExitCode.PASS if self.family else ExitCode.NOT_MEASURED
 
 
 def run(config: Config, ctx: Context) -> ResonanceSweep:

@@ -1,7 +1,8 @@
 """Named directions and subspaces of a site, from a safetensors file.
 
 Every tensor is one: a vector, or a matrix whose rows span a subspace. A basis (`vectors`, with the names of its rows in
-the JSON file beside it) gives one direction a row.
+the JSON file beside it) gives one direction a row, by its label and by its number: a label with spaces, or with a sign
+that a write uses, cannot stand in one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def read_directions(path: Path) -> dict[str, np.ndarray]:
     if set(held) >= {"vectors"} and beside.is_file():
         labels = json.loads(beside.read_bytes()).get("labels")
         if isinstance(labels, list) and len(labels) == len(held["vectors"]):
-            held = dict(zip(map(str, labels), held["vectors"], strict=True))
+            rows = held["vectors"]
+            # A label that is itself a number keeps its own vector.
+            held = {str(number): row for number, row in enumerate(rows)} | dict(
+                zip(map(str, labels), rows, strict=True)
+            )
     for name, value in held.items():
         rows = np.atleast_2d(value)
         lengths = np.linalg.norm(rows, axis=-1)

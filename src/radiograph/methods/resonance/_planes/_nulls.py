@@ -52,7 +52,7 @@ def lengths(
     if null == "pool" and (stored.pool is None or stored.alike is None):
         _without(made, "firing rates are not stored with the basis, so that no features are known to be alike")
         return
-    if null == "matched" and (stored.record.kind != "one-hot" or transform.kind == "whitened"):
+    if null == "matched" and not _unit_axes(stored, transform):
         made.notes.append("matched units need unit axes, not whitened: the analytic null is used")
         null = "haar"
     made.null = null
@@ -143,6 +143,10 @@ def span(made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Trans
     said: dict[str, Any] = {"basis": made.name, "transform": made.transform, "share": share, "rank": rank}
     if made.own:
         return Triangulation(**said, null="none: these rows decided the vectors")
+    if made.null == "pool" and (stored.pool is None or stored.alike is None):
+        return Triangulation(**said, null="none: no features are known to be alike")
+    if made.null == "matched" and not _unit_axes(stored, transform):
+        return Triangulation(**said, null="none: no units are alike, the vectors are not unit axes")
     kin = _alike(made, stored, transform) if made.null in ("matched", "pool") else None
     draw: Callable[[int], np.ndarray]
     if kin is not None:
@@ -155,6 +159,10 @@ def span(made: Measured, stored: StoredBasis, unit: np.ndarray, transform: Trans
     p = (1 + int((null >= share - 1e-12).sum())) / (1 + _SPANS)
     median, high = (float(np.quantile(null, level)) for level in (0.5, 0.95))
     return Triangulation(**said, null=made.null, null_median=median, null_high=high, p=p)
+
+
+def _unit_axes(stored: StoredBasis, transform: Transform) -> bool:
+    return stored.record.kind == "one-hot" and transform.kind != "whitened"
 
 
 def _haar_span(share: float, rank: int, width: int) -> dict[str, Any]:
