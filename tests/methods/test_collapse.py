@@ -263,19 +263,6 @@ def test_e8_a_killed_sweep_goes_on_and_ends_with_the_same_tables(
         go("collapse sweep", **config, resume="whole")
 
 
-def test_options_that_both_have_are_those_of_a_capture(workspace: Path):
-    from radiograph.methods.collapse.sweep import Config
-    from radiograph.methods.resonance.capture import Config as Capture
-
-    shared = (
-        *("where", "statistics", "samples", "mode", "temperature", "top_k", "top_p", "repetition_penalty"),
-        *("no_repeat_ngram", "stop", "bos", "chat", "truncate", "batch_rows", "tsv", "resume"),
-    )
-    for name in shared:
-        one, two = Config.model_fields[name], Capture.model_fields[name]
-        assert (one.annotation, one.default, one.metadata) == (two.annotation, two.default, two.metadata)
-
-
 def test_the_texts_of_a_sweep_are_those_of_a_capture(workspace: Path):
     asked: dict[str, Any] = {
         "model": "bundled:base",

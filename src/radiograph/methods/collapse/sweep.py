@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, Input, ModelRef, Refusal, RunPath, UserError, derive
-from radiograph.evidence import Bos, Decoding
+from radiograph.core import Context, FilePath, FolderPath, Input, ModelRef, Refusal, UserError, derive
+from radiograph.evidence import Decoding
 from radiograph.evidence.resonance import CollapseResult, CollapseRow
+from radiograph.methods._texts.options import TextOptions
 from radiograph.methods.collapse import _controls, _judged, _swept
 from radiograph.methods.collapse._reading import judge_reader, own_reader
 
@@ -48,7 +48,7 @@ ALPHA = 0.05
 SHOWN_PROMPTS = 64
 
 
-class Config(Base):
+class Config(TextOptions):
     """Which model, prompts, writes and controls."""
 
     model: ModelRef
@@ -59,8 +59,6 @@ class Config(Base):
     """SITE[unit]:op:dose@positions, repeatable; doses by comma, or by --dose."""
     dose: str | None = None
     """Doses of every write that names none, as -100,-10,0,10,100 or -3sd,3sd."""
-    where: str | None = None
-    """Prompts of the grid to keep, as type=declarative,level>=4."""
     controls: int = Field(default=40, ge=0)
     """Matched units for each target; 0 gives no p from controls."""
     band: int = Field(default=19, ge=0)
@@ -73,28 +71,6 @@ class Config(Base):
     """Share of cores that make the claims; the others choose doses. 0: no split."""
     new_tokens: int = Field(default=50, ge=8)
     """Most new tokens a text."""
-    samples: int = Field(default=1, ge=1)
-    """Texts per prompt and condition."""
-    mode: Literal["greedy", "sample"] = "greedy"
-    """How the next token is chosen."""
-    temperature: float = Field(default=1.0, gt=0)
-    """With --mode sample."""
-    top_k: int = Field(default=0, ge=0)
-    """With --mode sample: keep the k most likely tokens; 0 keeps all."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """With --mode sample: keep the smallest set of tokens with that probability."""
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    """Above 1, tokens that are there already become less likely."""
-    no_repeat_ngram: int = Field(default=0, ge=0)
-    """No n-gram of this length twice; 0 is no rule."""
-    stop: tuple[str, ...] = ()
-    """Texts that end a row."""
-    bos: Bos = "auto"
-    """What the tokenizer does by itself, or always, or never, a token at the beginning."""
-    chat: bool = False
-    """Prompts are user turns in the model's template."""
-    truncate: bool = False
-    """Keep the end of a prompt that is too long."""
     run_on: bool = False
     """Let texts go on past the model's own end, so that all are as long."""
     statistics: FolderPath | None = None
@@ -105,12 +81,6 @@ class Config(Base):
     """A second model that reads every text: how surprised it is (`judge_nll…`)."""
     calibrate: FilePath | None = None
     """A CSV of labels (text, collapsed, maybe group, nll_band) to fit the score on."""
-    batch_rows: int = Field(default=64, ge=1)
-    """Rows of one batch."""
-    tsv: bool = False
-    """Write rows.tsv too: core_id, type, level, sweep, prompt, output."""
-    resume: RunPath | None = None
-    """A run that was killed (.partial), to go on with."""
     require: Literal["rescue"] | None = None
     """Fail (exit 2) unless a rescue is shown."""
 

@@ -15,13 +15,13 @@ Refuses when: every row broke (exit 4). Stops when: a prompt does not fit the co
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from radiograph.core import Config as Base
-from radiograph.core import Context, ExitCode, FilePath, FolderPath, Input, ModelRef, RunPath, UserError
+from radiograph.core import Context, ExitCode, FilePath, FolderPath, Input, ModelRef, UserError
 from radiograph.evidence import Bos, Decoding, Follow, Pool, Record, Result
+from radiograph.methods._texts.options import TextOptions
 from radiograph.methods.resonance._capture import _asked, _effects
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _RECIPES = (
 """Options that a recipe decides."""
 
 
-class Config(Base):
+class Config(TextOptions):
     """Which prompts, what is written, what is read, and how text is made."""
 
     model: ModelRef
@@ -50,8 +50,6 @@ class Config(Base):
     """A shipped grid by name, or a grid file."""
     recipe: FilePath | None = None
     """A recipe instead of a grid: its prompt, its rack, its decoding."""
-    where: str | None = None
-    """Prompts of the grid to keep, as type=declarative,level>=4."""
     site: tuple[str, ...] = ()
     """Where to read, as resid_post.6, mlp_hidden.*; none keeps texts alone."""
     write: tuple[str, ...] = ()
@@ -70,38 +68,10 @@ class Config(Base):
     """Read the state before the writes at the same site."""
     new_tokens: int = Field(default=50, ge=0)
     """Most new tokens a row; 0 reads prompts alone."""
-    samples: int = Field(default=1, ge=1)
-    """Texts per prompt and condition."""
     follow: Follow = "own"
     """Each row its own text, or every row the text of the one without writes."""
     divergence: bool = False
     """Measure the mean KL of each row from the one without writes, where both hold the same text."""
-    mode: Literal["greedy", "sample"] = "greedy"
-    """How the next token is chosen."""
-    temperature: float = Field(default=1.0, gt=0)
-    """With --mode sample."""
-    top_k: int = Field(default=0, ge=0)
-    """With --mode sample: keep the k most likely tokens; 0 keeps all."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """With --mode sample: keep the smallest set of tokens with that probability."""
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    """Above 1, tokens that are there already become less likely."""
-    no_repeat_ngram: int = Field(default=0, ge=0)
-    """No n-gram of this length twice; 0 is no rule."""
-    stop: tuple[str, ...] = ()
-    """Texts that end a row."""
-    bos: Bos = "auto"
-    """What the tokenizer does by itself, or always, or never, a token at the beginning."""
-    chat: bool = False
-    """Prompts are user turns in the model's template."""
-    truncate: bool = False
-    """Keep the end of a prompt that is too long."""
-    batch_rows: int = Field(default=64, ge=1)
-    """Rows of one batch."""
-    tsv: bool = False
-    """Write rows.tsv too: core_id, type, level, sweep, prompt, output."""
-    resume: RunPath | None = None
-    """A run that was killed (.partial), to go on with."""
 
 
 class CapturedSite(Record):
