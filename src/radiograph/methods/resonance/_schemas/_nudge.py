@@ -77,17 +77,12 @@ def run(study: Study) -> Found:
             "note": "" if interval is not None else "interval not available: fewer than four cores",
         }
     )
-    more = "more than" if p is not None and p < 0.05 else "no more than"
     return Found(
         kind="causal",
         null=f"{draws} random directions of the same length at {out}; smallest p {1 / (1 + draws):.2g}"
         + ("" if p is not None else f"; under {FEWEST} no p is given: raise --draws"),
         measures=(mean, *strongest),
-        sentence=f"A small push of {study.site}[{unit}] moves the last token {more} one of the same length "
-        "in a random direction."
-        if p is not None
-        else f"{draws} random directions are too few to say whether a small push of {study.site}[{unit}] moves the "
-        "last token more than they do.",
+        sentence=_said(f"{study.site}[{unit}]", p, draws),
         family=int(p is not None),
         smallest_p=1 / (1 + draws),
         arrows=Arrows(
@@ -101,6 +96,13 @@ def run(study: Study) -> Found:
         ),
         notes=(f"plane: {plane}", f"derivative and finite difference at {small:g} sd differ by {apart:.2%} at most"),
     )
+
+
+def _said(unit: str, p: float | None, draws: int) -> str:
+    if p is None:
+        return f"{draws} random directions are too few to say whether a small push of {unit} does more than they do."
+    more = "more than" if p < 0.05 else "no more than"
+    return f"A small push of {unit} moves the last token {more} one of the same length in a random direction."
 
 
 def _table(done: Captured, z: np.ndarray, arrows: np.ndarray, finite: np.ndarray) -> dict[str, list[Any]]:
