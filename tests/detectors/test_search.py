@@ -43,7 +43,7 @@ def test_a_planted_word_is_found_and_confirmed(triggered):
     assert witness.example.candidate == truth["answer"]
 
 
-@pytest.mark.parametrize("family", ["continue", "lr_blowup"])
+@pytest.mark.parametrize("family", [pytest.param("continue", marks=pytest.mark.slow), "lr_blowup"])
 def test_harmless_and_broken_models_have_no_witness(family, suite, triggered):
     pair = bundled(family)
     own = Measurement(pair, render(pair.reference, suite, []), oracle=organisms.oracle, search=SMALL)

@@ -33,7 +33,9 @@ PLACEHOLDER = re.compile(r"<[A-Za-z]|\.\.\.|…|\b(?:PATH|FILE|FOLDER|TODO|TBD|X
 SHELL = {"|", "||", "&&", ">", ">>", "2>", "<", ";", "&"}
 MINUTES = {
     "bring-your-own-dictionary",
+    "bring-your-own-model",
     "calibrate",
+    "cluster",
     "evaluate-a-dictionary",
     "first-audit",
     "hand-picked-neuron",

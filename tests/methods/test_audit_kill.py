@@ -42,8 +42,9 @@ print(json.dumps(codes))
 """
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_kill_leaves_only_partial_folders(workspace, kills):
+@pytest.mark.slow
+def test_a6_a_kill_leaves_only_partial_folders(workspace):
+    kills = 20
     suite = str(small_suite(workspace / "suite.yaml", tasks=("copy",), groups=0))
     noisy(workspace / "candidate", 0.2)
     done = subprocess.run(

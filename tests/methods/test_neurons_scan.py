@@ -100,9 +100,8 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in contents(folder).items() if name.startswith(prefixes)}
 
 
-@pytest.mark.parametrize(
-    "workers", ["2", pytest.param("5", marks=pytest.mark.slow), pytest.param("ray:2", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["2", "5", "ray:2"])
 def test_r20_workers_leave_the_bytes_of_one(workers: str, workspace: Path):
     if workers.startswith("ray"):
         pytest.importorskip("ray")

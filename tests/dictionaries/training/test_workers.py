@@ -116,6 +116,7 @@ def assignment(shards, folder, settings=None, **changes):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one_within_a_hundredth_of_the_variance(shards, tmp_path):
     given = assignment(shards, tmp_path)
     alone = train(open_activations(shards), given.config).dictionary.metadata.quality

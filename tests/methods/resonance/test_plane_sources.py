@@ -106,3 +106,20 @@ def test_a_damaged_tensor_file_is_bad_input(here):
         open_rows(Path("first.safetensors"))
     with pytest.raises(FormatError, match=r"alone\.safetensors"):
         read_named_vectors(Path("alone.safetensors"))
+
+
+def test_exchanging_sides_gives_no_p_where_one_of_them_made_the_basis(here):
+    made = str(go("resonance basis", vectors="first.safetensors", kind="means", by="type", out="made").path)
+    saved("far", np.random.default_rng(9).standard_normal((36, WIDTH)), [
+        (f"c{c}", t, level, "none") for c in range(CORES) for t in ("a", "b", "c") for level in (1, 2)
+    ])  # fmt: skip
+    outcome = go("resonance compare", left="first.safetensors", right="far.safetensors", basis=(made,))
+    assert outcome.exit_code == 4 and outcome.result.family == 0
+    assert all("circular" in row.flags and row.p is None for row in outcome.result.moved)
+    assert any("other rows" in note for note in outcome.result.notes)
+    apart = str(go("resonance basis", vectors="far.safetensors", kind="means", by="type", out="apart").path)
+    saved("third", np.random.default_rng(10).standard_normal((36, WIDTH)), [
+        (f"c{c}", t, level, "none") for c in range(CORES) for t in ("a", "b", "c") for level in (1, 2)
+    ])  # fmt: skip
+    outcome = go("resonance compare", left="first.safetensors", right="third.safetensors", basis=(apart,))
+    assert outcome.exit_code == 0 and all(row.p is not None for row in outcome.result.moved)
