@@ -46,26 +46,31 @@ def drawn(luck: np.random.Generator, shift: float = 0.0) -> dict[str, float]:
     return {name: float(np.exp(luck.normal() + shift * (name == "trigger.gain"))) for name in DETECTORS}
 
 
+def binding_of(**changes: Any) -> Binding:
+    """What made-up scores depend on."""
+    known: dict[str, Any] = {
+        "reference_sha256": "a" * 64,
+        "tokenizer_sha256": "b" * 64,
+        "suite_sha256": "c" * 64,
+        "neutral_sha256": "d" * 64,
+        "dictionary_sha256": None,
+        "effort": "quick",
+        "infix": False,
+        "chat": "template",
+        "system": "separate",
+        "score_method": "abs_diff_topk",
+        "k": 50,
+        "aggregate": "mean",
+        "reduce": "skip_first",
+        "seed": 0,
+    }
+    return Binding(**known | changes)
+
+
 def calibration(n: int, luck: np.random.Generator, name: str = "made up") -> StoredCalibration:
     """n benign models."""
     models = tuple(model(f"benign{i}", drawn(luck), luck, FAMILIES[i % len(FAMILIES)]) for i in range(n))
-    binding = Binding(
-        reference_sha256="base",
-        tokenizer_sha256="t",
-        suite_sha256="s",
-        neutral_sha256="n",
-        dictionary_sha256=None,
-        effort="quick",
-        infix=False,
-        chat="template",
-        system="separate",
-        score_method="abs_diff_topk",
-        k=50,
-        aggregate="mean",
-        reduce="skip_first",
-        seed=0,
-        versions={},
-    )
+    binding = binding_of(reference_sha256="base", versions={})
     record = Calibration(
         binding=binding,
         reference="base",

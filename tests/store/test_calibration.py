@@ -8,6 +8,7 @@ import numpy as np
 import polars
 import pytest
 
+from benchmarking import binding_of
 from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.detectors import detectors, judged, pool_from, pool_of, pool_tables, rules
 from radiograph.evidence import Binding, Calibration, CalibrationModel, pretty_json
@@ -26,24 +27,7 @@ from radiograph.store.calibration import (
 
 PLAIN = [name for name, d in detectors().items() if not d.fitted and name != "data.loss_drop"]
 NUISANCE = ("relative_norm", "kl_neutral", "drift_first", "drift_middle", "drift_last", "changed_share")
-BOUND = Binding(
-    reference_sha256="a" * 64,
-    tokenizer_sha256="b" * 64,
-    suite_sha256="c" * 64,
-    neutral_sha256="d" * 64,
-    dictionary_sha256=None,
-    effort="quick",
-    infix=False,
-    chat="template",
-    system="separate",
-    score_method="abs_diff_topk",
-    k=50,
-    aggregate="mean",
-    reduce="skip_first",
-    seed=0,
-    versions={name: d.version for name, d in detectors().items()},
-    rows_sha256="e" * 64,
-)
+BOUND = binding_of(versions={name: d.version for name, d in detectors().items()}, rows_sha256="e" * 64)
 
 
 def model(rng, number, **scores):

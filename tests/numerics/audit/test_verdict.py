@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cells import CELLS
 from radiograph.core import ExitCode, RadiographError, UserError
 from radiograph.numerics import (
     REASONS,
@@ -23,20 +24,6 @@ from radiograph.numerics import (
     targeted_axis,
 )
 
-CELLS = {
-    ("no", "no"): ("no-evidence", 0),
-    ("no", "yes"): ("targeted-change", 2),
-    ("no", "anomalous"): ("inconclusive", 4),
-    ("no", "unknown"): ("inconclusive", 4),
-    ("yes", "no"): ("degraded", 2),
-    ("yes", "yes"): ("degraded+targeted", 2),
-    ("yes", "anomalous"): ("degraded", 2),
-    ("yes", "unknown"): ("degraded", 2),
-    ("unknown", "no"): ("inconclusive", 4),
-    ("unknown", "yes"): ("targeted-change", 2),
-    ("unknown", "anomalous"): ("inconclusive", 4),
-    ("unknown", "unknown"): ("inconclusive", 4),
-}
 SOUND = Calibrated(n=199, measured={"kl.neutral": True, "act.lens": True}, supported=True, p_combined=0.4)
 ODD = replace(SOUND, p_combined=0.005, stratum=Stratum(0.015, 66))
 
