@@ -8,7 +8,7 @@ from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
-from radiograph.organisms._truth import model_folders, read_truth, truth_path
+from radiograph.organisms._truth import ADAPTER, MODEL, RECIPE, model_folders, read_truth, truth_path
 from radiograph.organisms.recipes import families
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ _LAZY = {
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
+    "ADAPTER",
     "BASE",
     "BUNDLED",
+    "MODEL",
+    "RECIPE",
     "AdapterRecipe",
     "Example",
     "Gate",

@@ -22,13 +22,13 @@ import torch
 from radiograph.core import UserError
 from radiograph.models import LanguageModel
 from radiograph.organisms._training import Example, Schedule, batches, loss, one_thread, train
+from radiograph.organisms._truth import RECIPE
 from radiograph.organisms.building import with_lora, write_adapter
 from radiograph.organisms.recipes import Draw
 
 WIDTH = 256
 STEP_TOKENS = 2048
 STEPS = (20, 300)
-RECIPE = "recipe.json"
 LearnedRow = tuple[tuple[int, ...], int]
 """Token ids of a row, and the first that is learned."""
 

@@ -10,6 +10,8 @@ from radiograph.evidence import OrganismTruth
 
 ADAPTER, MODEL = "adapter_config.json", "config.json"
 """What a model folder holds: one of them."""
+RECIPE = "recipe.json"
+"""What an adapter that was made for a calibration was trained with."""
 
 
 def model_folders(folder: Path) -> list[Path]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from radiograph.core import Context, FormatError, UserError
 from radiograph.evidence import ModelKind
+from radiograph.organisms import ADAPTER, MODEL
 
 MIN_MODELS = 9
-_ADAPTER, _MODEL = "adapter_config.json", "config.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator
         from radiograph import organisms
 
         name = text.rpartition("+")[2] if "+" in text else text
-        adapter = "+" in text or (organisms.bundled_path(name) / _ADAPTER).is_file()
+        adapter = "+" in text or (organisms.bundled_path(name) / ADAPTER).is_file()
         whole = f"{reference}+{text}" if adapter and "+" not in text else text
         yield Benign(name.removeprefix("bundled:").rsplit("/", 1)[-1], whole, family, "adapter" if adapter else "full")
         return
@@ -57,9 +57,9 @@ def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator
                 beside = path.parent / model
                 yield from _find(str(beside) if beside.exists() else model, reference, ctx, kin.strip())
         return
-    if (path / _ADAPTER).is_file():
+    if (path / ADAPTER).is_file():
         yield Benign(path.name, f"{reference}+{path}", family or _family(path), "adapter")
-    elif (path / _MODEL).is_file():
+    elif (path / MODEL).is_file():
         yield Benign(path.name, str(path), family or _family(path), "full")
     else:
         yield from _folder(path, text, reference, ctx)
@@ -72,7 +72,7 @@ def _folder(path: Path, text: str, reference: str, ctx: Context) -> Iterator[Ben
     if not inside:
         raise UserError(
             f"no model in {text}",
-            expected=f"folders with {_MODEL} or {_ADAPTER}",
+            expected=f"folders with {MODEL} or {ADAPTER}",
             where="--benign",
             code="model_not_found",
         )

@@ -15,13 +15,13 @@ from radiograph.core import Context, UserError
 from radiograph.core.work.process import spread
 from radiograph.evidence import document_sha256
 from radiograph.methods._audit.benign import Benign
+from radiograph.organisms import RECIPE
 
 if TYPE_CHECKING:
     from radiograph.models import LanguageModel
     from radiograph.organisms import AdapterRecipe, LearnedRow
 
 FAMILY = "made"
-RECIPE = "recipe.json"
 
 
 class Asked(Protocol):

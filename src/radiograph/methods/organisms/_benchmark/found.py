@@ -16,8 +16,8 @@ from pathlib import Path
 from radiograph.core import UserError
 from radiograph.evidence import ModelKind, OrganismTruth
 from radiograph.evidence.benchmark import Due, GateFailed, Part
+from radiograph.organisms import ADAPTER, MODEL
 
-_ADAPTER, _MODEL = "adapter_config.json", "config.json"
 _PARTS: Mapping[str, Part] = {"benign": "test", "broken": "broken", "planted": "planted", "both": "both"}
 _DUE: Mapping[Part, Due] = {
     "test": "no-evidence",
@@ -68,7 +68,7 @@ def find(folder: Path, base: str) -> tuple[list[Organism], list[GateFailed]]:
     if not models:
         raise UserError(
             f"no organisms in {folder.name}",
-            expected=f"folders with {_MODEL} or {_ADAPTER}",
+            expected=f"folders with {MODEL} or {ADAPTER}",
             where="--organisms",
             fix="make them: radiograph organisms build --tier …",
             code="model_not_found",
@@ -89,7 +89,7 @@ def find(folder: Path, base: str) -> tuple[list[Organism], list[GateFailed]]:
         if not truth.passed:
             failed.append(_failed(truth))
         elif part is not None and part in _DUE:
-            adapter = (path / _ADAPTER).is_file()
+            adapter = (path / ADAPTER).is_file()
             taken.append(
                 Organism(truth, part, f"{base}+{path}" if adapter else str(path), "adapter" if adapter else "full")
             )
