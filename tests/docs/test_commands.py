@@ -39,6 +39,8 @@ MINUTES = {
     "evaluate-a-dictionary",
     "first-audit",
     "hand-picked-neuron",
+    "organisms",
+    "plan",
     "train-a-dictionary",
 }
 ELSEWHERE = ("make", "pip", "git")  # `.ci/run` runs the make targets; installing and cloning need a network

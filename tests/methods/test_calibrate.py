@@ -65,6 +65,7 @@ def moved(place, name, size):
     return place / name if (place / name).is_dir() else edited(place / name, move)
 
 
+@pytest.mark.slow
 def test_a23_adapters_are_made_with_recipes_of_their_own(place):
     table = polars.read_parquet(place / "cal" / "tables" / "made.parquet")
     assert table.height == N

@@ -35,6 +35,7 @@ def truths(built) -> list[OrganismTruth]:
     return built[1]
 
 
+@pytest.mark.slow
 def test_a17_bytes_do_not_depend_on_the_number_of_processes(built, tmp_path):
     out, truths = built
     again = build(["trigger_token"], tmp_path / "two", n=2, jobs=2, rows=50, **QUICK)
