@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-InputKind = Literal["model", "dictionary", "suite", "explanations", "file", "folder", "run"]
+InputKind = Literal["model", "dictionary", "suite", "explanations", "features", "file", "folder", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ GridRef = Annotated[str, Input("suite")]
 """A grid file, or the name of a grid that comes with the package."""
 ExplanationsRef = Annotated[str, Input("explanations")]
 """`auto`, `none`, or `cache:FILE#MODEL/SOURCE`."""
+FeaturesRef = Annotated[str, Input("features")]
+"""A source of features, `KIND[:WHERE][#650,700-720]`."""
 FilePath = Annotated[str, Input("file")]
 """A file to read."""
 FolderPath = Annotated[str, Input("folder")]

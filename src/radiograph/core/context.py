@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from radiograph.core.progress import Progress
 
@@ -99,6 +99,42 @@ class Context(Protocol):
 
     def calibration(self, reference: str, reference_sha256: str) -> Any:
         """A `store.calibration.StoredCalibration`: a run, `calibration:bundled`, or `auto`; None for `none`."""
+        ...
+
+    def features(self, source: str, role: str = "features", options: Any = None) -> Any:
+        """What a source `KIND[:WHERE][#650,700-720]` gives, told apart by its `kind`:
+
+        `live`: a `sources.Live`; `open(model)` gives a `sources.Features` for each codec: the codec, the numbers
+        chosen, their addresses, labels and write directions. Nothing is loaded before.
+        `records`: a `sources.Stored`: a `store.records.Records`, and which of its features are chosen.
+        `dump`: a `sources.Dumped`: a `store.foreign.Dump`, what somebody says of features; nothing was measured here.
+
+        `options` is a `sources.Options`. Files are hashed under `role`; of several sources each needs its own.
+        """
+        ...
+
+    def criterion(
+        self,
+        text: str,
+        *,
+        prompts: str | None = None,
+        template: str | None = None,
+        texts: str | None = None,
+        split: str | None = None,
+        threshold: float = 0.5,
+        count: int = 400,
+        near_duplicates: Literal["jaccard", "off"] = "jaccard",
+        surface: bool = True,
+        writer: Any = None,
+        labeller: Any = None,
+        chat: Any = None,
+    ) -> Any:
+        """A `criteria.Compiled`: the labelled rows of every route that can be taken, in groups and halves.
+
+        `text` is the criterion in words, `world:ATTRIBUTE`, or a `criterion.json` that was compiled, which is read.
+        `prompts` and `texts` are files or `suite:FILE`, `writer` and `labeller` are `store.chat.Endpoint`, `chat` a
+        `store.chat.ChatSettings`. Everything that is read is hashed; the halves depend on the seed of the run.
+        """
         ...
 
     def suite(self, reference: str, role: str = "suite") -> Any:

@@ -7,19 +7,22 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from radiograph.core import ExitCode, Progress, RadiographError
 from radiograph.evidence import InputRecord, StepRecord
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
 
 if TYPE_CHECKING:
+    from radiograph.criteria import Compiled
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Grid, Suite
     from radiograph.harvest import Corpus, Fields, Text
     from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
+    from radiograph.sources import Given, Options
     from radiograph.store.calibration import StoredCalibration
+    from radiograph.store.chat import ChatSettings, Endpoint
 
 Runner = Callable[..., Any]
 AnyModel = TypeVar("AnyModel", bound="LanguageModel | StoredModel")
@@ -173,6 +176,47 @@ class RunContext:
         if found is not None:
             self.record(InputRecord(role="calibration", ref=found.name, kind="folder", sha256=found.sha256))
         return found
+
+    def features(self, source: str, role: str = "features", options: Options | None = None) -> Given:
+        """What a source of features gives."""
+        from radiograph.runtime._composed import features
+
+        return features(self, source, role, options)
+
+    def criterion(
+        self,
+        text: str,
+        *,
+        prompts: str | None = None,
+        template: str | None = None,
+        texts: str | None = None,
+        split: str | None = None,
+        threshold: float = 0.5,
+        count: int = 400,
+        near_duplicates: Literal["jaccard", "off"] = "jaccard",
+        surface: bool = True,
+        writer: Endpoint | None = None,
+        labeller: Endpoint | None = None,
+        chat: ChatSettings | None = None,
+    ) -> Compiled:
+        """Compile a criterion, or read one that was compiled."""
+        from radiograph.runtime._composed import criterion
+
+        return criterion(
+            self,
+            text,
+            prompts=prompts,
+            template=template,
+            texts=texts,
+            split=split,
+            threshold=threshold,
+            count=count,
+            near_duplicates=near_duplicates,
+            surface=surface,
+            writer=writer,
+            labeller=labeller,
+            chat=chat,
+        )
 
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""

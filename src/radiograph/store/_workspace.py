@@ -19,6 +19,10 @@ from typing import BinaryIO
 from radiograph.core import UserError, nearest, visible
 
 _SUITE = "suite:"
+_FEATURES = re.compile(
+    r"(?P<kind>(?:records|jsonl|direction|dictionary|saelens|scope:[\w-]+):)(?!bundled(?:#|$))"
+    r"(?P<file>[^#]+)(?P<rest>#[\d, -]+)?"
+)
 _CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
 
 
@@ -80,15 +84,15 @@ class Workspace:
         """Refuse a model reference that names a place outside, whether or not there is anything.
 
         Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name; of
-        `cache:FILE#MODEL/SOURCE` and of `suite:FILE` the file.
+        `cache:FILE#MODEL/SOURCE`, `suite:FILE` and sources of features the file.
 
         Raises:
             UserError: `path_outside_workspace`.
         """
         if not self.confined:
             return
-        cache = _CACHE.fullmatch(reference)
-        named = cache["file"] if cache else reference.removeprefix(_SUITE)
+        inner = _CACHE.fullmatch(reference) or _FEATURES.fullmatch(reference)
+        named = inner["file"] if inner else reference.removeprefix(_SUITE)
         for text in {named, *named.split("+")}:
             home_or_nul = text.startswith("~") or "\x00" in text
             if home_or_nul or not self._holds((self.base / text).resolve()):
@@ -108,13 +112,15 @@ class Workspace:
 
     def portable(self, reference: str) -> str:
         """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
-        existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…` and
-        `suite:FILE`.
+        existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…`,
+        `suite:FILE` and sources of features.
         """
         if reference.startswith(_SUITE):
             return f"{_SUITE}{self.portable(reference.removeprefix(_SUITE))}"
         if cache := _CACHE.fullmatch(reference):
             return f"cache:{self.portable(cache['file'])}{cache['rest']}"
+        if source := _FEATURES.fullmatch(reference):
+            return f"{source['kind']}{self.portable(source['file'])}{source['rest'] or ''}"
         parts = reference.split("+")
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
 
