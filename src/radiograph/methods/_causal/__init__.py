@@ -1,0 +1,1 @@
+"""Intervention rows in, causal grades out: what `intervene`, `steer contrast` and `inspect --interventions` share."""
