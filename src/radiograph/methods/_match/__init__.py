@@ -1,0 +1,1 @@
+"""Parts of `match`: reading two sides, aligning them, comparing what else they share."""

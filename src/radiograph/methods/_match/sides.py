@@ -1,0 +1,266 @@
+"""One side of a comparison: features, their values on rows, and what else is known of them.
+
+A side is a folder of records, a bundle that holds one (also in a step of it), activation records in JSON Lines, or a
+feature dump. A dump has rows where its features name `prompt_ids`; a feature whose list is not that of most others
+cannot be compared (`other_prompts`). With `absent: missing` only features measured on every row can (`partial_rows`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from radiograph.core import Context, Refusal, UserError
+from radiograph.evidence.matches import MatchSide
+
+if TYPE_CHECKING:
+    import polars
+
+    from radiograph.store.foreign import Duplicates
+    from radiograph.store.records import Records
+
+Which = Literal["left", "right"]
+_COLUMNS = ("prompt_id", "group_id", "text", "offsets", "score", "label", "split")
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Non-zero values of features on rows."""
+
+    rows: polars.DataFrame
+    """A line a row, in order: `prompt_id`, `group_id`, `token` (−1: a whole prompt), `text`, `offsets`, `label`,
+    `split`; null where nothing is known."""
+    feature: Int64[np.ndarray, " entry"]
+    row: Int64[np.ndarray, " entry"]
+    value: Float[np.ndarray, " entry"]
+    level: Literal["prompt", "token"]
+    pool: str | None
+    absent: Literal["zero", "below", "missing"]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Everything of one side, features in one order throughout."""
+
+    record: MatchSide
+    ids: list[str]
+    labels: list[str | None]
+    values: Values | None
+    excluded: dict[str, Bool[np.ndarray, " feature"]] = field(default_factory=dict)
+    """Features whose values cannot be compared, by reason."""
+    directions: Float[np.ndarray, "feature width"] | None = None
+    """Write directions, 0 where there is none; None without any, or of several widths."""
+    bases: list[str | None] = field(default_factory=list)
+    """Of each direction: which space it lies in."""
+    folder: Path | None = None
+    """The bundle, where the side is one."""
+
+    @property
+    def comparable(self) -> Bool[np.ndarray, " feature"]:
+        """Features whose values may be compared."""
+        kept = np.ones(len(self.ids), dtype=bool)
+        for out in self.excluded.values():
+            kept &= ~out
+        return kept
+
+
+def read_side(
+    which: Which, reference: str, ctx: Context, *, model: str | None, duplicates: Duplicates | None, shared: bool
+) -> Side:
+    """Read a side.
+
+    Args:
+        which: left or right.
+        reference: what was given.
+        ctx: resolves, confines and hashes it.
+        model: whose records are wanted, where a file holds several.
+        duplicates: of two values for one row and feature, the larger or the sum.
+        shared: both models write into one residual stream, so directions of different models may be compared.
+
+    Raises:
+        UserError: nothing readable there. FormatError: every mistake, with its line.
+    """
+    from radiograph.store import MANIFEST, file_sha256, folder_sha256
+    from radiograph.store.foreign import read_records
+
+    path = ctx.path(reference, which)
+    sha256 = folder_sha256(path) if path.is_dir() else file_sha256(path)
+    given: dict[str, Any] = {"ref": ctx.label(reference), "sha256": sha256}
+    if path.is_file() and _is_dump(path):
+        return _of_dump(path, given, model)
+    found = _records_in(path) if path.is_dir() else path
+    cache = ctx.place(".radiograph")
+    cache.mkdir(exist_ok=True)
+    records = read_records(found, cache, model=model, duplicates=duplicates)
+    bundle = path if (path / MANIFEST).is_file() else None
+    return _of_records(records, given, shared=shared, bundle=bundle)
+
+
+def _records_in(folder: Path) -> Path:
+    """The folder of records in a bundle: its own, or that of a step."""
+    from radiograph.store.records import HEADER
+
+    places = [folder, folder / "records", *sorted(folder.glob("steps/*/records"))]
+    found = next((place for place in places if (place / HEADER).is_file()), None)
+    if found is None:
+        raise UserError(
+            f"no records in {folder.name}",
+            expected="a folder of records, or a bundle of records export, harvest --dictionary or a live inspect",
+            fix="give the records themselves: `radiograph records export MODEL …`",
+            code="no_records",
+        )
+    return found
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether the first object of a file is a feature and not a row."""
+    from radiograph.store.lines import read_lines
+
+    for lines in read_lines(path):
+        for text in lines.texts:
+            try:
+                first = json.loads(text)
+            except ValueError:
+                return False
+            return isinstance(first, dict) and "feature_id" in first and "features" not in first
+    return False
+
+
+def _of_dump(path: Path, given: dict[str, Any], model: str | None) -> Side:
+    import polars as pl
+
+    from radiograph.store.foreign import read_dump
+
+    dump = read_dump(path, model=model)
+    table = dump.table
+    ids, lists = table["feature_id"].to_list(), table["prompt_ids"].to_list()
+    signatures = table["activation_signature"].to_list()
+    known = Counter(tuple(prompts) for prompts in lists if prompts is not None)
+    values, excluded = None, {}
+    if known:
+        most = max(known.values())
+        prompts = list(min(one for one, count in known.items() if count == most))
+        own = np.array([one is not None and list(one) == prompts for one in lists])
+        places = np.flatnonzero(own)
+        dense = np.array([signatures[place] for place in places.tolist()])
+        feature, row = np.nonzero(dense)
+        rows = pl.DataFrame({"prompt_id": prompts, "group_id": prompts, "token": [-1] * len(prompts)})
+        values = Values(
+            _typed(rows), places[feature].astype(np.int64), row.astype(np.int64), dense[feature, row], "prompt",
+            None, "zero",
+        )  # fmt: skip
+        if not own.all():
+            excluded = {"other_prompts": ~own}
+    record = MatchSide(model=dump.model, features=len(ids), absent="zero" if values else None, **given)
+    directions, bases = _signatures(table["decoder_signature"].to_list(), table["basis"].to_list())
+    return Side(record, ids, table["label"].to_list(), values, excluded, directions, bases)
+
+
+def _signatures(
+    rows: list[list[float] | None], bases: list[str | None]
+) -> tuple[Float[np.ndarray, "feature width"] | None, list[str | None]]:
+    """Decoder rows of a dump that names their basis; of the width that most have."""
+    named = [None if basis is None else row for row, basis in zip(rows, bases, strict=True)]
+    widths = Counter(len(row) for row in named if row is not None)
+    if not widths:
+        return None, []
+    width = max(widths, key=lambda one: (widths[one], one))
+    fits = [row is not None and len(row) == width for row in named]
+    table = np.array([row if fit and row is not None else [0.0] * width for row, fit in zip(named, fits, strict=True)])
+    return table, [basis if fit else None for basis, fit in zip(bases, fits, strict=True)]
+
+
+def _of_records(records: Records, given: dict[str, Any], *, shared: bool, bundle: Path | None) -> Side:
+    header = records.header
+    rows = _rows(records)
+    number = rows["row"].to_numpy().astype(np.int64)
+    parts = list(records.triplets())
+    feature, row, value = (np.concatenate([part[i] for part in parts] or [np.empty(0, np.uint32)]) for i in range(3))
+    place = np.searchsorted(number, row)
+    features = records.features.sort("feature")
+    excluded: dict[str, np.ndarray] = {}
+    if header.absent == "missing":
+        present = np.bincount(feature, minlength=len(features))
+        excluded["partial_rows"] = present < len(rows)
+    model = header.model
+    record = MatchSide(
+        model=model.ref,
+        model_sha256=model.sha256,
+        tokenizer_sha256=header.tokenizer_sha256,
+        features=len(features),
+        absent=header.absent,
+        **given,
+    )
+    directions, bases = _directions(records, features, model.sha256, shared=shared)
+    values = Values(
+        rows.drop("row"), feature.astype(np.int64), place.astype(np.int64), value, header.level, header.pool,
+        header.absent,
+    )  # fmt: skip
+    labels: list[str | None] = features["label"].to_list()
+    return Side(record, features["feature_id"].to_list(), labels, values, excluded, directions, bases, bundle)
+
+
+def _rows(records: Records) -> polars.DataFrame:
+    names = records.rows.collect_schema().names()
+    wanted = ["row", "token", *(name for name in _COLUMNS if name in names)]
+    rows = records.rows.select(wanted).collect().sort("row")
+    if rows["row"].n_unique() < len(rows):
+        raise UserError("two rows of records have one number", where=records.folder.name, code="duplicate_row")
+    return _typed(rows)
+
+
+def _typed(rows: polars.DataFrame) -> polars.DataFrame:
+    """Every column that a side may have; labels from scores where a row has no label."""
+    import polars as pl
+
+    absent: dict[str, Any] = {"group_id": pl.String, "text": pl.String, "label": pl.Boolean, "split": pl.String}
+    rows = rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items() if name not in rows)
+    if "score" in rows.columns:
+        rows = rows.with_columns(pl.coalesce("label", pl.col("score") >= 0.5).alias("label"))
+    return rows.with_columns(pl.coalesce("group_id", "prompt_id").alias("group_id"))
+
+
+def _directions(
+    records: Records, features: polars.DataFrame, model_sha256: str | None, *, shared: bool
+) -> tuple[Float[np.ndarray, "feature width"] | None, list[str | None]]:
+    """Write directions stored beside the records; the basis is the model with the site, or the site where shared."""
+    from radiograph.store.directions import open_directions
+
+    if "direction" not in features.columns or features["direction"].is_null().all():
+        return None, []
+    near = (records.folder, records.folder.parent, records.folder.parent / "directions")
+    path = next((place for folder in near if (place := folder / "directions.safetensors").is_file()), None)
+    if path is None:
+        return None, []
+    header, tensors = open_directions(path)
+    sites = features["site"].to_list()
+    pointers = features["direction"].to_list()
+    widths = {np.atleast_2d(tensor).shape[1] for tensor in tensors.values()}
+    if len(widths) > 1:
+        return None, []
+    by_site = {record.site: np.atleast_2d(tensors[name]) for name, record in header.tensors.items()}
+    table = np.zeros((len(sites), widths.pop()))
+    bases: list[str | None] = [None] * len(sites)
+    for place, (site, pointer) in enumerate(zip(sites, pointers, strict=True)):
+        rows = by_site.get(site)
+        if pointer is None or rows is None or not 0 <= pointer < len(rows):
+            continue
+        table[place] = rows[pointer]
+        own = header.model_sha256 or model_sha256
+        bases[place] = f"shared/{site}" if shared else None if own is None else f"{own}/{site}"
+    return table, bases
+
+
+def nothing_to_align(side: Side) -> Refusal:
+    """A side without activations on named prompts."""
+    return Refusal(
+        "no_activations",
+        f"{side.record.ref} says of no feature on which prompts it was active",
+        fix="give records, or a dump whose features have activation_signature and prompt_ids",
+    )

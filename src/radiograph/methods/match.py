@@ -1,0 +1,292 @@
+"""Which features of one model are which features of another, and could it be chance?
+
+1. align: prompts shared by id with equal texts; tokens by index where the tokenizer is the same, else whitespace words
+   by character offsets, the largest value of their tokens. The order of a file means nothing
+2. leave out features active on fewer than 10 shared units (`few_active`): chance matches those perfectly
+3. similarity of all pairs over shared units, absent values being 0
+4. null: groups of units change places as blocks on one side; p of every best match within its decile of activity, q
+   over left features
+5. a match is q ≤ --q and mutual: each is the other's best. Beside it the pairing one to one, the margin over the best
+   rival (`ambiguous` if it may be 0), and what found no partner
+6. components stand beside the score, never in it, each with its place among pairs of random features: write
+   directions (one basis only), logit effects (shared vocabulary), explanations, firing. Not comparable is null
+7. with intervention rows of both sides: whether the two act alike on the same prompts. --transfer readout: a threshold
+   fitted on the left reads labels on the right, against 200 random features; steering: a left direction, mapped and
+   pushed on the right, against the right feature's own push, a map of shuffled rows, random directions
+Without shared prompts the structural components alone pair features: no null, no p, kind `structural`.
+
+Needs no model and no torch, but for --transfer steering. Units: those of the similarity.
+Refuses when: nothing is shared (exit 4); fewer than six groups. No match counts as a result (exit 0) where a match
+could have been told from chance, else it is exit 4.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from radiograph.core import Config as Base
+from radiograph.core import Context, FilePath, Input, Refusal
+from radiograph.evidence import RefusalRecord
+from radiograph.evidence.matches import LISTED, Matches, MatchNull
+from radiograph.methods._match import aligned as _aligned
+from radiograph.methods._match import fingerprints as _fingerprints
+from radiograph.methods._match import sides as _sides
+from radiograph.methods._match import tables as _tables
+
+if TYPE_CHECKING:
+    from radiograph.methods._match.aligned import Aligned
+    from radiograph.methods._match.sides import Side
+    from radiograph.numerics.matching import Component
+    from radiograph.numerics.matching import Matches as Numbers
+
+SideRef = Annotated[str, Input("file")]
+
+
+class Config(Base):
+    """Which sides, and how they are compared."""
+
+    left: SideRef
+    """Records (folder, bundle, JSON Lines) or a feature dump."""
+    right: SideRef
+    """The same of the other model."""
+    similarity: Literal["pearson", "spearman", "jaccard"] = "pearson"
+    """Of activations over shared units."""
+    align: Literal["auto", "prompts", "tokens", "words"] = "auto"
+    """Units: as fine as both sides allow, or one kind."""
+    null_draws: int = Field(default=20, ge=1)
+    """Times that groups change places."""
+    q: float = Field(default=0.05, gt=0, lt=1)
+    """Largest q of a match."""
+    least_active: int = Field(default=10, ge=1)
+    """Fewest shared units on which a feature is active."""
+    shared_basis: bool = False
+    """The models write into one residual stream (one is a fine-tune of the other): compare write directions."""
+    show: int = Field(default=20, ge=0)
+    """Matches that the report shows; tables hold all features."""
+    left_model: str | None = None
+    """Model in a file of several, left."""
+    right_model: str | None = None
+    """The same, right."""
+    duplicates: Literal["max", "sum"] | None = None
+    """Of two values for one row and feature, the larger or the sum."""
+    left_interventions: FilePath | None = None
+    """Intervention rows of the left model; by default those of its bundle."""
+    right_interventions: FilePath | None = None
+    """The same, right."""
+
+
+def run(config: Config, ctx: Context) -> Matches:
+    """Read, align, compare, write."""
+    sides = _read(config, ctx)
+    gaps: list[RefusalRecord] = []
+    with ctx.measure("align"):
+        try:
+            shared = _aligned.align(*sides, config.align)
+        except Refusal as refusal:
+            gaps.append(RefusalRecord(code=refusal.code, text=refusal.message, what="activations", fix=refusal.fix))
+            shared = None
+    if shared is None:
+        return _structural(config, ctx, sides, gaps)
+    return _compared(config, ctx, sides, shared, gaps)
+
+
+def _read(config: Config, ctx: Context) -> tuple[Side, Side]:
+    with ctx.measure("read"):
+        given: dict[str, Any] = {"duplicates": config.duplicates, "shared": config.shared_basis}
+        left = _sides.read_side("left", config.left, ctx, model=config.left_model, **given)
+        right = _sides.read_side("right", config.right, ctx, model=config.right_model, **given)
+    return left, right
+
+
+def _compared(
+    config: Config, ctx: Context, sides: tuple[Side, Side], shared: Aligned, gaps: list[RefusalRecord]
+) -> Matches:
+    from radiograph.numerics.matching import match
+
+    with ctx.measure("match"):
+        numbers = match(
+            shared.left,
+            shared.right,
+            shared.groups,
+            seed=ctx.seed,
+            similarity=config.similarity,
+            draws=config.null_draws,
+            level=config.q,
+            least=config.least_active,
+        )
+    with ctx.measure("components"):
+        found = _components(config, ctx, sides, shared, numbers)
+    order = _by_score(numbers)
+    causal = _causal(config, ctx, sides, numbers)
+    table = _tables.table(sides, numbers, found, causal)
+    ctx.output.table("matches", table)
+    ctx.output.table("features", _tables.fates(sides, numbers))
+    excluded = {"few_active": _tables.few_active(sides, numbers)}
+    for reason in sorted({name for side in sides for name in side.excluded}):
+        left, right = (int(side.excluded[reason].sum()) if reason in side.excluded else 0 for side in sides)
+        excluded[reason] = (left, right)
+    return Matches(
+        kind="correlational",
+        left=sides[0].record.model_copy(update={"compared": len(numbers.left)}),
+        right=sides[1].record.model_copy(update={"compared": len(numbers.right)}),
+        similarity=config.similarity,
+        level=config.q,
+        aligned=shared.record,
+        null=MatchNull(draws=numbers.draws, q95=numbers.q95),
+        excluded=excluded,
+        found=int(numbers.matched.sum()),
+        ambiguous=int(numbers.ambiguous.sum()),
+        matches=tuple(_tables.pair(table, place, found) for place in order[:LISTED].tolist()),
+        assigned_only=len(numbers.assigned_only),
+        left_only=len(numbers.left_only),
+        right_only=len(numbers.right_only),
+        shown=config.show,
+        scores=_tables.histogram(numbers),
+        not_measured=tuple(gaps),
+        notes=_notes(sides, shared),
+    )
+
+
+def _by_score(numbers: Numbers) -> np.ndarray:
+    """Rows of matches, largest score first."""
+    rows = np.flatnonzero(numbers.matched)
+    return rows[np.argsort(-numbers.score[rows], kind="stable")]
+
+
+def _components(
+    config: Config, ctx: Context, sides: tuple[Side, Side], shared: Aligned, numbers: Numbers
+) -> dict[str, Component | None]:
+    among = _fingerprints.Features(numbers.left, numbers.right)
+    partner = np.searchsorted(numbers.right, numbers.best)
+    return _fingerprints.fingerprints(
+        sides,
+        among,
+        (np.arange(len(numbers.left)), partner),
+        (shared.left, shared.right),
+        similarity=config.similarity,
+        logits=None,
+        without=_criterion_words(sides),
+        seed=ctx.seed,
+    )
+
+
+def _criterion_words(sides: tuple[Side, Side]) -> list[str]:
+    """Texts whose words say nothing of a feature, because the criterion brought them in."""
+    import json
+
+    found: list[str] = []
+    for side in sides:
+        file = None if side.folder is None else side.folder / "criterion" / "criterion.json"
+        if file is not None and file.is_file():
+            found.append(str(json.loads(file.read_bytes()).get("text", "")))
+    return found
+
+
+def _causal(config: Config, ctx: Context, sides: tuple[Side, Side], numbers: Numbers) -> list[str]:
+    """A word for every compared left feature with its best partner; only matches are asked."""
+    from radiograph.methods._match import causal
+
+    words = ["untested"] * len(numbers.left)
+    rows = [
+        causal.read_rows(given, side.folder, role, ctx)
+        for given, side, role in (
+            (config.left_interventions, sides[0], "left_interventions"),
+            (config.right_interventions, sides[1], "right_interventions"),
+        )
+    ]
+    if rows[0] is None or rows[1] is None:
+        return words
+    places = np.flatnonzero(numbers.matched).tolist()
+    pairs = [(sides[0].ids[numbers.left[i]], sides[1].ids[numbers.best[i]]) for i in places]
+    for place, word in zip(places, causal.agreements(rows[0], rows[1], pairs, ctx.seed), strict=True):
+        words[place] = word
+    return words
+
+
+def _notes(sides: tuple[Side, Side], shared: Aligned) -> tuple[str, ...]:
+    notes = list(shared.notes)
+    for which, side in zip(("left", "right"), sides, strict=True):
+        if side.record.absent == "below":
+            notes.append(
+                f"{which}: only the largest values of a row were kept, so that weak ones count as silent (censored)"
+            )
+        if side.record.absent == "missing":
+            notes.append(f"{which}: features that were not measured on every row are left out")
+    return tuple(notes)
+
+
+def _structural(config: Config, ctx: Context, sides: tuple[Side, Side], gaps: list[RefusalRecord]) -> Matches:
+    """Pairs by what does not depend on prompts.
+
+    Raises:
+        Refusal: nothing of that kind can be compared either.
+    """
+    from radiograph.methods._match import structural
+
+    nearest = structural.pairs(sides)
+    if nearest is None:
+        gap = gaps[0]
+        raise Refusal(
+            gap.code,
+            f"{gap.text}, and no write directions lie in one space",
+            expected="shared prompts, or directions of one model on both sides",
+            fix=gap.fix,
+        )
+    numbers, among = nearest
+    table = _tables.structural_table(sides, numbers, among)
+    ctx.output.table("matches", table)
+    rows = [row for row in np.argsort(-numbers.score, kind="stable").tolist() if numbers.mutual[row]]
+    return Matches(
+        kind="structural",
+        left=sides[0].record.model_copy(update={"compared": len(among.left)}),
+        right=sides[1].record.model_copy(update={"compared": len(among.right)}),
+        similarity="decoder",
+        level=config.q,
+        found=len(rows),
+        matches=tuple(_tables.pair(table, row, ("decoder",)) for row in rows[:LISTED]),
+        left_only=len(among.left) - len(rows),
+        right_only=len(among.right) - len(rows),
+        shown=config.show,
+        not_measured=tuple(gaps),
+        notes=("pairs without shared prompts have no null: each is the other's nearest, and may be so by chance",),
+    )
+
+
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Do q, matches and counts follow from the p-values and partners that are stored?"""
+    import polars as pl
+
+    from radiograph.numerics.multiplicity import q_values
+
+    stored = Matches.read(result)
+    table = pl.read_parquet(folder / "tables" / "matches.parquet")
+    problems: list[str] = []
+    own = table["mutual"]
+    if stored.kind == "correlational":
+        q = q_values(table["p"].to_numpy())
+        if not np.allclose(q, table["q"].to_numpy(), atol=1e-12):
+            problems.append("tables/matches.parquet: q does not follow from p")
+        own = table["mutual"] & pl.Series(q <= stored.level)
+        if (own != table["matched"]).any():
+            problems.append("tables/matches.parquet: matched is not q ≤ level and mutual")
+    matched = table.filter(own).sort("score", descending=True, maintain_order=True)
+    counts = {
+        "found": len(matched),
+        "left_only": stored.left.compared - len(matched),
+        "right_only": stored.right.compared - len(matched),
+    }
+    problems += [
+        f"{name} is {getattr(stored, name)}, the table gives {value}"
+        for name, value in counts.items()
+        if getattr(stored, name) != value
+    ]
+    rows = matched.head(LISTED).to_dicts()
+    listed = tuple(_tables.pair_of_row(row, line.components) for row, line in zip(rows, stored.matches, strict=False))
+    without = tuple(pair.model_copy(update={"transfer": ()}) for pair in stored.matches)
+    if listed != without:
+        problems.append("the matches listed are not those of tables/matches.parquet")
+    return problems
