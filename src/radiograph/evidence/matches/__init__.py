@@ -27,7 +27,7 @@ class MatchSide(Record):
     ref: str
     model: str
     sha256: str
-    """Of the file or folder that was read."""
+    """Of the file, or of the header of the records, which names the hash of every part."""
     model_sha256: str | None = None
     tokenizer_sha256: str | None = None
     features: int

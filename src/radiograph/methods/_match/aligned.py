@@ -90,7 +90,7 @@ def align(left: Side, right: Side, how: Align) -> Aligned:
     ours, theirs = _prompts(left.values, "left"), _prompts(right.values, "right")
     shared = shared_prompts(*_comparable(ours, theirs))
     if not len(shared.left):
-        raise Refusal("no_shared_units", "the two sides share no prompt id", got=_why(ours, theirs), fix=_SAME_FILE)
+        raise Refusal("no_shared_units", f"the two sides share no prompt id: {_why(ours, theirs)}", fix=_SAME_FILE)
     both = ours[shared.left], theirs[shared.right]
     items = [_items(values, own, by) for values, own in zip((left.values, right.values), both, strict=True)]
     counts = np.maximum.reduce([_most(item, own, len(both[0])) for item, own in items])

@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from radiograph.core import Context, Refusal, UserError
+from radiograph.evidence import document_sha256
 from radiograph.evidence.matches import MatchSide
 
 if TYPE_CHECKING:
     import polars
 
-    from radiograph.store.foreign import Duplicates
+    from radiograph.store.foreign import Dump, Duplicates
     from radiograph.store.records import Records
 
 Which = Literal["left", "right"]
@@ -86,18 +87,16 @@ def read_side(
     Raises:
         UserError: nothing readable there. FormatError: every mistake, with its line.
     """
-    from radiograph.store import MANIFEST, file_sha256, folder_sha256
-    from radiograph.store.foreign import read_records
+    from radiograph.sources import Options
+    from radiograph.store import MANIFEST
 
-    path = ctx.path(reference, which)
-    sha256 = folder_sha256(path) if path.is_dir() else file_sha256(path)
-    given: dict[str, Any] = {"ref": ctx.label(reference), "sha256": sha256}
+    path = ctx.locate(reference)
+    options = Options(model=model, duplicates=duplicates)
+    given: dict[str, Any] = {"ref": ctx.label(reference)}
     if path.is_file() and _is_dump(path):
-        return _of_dump(path, given, model)
+        return _of_dump(ctx.features(f"jsonl:{path}", which, options).dump, given)
     found = _records_in(path) if path.is_dir() else path
-    cache = ctx.place(".radiograph")
-    cache.mkdir(exist_ok=True)
-    records = read_records(found, cache, model=model, duplicates=duplicates)
+    records = ctx.features(f"records:{found}", which, options).records
     bundle = path if (path / MANIFEST).is_file() else None
     return _of_records(records, given, shared=shared, bundle=bundle)
 
@@ -132,12 +131,9 @@ def _is_dump(path: Path) -> bool:
     return False
 
 
-def _of_dump(path: Path, given: dict[str, Any], model: str | None) -> Side:
+def _of_dump(dump: Dump, given: dict[str, Any]) -> Side:
     import polars as pl
 
-    from radiograph.store.foreign import read_dump
-
-    dump = read_dump(path, model=model)
     table = dump.table
     ids, lists = table["feature_id"].to_list(), table["prompt_ids"].to_list()
     signatures = table["activation_signature"].to_list()
@@ -157,7 +153,9 @@ def _of_dump(path: Path, given: dict[str, Any], model: str | None) -> Side:
         )  # fmt: skip
         if not own.all():
             excluded = {"other_prompts": ~own}
-    record = MatchSide(model=dump.model, features=len(ids), absent="zero" if values else None, **given)
+    record = MatchSide(
+        model=dump.model, sha256=dump.sha256, features=len(ids), absent="zero" if values else None, **given
+    )
     directions, bases = _signatures(table["decoder_signature"].to_list(), table["basis"].to_list())
     return Side(record, ids, table["label"].to_list(), values, excluded, directions, bases)
 
@@ -191,6 +189,7 @@ def _of_records(records: Records, given: dict[str, Any], *, shared: bool, bundle
     model = header.model
     record = MatchSide(
         model=model.ref,
+        sha256=document_sha256(header),
         model_sha256=model.sha256,
         tokenizer_sha256=header.tokenizer_sha256,
         features=len(features),
