@@ -1,25 +1,21 @@
-"""Measure many candidates, one after the other or in several processes, so that a killed run goes on.
+"""Measure benign models, one after the other or in several processes.
 
-Each candidate's scores are a small file in a folder of its own, named by a hash of everything that decides them (the
-binding, the candidate's tensors): what is there is not measured again, whoever asks.
+A candidate's file is named by the binding and its tensors: what is there is not measured again, whoever asks.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from radiograph.core import Context, Refusal, UserError
-from radiograph.core.work.process import spread
-from radiograph.evidence import Binding, CalibrationModel, canonical_json, document_sha256
+from radiograph.core import Context, FormatError, Refusal, UserError
+from radiograph.evidence import Binding, CalibrationModel, document_sha256
 from radiograph.methods._audit.benign import Benign
+from radiograph.methods._audit.kept import dictionary_at, measure_missing, read_file, write_file
 from radiograph.methods._audit.plan import Plan
 
 SMALL_MODEL = 5_000_000
@@ -36,6 +32,11 @@ class Job:
     path: Path
     device: str
     offline: bool
+
+    @property
+    def name(self) -> str:
+        """As the user knows it."""
+        return self.candidate.name
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,9 @@ def measure_all(
     folder = state_folder(ctx, binding)
     paths = [folder / f"{document_sha256([binding.model_dump(), m.tensors_sha256, m.kind])[:24]}.json" for m in models]
     jobs = [
-        Job(plan, reference, model, path, ctx.device, ctx.offline)
-        for model, path in zip(models, paths, strict=True)
-        if not path.is_file()
+        Job(plan, reference, model, path, ctx.device, ctx.offline) for model, path in zip(models, paths, strict=True)
     ]
-    with ctx.progress.task("measuring benign models", total=len(models)) as task:
-        task.advance(len(models) - len(jobs))
-        began = time.perf_counter()
-        for done, (place, seconds) in enumerate(spread(measure_one, jobs, workers), 1):
-            rest = (time.perf_counter() - began) / done * (len(jobs) - done)
-            task.advance()
-            task.note(f"{jobs[place].candidate.name} {seconds:.0f} s, {rest / 60:.0f} min to go")
+    measure_missing(jobs, measure_one, ctx, workers, "benign models")
     return [_whole(read(path, model)) for path, model in zip(paths, models, strict=True)]
 
 
@@ -116,50 +109,37 @@ def measure_one(job: Job) -> float:
         pair.check_tokenizers()
     except Refusal as error:
         raise UserError(
-            f"benign model {job.candidate.name} reads text otherwise than the reference: {error.message}",
+            f"benign model {job.name} reads text otherwise than the reference: {error.message}",
             fix="leave it out",
             code=error.code,
         ) from error
     # As an audit runs: products of small models are too small to share out among threads.
     small = sum(p.numel() for p in pair.reference.parameters().values()) < SMALL_MODEL
     with threadpool_limits(1 if small else None):
-        found = examine(job.plan.measurement(pair, _dictionary(job.plan.dictionary, job.plan.dictionary_sha256)))
+        found = examine(job.plan.measurement(pair, dictionary_at(job.plan.dictionary, job.plan.dictionary_sha256)))
     seconds = time.perf_counter() - began
     sha256 = pair.candidate.identity.tensors_sha256
     document = {
-        "model": found.model(job.candidate.name, job.candidate.family, job.candidate.kind, sha256).model_dump(),
+        "model": found.model(job.name, job.candidate.family, job.candidate.kind, sha256).model_dump(),
         "flips": found.flips,
-        "summaries": {
-            name: {"shape": list(a.shape), "values": a.ravel().tolist()} for name, a in found.summaries.items()
-        },
         "seconds": seconds,
         "tokens": found.tokens,
     }
-    part = job.path.with_suffix(f".{os.getpid()}.partial")
-    part.write_bytes(canonical_json(document))
-    part.replace(job.path)
+    write_file(job.path, document, found.summaries)
     return seconds
 
 
 def read(path: Path, model: Benign) -> Measured:
     """One file; name and family are those asked for now."""
-    document = json.loads(path.read_bytes())
-    kept = CalibrationModel.model_validate(document["model"])
-    return Measured(
-        model=kept.model_copy(update={"id": model.name, "family": model.family}),
-        flips=document["flips"],
-        summaries={
-            name: np.array(own["values"], dtype=np.float32).reshape(own["shape"])
-            for name, own in document["summaries"].items()
-        },
-        seconds=document["seconds"],
-        tokens=document["tokens"],
-    )
-
-
-@lru_cache(maxsize=1)
-def _dictionary(folder: str | None, sha256: str | None):  # noqa: ANN202 - a Dictionary; the hash, because files change
-    del sha256
-    from radiograph import dictionaries
-
-    return None if folder is None else dictionaries.load(Path(folder))
+    document, summaries = read_file(path)
+    try:
+        kept = CalibrationModel.model_validate(document["model"])
+        return Measured(
+            model=kept.model_copy(update={"id": model.name, "family": model.family}),
+            flips=document["flips"],
+            summaries=summaries,
+            seconds=document["seconds"],
+            tokens=document["tokens"],
+        )
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"{path.name} holds no scores", where=path.name, got=str(error), fix="delete it") from error

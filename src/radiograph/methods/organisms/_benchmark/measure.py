@@ -1,4 +1,4 @@
-"""Measure every organism once. Its scores are a small file of their own, so that a killed run goes on.
+"""Measure every organism once.
 
 A file is named by a hash of everything that decides the scores: protocol, binding, the candidate's tensors and kind. It
 tells nothing of what the organism is, and holds no weights.
@@ -6,22 +6,19 @@ tells nothing of what the organism is, and holds no weights.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from radiograph.core import Context, FormatError, Refusal, UserError, derive
-from radiograph.core.work.process import spread
-from radiograph.evidence import ModelKind, canonical_json, document_sha256
+from radiograph.evidence import ModelKind, document_sha256
 from radiograph.evidence.benchmark import Lead, Scored
+from radiograph.methods._audit.kept import dictionary_at, measure_missing, read_file, write_file
 from radiograph.methods._audit.plan import Plan
 
 if TYPE_CHECKING:
@@ -68,14 +65,7 @@ def score_path(folder: Path, protocol_sha256: str, binding_sha256: str, tensors_
 
 def measure_all(jobs: Sequence[Job], ctx: Context, workers: int, what: str) -> list[Kept]:
     """Every candidate in order; those measured before are read."""
-    left = [job for job in jobs if not job.path.is_file()]
-    with ctx.progress.task(f"measuring {what}", total=len(jobs)) as task:
-        task.advance(len(jobs) - len(left))
-        began = time.perf_counter()
-        for done, (place, seconds) in enumerate(spread(measure_one, left, workers), 1):
-            rest = (time.perf_counter() - began) / done * (len(left) - done)
-            task.advance()
-            task.note(f"{left[place].name} {seconds:.0f} s, {rest / 60:.0f} min to go")
+    measure_missing(jobs, measure_one, ctx, workers, what)
     return [read(job.path) for job in jobs]
 
 
@@ -103,7 +93,7 @@ def measure_one(job: Job) -> float:
                 code="model_changed",
             )
         pair.check_tokenizers()
-        kept = _scored(job, job.plan.measurement(pair, _dictionary(job.plan.dictionary, job.plan.dictionary_sha256)))
+        kept = _scored(job, job.plan.measurement(pair, dictionary_at(job.plan.dictionary, job.plan.dictionary_sha256)))
     seconds = time.perf_counter() - began
     write(job.path, kept)
     return seconds
@@ -204,15 +194,7 @@ def _leads(measurement: Measurement) -> list[Lead]:
 
 def write(path: Path, kept: Kept) -> None:
     """One file, whole or not at all."""
-    document = {
-        "scored": kept.scored.model_dump(mode="json"),
-        "summaries": {
-            name: {"shape": list(a.shape), "values": a.ravel().tolist()} for name, a in kept.summaries.items()
-        },
-    }
-    part = path.with_suffix(f".{os.getpid()}.partial")
-    part.write_bytes(canonical_json(document))
-    part.replace(path)
+    write_file(path, {"scored": kept.scored.model_dump(mode="json")}, kept.summaries)
 
 
 def read(path: Path) -> Kept:
@@ -221,20 +203,7 @@ def read(path: Path) -> Kept:
     Raises:
         FormatError: it is none.
     """
-    try:
-        document = json.loads(path.read_bytes())
-        summaries = {
-            name: np.array(own["values"], dtype=np.float32).reshape(own["shape"])
-            for name, own in document["summaries"].items()
-        }
-        return Kept(Scored.read(document["scored"], path.name), summaries)
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path.name} holds no scores", where=path.name, got=str(error), fix="delete it") from error
-
-
-@lru_cache(maxsize=1)
-def _dictionary(folder: str | None, sha256: str | None):  # noqa: ANN202 - a Dictionary; the hash, because files change
-    del sha256
-    from radiograph import dictionaries
-
-    return None if folder is None else dictionaries.load(Path(folder))
+    document, summaries = read_file(path)
+    if "scored" not in document:
+        raise FormatError(f"{path.name} holds no scores", where=path.name, fix="delete it")
+    return Kept(Scored.read(document["scored"], path.name), summaries)
