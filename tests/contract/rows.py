@@ -90,6 +90,15 @@ ROWS: dict[str, Row] = {
             "documents": 100,
         }
     ),
+    "inspect": Row(
+        {
+            "model": "m",
+            "criterion": "mentions of physical units",
+            "features": ["records:data/records.jsonl"],
+            "permutations": 200,
+            "bootstrap": 100,
+        }
+    ),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
     "neurons.scan": Row({"model": "bundled:base", "text": ["world:mixture#20"], "top": 3}),
     "plan": Row({"model_params": "1B", "tokens": "10M", "d_model": 2048}, repeatable=False),
@@ -161,8 +170,23 @@ def write_files(workspace: Path) -> None:
     for number in range(9):
         noisy(data / "benign" / f"m{number}", 0.01 * (1 + number), seed=number)
     _write_benchmark(data)
+    _write_records(data / "records.jsonl")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
+
+
+def _write_records(path: Path) -> None:
+    """Records of three features on 80 prompts; the first goes with the label."""
+    words = ("stone", "river", "lamp", "cloud", "table", "garden", "window", "letter")
+    lines: list[str] = []
+    for row in range(80):
+        text = " ".join(words[row // 8**place % 8] for place in range(3))
+        fires = {"f0": 1.0 + row % 7, "f1": 0.5 + row % 3} if row % 2 else {"f1": 0.5 + row % 5}
+        fires |= {"f2": 1.0} if row % 5 == 0 else {}
+        kind = "positive" if row % 2 else ("near_miss", "negative")[row // 2 % 2]
+        line = {"model": "m", "prompt_id": f"p{row}", "text": text, "criterion_score": row % 2, "kind": kind}
+        lines.append(json.dumps(line | {"features": fires}))
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _write_benchmark(data: Path) -> None:

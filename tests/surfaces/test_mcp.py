@@ -149,6 +149,7 @@ def _asking_for_paths_alone() -> list[Verb]:
 
 ALSO = {
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
+    "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},
     "neurons_scan": {"grid": "stories"},
     "resonance_capture": {"grid": "stories"},
 }

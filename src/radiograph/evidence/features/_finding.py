@@ -91,6 +91,8 @@ class Finding(Record):
     criterion: str
     grade: str
     codes: tuple[str, ...] = ()
+    outcome: str | None = None
+    """Causal: what was to move."""
     contradicted: bool = False
     """Causal: the effect has the sign opposite to the association."""
     statistic: Statistic | None = None

@@ -24,9 +24,9 @@ class Ranking(Record):
                 raise ValueError(f"a ranking of {self.kind} findings cannot hold a {finding.kind} one")
             if finding.grade == GRADES[self.kind][0]:
                 raise ValueError(f"{finding.feature} is {finding.grade}: it has no rank")
-        names = [finding.feature for finding in self.findings]
+        names = [(finding.feature, finding.outcome) for finding in self.findings]
         if len(set(names)) < len(names):
-            raise ValueError("a feature stands in a ranking once")
+            raise ValueError("a feature stands in a ranking once for each outcome")
         return self
 
     def best(self) -> str | None:

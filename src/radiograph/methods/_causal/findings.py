@@ -36,6 +36,7 @@ def findings(causal: Causal, criterion: str) -> tuple[Finding, ...]:
                 criterion=criterion,
                 grade=line["grade"],
                 codes=("no_outcome",) if untested else codes,
+                outcome=line["outcome"],
                 contradicted=line["contradicted"],
                 statistic=statistic,
                 strong_score=line["score"],

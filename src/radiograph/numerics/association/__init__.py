@@ -8,6 +8,7 @@ the selected features. Cost: O(n log n) in the entries n. Nothing here knows of 
 from radiograph.numerics.association._columns import Absent, Columns, columns
 from radiograph.numerics.association._grades import CODES, GRADES, Facts, at_least, codes, grades, named
 from radiograph.numerics.association._measure import Measured, limits, measured, null_value, resampled_limits, sizes
+from radiograph.numerics.association._pooling import RowPool, pool_rows
 from radiograph.numerics.association._power import dense_mde, needed_z, units_needed
 from radiograph.numerics.association._protocol import Candidates, Findings, Outcome, associate, chosen_p, conclude
 from radiograph.numerics.association._study import Screen, Settings, Study, joined, screen, select, study
@@ -24,6 +25,7 @@ __all__ = [
     "Findings",
     "Measured",
     "Outcome",
+    "RowPool",
     "Screen",
     "Settings",
     "Study",
@@ -43,6 +45,7 @@ __all__ = [
     "named",
     "needed_z",
     "null_value",
+    "pool_rows",
     "resampled_limits",
     "screen",
     "select",

@@ -1,0 +1,1 @@
+"""Parts of the verb `inspect` that are not its story."""

@@ -1,0 +1,146 @@
+"""Features that MODEL is run through: recorded by a step, read by their write directions, intervened on by a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import Float
+
+from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.evidence.features import Moved
+from radiograph.methods._inspect.cards import NOTHING, Extras, similar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from radiograph.criteria import Compiled
+    from radiograph.methods._inspect.tables import Table, Tables
+    from radiograph.methods.inspect import Config
+    from radiograph.models import LanguageModel
+    from radiograph.numerics.association import Findings
+    from radiograph.sources import Given
+    from radiograph.store.interventions import Interventions
+
+TOKENS: Final = 8
+RESIDUAL: Final = frozenset({"embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"})
+"""Sites whose rows are, or are added to, the residual stream."""
+DIRECTIONS: Final = "directions.safetensors"
+
+
+def recorded(config: Config, ctx: Context, given: Sequence[Given], compiled: Compiled) -> list[Given]:
+    """Live sources measured on the criterion's rows by a step, as one folder of records; the others as they are.
+
+    Raises:
+        Refusal: what the step refuses.
+    """
+    from radiograph.sources import Stored
+    from radiograph.store.records import open_records
+
+    pairs = list(zip(config.features, given, strict=True))
+    live = [(text, one) for text, one in pairs if one.kind == "live"]
+    units = any(text.startswith("units:") for text, _ in live)
+    tokens = compiled.criterion.level == "token" or not units
+    criterion = ctx.output.folder("criterion") / "criterion.json"
+    asked: dict[str, Any] = {"k": config.k, "max_features": config.max_features, "labels": config.labels}
+    if not tokens and config.pool is not None:
+        asked["pool"] = config.pool
+    step = ctx.step(
+        "records.export",
+        model=config.model,
+        features=[text for text, _ in live],
+        prompts=str(criterion),
+        level="token" if tokens else "prompt",
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    if not hasattr(step.result, "features"):
+        said = step.result
+        raise Refusal(said.code, said.text, expected=said.expected, got=said.got, fix=said.fix)
+    root: Path = ctx.output.folder("criterion").parent
+    made = Stored(
+        name=" + ".join(one.name for _, one in live),
+        records=open_records(root / step.path),
+        codes=tuple(step.result.codes),
+        citation=next((one.citation for _, one in live if one.citation is not None), None),
+    )
+    return [made, *(one for _, one in pairs if one.kind != "live")]
+
+
+def intervened(
+    config: Config, ctx: Context, found: Findings, ids: Sequence[str], compiled: Compiled | None
+) -> Interventions | None:
+    """The best candidates of discover moved by a step, where MODEL runs and rows have targets; else None."""
+    return None
+
+
+def extras(config: Config, ctx: Context, tables: Tables, numbers: Sequence[int]) -> Extras:
+    """Features that write alike, where directions are stored; tokens raised and lowered, where the model ran here."""
+    from radiograph.store.directions import open_directions
+
+    raised: dict[int, tuple[Moved, ...]] = {}
+    lowered: dict[int, tuple[Moved, ...]] = {}
+    near: dict[int, tuple[tuple[int, float], ...]] = {}
+    inside = ctx.output.folder("criterion").parent
+    for part in tables.parts:
+        folder = part.source.records.folder
+        own = [n for n in numbers if part.first <= n < part.first + part.size]
+        if not own or not (folder / DIRECTIONS).is_file():
+            continue
+        header, tensors = open_directions(folder / DIRECTIONS)
+        rows = _rows(part, header.tensors)
+        for site, matrix in tensors.items():
+            mine = [n for n in own if rows[n - part.first] is not None and rows[n - part.first][0] == site]
+            places = np.array([rows[n - part.first][1] for n in mine], dtype=np.int64)
+            number = {row[1]: n + part.first for n, row in enumerate(rows) if row is not None and row[0] == site}
+            for n, found in _alike(mine, places, matrix).items():
+                near[n] = tuple((number[i], value) for i, value in found if i in number)
+            if mine and folder.is_relative_to(inside):
+                up, down = _tokens(ctx.model(config.model, "model"), Site.parse(site), matrix[places])
+                raised |= dict(zip(mine, up, strict=True))
+                lowered |= dict(zip(mine, down, strict=True))
+    return Extras(raised, lowered, near) if near or raised else NOTHING
+
+
+def _rows(part: Table, tensors: Any) -> list[Any]:
+    """Tensor and row of the write direction of each feature of a source; None where it has none."""
+    place = {name: (site, row) for site, held in tensors.items() for row, name in enumerate(held.names)}
+    ids = part.source.records.features["feature_id"].to_list()
+    return [place.get(ids[number]) for number in part.chosen.tolist()]
+
+
+def _alike(
+    numbers: Sequence[int], places: np.ndarray, matrix: Float[np.ndarray, "feature width"]
+) -> dict[int, tuple[tuple[int, float], ...]]:
+    if len(matrix) < 2 or not len(places):
+        return {}
+    found = similar(places.tolist(), matrix, 0)
+    return {n: found[place] for n, place in zip(numbers, places.tolist(), strict=True)}
+
+
+def _tokens(
+    model: LanguageModel, site: Site, writes: Float[np.ndarray, "feature width"]
+) -> tuple[list[tuple[Moved, ...]], list[tuple[Moved, ...]]]:
+    """Tokens whose logits some write directions raise and lower most, the gain of the final norm folded in; none where
+    the way to the logits is not known.
+    """
+    from radiograph.models import token_text
+    from radiograph.models.tail import WRITERS, Tail, write_vectors
+
+    nothing: list[tuple[Moved, ...]] = [()] * len(writes)
+    try:
+        tail = Tail.of(model)
+        into = None if site.kind in RESIDUAL else write_vectors(model, site)
+    except (Refusal, UserError):
+        return nothing, nothing
+    assert into is None or site.kind in WRITERS
+    rows = writes.astype(np.float64) if into is None else writes.astype(np.float64) @ into
+    logits = tail.direct(rows)[:, : len(tail.unembed) - model.spare_rows]
+    up: list[tuple[Moved, ...]] = []
+    down: list[tuple[Moved, ...]] = []
+    for row in logits:
+        order = np.argsort(-row, kind="stable")
+        for out, chosen in ((up, order[:TOKENS]), (down, order[::-1][:TOKENS])):
+            texts = [str(int(i)) if model.tokenizer is None else token_text(model.tokenizer, int(i)) for i in chosen]
+            out.append(tuple(Moved(token=t, change=float(row[i])) for t, i in zip(texts, chosen, strict=True)))
+    return up, down

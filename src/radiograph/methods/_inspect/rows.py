@@ -1,0 +1,365 @@
+"""The rows of a study: which record rows they are made of, and what says that they meet the criterion.
+
+1. a compiled criterion labels rows by prompt id: whole prompts, or the tokens of a span; else the records' own label,
+   score or kind does. Rows that nothing labels are left out and counted
+2. rows of tokens whose labels differ inside a prompt stay tokens; else they are pooled, a prompt a row
+3. records' own labels are grouped, halved and checked here; a compiled criterion brings groups and halves
+4. features that were chosen on one half (`selected`) are studied with that split alone
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int, Int8, Int64
+
+from radiograph.core import Refusal, UserError
+
+if TYPE_CHECKING:
+    import polars
+
+    from radiograph.criteria import Compiled
+    from radiograph.evidence import Criterion, RowKind, Split
+    from radiograph.methods._inspect.options import Asked
+    from radiograph.store.records import Records
+
+KINDS: Final[tuple[RowKind, ...]] = ("positive", "near_miss", "negative")
+_NUMBER: Final = {kind: number for number, kind in enumerate(KINDS)}
+_OWN = ("label", "score", "kind")
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where the record rows of one source go."""
+
+    place: Int64[np.ndarray, " record_row"]
+    """By the row's number: its row of the study, −1 for none."""
+    rows: Int64[np.ndarray, " row"]
+    """Record rows of each row of the study."""
+    pool: str
+    """`as_stored`, `token`, or how tokens become a prompt."""
+    unlabelled: int
+
+
+@dataclass(frozen=True, eq=False)
+class StudyRows:
+    """Labelled rows, with all that labels and groups decide."""
+
+    criterion: Criterion
+    split: Split
+    names: list[str]
+    """Prompt ids."""
+    token: Int64[np.ndarray, " row"]
+    """−1: the whole prompt."""
+    kind: Int8[np.ndarray, " row"]
+    """Number in `KINDS`."""
+    label: Float64[np.ndarray, " row"]
+    """1 positive, 0 not; or the score."""
+    group: Int64[np.ndarray, " row"]
+    discover: Bool[np.ndarray, " row"]
+    stratum: Int64[np.ndarray, " row"] | None
+    continuous: bool
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def near_miss(self) -> Bool[np.ndarray, " row"]:
+        """Which rows look alike without meeting the criterion."""
+        return self.kind == _NUMBER["near_miss"]
+
+
+def study_rows(records: Records, name: str, compiled: Compiled | None, asked: Asked) -> tuple[StudyRows, Placed]:
+    """The rows of a study from the first source of records.
+
+    Raises:
+        UserError: a split that does not fit. Refusal: `no_labels`, `one_class`.
+    """
+    if compiled is None:
+        return _by_records(records, name, asked)
+    return _by_criterion(records, name, compiled, asked)
+
+
+def placed_like(records: Records, name: str, first: StudyRows, pool: str) -> Placed:
+    """Rows of a further source, by prompt id and token.
+
+    Raises:
+        UserError: a row of the study that this source lacks.
+    """
+    import polars as pl
+
+    table = records.rows.select("row", "token", "prompt_id").collect()
+    tokens = bool((first.token >= 0).any())
+    own = pl.DataFrame({"prompt_id": first.names, "token": pl.Series(first.token, dtype=pl.Int32)})
+    own = own.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
+    keys = ["prompt_id", "token"] if tokens else ["prompt_id"]
+    joined = table.join(own.select(*keys, "place"), on=keys, how="left", maintain_order="left")
+    place = joined["place"].fill_null(-1).to_numpy()
+    rows = np.bincount(place[place >= 0], minlength=len(first))
+    lacking = np.flatnonzero(rows == 0)
+    if len(lacking):
+        raise UserError(
+            f"{name} was not measured on the rows of the other sources",
+            expected=f"prompt {first.names[lacking[0]]!r}, and {len(lacking) - 1} more",
+            fix="inspect sources of different prompts apart",
+            code="different_rows",
+        )
+    stored = not tokens and records.header.level == "prompt"
+    return Placed(_by_number(table, place), rows, "as_stored" if stored else pool, int((place < 0).sum()))
+
+
+def _by_records(records: Records, name: str, asked: Asked) -> tuple[StudyRows, Placed]:
+    """Labels, scores or kinds of the records themselves."""
+    import polars as pl
+
+    from radiograph.criteria import kinds_of
+
+    table = _table(records, asked.stratify, text=True)
+    known = [column for column in (("score",) if asked.continuous else _OWN) if column in table.columns]
+    labelled = np.zeros(len(table), dtype=bool)
+    for column in known:
+        labelled |= table[column].is_not_null().to_numpy()
+    if not labelled.any():
+        what = "a criterion_score" if asked.continuous else "a label, a score or a kind"
+        raise Refusal(
+            "no_labels",
+            f"no row of {name} has {what}, so nothing says which rows meet the criterion",
+            got=f"{len(table)} rows",
+            fix="give labelled prompts with the same ids by --prompts FILE, or a compiled criterion",
+        )
+    kept = table.filter(pl.Series(labelled)) if not labelled.all() else table
+    kinds = kinds_of(
+        *(kept[column].to_list() if column in kept.columns else None for column in _OWN),
+        threshold=asked.threshold,
+        name=name,
+    )
+    numbers = np.array([_NUMBER[kind] for kind in kinds], dtype=np.int8)
+    kept = kept.with_columns(pl.Series("kind", numbers))
+    tokens = _differ(kept)
+    if records.header.level == "token" and not tokens:
+        kept = kept.unique("prompt_id", keep="first", maintain_order=True)
+        rows, place = _pooled(table, kept, labelled)
+        pool = asked.pool or _default_pool(records)
+    else:
+        place = np.full(len(table), -1, np.int64)
+        place[labelled] = np.arange(len(kept))
+        rows, pool = np.ones(len(kept), np.int64), "token" if tokens else "as_stored"
+    made = _studied(records, name, kept, tokens, asked)
+    return made, Placed(_by_number(table, place), rows, pool, int((~labelled).sum()))
+
+
+def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, asked: Asked) -> StudyRows:
+    from radiograph.criteria import Records as Labelled
+    from radiograph.criteria import prepare_records
+
+    factors = None
+    if asked.stratify is not None:
+        levels = kept[f"factor.{asked.stratify}"].to_list()
+        factors = [{asked.stratify: level} for level in levels]
+    labelled = Labelled(
+        prompt_ids=kept["prompt_id"].to_list(),
+        groups=kept["group_id"].fill_null(kept["prompt_id"]).to_list(),
+        kinds=[KINDS[number] for number in kept["kind"].to_list()],
+        texts=kept["text"].to_list() if "text" in kept.columns and not tokens else None,
+        factors=factors,
+        sha256=records.header.features_sha256,
+    )
+    split = _split_of(records, name, kept, list(labelled.groups), asked)
+    made = prepare_records(asked.criterion, labelled, seed=asked.seed, split=split, surface=asked.surface)
+    label = made.positive.astype(np.float64)
+    if asked.continuous:
+        label = kept["score"].to_numpy().astype(np.float64)
+    criterion = made.criterion.model_copy(update={"level": "token"}) if tokens else made.criterion
+    return StudyRows(
+        criterion=criterion,
+        split=made.split,
+        names=list(labelled.prompt_ids),
+        token=kept["token"].to_numpy().astype(np.int64) if tokens else np.full(len(kept), -1, np.int64),
+        kind=kept["kind"].to_numpy(),
+        label=label,
+        group=made.group,
+        discover=made.discover,
+        stratum=_levels(kept, asked.stratify),
+        continuous=asked.continuous,
+    )
+
+
+def _by_criterion(records: Records, name: str, compiled: Compiled, asked: Asked) -> tuple[StudyRows, Placed]:
+    """Labels of a compiled criterion, by prompt id."""
+    import polars as pl
+
+    require_split(records, name, compiled.split)
+    spans = compiled.criterion.level == "token"
+    table = _table(records, None, text=spans)
+    rows = compiled.rows
+    if asked.continuous and any(row.score is None for row in rows):
+        raise Refusal("no_labels", "--score continuous needs a score for every row", got="rows without one")
+    owner: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        owner.setdefault(row.prompt_id, []).append(number)
+    if spans and records.header.level == "token":
+        chosen = _at_spans(table, rows, owner)
+        pool = asked.pool or _default_pool(records)
+    else:
+        if any(len(own) > 1 for own in owner.values()):
+            raise UserError(
+                f"{name} holds whole prompts, the criterion labels several spans of one",
+                fix="record tokens: records export --level token",
+                code="mixed_levels",
+            )
+        first = {prompt: own[0] for prompt, own in owner.items()}
+        at = table["prompt_id"].replace_strict(list(first), list(first.values()), default=None, return_dtype=pl.Int64)
+        chosen = at.fill_null(-1).to_numpy()
+        pool = "as_stored" if records.header.level == "prompt" else asked.pool or _default_pool(records)
+    found = np.unique(chosen[chosen >= 0])
+    if not len(found):
+        raise Refusal(
+            "no_labels",
+            f"no row of {name} is a prompt of the criterion",
+            expected=f"prompt ids as {rows[0].prompt_id!r}",
+            got=f"as {table['prompt_id'][0]!r}" if len(table) else "no rows",
+        )
+    number = np.full(len(rows), -1, np.int64)
+    number[found] = np.arange(len(found))
+    place = np.where(chosen >= 0, number[chosen], -1)
+    kept = [rows[i] for i in found.tolist()]
+    groups = np.unique(np.array([row.group for row in kept], dtype=object), return_inverse=True)[1].reshape(-1)
+    label = [float(row.score or 0) if asked.continuous else float(row.positive) for row in kept]
+    stratum = None
+    if asked.stratify is not None:
+        levels = [str(row.factors.get(asked.stratify)) for row in kept]
+        stratum = np.unique(levels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    made = StudyRows(
+        criterion=compiled.criterion,
+        split=compiled.split,
+        names=[row.prompt_id for row in kept],
+        token=np.full(len(kept), -1, np.int64),
+        kind=np.array([_NUMBER[row.kind] for row in kept], dtype=np.int8),
+        label=np.array(label),
+        group=groups.astype(np.int64),
+        discover=np.array([row.half == "discover" for row in kept]),
+        stratum=stratum,
+        continuous=asked.continuous,
+    )
+    counts = np.bincount(place[place >= 0], minlength=len(kept))
+    unlabelled = int((place < 0).sum()) if records.header.level == "prompt" else 0
+    return made, Placed(_by_number(table, place), counts, pool, unlabelled)
+
+
+def _default_pool(records: Records) -> str:
+    """The largest code of a dictionary, the last value of a unit or a direction."""
+    codes = bool(records.features["dictionary_sha256"].is_not_null().any())
+    addressed = records.features["site"].is_not_null().all()
+    return "last" if addressed and not codes else "max"
+
+
+def _at_spans(table: polars.DataFrame, rows: Any, owner: dict[str, list[int]]) -> Int64[np.ndarray, " record_row"]:
+    """The row of the criterion whose span each token touches; −1 for none. Without offsets: the last token, where the
+    span ends the text.
+    """
+    prompts = table["prompt_id"].to_list()
+    offsets = table["offsets"].to_list() if "offsets" in table.columns else [None] * len(prompts)
+    last = {prompt: place for place, prompt in enumerate(prompts)}
+    chosen = np.full(len(prompts), -1, np.int64)
+    for place, (prompt, span) in enumerate(zip(prompts, offsets, strict=True)):
+        for number in owner.get(prompt, ()):
+            low, high = rows[number].span
+            if span is None or len(span) != 2:
+                touches = place == last[prompt] and high == len(rows[number].text or "")
+            else:
+                touches = span[0] < high and low < span[1]
+            if touches:
+                chosen[place] = number
+    return chosen
+
+
+def _table(records: Records, stratify: str | None, *, text: bool) -> polars.DataFrame:
+    """The columns of the rows that decide something."""
+    there = records.rows.collect_schema().names()
+    wanted = ["row", "token", "prompt_id", "group_id", *_OWN, "split", *(["text", "offsets"] if text else [])]
+    if stratify is not None:
+        if f"factor.{stratify}" not in there:
+            known = ", ".join(records.factors) or "none"
+            raise UserError(f"rows have no factor {stratify!r}", expected=known, where="--stratify", code="bad_value")
+        wanted.append(f"factor.{stratify}")
+    return records.rows.select([name for name in wanted if name in there]).collect()
+
+
+def _differ(table: polars.DataFrame) -> bool:
+    """Whether the tokens of some prompt have different labels."""
+    import polars as pl
+
+    if not (table["token"] >= 0).any():
+        return False
+    found = table.group_by("prompt_id").agg(pl.col("kind").n_unique().alias("n"), pl.len().alias("rows"))
+    return bool((found["n"] > 1).any())
+
+
+def _pooled(
+    table: polars.DataFrame, kept: polars.DataFrame, labelled: Bool[np.ndarray, " record_row"]
+) -> tuple[Int64[np.ndarray, " row"], Int64[np.ndarray, " record_row"]]:
+    """Every token to the row of its prompt."""
+    import polars as pl
+
+    at = table["prompt_id"].replace_strict(
+        kept["prompt_id"], pl.int_range(len(kept), eager=True, dtype=pl.Int64), default=None, return_dtype=pl.Int64
+    )
+    place = at.fill_null(-1).to_numpy()
+    return np.bincount(place[place >= 0], minlength=len(kept)), place
+
+
+def _by_number(table: polars.DataFrame, place: Int[np.ndarray, " record_row"]) -> Int64[np.ndarray, " number"]:
+    """Places by the numbers of rows, which may have gaps."""
+    numbers = table["row"].to_numpy().astype(np.int64)
+    if len(numbers) and numbers[0] == 0 and numbers[-1] == len(numbers) - 1:
+        return place.astype(np.int64)
+    out = np.full(int(numbers.max(initial=-1)) + 1, -1, np.int64)
+    out[numbers] = place
+    return out
+
+
+def _levels(table: polars.DataFrame, stratify: str | None) -> Int64[np.ndarray, " row"] | None:
+    if stratify is None:
+        return None
+    levels = [str(level) for level in table[f"factor.{stratify}"].to_list()]
+    return np.unique(levels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _split_of(records: Records, name: str, table: polars.DataFrame, groups: list[str], asked: Asked) -> Split | None:
+    """The split that is given, or the one that the rows carry.
+
+    Raises:
+        UserError: a group in both halves, or features that were chosen on another split.
+    """
+    from radiograph.evidence import Split
+
+    split = asked.split
+    halves = table["split"].to_list() if "split" in table.columns else []
+    if split is None and halves and set(halves) <= {"discover", "confirm"}:
+        of = dict(zip(groups, halves, strict=True))
+        torn = next((g for g, half in zip(groups, halves, strict=True) if of[g] != half), None)
+        if torn is not None:
+            raise UserError(f"group {torn!r} of {name} lies in both halves", where="split", code="split_mismatch")
+        split = Split(discover=0.5, seed=None, halves=dict(sorted(of.items())))
+    require_split(records, name, split)
+    return split
+
+
+def require_split(records: Records, name: str, split: Split | None) -> None:
+    """Features that were chosen with labels are studied with the split that chose them.
+
+    Raises:
+        UserError: another split, or none.
+    """
+    selected = records.header.selected
+    if selected is not None and (split is None or split.sha256 != selected):
+        raise UserError(
+            f"the features of {name} were chosen with labels on one half, so that half alone may choose again",
+            expected=f"the split {selected[:12]}…",
+            got="no split" if split is None else f"{split.sha256[:12]}…",
+            where="--split",
+            fix="give the split.json that was stored with the records",
+            code="split_mismatch",
+        )

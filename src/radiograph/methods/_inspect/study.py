@@ -1,0 +1,154 @@
+"""The held-out protocol on streamed tables, and its numbers as a table of all features.
+
+`correlational.parquet` holds what grades, codes and q follow from, so that anyone can derive them again
+(`_recompute`). NaN is null. Order: the features' own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from radiograph.numerics.association import (
+    CODES,
+    GRADES,
+    Findings,
+    conclude,
+    joined,
+    named,
+    screen,
+    select,
+    study,
+)
+
+if TYPE_CHECKING:
+    from radiograph.methods._inspect.options import Asked
+    from radiograph.methods._inspect.rows import StudyRows
+    from radiograph.methods._inspect.tables import Tables
+
+TABLE = "correlational"
+CONFIRMED = (
+    *("estimate", "z", "low", "high", "resampled", "analytic_low", "analytic_high"),
+    *("p_analytic", "p_permutation", "p_family", "p", "p_disagreement", "q", "r", "g"),
+    *("active", "loose", "detectable", "needed", "lift", "selection", "agreement", "intraclass"),
+)
+"""Of candidates, on confirm."""
+TRIPLES = ("recall", "false_firing", "near")
+"""Estimate, low and high."""
+
+
+def associated(rows: StudyRows, tables: Tables, asked: Asked) -> Findings:
+    """Discover on one half, confirm on the other; a range of features at a time.
+
+    Raises:
+        Refusal: too few units, one class, no eligible feature.
+    """
+    given = study(
+        rows.group,
+        rows.label,
+        rows.discover,
+        features=tables.features,
+        near_miss=None if rows.continuous else rows.near_miss,
+        stratum=rows.stratum,
+        continuous=rows.continuous,
+        settings=asked.settings,
+    )
+    screens = [screen(given, part, numbers) for part, numbers in tables.ranges(asked.block)]
+    screened = screens[0] if len(screens) == 1 else joined(screens)
+    real, sham = select(given, screened)
+    return conclude(given, screened, real, sham, tables.of(np.union1d(real, sham), asked.block))
+
+
+def ranks(found: Findings) -> Int64[np.ndarray, " feature"]:
+    """1 for the first: by grade, p on confirm, |z| there; features that are no candidates by |z| on discover."""
+    p = np.full(len(found.grade), np.inf)
+    z = np.abs(found.screen.z)
+    place = np.searchsorted(found.screen.feature, found.candidates.feature)
+    p[place], z[place] = np.nan_to_num(found.candidates.p, nan=1.0), np.abs(found.candidates.z)
+    grade = np.array([GRADES.index(name) for name in GRADES])[_rung(found)]
+    order = np.lexsort((np.arange(len(z)), -np.nan_to_num(z), p, -grade))
+    rank = np.empty(len(z), np.int64)
+    rank[order] = np.arange(1, len(z) + 1)
+    return rank
+
+
+def columns_of(found: Findings, tables: Tables, extra: tuple[str, ...]) -> dict[str, Any]:
+    """Every feature with all that was measured; `extra` are codes that all of them carry."""
+    import polars as pl
+
+    size = len(found.grade)
+    candidates, screened = found.candidates, found.screen
+    place = np.searchsorted(screened.feature, candidates.feature)
+    names = pl.concat([part.source.records.features[part.chosen] for part in tables.parts])
+    owners = np.repeat(np.arange(len(tables.parts)), [part.size for part in tables.parts])
+    sources = [part.source.name for part in tables.parts]
+    columns: dict[str, Any] = {
+        "feature": np.arange(size),
+        "feature_id": names["feature_id"],
+        "source": pl.Series([sources[0]] * size if len(sources) == 1 else [sources[i] for i in owners.tolist()]),
+        "site": names["site"],
+        "label": names["label"],
+        "rank": ranks(found),
+        "grade": found.grade.astype(object),
+        "codes": code_texts(found.codes, extra, found.facts.measured),
+        "measured": found.facts.measured,
+        "partial": found.facts.partial,
+        "eligible": screened.eligible,
+        "candidate": found.facts.candidate,
+        "stored": screened.stored,
+        "discover_active": screened.active,
+    }
+    for name in ("estimate", "z", "r", "g", "detectable"):
+        columns[f"discover_{name}"] = _nulls(getattr(screened, name))
+    columns["discover_sham_z"] = _nulls(screened.sham)
+    for name in CONFIRMED:
+        columns[name] = _spread(getattr(candidates, name), place, size)
+    for name in TRIPLES:
+        values = getattr(candidates, name)
+        for i, part in enumerate(("", "_low", "_high")):
+            columns[f"{name}{part}"] = _spread(values[:, i], place, size)
+    return columns
+
+
+def code_texts(
+    codes: Bool[np.ndarray, "feature code"], extra: tuple[str, ...], measured: Bool[np.ndarray, " feature"]
+) -> list[str]:
+    """The codes of every feature, by comma; those of its source last."""
+    if not len(codes):
+        return []
+    packed = codes @ (1 << np.arange(len(CODES), dtype=np.int64)) * 2 + measured
+    kinds, first, of = np.unique(packed, return_index=True, return_inverse=True)
+    texts = [
+        ",".join(dict.fromkeys((*named(codes[i]), *extra, *(() if measured[i] else ("no_activations",)))))
+        for i in first.tolist()
+    ]
+    assert len(texts) == len(kinds)
+    return [texts[i] for i in of.tolist()]
+
+
+def _rung(found: Findings) -> Int64[np.ndarray, " feature"]:
+    names = np.array(GRADES)
+    order = np.argsort(names)
+    return order[np.searchsorted(names, found.grade, sorter=order)]
+
+
+def _spread(values: np.ndarray, place: Int64[np.ndarray, " candidate"], size: int) -> Any:
+    """Numbers of candidates over all features, null for the others."""
+    import polars as pl
+
+    kept = np.zeros(size, dtype=bool)
+    kept[place] = True
+    out = np.zeros(size, dtype=values.dtype)
+    out[place] = values
+    series = pl.Series(out)
+    if values.dtype.kind == "f":
+        series = series.fill_nan(None)
+    return pl.select(pl.when(pl.Series(kept)).then(series)).to_series()
+
+
+def _nulls(values: np.ndarray) -> Any:
+    import polars as pl
+
+    return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)

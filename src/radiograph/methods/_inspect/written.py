@@ -1,0 +1,254 @@
+"""From opened sources to the tables and the result of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from radiograph.core import Context
+from radiograph.evidence import CRITERION_WARNINGS, RefusalRecord
+from radiograph.evidence.features import Card, Inspection, InspectionSource, Ranking, Requirement
+from radiograph.methods._inspect import causal as causes
+from radiograph.methods._inspect import findings, sources
+from radiograph.methods._inspect.study import TABLE, associated, columns_of
+
+if TYPE_CHECKING:
+    from radiograph.criteria import Compiled
+    from radiograph.methods._inspect.causal import Tested
+    from radiograph.methods._inspect.options import Asked
+    from radiograph.methods._inspect.rows import StudyRows
+    from radiograph.methods._inspect.tables import Tables
+    from radiograph.methods.inspect import Config
+    from radiograph.numerics.association import Findings
+    from radiograph.sources import Dumped, Given, Stored
+
+STEPS: Final = "steps/"
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """The study on records."""
+
+    asked: Asked
+    rows: StudyRows
+    tables: Tables
+    found: Findings
+    columns: dict[str, Any]
+    """The table of all features."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all features."""
+        return self.columns["feature_id"].to_list()
+
+
+def inspection(
+    config: Config,
+    ctx: Context,
+    asked: Asked,
+    given: Sequence[Given],
+    compiled: Compiled | None,
+    require: Requirement | None,
+) -> Inspection:
+    """Measure what has activations, judge what was intervened on, quote the rest."""
+    from radiograph.sources import Dumped, Stored
+
+    stored = [one for one in given if isinstance(one, Stored)]
+    dumps = [one for one in given if isinstance(one, Dumped)]
+    quoted, more, quotes = sources.claims(dumps)
+    if quotes["feature_id"]:
+        ctx.output.table("claims", quotes)
+    measured = _measured(ctx, asked, stored, compiled) if stored else None
+    tested, notes = _tested(config, ctx, asked, measured, compiled)
+    columns = causes.columns_of(None if tested is None else tested.judged, _ids(measured, dumps))
+    _write(ctx, measured, tested, columns)
+    criterion = measured.rows.criterion if measured else compiled.criterion if compiled else None
+    tables = [part.source.records.features for part in measured.tables.parts] if measured else []
+    quoting = tuple(map(sources.dumped_source, dumps))
+    result = Inspection(
+        model=ctx.label(config.model),
+        criterion=criterion,
+        outcome="not_measured",
+        sources=quoting,
+        causal_grades=causes.grade_counts(columns),
+        causal=Ranking(kind="causal") if tested is None else tested.ranking,
+        claims=quoted,
+        claims_left_out=more,
+        search=None if config.search is None else sources.search(config.search, [*tables, *(d.table for d in dumps)]),
+        refusals=() if measured else (_no_activations(dumps),),
+        require=require,
+        notes=(*_notes(criterion, measured, config), *notes),
+    )
+    if measured is None:
+        return result
+    return result.model_copy(update=_said(config, ctx, measured, tested, quoting))
+
+
+def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Compiled | None) -> _Measured:
+    """The study.
+
+    Raises:
+        Refusal: nothing labels a row, one class, too few units, no eligible feature.
+    """
+    from radiograph.methods._inspect.rows import placed_like, study_rows
+    from radiograph.methods._inspect.tables import beside
+
+    with ctx.measure("rows"):
+        rows, first = study_rows(stored[0].records, stored[0].name, compiled, asked)
+        others = [placed_like(one.records, one.name, rows, first.pool) for one in stored[1:]]
+        tables = beside(list(zip(stored, (first, *others), strict=True)), len(rows))
+        if compiled is None:
+            folder = "criterion"
+            ctx.output.json(f"{folder}/criterion.json", rows.criterion)
+            ctx.output.json(f"{folder}/split.json", rows.split)
+    settings = replace(
+        asked.settings,
+        preselected=any(one.records.header.preselected for one in stored),
+        censored=any(one.records.header.absent == "below" for one in stored),
+        surface_labels="surface_labels" in rows.criterion.warnings,
+    )
+    own = replace(asked, settings=settings)
+    with ctx.measure("study"):
+        found = associated(rows, tables, own)
+    extra = tuple(dict.fromkeys(code for one in stored for code in one.codes))
+    return _Measured(own, rows, tables, found, columns_of(found, tables, extra))
+
+
+def _tested(
+    config: Config, ctx: Context, asked: Asked, measured: _Measured | None, compiled: Compiled | None
+) -> tuple[Tested | None, list[str]]:
+    """What the interventions show that were given, and what to say of them."""
+    from radiograph.methods._inspect.live import intervened
+    from radiograph.store.interventions import read_interventions
+
+    criterion = measured.rows.criterion if measured else compiled.criterion if compiled else None
+    signs = {} if measured is None else causes.association_of(measured.columns)
+    if config.interventions is not None:
+        given = read_interventions(ctx.path(config.interventions, "interventions"))
+        models = [] if measured is None else [p.source.records.header.model for p in measured.tables.parts]
+        given = given.of_model(
+            ctx.label(config.model), *(m.ref for m in models), *(m.sha256 for m in models if m.sha256)
+        )
+    else:
+        given = None if measured is None else intervened(config, ctx, measured.found, measured.ids, compiled)
+    if given is None:
+        return None, []
+    notes: list[str] = []
+    if given.no_push:
+        notes.append(f"{given.no_push} intervention rows moved nothing and were left out (no_push)")
+    with ctx.measure("interventions"):
+        found = causes.tested(
+            given,
+            asked,
+            criterion_id=None if criterion is None else criterion.id,
+            association=signs,
+            any_criterion=config.any_criterion,
+        )
+    if found is None:
+        total = len(given.table)
+        return None, [
+            *notes,
+            f"all {total} intervention rows were made for another criterion, so every feature stays untested; "
+            "--any-criterion uses them",
+        ]
+    if found.left_out:
+        notes.append(f"{found.left_out} intervention rows were made for another criterion and were left out")
+    return found, notes
+
+
+def _said(
+    config: Config, ctx: Context, measured: _Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
+) -> dict[str, Any]:
+    """Fields of the result that a study has."""
+    parts = measured.tables.parts
+    pool = parts[0].placed.pool
+    record = findings.study_record(measured.found, measured.rows, pool, measured.asked)
+    codes = measured.columns["codes"]
+    ranking = findings.ranking(measured.found, measured.ids, codes, measured.rows.criterion.id, record.design)
+    inside = _inside(ctx)
+    with ctx.measure("cards"):
+        shown = _cards(config, ctx, measured, ranking, tested)
+    return {
+        "outcome": measured.found.outcome,
+        "sources": (
+            *(sources.recorded_source(part.source, part.placed, part.size, inside(part.source)) for part in parts),
+            *quoting,
+        ),
+        "study": record,
+        "grades": findings.counts(measured.found.grade),
+        "correlational": ranking,
+        "cards": shown,
+    }
+
+
+def _cards(
+    config: Config, ctx: Context, measured: _Measured, ranking: Ranking, tested: Tested | None
+) -> tuple[Card, ...]:
+    from radiograph.methods._inspect.cards import cards
+    from radiograph.methods._inspect.live import extras
+
+    of = {name: number for number, name in enumerate(measured.ids)}
+    numbers = [of[finding.feature] for finding in ranking.findings[: config.cards]]
+    known = extras(config, ctx, measured.tables, numbers)
+    shown = cards(numbers, measured.rows, measured.tables, measured.ids, known, measured.asked.block, ctx.seed)
+    if tested is None:
+        return shown
+    return tuple(card.model_copy(update={"response": tested.responses.get(card.feature)}) for card in shown)
+
+
+def _write(ctx: Context, measured: _Measured | None, tested: Tested | None, columns: dict[str, Any]) -> None:
+    if measured is not None:
+        ctx.output.table(TABLE, measured.columns)
+    ctx.output.table(causes.TABLE, columns)
+    if tested is not None:
+        for name in ("doses", "controls"):
+            table: dict[str, Any] = getattr(tested.judged, name).to_dict()
+            ctx.output.table(f"causal_{name}", table)
+
+
+def _inside(ctx: Context) -> Any:
+    """Says where records lie inside this bundle; None for those outside."""
+    root = ctx.output.folder("criterion").parent
+
+    def inside(source: Stored) -> str | None:
+        folder = source.records.folder
+        return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else None
+
+    return inside
+
+
+def _ids(measured: _Measured | None, dumps: Sequence[Dumped]) -> list[str]:
+    own = [] if measured is None else measured.ids
+    return list(dict.fromkeys([*own, *(name for dump in dumps for name in dump.table["feature_id"].to_list())]))
+
+
+def _no_activations(dumps: Sequence[Dumped]) -> RefusalRecord:
+    names = ", ".join(dump.name for dump in dumps) or "no source"
+    return RefusalRecord(
+        code="no_activations",
+        text=f"{names} gives no activations, so no association can be measured",
+        what="correlational evidence",
+        fix="give records, or features that MODEL can be run through",
+    )
+
+
+def _notes(criterion: Any, measured: _Measured | None, config: Config) -> list[str]:
+    notes: list[str] = []
+    if criterion is not None:
+        notes += [CRITERION_WARNINGS[name] for name in criterion.warnings]
+    if measured is None:
+        return notes
+    for part in measured.tables.parts:
+        if part.placed.unlabelled:
+            rows = part.placed.unlabelled
+            notes.append(f"{rows} rows of {part.source.name} are not labelled and were left out")
+    if measured.asked.settings.preselected:
+        notes.append(
+            "the features were chosen with the labels of all rows: they stay candidates, nothing can confirm them"
+        )
+    if measured.asked.settings.censored:
+        notes.append("only the largest values of each row were kept; what is missing counts as a tie at zero")
+    if config.cards and not measured.found.candidates.resampled.any() and config.bootstrap:
+        notes.append("intervals are analytic: groups are too few, or nothing varies, for a bootstrap")
+    return notes

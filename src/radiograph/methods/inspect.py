@@ -1,0 +1,207 @@
+"""Which features go with a criterion, how surely, and do they act?
+
+1. the criterion becomes labelled rows: of the records themselves, or compiled from prompts, templates, the small world
+   or an endpoint; groups are united and halved. Its words are compared with nothing
+2. features come from records as they are, or are measured by running MODEL (a step `records export`); dumps and
+   services say what they say, quoted and never counted
+3. discover chooses: eligible features by firing alone, then the K largest |z| of a rank test that treats silence as
+   zero. Confirm measures these once: estimate, interval, p, q; confirmed is q ≤ --q with the sign of discover
+4. the same steps on permuted labels give the sham count; random halves give stability; positives against near misses
+   tell the concept from its form
+5. interventions, given or made for the best candidates, are judged apart: correlations and effects share no ranking
+6. no finding is a result: adequate where --smallest-effect would have been found (exit 0), else inconclusive (exit 4)
+   with the units that would do
+Entries are read in ranges of features, so memory is that of --memory however many rows there are.
+Sources: Benjamini and Hochberg (1995), Bourgon et al. (2010), DeLong et al. (1988), Westfall and Young (1993).
+Units: AUROC; share of pairs; Spearman's ρ. Refuses: one class, fewer than 8 units a class in a half, no feature active
+often enough, no row labelled, endpoints that fail.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from radiograph.core import Config as Base
+from radiograph.core import Context, FeaturesRef, FilePath, Input, ModelRef, UserError
+from radiograph.core.sizes import ByteSize, Count
+from radiograph.evidence.features import Inspection, Requirement
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from radiograph.criteria import Compiled
+    from radiograph.methods._inspect.options import Asked
+
+
+class Config(Base):
+    """What the concept is, which features are looked at, and how sure an answer has to be."""
+
+    model: ModelRef
+    """Folder, hub id or bundled:NAME, with +ADAPTER; for stored records the id that they name."""
+    criterion: Annotated[str, Input("file")] = ""
+    """The concept in words, world:ATTRIBUTE, or a compiled criterion.json."""
+    features: tuple[FeaturesRef, ...] = ()
+    """KIND[:WHERE][#650,700-720], repeatable: records:PATH, dictionary:REF, units:SITE, direction:FILE, toy, …"""
+    prompts: FilePath | None = None
+    """Labelled prompts: FILE (JSONL, CSV, Parquet) or suite:FILE."""
+    template: FilePath | None = None
+    """YAML of templates and fillers per kind."""
+    text: FilePath | None = None
+    """Texts that an endpoint is to label."""
+    endpoint: str | None = None
+    """A chat endpoint that writes or labels rows, as http://localhost:8000/v1."""
+    writer_model: str | None = None
+    """Model at the endpoint that writes."""
+    labeller_model: str | None = None
+    """Model at the endpoint that labels blind; by default the writer."""
+    endpoint_key_env: str | None = None
+    """Environment variable with the endpoint's key."""
+    max_calls: int | None = Field(default=None, ge=0)
+    """Most calls to the endpoint."""
+    split: FilePath | None = None
+    """Halves of an earlier run: split.json or criterion.json."""
+    threshold: float = 0.5
+    """Scores from here on are positive."""
+    count: Count = 400
+    """Rows drawn from the small world, or written by the endpoint."""
+    near_duplicates: Literal["jaccard", "off"] = "jaccard"
+    """Unite prompts that are nearly alike; ready records only by equal texts."""
+    surface: Literal["on", "off"] = "on"
+    """Check whether length or words alone tell the labels."""
+    compile_only: bool = False
+    """Stop when the criterion is compiled."""
+    score: Literal["labels", "continuous"] = "labels"
+    """Compare two classes, or rank against the score itself."""
+    stratify: str | None = None
+    """A factor of the rows that every statistic is conditioned on."""
+    pool: Literal["max", "mean", "last", "sum"] | None = None
+    """How tokens become the value of a prompt; by default max of codes, last of units."""
+    duplicates: Literal["max", "sum"] | None = None
+    """Of two values for one row and feature; by default an error."""
+    candidates: int = Field(default=50, ge=1)
+    """K: features taken from discover to confirm."""
+    q: float = Field(default=0.05, gt=0, lt=1)
+    """False discovery rate of confirmed features."""
+    fdr: Literal["bh", "by"] = "bh"
+    """Benjamini-Hochberg, or Benjamini-Yekutieli under any dependence."""
+    permutations: int = Field(default=2000, ge=0)
+    """Draws of permuted labels; raised to 2K/q."""
+    bootstrap: int = Field(default=1000, ge=0)
+    """Draws of groups for intervals of the cards."""
+    smallest_effect: float = Field(default=0.70, gt=0.5, lt=1)
+    """AUROC that would matter: decides whether no finding is adequate."""
+    cards: int = Field(default=20, ge=0, le=200)
+    """Features shown in the report; the tables hold all."""
+    require: str | None = None
+    """Fail (exit 2) unless some feature reaches KIND:GRADE, as correlational:confirmed or causal:effect."""
+    interventions: FilePath | None = None
+    """Intervention records of these features, JSONL or Parquet."""
+    any_criterion: bool = False
+    """Use interventions that were made for another criterion, marked."""
+    causal: int | None = Field(default=None, ge=0)
+    """Candidates to intervene on; by default 5 where MODEL runs and rows have targets."""
+    search: str | None = None
+    """Also list features whose labels hold these words: a search, not a statistic."""
+    max_features: int | None = Field(default=None, ge=1)
+    """Most features of a source, drawn with the seed."""
+    k: int | None = Field(default=None, ge=1)
+    """Features firing on a token, where a dictionary's file does not say."""
+    labels: FilePath | None = None
+    """Labels of the features, over those of the source."""
+    neuronpedia_url: str | None = None
+    """Base address of the service, over the public one."""
+    key_env: str | None = None
+    """Environment variable with the key of a source's service."""
+    refresh: bool = False
+    """Ask services again for what the cache holds."""
+    memory: ByteSize = 512 * 2**20
+    """For entries of records, a range of features at a time."""
+
+
+def run(config: Config, ctx: Context) -> Inspection:
+    """Compile, measure, confirm, show."""
+    from radiograph.methods._inspect import live, sources, written
+
+    asked = _asked(config, ctx)
+    require = None if config.require is None else Requirement.parse(config.require)
+    _check(config)
+    compiled = _compiled(config, ctx)
+    if compiled is not None:
+        _write_compiled(compiled, ctx.output.folder("criterion"))
+    if config.compile_only:
+        assert compiled is not None
+        return Inspection(model=ctx.label(config.model), criterion=compiled.criterion, outcome="compiled")
+    given = sources.opened(config, ctx)
+    if any(one.kind == "live" for one in given):
+        if compiled is None:
+            compiled = sources.compiled(config, ctx)
+            _write_compiled(compiled, ctx.output.folder("criterion"))
+        given = live.recorded(config, ctx, given, compiled)
+    return written.inspection(config, ctx, asked, given, compiled, require)
+
+
+def _check(config: Config) -> None:
+    if not config.criterion:
+        raise UserError("inspect needs --criterion", expected="words, world:ATTRIBUTE or criterion.json")
+    if not config.features and not config.compile_only:
+        raise UserError(
+            "inspect needs --features", expected="KIND[:WHERE], repeatable", fix="see `radiograph inspect --help`"
+        )
+    if (config.endpoint is None) != (config.writer_model is None):
+        raise UserError("--endpoint and --writer-model belong together", code="bad_value")
+
+
+def _asked(config: Config, ctx: Context) -> Asked:
+    from radiograph.criteria import read_split
+    from radiograph.methods._inspect.options import Asked
+    from radiograph.numerics.association import Settings
+
+    settings = Settings(
+        candidates=config.candidates,
+        q=config.q,
+        fdr=config.fdr,
+        permutations=config.permutations,
+        bootstrap=config.bootstrap,
+        cards=config.cards,
+        smallest_effect=config.smallest_effect,
+        seed=ctx.seed,
+    )
+    return Asked(
+        criterion=config.criterion,
+        threshold=config.threshold,
+        continuous=config.score == "continuous",
+        pool=config.pool,
+        stratify=config.stratify,
+        split=None if config.split is None else read_split(ctx.path(config.split, "split")),
+        surface=config.surface == "on",
+        memory=config.memory,
+        seed=ctx.seed,
+        settings=settings,
+        fdr=config.fdr,
+    )
+
+
+def _compiled(config: Config, ctx: Context) -> Compiled | None:
+    """The criterion from a route, where one is named; else None, and records bring their own labels."""
+    routes = (config.prompts, config.template, config.endpoint)
+    named = config.criterion.startswith("world:") or config.criterion.endswith(".json")
+    from radiograph.methods._inspect.sources import compiled
+
+    if not (named or config.compile_only or any(route is not None for route in routes)):
+        return None
+    return compiled(config, ctx)
+
+
+def _write_compiled(compiled: Compiled, folder: Path) -> None:
+    from radiograph.criteria import write_compiled
+
+    write_compiled(compiled, folder)
+
+
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Do grades, codes, q and counts follow from the numbers in the tables?"""
+    from radiograph.methods._inspect.recompute import differences
+
+    return differences(Inspection.read(result), folder)
