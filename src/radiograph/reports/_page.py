@@ -1,8 +1,8 @@
 """From a verb's result to its page: report.md and report.html.
 
 1. The schema's name chooses a module of `pages/` (`radiograph.audit/1` → `pages/audit.py`, or in a folder of its
-   first word, `radiograph.resonance_sweep/1` → `pages/resonance/sweep.py`, or in `pages/features/`) and the templates of
-   that name; a result without one gets the generic page. Adding a page touches no other file.
+   first word, `radiograph.resonance_sweep/1` → `pages/resonance/sweep.py`, or in `pages/features/`) and the templates
+   of that name; a result without one gets the generic page. Adding a page touches no other file.
 2. The document becomes one whose numbers carry their pointers (`_numbers`), the module adds what must be sorted or
    grouped, and the templates write both files. Equal documents give equal bytes.
 """

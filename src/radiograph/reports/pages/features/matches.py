@@ -33,6 +33,8 @@ def figures(document: Document) -> dict[str, bytes]:
     bins = document["scores"]
     if not bins or document["null"] is None:
         return {}
+    from matplotlib.ticker import MaxNLocator
+
     with drawing(10.8, 3.4) as figure:
         axes = figure.subplots()
         left, right = [b[0] for b in bins], [b[1] for b in bins]
@@ -49,7 +51,7 @@ def figures(document: Document) -> dict[str, bytes]:
         axes.annotate(text, (q95, top * 1.13), ha=side, va="center", color=INK, fontsize=9)
         axes.set_xlabel(f"{document['similarity']} similarity of a left feature with its best partner on the right")
         axes.set_ylabel("left features")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper left" if q95 > 0.45 else "upper right", frameon=False)
         title = "Best similarity of every left feature, matches marked, with the 95th percentile of the null"
         return {"scores": svg(figure, "scores", title)}

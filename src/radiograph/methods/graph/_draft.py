@@ -1,0 +1,233 @@
+"""Nodes and edges as they are read from runs, a function a kind of result.
+
+Features are told apart by model and id, so that equal ids of two models are two nodes and one feature in several runs
+is one. What has no edge is counted with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radiograph.core import Context, FeatureAddress
+from radiograph.evidence.features import Card, Finding, Inspection, at_least
+from radiograph.evidence.graph import GraphEdge, GraphNode, GraphRun, InterventionRows, NodeKind, node_id
+from radiograph.evidence.matches import Matches
+from radiograph.store import Bundle, file_sha256
+
+if TYPE_CHECKING:
+    import polars
+
+Reader = Callable[["Draft", "Opened"], None]
+OF_FEATURE = "feature:"
+"""What an outcome is called that is the activation of another feature."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A bundle that is read."""
+
+    path: Path
+    record: GraphRun
+    result: dict[str, Any]
+    ctx: Context
+
+    def rows(self) -> tuple[polars.DataFrame, str, str] | None:
+        """Intervention rows that the run made or was given, the name of their table, and its hash; None without any.
+
+        A file that was given counts while it still is what it was.
+        """
+        from radiograph.core import UserError
+        from radiograph.store.interventions import read_interventions
+
+        places = [self.path / "tables", *sorted(self.path.glob("steps/*/tables"))]
+        for place in places:
+            if (file := place / "interventions.parquet").is_file():
+                table = f"{self.record.name}/{file.relative_to(self.path).as_posix()}"
+                return read_interventions(file).table, table, file_sha256(file)
+        for given in Bundle(self.path).manifest.inputs:
+            if given.role != "interventions":
+                continue
+            try:
+                file = self.ctx.locate(given.ref)
+            except UserError:
+                return None
+            if file.is_file() and file_sha256(file) == given.sha256:
+                return read_interventions(file).table, given.ref, given.sha256
+        return None
+
+
+@dataclass(eq=False)
+class Draft:
+    """A graph that grows."""
+
+    least: Mapping[str, str]
+    """Lowest grade of an edge, by kind of evidence."""
+    similarity: float
+    """Least φ or cosine of an edge."""
+    nodes: dict[str, GraphNode] = field(default_factory=dict)
+    edges: dict[GraphEdge, None] = field(default_factory=dict)
+    """In the order in which they were found, each once."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def node(self, kind: NodeKind, label: str, *parts: Any, **attributes: Any) -> str:
+        """A node, or the one that stands there already, with what is newly known of it."""
+        own = node_id(kind, *parts)
+        known = {name: value for name, value in attributes.items() if value is not None}
+        if own in self.nodes:
+            before = self.nodes[own]
+            known = {**known, **before.attributes}
+            label = before.label
+        self.nodes[own] = GraphNode(id=own, kind=kind, label=label, attributes=dict(sorted(known.items())))
+        return own
+
+    def edge(self, **fields: Any) -> None:
+        """An edge, once."""
+        self.edges[GraphEdge(**fields)] = None
+
+    def feature(self, run: GraphRun, model: str, name: str, **attributes: Any) -> str:
+        """A feature with the place that its address names."""
+        own = self.node("feature", name, model, name, model=model, **attributes)
+        address = FeatureAddress.parse(name)
+        site = attributes.get("site") or (None if address is None else address.site)
+        parts: list[tuple[str, str]] = []
+        home = self.node("model", model, model)
+        if site is not None:
+            place = self.node("site", str(site), model, site)
+            parts += [(own, place), (place, home)]
+        else:
+            parts.append((own, home))
+        if address is not None and address.dictionary is not None:
+            book = self.node("dictionary", address.dictionary, address.dictionary)
+            parts += [(own, book), (book, home)]
+        for source, target in parts:
+            self.edge(source=source, target=target, edge="part_of", kind="structural", run=run.name)
+        return own
+
+
+def inspection(draft: Draft, run: Opened) -> None:
+    """What goes with a criterion, what moves an outcome, what resembles what."""
+    found = Inspection.read(run.result)
+    model = next((source.model for source in found.sources if source.model), found.model)
+    if found.criterion is not None and found.correlational.findings:
+        rows = found.criterion.rows
+        target = draft.node(
+            "criterion", found.criterion.text, found.criterion.id, positive=rows.positive, groups=rows.groups
+        )
+        for finding in _good(draft, found.correlational.findings, "correlational"):
+            own = draft.feature(run.record, model, finding.feature)
+            draft.edge(source=own, target=target, edge="associates", run=run.record.name, **_said(finding))
+    causal(draft, run, model, found.causal.findings)
+    for card in found.cards:
+        _card(draft, run.record, model, card)
+
+
+def causal(draft: Draft, run: Opened, model: str, findings: Sequence[Finding]) -> None:
+    """Edges from features to outcomes, each with the rows that it rests on."""
+    import polars as pl
+
+    good = _good(draft, findings, "causal")
+    if not good:
+        return
+    held = run.rows()
+    for finding in good:
+        rows = None
+        if held is not None:
+            table, name, sha256 = held
+            own = table.filter(
+                (pl.col("feature_id") == finding.feature)
+                & pl.col("control").is_null()
+                & pl.col("outcome").eq_missing(pl.lit(finding.outcome, pl.String))
+            )
+            rows = InterventionRows.of(name, sha256, own["row"].sort().to_list()) if len(own) else None
+        if rows is None:
+            draft.left_out["no intervention rows at hand, so no edge `affects`"] += 1
+            continue
+        source, outcome = draft.feature(run.record, model, finding.feature), finding.outcome or "outcome"
+        if outcome.startswith(OF_FEATURE):
+            target = draft.feature(run.record, model, outcome.removeprefix(OF_FEATURE))
+        else:
+            target = draft.node("outcome", outcome, model, outcome)
+        draft.edge(source=source, target=target, edge="affects", run=run.record.name, rows=rows, **_said(finding))
+
+
+def _good(draft: Draft, findings: Sequence[Finding], kind: str) -> list[Finding]:
+    """Findings of the grade that is asked for; of causal ones those that show an effect."""
+    out: list[Finding] = []
+    for finding in findings:
+        if finding.statistic is not None and at_least(finding.kind, finding.grade, draft.least[kind]):
+            out.append(finding)
+        else:
+            draft.left_out[f"{kind} grade below {draft.least[kind]}"] += 1
+    return out
+
+
+def _said(finding: Finding) -> dict[str, Any]:
+    statistic = finding.statistic
+    assert statistic is not None
+    return {
+        "kind": finding.kind,
+        "weight": statistic.estimate,
+        "statistic": statistic.name,
+        "interval": statistic.interval,
+        "n": statistic.n.groups,
+        "p": statistic.p,
+        "q": statistic.q,
+        "grade": finding.grade,
+        "codes": (*finding.codes, *(("contradicted",) if finding.contradicted else ())),
+    }
+
+
+def _card(draft: Draft, run: GraphRun, model: str, card: Card) -> None:
+    own = node_id("feature", model, card.feature)
+    for near, edge, statistic in ((card.coactive, "coactivates", "phi"), (card.similar, "resembles", "cosine")):
+        for other in near:
+            if abs(other.value) < draft.similarity or own not in draft.nodes:
+                continue
+            ends = sorted((own, draft.feature(run, model, other.feature)))
+            draft.edge(
+                source=ends[0], target=ends[1], edge=edge, kind="structural", weight=other.value, statistic=statistic,
+                run=run.name,
+            )  # fmt: skip
+    if card.explanation is not None and own in draft.nodes:
+        said = card.explanation
+        words = draft.node("explanation", said.text, model, card.feature, said.text, author=said.author, of=said.source)
+        draft.edge(
+            source=words, target=own, edge="explains", kind="correlational", weight=said.score,
+            statistic=None if said.score is None else "score", run=run.name,
+        )  # fmt: skip
+
+
+def matches(draft: Draft, run: Opened) -> None:
+    """Which feature is which."""
+    found = Matches.read(run.result)
+    models = [found.left.model, found.right.model]
+    if models[0] == models[1]:  # two seeds, two dictionaries: told apart by what was read
+        models = [f"{model} ({side.ref})" for model, side in zip(models, (found.left, found.right), strict=True)]
+    for pair in found.matches:
+        source = draft.feature(run.record, models[0], pair.left, said=pair.left_label)
+        target = draft.feature(run.record, models[1], pair.right, said=pair.right_label)
+        draft.edge(
+            source=source,
+            target=target,
+            edge="corresponds",
+            kind=found.kind,
+            weight=pair.score,
+            statistic=found.similarity,
+            interval=pair.interval,
+            n=None if found.aligned is None else found.aligned.groups,
+            p=pair.p,
+            q=pair.q,
+            codes=("ambiguous",) if pair.ambiguous else (),
+            run=run.record.name,
+        )
+    if found.found > len(found.matches):
+        draft.left_out["matches beyond those that a result lists"] += found.found - len(found.matches)
+
+
+READERS: dict[str, Reader] = {"radiograph.inspection": inspection, "radiograph.matches": matches}
+"""By the schema of a result, without its major."""

@@ -1,0 +1,224 @@
+"""A graph says which kind of evidence each edge is, and has no causal edge without the rows it rests on."""
+
+from __future__ import annotations
+
+import json
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from radiograph.core import UserError
+from radiograph.evidence.graph import Graph, GraphEdge, GraphNode, GraphRun, InterventionRows
+from radiograph.methods.graph.report import recompute
+from radiograph.reports import graphml, mermaid
+from radiograph.runtime import verify
+from radiograph.store.interventions import read_interventions
+from running import go
+
+ROWS = InterventionRows.of("t", "0" * 64, [3, 4, 5, 9])
+GRAPHML = "{http://graphml.graphdrawing.org/xmlns}"
+
+
+def edge(name="affects", kind="causal", **more):
+    fields = {"source": "feature:f", "target": "outcome:o", "edge": name, "kind": kind, "run": "r", "rows": ROWS}
+    return GraphEdge(**{**fields, **more})
+
+
+def graph(*edges, nodes=None):
+    made = nodes or [
+        GraphNode(id="feature:f", kind="feature", label="f"),
+        GraphNode(id="outcome:o", kind="outcome", label="o"),
+    ]
+    return Graph(runs=(GraphRun(name="r", verb="inspect", seal="0"),), nodes=tuple(made), edges=edges)
+
+
+def test_z_an_edge_affects_lists_its_rows_or_cannot_be_made():
+    assert ROWS.ranges == ((3, 5), (9, 9)) and ROWS.count == 4
+    assert graph(edge()).headline == "1 features: 1 affects"
+    for fields, text in (
+        ({"rows": None}, "lists the intervention rows"),
+        ({"kind": "correlational"}, "is not correlational evidence"),
+        ({"name": "associates", "kind": "correlational"}, "rests on no intervention rows"),
+    ):
+        with pytest.raises(ValidationError, match=text):
+            edge(**fields)
+    with pytest.raises(ValidationError):
+        InterventionRows(table="t", sha256="0", count=0, ranges=())
+    with pytest.raises(ValidationError, match="as many rows as are counted"):
+        InterventionRows(table="t", sha256="0", count=4, ranges=((1, 2),))
+
+
+def test_edges_end_at_nodes_and_come_from_runs():
+    for fields, text in (
+        ({"target": "outcome:p"}, "which is no node"),
+        ({"run": "s"}, "no run of the graph"),
+    ):
+        with pytest.raises(ValidationError, match=text):
+            graph(edge(**fields))
+    nodes = [GraphNode(id="feature:f", kind="feature", label="f"), GraphNode(id="outcome:o", kind="site", label="o")]
+    with pytest.raises(ValidationError, match="ends at an outcome or a feature"):
+        graph(edge(), nodes=nodes)
+    with pytest.raises(ValidationError, match="stands twice"):
+        graph(nodes=[nodes[0], nodes[0]])
+
+
+def test_other_languages_hold_every_edge_and_escape_what_they_read():
+    ugly = '<b>"f" & #1; [x]\x1b\u202e`'
+    nodes = [
+        GraphNode(id="feature:f", kind="feature", label=ugly, attributes={"model": ugly, "n": 3, "mixed": 1}),
+        GraphNode(id="outcome:o", kind="outcome", label="o", attributes={"mixed": "a"}),
+    ]
+    document = graph(edge(weight=0.25, statistic="effect", interval=(0.1, 0.4)), nodes=nodes).model_dump(mode="json")
+    tree = ElementTree.fromstring(graphml(document))
+    kinds = {key.get("id"): key.get("attr.type") for key in tree.iter(f"{GRAPHML}key")}
+    assert (kinds["node-n"], kinds["node-mixed"], kinds["edge-weight"]) == ("long", "string", "double")
+    (found,) = tree.iter(f"{GRAPHML}edge")
+    said = {data.get("key"): data.text for data in found}
+    assert (found.get("source"), said["edge-weight"], said["edge-kind"]) == ("feature:f", "0.25", "causal")
+    assert json.loads(said["edge-rows"])["ranges"] == [[3, 5], [9, 9]]
+    text = mermaid(document)
+    assert "==>" in text and "affects 0.25" in text
+    label = next(line for line in text.splitlines() if line.startswith("  n0"))
+    assert re.fullmatch(r'  n0\["[^<>"&`\x1b\u202e\[\]]*"\]', label), label
+
+
+def lines(model, table, labels):
+    for r, row in enumerate(table):
+        features = {f"{model}#{f}": float(v) for f, v in enumerate(row) if v}
+        text = " ".join("".join(np.random.default_rng(9 * r + k).choice(list("abcdefgh"), 5)) for k in range(6))
+        yield {"model": model, "prompt_id": f"p{r}", "text": text, "criterion_score": float(labels[r])} | {
+            "features": features
+        }
+
+
+def effects(feature, slope, rng):
+    for p in range(24):
+        for dose in (-1.0, 1.0):
+            for control in (None, *range(19)):
+                change = rng.normal(0, 0.01) + (0 if control is not None else slope * dose)
+                yield {
+                    "schema": "radiograph.intervention/1",
+                    "model": "A",
+                    "verb": "steer",
+                    "push": int(dose),
+                    "feature_id": feature if control is None else f"random{control}",
+                    "prompt_id": f"p{p}",
+                    "dose": {"value": dose, "unit": "sd"},
+                    "split": "discover" if p % 2 else "confirm",
+                    "outcome": {"name": "logprob", "unit": "nat"},
+                    "baseline": 0.0,
+                    "intervened": change,
+                    "control": None
+                    if control is None
+                    else {"type": "random_direction", "of": feature, "index": control},
+                }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with an inspection of A with interventions, one without, and a match of A with B."""
+    folder, rng = tmp_path_factory.mktemp("graph"), np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    left, right = (np.where(rng.random((120, 20)) < 0.3, rng.exponential(size=(120, 20)) + 0.1, 0) for _ in range(2))
+    left[:, :3] = np.where(rng.random((120, 3)) < np.where(labels, 0.95, 0.03)[:, None], left[:, :3] + 1, 0)
+    right[:, 10:13] = left[:, :3]
+
+    def write(name, rows):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("A.jsonl", lines("A", left, labels))
+    write("B.jsonl", lines("B", right, labels))
+    write("effects.jsonl", [*effects("A#0", 0.3, rng), *effects("A#1", 0.0, rng)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+        given = {
+            "model": "A",
+            "criterion": "mentions of units",
+            "features": ["records:A.jsonl"],
+            "bootstrap": 0,
+            "permutations": 99,
+            "surface": "off",
+            "cards": 3,
+        }
+        go("inspect", out="plain", **given)
+        go("inspect", out="moved", interventions="effects.jsonl", **given)
+        go("match", out="matched", left="A.jsonl", right="B.jsonl")
+        go("graph.report", out="graph", run=["moved", "matched"])
+    return folder
+
+
+@pytest.fixture
+def here(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    monkeypatch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+    return runs
+
+
+def read(folder):
+    return Graph.read(json.loads((folder / "result.json").read_text()))
+
+
+def test_z_one_graph_of_an_inspection_and_a_match(here):
+    found = read(here / "graph")
+    assert {(e.source, e.target) for e in found.edges if e.edge == "corresponds"} >= {
+        (f"feature:A:A#{i}", f"feature:B:B#{10 + i}") for i in range(3)
+    }
+    assert {e.source for e in found.edges if e.edge == "associates"} == {f"feature:A:A#{i}" for i in range(3)}
+    (cause,) = [e for e in found.edges if e.edge == "affects"]
+    assert (cause.source, cause.target, cause.kind) == ("feature:A:A#0", "outcome:A:logprob", "causal")
+    rows = read_interventions(here / "effects.jsonl").table
+    listed = [row for first, last in cause.rows.ranges for row in range(first, last + 1)]
+    own = rows.filter(rows["row"].is_in(listed))
+    assert cause.rows.count == len(own) == 48
+    assert set(own["feature_id"]) == {"A#0"} and own["control"].is_null().all()
+    assert found.left_out["causal grade below effect"] == 1
+    assert verify(here / "graph").status == "intact"
+
+
+def test_files_of_other_languages_are_those_of_the_result(here, tmp_path):
+    document = json.loads((here / "graph" / "result.json").read_text())
+    assert recompute(document, here / "graph") == []
+    for name in ("graph.graphml", "graph.mmd"):
+        (tmp_path / name).write_text("else")
+    assert len(recompute(document, tmp_path)) == 2
+    document["edges"][-1]["rows"] = None
+    for one in document["edges"]:
+        one["rows"] = None
+    with pytest.raises(Exception, match="does not follow"):
+        recompute(document, here / "graph")
+
+
+def test_y3_3_without_interventions_no_word_is_causal(here):
+    outcome = go("graph.report", run=["plain"])
+    words = re.compile(r"\baffects\b|promotes|suppresses|causal|moved")
+    for name in ("result.json", "report.html", "report.md", "graph.graphml", "graph.mmd"):
+        assert not words.search((outcome.path / name).read_text()), name
+    assert {e.kind for e in outcome.result.edges} == {"correlational", "structural"}
+
+
+def test_options_choose_edges(here):
+    few = go("graph.report", run=["moved", "matched"], edges=["affects"], min_grade=["beyond_controls"]).result
+    assert {e.edge for e in few.edges} <= {"affects"}
+    assert {n.kind for n in few.nodes} <= {"feature", "outcome"}
+    with pytest.raises(UserError, match="no such grade: 'confrmed'") as error:
+        go("graph.report", run=["plain"], min_grade=["confrmed"])
+    assert "confirmed" in error.value.fix
+
+
+def test_x9_what_is_no_finished_run_of_features_is_refused(here, tmp_path):
+    with pytest.raises(UserError, match="shows nothing of features"):
+        go("graph.report", run=["graph"])
+    copy = tmp_path / "copy"
+    import shutil
+
+    shutil.copytree(here / "plain", copy)
+    (copy / "result.json").write_text((copy / "result.json").read_text().replace("confirmed", "robust", 1))
+    with pytest.raises(UserError, match="copy is changed"):
+        go("graph.report", run=[str(copy)])
+    shutil.copytree(here / "plain", tmp_path / "half.partial")
+    with pytest.raises(UserError, match=r"half\.partial is incomplete"):
+        go("graph.report", run=[str(tmp_path / "half.partial")])
