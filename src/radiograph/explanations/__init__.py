@@ -1,22 +1,70 @@
-"""Floor 3: labels for features, and how much each may be trusted."""
+"""Floor 3: words for features: who may write them, what they rest on, how well they say where a feature fires.
 
-from radiograph.explanations._attributes import Choice, Labelled, choose
+Texts and features (`Material`) are parted into what explains and what is reserved; `explainer(NAME).explain(study)`
+writes words; `scorers` ask how well they foretell the reserved texts. Labels of others: `open_labels`, `preferred`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from radiograph.core import deferred
 from radiograph.explanations._labels import Label, Labels, label_features
 from radiograph.explanations._preferred import Explanation, preferred
 from radiograph.explanations._sources import LABELS_FILE, NO_LABELS, SHIPPED, LabelSource, open_labels
 
+if TYPE_CHECKING:
+    from radiograph.explanations._attributes import Choice, Labelled, choose
+    from radiograph.explanations._contexts import Context, Windowed
+    from radiograph.explanations._find import Explainer, explainer, verbalizer_module
+    from radiograph.explanations._passages import CHECK, LEARN, RESERVE, Material, Passages, parts
+    from radiograph.explanations._protocol import Reconstructor, Verbalizer
+    from radiograph.explanations._records import material_of, write_material
+    from radiograph.explanations._study import Explained, Study, Truth
+
+_LAZY = {
+    "_attributes": ("Choice", "Labelled", "choose"),
+    "_contexts": ("Context", "Windowed"),
+    "_find": ("Explainer", "explainer", "verbalizer_module"),
+    "_passages": ("CHECK", "LEARN", "RESERVE", "Material", "Passages", "parts"),
+    "_protocol": ("Reconstructor", "Verbalizer"),
+    "_records": ("material_of", "write_material"),
+    "_study": ("Explained", "Study", "Truth"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names}
+
 __all__ = [
+    "CHECK",
     "LABELS_FILE",
+    "LEARN",
     "NO_LABELS",
+    "RESERVE",
     "SHIPPED",
     "Choice",
+    "Context",
+    "Explained",
+    "Explainer",
     "Explanation",
     "Label",
     "LabelSource",
     "Labelled",
     "Labels",
+    "Material",
+    "Passages",
+    "Reconstructor",
+    "Study",
+    "Truth",
+    "Verbalizer",
+    "Windowed",
     "choose",
+    "explainer",
     "label_features",
+    "material_of",
     "open_labels",
+    "parts",
     "preferred",
+    "verbalizer_module",
+    "write_material",
 ]
+
+__getattr__ = deferred(__name__, _HOME)

@@ -42,12 +42,15 @@ class LabelSource:
 NO_LABELS = LabelSource("none", "none", None)
 
 
-def open_labels(spec: str, decoder_sha256: str, shipped: Path | None, resolve: Callable[[str], Path]) -> LabelSource:
-    """Read a source of labels for a dictionary.
+def open_labels(
+    spec: str, decoder_sha256: str | None, shipped: Path | None, resolve: Callable[[str], Path]
+) -> LabelSource:
+    """Read a source of labels for a dictionary; None: its decoder is not known, and a named source is believed.
 
     Raises:
         UserError: not a source, or no such file or source.
-        Refusal: `explanations_mismatch` (exit 3): written for another dictionary; both sides are named.
+        Refusal: `explanations_mismatch` (exit 3): written for another dictionary, both sides are named; or nobody has
+            said for which.
     """
     if spec == "none":
         return NO_LABELS
@@ -64,10 +67,19 @@ def open_labels(spec: str, decoder_sha256: str, shipped: Path | None, resolve: C
     return _read(path, match["model"], match["source"], decoder_sha256, f"cache {path.name}")
 
 
-def _read(path: Path, model: str, source: str, decoder_sha256: str, name: str) -> LabelSource:
+def _read(path: Path, model: str, source: str, decoder_sha256: str | None, name: str) -> LabelSource:
     with ExplanationCache.open(path) as cache:
         binding = cache.binding(model, source)
-        if binding.decoder_sha256 != decoder_sha256:
+        if binding.decoder_sha256 is None and decoder_sha256 is not None:
+            raise Refusal(
+                "explanations_mismatch",
+                f"nobody has said for which dictionary the explanations {model}/{source} were written",
+                expected=f"decoder {decoder_sha256}",
+                got=f"{binding.size} features at {binding.site or 'an unknown site'}",
+                fix=f"if they belong to it: radiograph explain sync {model}/{source} --bind DICTIONARY",
+                fixable=True,
+            )
+        if decoder_sha256 is not None and binding.decoder_sha256 != decoder_sha256:
             raise Refusal(
                 "explanations_mismatch",
                 f"the explanations {model}/{source} were written for another dictionary",

@@ -11,7 +11,7 @@ from radiograph.store._bundle import (
     evidence_sha256,
     now,
 )
-from radiograph.store._explanations import Binding, ExplanationCache
+from radiograph.store._explanations import Binding, ExplanationCache, Provenance, ReadFile
 from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
 from radiograph.store._located import load_yaml
 from radiograph.store._suites import read_suite, suite_from_document, suite_sha256
@@ -28,6 +28,8 @@ __all__ = [
     "Bundle",
     "BundleWriter",
     "ExplanationCache",
+    "Provenance",
+    "ReadFile",
     "Transcript",
     "Workspace",
     "broken_links",

@@ -3,6 +3,9 @@
 An empty list of explanations means "asked, there is none"; an absent row means "never asked". A source is bound to the
 decoder it was written for (`binding`), so that labels of another dictionary are refused. The snapshot hash is over the
 sorted rows of one source as canonical JSON without fetch times: page layout and insertion order do not matter.
+
+What was fetched from others is not bound until somebody says for which decoder it is; licence, origin and the files it
+came from, each with its hash, stand beside it. Schema 2 added these; files of schema 1 are read as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any, Final
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.evidence import canonical_json
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE binding (model TEXT, source TEXT, decoder_sha256 TEXT NOT NULL, site TEXT NOT NULL, size INTEGER NOT NULL,
@@ -29,15 +32,41 @@ CREATE TABLE feature_cache (model TEXT, source TEXT, idx INTEGER, payload TEXT N
 CREATE TABLE explanation_cache (model TEXT, source TEXT, idx INTEGER, payload TEXT NOT NULL, fetched_at TEXT,
   PRIMARY KEY (model, source, idx)) WITHOUT ROWID;
 """
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS provenance (model TEXT, source TEXT, licence TEXT, origin TEXT,
+  PRIMARY KEY (model, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file (model TEXT, source TEXT, name TEXT, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL,
+  rows INTEGER NOT NULL, fetched_at TEXT, PRIMARY KEY (model, source, name)) WITHOUT ROWID;
+"""
+_OF_A_SOURCE: Final = ("binding", "feature_cache", "explanation_cache", "provenance", "file")
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What a source's labels were written for."""
 
-    decoder_sha256: str
+    decoder_sha256: str | None
+    """None: nobody has said."""
     site: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a source's labels come from."""
+
+    licence: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file that a source was filled from."""
+
+    name: str
+    sha256: str
+    bytes: int
+    rows: int
 
 
 class ExplanationCache:
@@ -74,8 +103,26 @@ class ExplanationCache:
     def create(cls, path: Path) -> ExplanationCache:
         """Make a new, empty cache."""
         connection = sqlite3.connect(path)
-        connection.executescript(_TABLES)
+        connection.executescript(_TABLES + _ADDED)
         connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        return cls(path, connection)
+
+    @classmethod
+    def edit(cls, path: Path) -> ExplanationCache:
+        """Open a cache to write to, or make one; one of an earlier schema becomes one of ours.
+
+        Raises:
+            FormatError: not a cache, corrupt, or of a newer schema. UserError: its folder is not there.
+        """
+        if not path.parent.is_dir():
+            raise UserError(f"no folder for the cache {path.name!r}", code="not_found")
+        if not path.exists():
+            return cls.create(path)
+        cls.open(path).close()
+        connection = sqlite3.connect(path, timeout=30)
+        with connection:
+            connection.executescript(_ADDED)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))
         return cls(path, connection)
 
     def __enter__(self) -> ExplanationCache:
@@ -91,7 +138,7 @@ class ExplanationCache:
 
     def bind(self, model: str, source: str, binding: Binding) -> None:
         """State which decoder the labels of a source are for."""
-        row = (model, source, binding.decoder_sha256, binding.site, binding.size)
+        row = (model, source, binding.decoder_sha256 or "", binding.site, binding.size)
         self._connection.execute("INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?)", row)
 
     def put(self, model: str, source: str, payloads: Iterable[Mapping[str, Any]]) -> None:
@@ -102,6 +149,55 @@ class ExplanationCache:
             self._write("feature_cache", model, source, index, feature)
             if "explanations" in payload:
                 self._write("explanation_cache", model, source, index, payload["explanations"])
+
+    def add(
+        self,
+        model: str,
+        source: str,
+        file: ReadFile,
+        features: Mapping[int, Mapping[str, Any]],
+        explanations: Mapping[int, list[dict[str, Any]]],
+        at: str | None,
+    ) -> None:
+        """Join what one file says to what is there; the file counts as read with it, or not at all.
+
+        Fields of a feature are added to its others. Explanations are told apart by their content, and sorted by it, so
+        that the order in which files are read leaves no trace.
+        """
+        with self._connection:
+            for index, fields in sorted(features.items()):
+                known = self._one("feature_cache", model, source, index) or {}
+                self._write("feature_cache", model, source, index, {**known, **fields, "index": index}, at)
+            for index, given in sorted(explanations.items()):
+                known = self._one("explanation_cache", model, source, index) or []
+                both = {canonical_json(payload): payload for payload in [*known, *given]}
+                self._write("explanation_cache", model, source, index, [both[key] for key in sorted(both)], at)
+            row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
+            self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def describe(self, model: str, source: str, provenance: Provenance) -> None:
+        """State where the labels of a source come from."""
+        row = (model, source, provenance.licence, provenance.origin)
+        self._connection.execute("INSERT OR REPLACE INTO provenance VALUES (?, ?, ?, ?)", row)
+
+    def remove(self, model: str, source: str) -> None:
+        """Forget a source."""
+        for table in _OF_A_SOURCE:
+            self._connection.execute(f"DELETE FROM {table} WHERE model = ? AND source = ?", (model, source))  # noqa: S608 - our own names
+
+    def provenance(self, model: str, source: str) -> Provenance:
+        """Where the labels of a source come from, as far as it is known."""
+        if not self._has("provenance"):
+            return Provenance()
+        rows = self._rows("SELECT licence, origin FROM provenance WHERE model = ? AND source = ?", model, source)
+        return Provenance(*rows[0]) if rows else Provenance()
+
+    def files(self, model: str, source: str) -> dict[str, ReadFile]:
+        """The files that a source was filled from, by name."""
+        if not self._has("file"):
+            return {}
+        statement = "SELECT name, sha256, bytes, rows FROM file WHERE model = ? AND source = ? ORDER BY name"
+        return {row[0]: ReadFile(*row) for row in self._rows(statement, model, source)}
 
     def sources(self) -> list[tuple[str, str]]:
         """Every (model, source) with a binding."""
@@ -125,7 +221,8 @@ class ExplanationCache:
                 fix=f"did you mean {', '.join(close)}?" if close else None,
                 code="not_found",
             )
-        return Binding(*rows[0])
+        decoder, site, size = rows[0]
+        return Binding(decoder or None, site, size)
 
     def explanations(self, model: str, source: str) -> dict[int, list[dict[str, Any]]]:
         """Every asked feature's explanations; an empty list means that there is none."""
@@ -151,12 +248,23 @@ class ExplanationCache:
                 digest.update(canonical_json([table, index, payload]) + b"\n")
         return digest.hexdigest()
 
-    def _write(self, table: str, model: str, source: str, index: int, payload: object) -> None:
+    def _write(self, table: str, model: str, source: str, index: int, payload: object, at: str | None = None) -> None:
         statement = {
-            "feature_cache": "INSERT OR REPLACE INTO feature_cache VALUES (?, ?, ?, ?, NULL)",
-            "explanation_cache": "INSERT OR REPLACE INTO explanation_cache VALUES (?, ?, ?, ?, NULL)",
+            "feature_cache": "INSERT OR REPLACE INTO feature_cache VALUES (?, ?, ?, ?, ?)",
+            "explanation_cache": "INSERT OR REPLACE INTO explanation_cache VALUES (?, ?, ?, ?, ?)",
         }[table]
-        self._connection.execute(statement, (model, source, index, canonical_json(payload).decode()))
+        self._connection.execute(statement, (model, source, index, canonical_json(payload).decode(), at))
+
+    def _one(self, table: str, model: str, source: str, index: int) -> Any:
+        statement = {
+            "feature_cache": "SELECT payload FROM feature_cache WHERE model = ? AND source = ? AND idx = ?",
+            "explanation_cache": "SELECT payload FROM explanation_cache WHERE model = ? AND source = ? AND idx = ?",
+        }[table]
+        row = self._connection.execute(statement, (model, source, index)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def _has(self, table: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
 
     def _read(self, table: str, model: str, source: str) -> dict[int, Any]:
         statement = {

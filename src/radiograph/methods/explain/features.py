@@ -1,190 +1,284 @@
-"""Give features of a dictionary words, each with a score measured on text that did not choose them.
+"""Give features words, from one half of the texts; the other half is kept to score them on.
 
-Route `world` (models of the small world): the words are the world's own token labels and words.
-1. encode labelled documents; split them by document into a half that chooses and a half that scores
-2. per feature and attribute: AUROC of the activation for the attribute over content tokens (ties at mid-rank, so the
-   many zeros count as measured)
-3. keep the best attribute of the choosing half if its AUROC on the scoring half is at least `--floor`; else the feature
-   is "asked, none"
-4. write `labels/labels.sqlite`, bound to the decoder's hash; features outside `--share` stay "never asked"
-
-Units: AUROC, .5 is chance. Refuses when: the model does not read the small world's tokens.
+1. texts and features: stored records with the places of their tokens, or a dictionary (units, directions) and its model
+   run over `--data`, of a model of the small world its own documents by default
+2. part the groups of texts by a keyed hash: half is reserved and kept as `reserved/`, of the rest two thirds teach and
+   one third checks. A feature fires above `--above` of the largest value it has in the texts that explain
+3. `--with heuristic`: counts, contrastive n-grams, a learned rule with precision, recall and F1 on the texts that
+   check; `llm`: a chat endpoint reads marked contexts and answers in JSON; `verbalizer:NAME`: a model says what the
+   write direction means; `cache`: what somebody else wrote; `world`: the small world's own labels of its tokens
+4. write `tables/explanations.parquet`, and where the decoder is known `labels/labels.sqlite`, bound to its hash.
+   Features outside `--share` stay "never asked"; asked features without words are "asked, none"
+Source: log-odds of Monroe et al. 2008; contexts after Bills et al. 2023. Units: F1 of tokens; AUROC (`world`), .5 is
+chance. Refuses when: records hold prompts, or no texts; under six groups; an explainer lacks what it needs. Where an
+endpoint's budget is spent, or it fails, what was answered stands, and the exit code is 4.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from radiograph.core import Config as Base
-from radiograph.core import Context, DictionaryRef, ModelRef, Refusal, Site, derive
-from radiograph.evidence import Record, Result
+from radiograph.core import Context, ExplanationsRef, Input, ModelRef, UserError, derive
+from radiograph.core.config import Positional
+from radiograph.core.sizes import Count
+from radiograph.evidence.explanations import ExplainFeatures, FeatureExplanation, Part
+from radiograph.methods.explain._endpoint import ChatOptions, chat_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
-    from radiograph.dictionaries import Dictionary
-    from radiograph.explanations import Labelled
-    from radiograph.models import LanguageModel
+    from radiograph.explanations import Explained, LabelSource, Material
+    from radiograph.methods.explain._given import Gathered
+
+FeatureSource = Annotated[str, Input("dictionary")]
+DataRef = Annotated[str, Input("file")]
 
 
-class Config(Base):
-    """Which features, of which dictionary, by which route."""
+class Config(ChatOptions):
+    """Which features, on what texts, in whose words."""
 
-    dictionary: DictionaryRef
-    """Dictionary folder, or dictionary:bundled."""
-    model: ModelRef
-    """The model it was trained on."""
-    route: Literal["world"] = "world"
-    """How words are found."""
-    documents: int = Field(default=4000, ge=100)
-    """Labelled documents, half to choose, half to score."""
+    source: FeatureSource
+    """A dictionary, records, or any source of features as KIND:WHERE[#650,700-720]."""
+    model: Annotated[ModelRef | None, Positional()] = None
+    """The model that the features belong to; not needed for records."""
+    with_: str = "heuristic"
+    """heuristic, llm, cache, world, or verbalizer:NAME."""
+    data: tuple[DataRef, ...] = ()
+    """Texts to run the model on: FILE, suite:FILE, world:DOMAIN#N, hf:NAME."""
+    documents: int = Field(default=4000, ge=12)
+    """Documents of the small world, where no texts are named."""
+    max_tokens: Count | None = None
+    """Most tokens of the texts; whole documents, drawn by hash."""
     share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the features that are asked; the rest stays unlabelled."""
+    """Share of the features that are asked."""
+    above: float = Field(default=0.0, ge=0, lt=1)
+    """A feature counts as firing above this share of its largest value."""
+    window: int = Field(default=32, ge=8, le=256)
+    """Tokens of a context."""
+    least_f1: float = Field(default=0.5, ge=0, le=1)
+    """F1 on checked texts below which a rule describes nothing."""
     floor: float = Field(default=0.8, ge=0.5, le=1)
-    """Held-out AUROC below which a feature gets no words."""
+    """With `world`: held-out AUROC below which a feature gets no words."""
+    explanations: ExplanationsRef = "auto"
+    """With `cache`: auto (beside the dictionary) or cache:FILE#MODEL/SOURCE."""
+    verbalizer: ModelRef | None = None
+    """With a verbalizer: the model that speaks, if it is another one."""
+    reconstructor: ModelRef | None = None
+    """With a verbalizer: the model that reads its texts back."""
+    cards: int = Field(default=20, ge=0)
+    """Features whose contexts the report shows."""
 
 
-class FeatureLabel(Record):
-    """One feature's words."""
+def run(config: Config, ctx: Context) -> ExplainFeatures:
+    """Gather, part, explain, keep."""
+    from radiograph.explanations import CHECK, LEARN, RESERVE, Study, explainer, parts
+    from radiograph.methods.explain._given import gathered, pushes_of
 
-    feature_idx: int
-    attribute: str
-    auroc: float
-    """On the half that did not choose."""
-    auroc_choosing: float
-    n_positive: int
-    n: int
-
-
-class FeatureLabels(Result):
-    """All labels of a dictionary."""
-
-    SCHEMA: ClassVar[str] = "radiograph.feature_labels/1"
-
-    decoder_sha256: str
-    site: str
-    asked: int
-    labelled: int
-    floor: float
-    snapshot_sha256: str
-    labels: tuple[FeatureLabel, ...]
-
-    @property
-    def headline(self) -> str:
-        """How many features have words."""
-        return f"{self.labelled} of {self.asked} features asked have words (held-out AUROC >= {self.floor:g})"
-
-
-def run(config: Config, ctx: Context) -> FeatureLabels:
-    """Encode, choose, score, write."""
-    from radiograph.explanations import LABELS_FILE, SHIPPED, choose
-    from radiograph.store import ExplanationCache
-
-    dictionary: Dictionary = ctx.dictionary(config.dictionary)
-    model: LanguageModel = ctx.model(config.model, "model")
-    with ctx.measure("encode"):
-        names, halves = _labelled(model, dictionary, config.documents // 2, ctx.seed)
-    with ctx.measure("score"):
-        chosen = choose(*halves, floor=config.floor)
-    asked = _asked(dictionary.size, config.share, ctx.seed)
-    labels = [
-        FeatureLabel(
-            feature_idx=f,
-            attribute=names[chosen[f].attribute],
-            auroc=chosen[f].scoring,
-            auroc_choosing=chosen[f].choosing,
-            n_positive=chosen[f].n_positive,
-            n=chosen[f].n,
+    kind, _, name = config.with_.partition(":")
+    writer = explainer(kind)
+    given = gathered(
+        ctx,
+        config.source,
+        config.model,
+        config.data,
+        config.documents,
+        lambda size: _asked(size, config.share, ctx.seed),
+        config.max_tokens,
+    )
+    part = parts(given.material.passages.groups, ctx.seed)
+    explains = part != RESERVE
+    material = _above(given.material, given.material.take(explains), config.above)
+    teaching = material.take(explains)
+    with chat_of(config, ctx) as chat:
+        study = Study(
+            teaching,
+            part[explains],
+            derive(ctx.seed, "explain") % 2**32,
+            config.window,
+            config.least_f1,
+            pushes=pushes_of(given.model, given.vectors),
+            chat=chat,
+            labels=_labels(config, ctx, given) if kind == "cache" else None,
+            truth=_truth(given, explains, config.floor),
+            progress=ctx.progress,
+            vectors=given.vectors,
+            **_verbalizing(config, ctx, given, name) if kind == "verbalizer" else {},
         )
-        for f in asked
-        if f in chosen
-    ]
-    path = ctx.output.folder("labels") / LABELS_FILE
-    _write(path, dictionary, asked, labels)
-    with ExplanationCache.open(path) as cache:
-        snapshot = cache.snapshot_sha256(*SHIPPED)
-    return FeatureLabels(
-        decoder_sha256=dictionary.decoder_sha256,
-        site=dictionary.site,
-        asked=len(asked),
-        labelled=len(labels),
-        floor=config.floor,
-        snapshot_sha256=snapshot,
-        labels=tuple(labels),
+        if lacks := writer.lacks(study):
+            raise UserError(f"--with {config.with_} needs {lacks}", code="no_explainer")
+        with ctx.measure("explain"):
+            said = writer.explain(study)
+    reserved = material.take(~explains)
+    _keep(ctx, given, reserved)
+    _table(ctx, said.explanations)
+    sizes: dict[Part, Any] = {"learn": part == LEARN, "check": part == CHECK, "reserved": part == RESERVE}
+    return ExplainFeatures(
+        explainer=config.with_,
+        author=said.author,
+        source=given.name,
+        site=given.site,
+        dictionary_sha256=given.dictionary_sha256,
+        decoder_sha256=given.decoder_sha256,
+        model=None if config.model is None else ctx.label(config.model),
+        above=config.above,
+        features=given.features,
+        asked=len(material),
+        explained=sum(e.text is not None for e in said.explanations),
+        failed=said.failed,
+        groups={name: len(set(material.passages.take(own).groups)) for name, own in sizes.items()},
+        tokens={name: len(material.passages.take(own).tokens) for name, own in sizes.items()},
+        explanations=_shown(said.explanations, config.cards),
+        exchange=said.exchange,
+        labels_sha256=_written(ctx, given, said),
+        notes=said.notes,
+        **said.extra,
     )
 
 
-def _labelled(
-    model: LanguageModel, dictionary: Dictionary, count: int, seed: int
-) -> tuple[list[str], tuple[Labelled, Labelled]]:
-    """Names of the attributes, and the content tokens of both halves of the documents."""
-    import numpy as np
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Do the counts follow from the explanations, and is nothing that was shown also reserved?"""
+    from radiograph.store.records import open_records
 
-    from radiograph.explanations import Labelled
-    from radiograph.organisms import reads_world
-    from radiograph.organisms.world import World
-
-    world = World()
-    if model.tokenizer is None or not reads_world(model.tokenizer):
-        raise Refusal("no_world", "the model does not read the small world's tokens", fix="use a model of the world")
-    documents = list(world.documents("mixture", "test", seed=derive(seed, "labels"), count=2 * count))
-    special = set(model.tokenizer.all_special_ids)
-    labels = sorted(set().union(*(s for d in documents for s in d.labels)))
-    names = labels + [f"the word {w!r}" for w in world.vocabulary]
-    place = {name: column for column, name in enumerate(labels)}
-    halves: list[Labelled] = []
-    for part in (documents[:count], documents[count:]):
-        kept = [[t not in special for t in d.ids] for d in part]
-        every = [(t, s) for d in part for t, s in zip(d.ids, d.labels, strict=True)]
-        tokens = [(t, s) for t, s in every if t not in special]
-        truth = np.zeros((len(tokens), len(names)))
-        for row, (token, own) in enumerate(tokens):
-            truth[row, [len(labels) + token, *(place[n] for n in own)]] = 1
-        halves.append(Labelled(_activations(model, dictionary, [d.ids for d in part], kept), truth))
-    return names, (halves[0], halves[1])
-
-
-def _activations(
-    model: LanguageModel, dictionary: Dictionary, tokens: list[tuple[int, ...]], kept: list[list[bool]]
-) -> np.ndarray:
-    """Dense activations of the kept tokens, text after text."""
-    import numpy as np
-
-    from radiograph.models import stream
-
-    site = Site.parse(dictionary.site)
-    rows: list[np.ndarray] = [np.zeros(0)] * len(tokens)
-    for batch, found in stream(model, tokens, [site]):
-        for index, row in enumerate(batch.rows):
-            own = found[site][index, : len(kept[row])]
-            rows[row] = dictionary.encode_dense(own.float()).cpu().numpy()[np.array(kept[row])]
-    return np.concatenate(rows)
+    stored = ExplainFeatures.read(result)
+    out: list[str] = []
+    explained = sum(e.text is not None for e in stored.explanations)
+    if (explained, len(stored.explanations)) != (stored.explained, stored.asked):
+        out.append(
+            f"{stored.explained} of {stored.asked} explained, the list holds {explained} of {len(stored.explanations)}"
+        )
+    rows = open_records(folder / "reserved", verify=True).rows.select("prompt_id", "group_id").unique().collect()
+    kept = set(rows["prompt_id"].to_list())
+    if both := sorted({c.prompt_id for e in stored.explanations for c in e.contexts} & kept):
+        out.append(f"{len(both)} texts were shown and reserved, as {both[0]}")
+    if rows["group_id"].n_unique() != stored.groups["reserved"]:
+        out.append(f"{stored.groups['reserved']} groups reserved, the records hold {rows['group_id'].n_unique()}")
+    return out
 
 
 def _asked(size: int, share: float, seed: int) -> list[int]:
     """The features that are asked: a seeded choice, ascending."""
+    if share == 1:
+        return list(range(size))
     order = sorted(range(size), key=lambda feature: derive(seed, "asked", feature))
-    return sorted(order[: round(share * size)])
+    return sorted(order[: max(1, round(share * size))])
 
 
-def _write(path: Path, dictionary: Dictionary, asked: list[int], labels: list[FeatureLabel]) -> None:
-    from radiograph.explanations import SHIPPED
+def _above(material: Material, explains: Material, above: float) -> Material:
+    """Without values at or below a share of the largest one in the texts that explain."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    if not above:
+        return material
+    largest = explains.fires.max(axis=1).toarray().reshape(-1)
+    fires = material.fires.copy()
+    fires.data *= fires.data > above * np.repeat(largest, np.diff(fires.indptr))
+    fires.eliminate_zeros()
+    return replace(material, fires=fires)
+
+
+def _truth(given: Gathered, explains: np.ndarray, floor: float) -> Any:
+    """The small world's labels and words, of the tokens that explain."""
+    import numpy as np
+
+    from radiograph.explanations import Truth
+
+    if given.labels is None:
+        return None
+    passages = given.material.passages
+    own = [labels for labels, kept in zip(given.labels, explains, strict=True) if kept for labels in labels]
+    names = sorted(set().union(*own))
+    place = {name: column for column, name in enumerate(names)}
+    tokens = passages.take(explains).tokens
+    of = np.zeros((len(own), len(names) + len(passages.pieces)))
+    for row, labels in enumerate(own):
+        of[row, [place[name] for name in labels]] = 1
+    of[np.arange(len(own)), len(names) + tokens] = 1
+    return Truth((*names, *(f"the word {str(word)!r}" for word in passages.words)), of, floor)
+
+
+def _labels(config: Config, ctx: Context, given: Gathered) -> LabelSource:
+    from radiograph.explanations import LABELS_FILE, open_labels
+
+    beside = None if given.folder is None else given.folder / LABELS_FILE
+    shipped = beside if beside is not None and beside.is_file() else None
+    return open_labels(config.explanations, given.decoder_sha256, shipped, lambda text: ctx.path(text, "explanations"))
+
+
+def _verbalizing(config: Config, ctx: Context, given: Gathered, name: str) -> dict[str, Any]:
+    from radiograph.methods.explain._verbalizing import verbalizing
+
+    return verbalizing(ctx, given, name, config.verbalizer, config.reconstructor)
+
+
+def _shown(explanations: tuple[FeatureExplanation, ...], cards: int) -> tuple[FeatureExplanation, ...]:
+    """All of them, those that are not shown without their contexts: first those with words."""
+    order = sorted(range(len(explanations)), key=lambda n: (explanations[n].text is None, n))
+    shown = set(order[:cards])
+    return tuple(e if n in shown else e.model_copy(update={"contexts": ()}) for n, e in enumerate(explanations))
+
+
+def _keep(ctx: Context, given: Gathered, reserved: Material) -> None:
+    from radiograph.explanations import write_material
+
+    write_material(ctx.output.folder("reserved"), reserved, given.header)
+
+
+def _table(ctx: Context, explanations: tuple[FeatureExplanation, ...]) -> None:
+    rules = [e.rule for e in explanations]
+    ctx.output.table(
+        "explanations",
+        {
+            "feature": [e.feature for e in explanations],
+            "feature_id": [e.feature_id for e in explanations],
+            "text": [e.text for e in explanations],
+            "why": [e.why for e in explanations],
+            "fires_on": [list(e.fires_on) for e in explanations],
+            "not_on": [list(e.not_on) for e in explanations],
+            "rule": [None if r is None else r.text for r in rules],
+            "rule_f1": [None if r is None else r.check.f1 for r in rules],
+            "confidence": [e.confidence for e in explanations],
+            "n_active": [0 if e.statistics is None else e.statistics.n for e in explanations],
+            "prompt_sha256": [e.prompt_sha256 for e in explanations],
+        },
+    )
+
+
+def _written(ctx: Context, given: Gathered, said: Explained) -> str | None:
+    """Labels beside the result, in the shape that others publish theirs in; their hash."""
+    from radiograph.explanations import LABELS_FILE, SHIPPED
     from radiograph.store import Binding, ExplanationCache
 
-    words = {label.feature_idx: label for label in labels}
+    if given.decoder_sha256 is None:
+        return None
+    path = ctx.output.folder("labels") / LABELS_FILE
     with ExplanationCache.create(path) as cache:
-        cache.bind(*SHIPPED, Binding(dictionary.decoder_sha256, dictionary.site, dictionary.size))
-        cache.put(*SHIPPED, ({"index": f, "explanations": [_payload(words[f])] if f in words else []} for f in asked))
+        cache.bind(*SHIPPED, Binding(given.decoder_sha256, given.site or "", given.features))
+        answered = (e for e in said.explanations if e.why != "failed")
+        cache.put(*SHIPPED, ({"index": e.feature, "explanations": _payload(e, said.author)} for e in answered))
+    with ExplanationCache.open(path) as cache:
+        return cache.snapshot_sha256(*SHIPPED)
 
 
-def _payload(label: FeatureLabel) -> dict[str, Any]:
-    """The public wire shape of one explanation."""
-    return {
-        "description": label.attribute.replace("_", " "),
-        "typeName": "world_attribute",
-        "explanationModelName": "small world",
-        "scores": [{"value": label.auroc, "explanationScoreTypeName": "held_out_auroc"}],
-    }
+def _payload(explanation: FeatureExplanation, author: str) -> list[dict[str, Any]]:
+    """The public wire shape."""
+    if explanation.text is None:
+        return []
+    scores: list[dict[str, Any]] = []
+    if explanation.score is not None:
+        scores = [{"value": explanation.score.value, "explanationScoreTypeName": f"held_out_{explanation.score.unit}"}]
+    elif explanation.rule is not None and explanation.rule.check.f1 is not None:
+        scores = [{"value": explanation.rule.check.f1, "explanationScoreTypeName": "checked_rule_f1"}]
+    return [
+        {
+            "description": explanation.text,
+            "typeName": "radiograph",
+            "explanationModelName": author,
+            "scores": scores,
+        }
+    ]

@@ -1,0 +1,119 @@
+"""Texts as tokens, and where features fire in them: what every explainer and every scorer reads.
+
+1. a text is a run of tokens; a token knows its piece of text, with the space before it
+2. a feature fires on a token where its value is above 0; a (feature, token) without an entry is silent
+3. groups of texts are parted by a keyed hash into three: half is reserved for scoring; of the rest two thirds teach and
+   one third checks what was learned. Nobody who explains sees a reserved text
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from numpy.typing import NDArray
+
+from radiograph.core import Refusal
+from radiograph.numerics.explanations import Sparse
+
+RESERVED: Final = 0.5
+CHECKED: Final = 1 / 3
+"""Share of the groups that explain."""
+LEARN, CHECK, RESERVE = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Passages:
+    """Texts in order, one after the other."""
+
+    pieces: tuple[str, ...]
+    """What tokens look like, each once."""
+    tokens: Int64[np.ndarray, " token"]
+    """The piece of each token."""
+    starts: Int64[np.ndarray, " text"]
+    names: tuple[str, ...]
+    """Prompt id of each text."""
+    groups: tuple[str, ...]
+    """Group of each text."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def ends(self) -> Int64[np.ndarray, " text"]:
+        """The token after the last one of each text."""
+        return np.append(self.starts[1:], len(self.tokens))
+
+    @cached_property
+    def text_of(self) -> Int64[np.ndarray, " token"]:
+        """The text of each token."""
+        return np.repeat(np.arange(len(self)), self.ends - self.starts)
+
+    @cached_property
+    def numbered(self) -> tuple[Int64[np.ndarray, " text"], int]:
+        """The number of each text's group, and how many groups there are."""
+        names, number = np.unique(np.array(self.groups, dtype=object).astype(str), return_inverse=True)
+        return number.reshape(-1).astype(np.int64), len(names)
+
+    @cached_property
+    def words(self) -> NDArray[Any]:
+        """Pieces without the spaces around them, for comparisons and for people."""
+        return np.array([piece.strip() or repr(piece)[1:-1] for piece in self.pieces], dtype=object)
+
+    def take(self, texts: Bool[np.ndarray, " text"]) -> Passages:
+        """Some of the texts."""
+        lengths = (self.ends - self.starts)[texts]
+        return Passages(
+            self.pieces,
+            self.tokens[texts[self.text_of]],
+            np.cumsum(lengths) - lengths,
+            tuple(name for name, kept in zip(self.names, texts, strict=True) if kept),
+            tuple(name for name, kept in zip(self.groups, texts, strict=True) if kept),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Texts with what features do on them."""
+
+    passages: Passages
+    fires: Sparse
+    """[feature, token], values above 0."""
+    numbers: Int64[np.ndarray, " feature"]
+    """Number of each feature in its dictionary or records."""
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, texts: Bool[np.ndarray, " text"]) -> Material:
+        """The same features on some of the texts."""
+        kept = texts[self.passages.text_of]
+        return Material(self.passages.take(texts), self.fires[:, np.flatnonzero(kept)], self.numbers, self.ids)
+
+
+def parts(groups: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """LEARN, CHECK or RESERVE for each text, the same for all texts of a group and whatever their order.
+
+    Raises:
+        Refusal: `few_groups`, under six groups.
+    """
+    key = str(seed).encode()
+    names = sorted(set(groups), key=lambda g: (hashlib.blake2b(g.encode("utf-8", "replace"), key=key).digest(), g))
+    if len(names) < 6:
+        raise Refusal(
+            "few_groups",
+            "too few groups of texts to explain on some and to score on others",
+            expected="6 or more",
+            got=str(len(names)),
+            fix="more texts, or texts with a group_id of their own",
+        )
+    reserved = round(RESERVED * len(names))
+    check = reserved + max(1, round(CHECKED * (len(names) - reserved)))
+    part = {name: RESERVE if n < reserved else CHECK if n < check else LEARN for n, name in enumerate(names)}
+    return np.array([part[group] for group in groups], np.int64)
