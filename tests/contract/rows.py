@@ -115,6 +115,15 @@ ROWS: dict[str, Row] = {
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})
     ),
     "organisms.list": Row(),
+    "records.export": Row(
+        {
+            "model": "bundled:base",
+            "features": ["dictionary:bundled", "units:mlp_hidden.2#3-9"],
+            "prompts": "world:next_unit",
+            "count": 40,
+            "level": "prompt",
+        }
+    ),
     "replay": Row({"run": "{weights.diff}"}, repeatable=False),
     "resonance.capture": Row(
         {

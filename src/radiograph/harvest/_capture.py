@@ -11,7 +11,7 @@ Stops at a value that is not finite, and at one that fp16 cannot hold, with prom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,7 @@ from radiograph.core import Site, Source, Task, UserError
 from radiograph.core.codec import Codec, Codes
 from radiograph.harvest._plan import Plan
 from radiograph.harvest._spec import FP16_LARGEST, Recipe
-from radiograph.models import Batch, LanguageModel, batches, capture
+from radiograph.models import Activations, Batch, LanguageModel, batches, capture
 from radiograph.store.shards import Buffers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,6 +60,8 @@ class Engine:
     """By role."""
     recipe: Recipe
     codec: Codec | None = None
+    reader: Callable[[LanguageModel, Batch, Sequence[Site]], Activations] = capture
+    """Runs a batch and returns what stands at the sites."""
     sources: tuple[Source, ...] = field(init=False)
     buffers: Buffers = field(default_factory=Buffers, init=False, repr=False)
     """Memory of shards that were written, for those to come: else it grows in pieces between what a forward frees."""
@@ -154,7 +156,7 @@ class _Shard:
         wanted = set() if self.engine.codec is None else {str(Source.parse(s)) for s in self.engine.codec.sites}
         for role, sources in self.by_role.items():
             model = self.engine.models[role]
-            found = capture(model, batch, [source.site for source in sources])
+            found = self.engine.reader(model, batch, [source.site for source in sources])
             for source in sources:
                 rows = found[source.site].flatten(0, 1).index_select(0, flat.to(model.device))
                 if not self._late(source):

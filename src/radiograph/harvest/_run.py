@@ -130,6 +130,8 @@ def header_of(engine: Engine, spec: Spec, names: Mapping[str, str]) -> Header:
     return Header(
         model=RecordsModel(ref=names[REFERENCE], sha256=spec.models[0].sha256),
         tokenizer_sha256=None if tokenizer is None else tokenizer_sha256(tokenizer),
+        absent="zero" if engine.recipe.keep is None else "below",
+        kept_per_row=engine.recipe.keep,
         level="token" if pool is None else "prompt",
         pool=pool,
         sites=codec.sites,
@@ -215,7 +217,7 @@ def _make(spec: Spec, engine: Engine, plan: Plan, number: int, task: Task | None
     first, last = plan.shards(engine.row_bytes, spec.recipe.shard_bytes)[number : number + 2].tolist()
     found = engine.capture(plan, first, last, task)
     if spec.records is not None:
-        write_part(spec.records, number, *part_of(found, plan, first, spec.recipe.pool), spec.sha256)
+        write_part(spec.records, number, *part_of(found, plan, first, spec.recipe.pool, spec.recipe.keep), spec.sha256)
     if spec.shards is None:
         return None
     held = (plan.prompts["split"][first:last] == "validation").to_numpy()

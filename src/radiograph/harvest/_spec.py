@@ -61,6 +61,8 @@ class Recipe:
     pool: Literal["max", "mean", "last", "sum", "count"] | None = None
     dense: bool = True
     """Whether rows of activations are written, not records alone."""
+    keep: int | None = None
+    """Entries of records kept of each row, the largest in size; None keeps all."""
 
 
 @dataclass(frozen=True, slots=True)

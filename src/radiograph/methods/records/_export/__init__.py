@@ -1,0 +1,1 @@
+"""Parts of `records export` that are not its story."""
