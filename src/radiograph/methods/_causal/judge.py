@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from radiograph.methods._causal.rows import LINE, Part, Rows, rows_of
+from radiograph.methods._causal.rows import CONDITION, LINE, Part, Rows, rows_of
 from radiograph.numerics import Interval
 from radiograph.numerics.effects import (
     BOOTSTRAP_GROUPS,
@@ -56,8 +56,8 @@ class Causal:
     (a dose was; null where none was looked for), `estimate low high method p p_signs q in_sd groups rows baseline_sd`,
     `discover_estimate discover_low discover_high`, `drift kl ppl side_quoted`, `slope slope_low slope_high monotonicity
     shape`, `score` (strong causal), `placebo_exact grade contradicted codes failing`.
-    `doses`, a line for each of them, half and condition: estimate, interval, mean change, side effects, reasons, and
-    whether it was graded and chosen.
+    `doses`, a line for each of them, half and condition: estimate, interval, mean change, side effects, `band` of the
+    controls there, reasons, and whether it was graded and chosen.
     `controls`, a line for each of them and family: `n p band largest`.
     """
 
@@ -97,7 +97,7 @@ def judge(
     """
     rows, allowed = rows_of(table), limits or Limits()
     discover = _doses(rows, seed, "discover")
-    choice = _choose(rows, discover, allowed)
+    choice = _choose(rows, discover, allowed, _present(rows.effects.line[rows.effects.confirm], rows.size))
     graded = _graded(rows.effects, choice)
     found = effects(
         graded.directed, graded.line, graded.group, features=rows.size, seed=seed, baseline=graded.baseline, fdr=fdr
@@ -166,10 +166,38 @@ def _doses(rows: Rows, seed: int, half: str) -> _Doses:
     )
 
 
-def _choose(rows: Rows, discover: _Doses, limits: Limits) -> _Choice:
+def choose(table: polars.DataFrame, *, seed: int, limits: Limits | None = None) -> polars.DataFrame:
+    """What `judge` will grade each line under, from its rows on discover alone.
+
+    A line for each feature and outcome: `LINE`, `CONDITION`, `acceptable`, `bound` (of |E| nearest 0).
+    """
+    import polars as pl
+
+    rows = rows_of(table.filter(pl.col("split") == "discover"))
+    discover = _doses(rows, seed, "discover")
+    choice = _choose(rows, discover, limits or Limits(), np.ones(rows.size, dtype=bool))
+    at = [
+        int(np.flatnonzero((discover.line == line) & (discover.condition == chosen))[0])
+        for line, chosen in enumerate(choice.condition.tolist())
+    ]
+    low, high = discover.low[at], discover.high[at]
+    bound = np.where((low > 0) | (high < 0), np.minimum(np.abs(low), np.abs(high)), 0.0)
+    return pl.concat(
+        [
+            rows.lines.select(LINE),
+            rows.conditions[choice.condition].select(CONDITION),
+            pl.DataFrame({"acceptable": choice.acceptable, "bound": bound}),
+        ],
+        how="horizontal",
+    )
+
+
+def _present(lines: Int64[np.ndarray, " row"], size: int) -> Bool[np.ndarray, " line"]:
+    return np.bincount(lines, minlength=size) > 0
+
+
+def _choose(rows: Rows, discover: _Doses, limits: Limits, judged: Bool[np.ndarray, " line"]) -> _Choice:
     """Per line the condition of the largest bound among the acceptable ones, else the one that does most."""
-    judged = np.zeros(rows.size, dtype=bool)
-    judged[rows.effects.line[rows.effects.confirm]] = True
     chosen, acceptable = np.full(rows.size, -1), np.zeros(rows.size, dtype=bool)
     starts = np.searchsorted(discover.line, np.arange(rows.size + 1))
     for line in np.flatnonzero(judged & (np.diff(starts) > 0)).tolist():
@@ -379,6 +407,7 @@ def _dose_table(rows: Rows, choice: _Choice, discover: _Doses, confirm: _Doses, 
                                 if f.name not in ("line", "condition", "groups")
                             },
                             "groups": pl.Series(doses.groups, dtype=pl.Int64),
+                            "band": pl.Series(_bands(rows, doses, half), dtype=pl.Float64),
                             "reasons": pl.Series(reasons, dtype=pl.String),
                             "graded": pl.Series(graded, dtype=pl.Boolean),
                             "chosen": pl.Series(graded & choice.acceptable[doses.line], dtype=pl.Boolean),
@@ -389,6 +418,23 @@ def _dose_table(rows: Rows, choice: _Choice, discover: _Doses, confirm: _Doses, 
             )
         )
     return pl.concat(parts)
+
+
+def _bands(rows: Rows, doses: _Doses, half: str) -> list[float | None]:
+    """What 95 % of the controls of the worst family stay below at each dose, |change|."""
+    part = rows.controlled.of(getattr(rows.controlled, half))
+    wide = max(1, len(rows.conditions))
+    pairs, pair = np.unique(part.control * wide + part.condition, return_inverse=True)
+    change = group_means(part.change, pair, part.group, len(pairs)).estimate
+    owner, family = (rows.controls[name].to_numpy()[pairs // wide] for name in ("line", "family"))
+    place = owner.astype(np.int64) * wide + pairs % wide
+    out: list[float | None] = []
+    for key in (doses.line * wide + doses.condition).tolist():
+        mine = place == key
+        named = {str(name): change[mine & (family == name)] for name in np.unique(family[mine].astype(str))}
+        known = [f.band for f in control_families(0.0, named) if f.band is not None]
+        out.append(max(known, default=None))
+    return out
 
 
 def _control_table(rows: Rows, families: list[tuple[ControlFamily, ...]]) -> polars.DataFrame:

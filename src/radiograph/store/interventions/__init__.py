@@ -1,6 +1,6 @@
 """Intervention records: what was moved, by how much, on which prompt, and what came of it."""
 
-from radiograph.store.interventions._columns import COLUMNS, SCHEMA
+from radiograph.store.interventions._columns import COLUMNS, SCHEMA, column_types
 from radiograph.store.interventions._parse import FOREIGN_CONTROLS
 from radiograph.store.interventions._read import Interventions, folded, read_interventions, write_interventions
 
@@ -9,6 +9,7 @@ __all__ = [
     "FOREIGN_CONTROLS",
     "SCHEMA",
     "Interventions",
+    "column_types",
     "folded",
     "read_interventions",
     "write_interventions",

@@ -45,7 +45,7 @@ ORDER: Final = ("feature_id", "control", "control_of", "control_index", "verb", 
 """What rows are sorted by, before everything else that they hold."""
 
 
-def kinds() -> dict[str, Any]:
+def column_types() -> dict[str, Any]:
     """The type of each column."""
     import polars as pl
 

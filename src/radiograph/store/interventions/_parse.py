@@ -24,7 +24,7 @@ import numpy as np
 from radiograph.core import nearest
 from radiograph.evidence.interventions import CONTROLS
 from radiograph.numerics.effects import VERBS, pushes
-from radiograph.store.interventions._columns import COLUMNS, SCHEMA, TEXTS, WHOLE, kinds
+from radiograph.store.interventions._columns import COLUMNS, SCHEMA, TEXTS, WHOLE, column_types
 from radiograph.store.lines import Mistakes, floats, texts, whole_numbers
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def finished(
         for name, feature, kind in zip(of, columns["feature_id"], control, strict=True)
     ]
     columns |= {"push": push, "push_assumed": assumed, "control_of": of}
-    kind = kinds()
+    kind = column_types()
     table = {
         name: pl.Series(name, columns.get(name) or [None] * len(numbers), dtype=kind[name], strict=False)
         for name in COLUMNS

@@ -19,7 +19,7 @@ from radiograph.core import FormatError, UserError, nearest, visible
 from radiograph.evidence import check_schema
 from radiograph.store._atomic import write_table, write_whole
 from radiograph.store._hashing import file_sha256
-from radiograph.store.interventions._columns import COLUMNS, NUMBERS, SCHEMA, in_order, kinds
+from radiograph.store.interventions._columns import COLUMNS, NUMBERS, SCHEMA, column_types, in_order
 from radiograph.store.interventions._parse import finished, tables
 from radiograph.store.lines import Mistakes, objects, read_lines
 
@@ -193,7 +193,7 @@ def _typed(table: polars.DataFrame) -> polars.DataFrame:
     """Every column, with its type; null where the table has none."""
     import polars as pl
 
-    kind = kinds()
+    kind = column_types()
     return table.select(
         pl.col(name).cast(kind[name]) if name in table.columns else pl.lit(None, kind[name]).alias(name)
         for name in COLUMNS

@@ -1,0 +1,117 @@
+"""What is measured of a prompt, with and without writes: one number each.
+
+| outcome | number | unit |
+|---|---|---|
+| logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
+| choice | P(targets)/(P(targets) + P(foils)) | probability |
+| feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from radiograph.core import Refusal, UserError
+from radiograph.methods._intervene.prompts import Prompt
+
+if TYPE_CHECKING:
+    from radiograph.interventions.features import Pushed, Question
+    from radiograph.models import LanguageModel
+    from radiograph.sources import Features
+
+Writes = Sequence[Sequence["Pushed"]]
+
+
+class Outcome(Protocol):
+    """One kind of number."""
+
+    name: str
+    unit: str
+
+    def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        """Rows that are read: place in `prompts`, and tokens. Writes come in this order."""
+        ...
+
+    def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
+        """The number of each prompt."""
+        ...
+
+
+class LogProb:
+    """`logprob` and `choice`."""
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], name: str) -> None:
+        from radiograph.interventions.features import question_of
+
+        self.model, self.name = model, name
+        self.unit = "nat" if name == "logprob" else "probability"
+        missing = [one.id for one in prompts if not one.targets]
+        if missing:
+            raise Refusal(
+                "no_outcome",
+                f"{len(missing)} prompts name no target: there is nothing whose probability could move",
+                got=", ".join(missing[:3]),
+                fix="--targets a,b (or FILE.txt), or a field targets in the prompts; there is no default list",
+                fixable=True,
+            )
+        if name == "choice" and any(not one.foils for one in prompts):
+            raise UserError(
+                "choice weighs targets against foils, and there are none",
+                fix="--foils c,d, or a field foils in the prompts",
+                code="bad_targets",
+            )
+        self.questions: list[Question] = [
+            question_of(model.tokenizer, one.ids, one.text, one.targets, one.foils) for one in prompts
+        ]
+
+    def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        from radiograph.interventions.features import lines_of
+
+        return lines_of([self.questions[one] for one in prompts])
+
+    def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
+        from radiograph.interventions.features import score
+
+        found = [one.value for one in score(self.model, [self.questions[p] for p in prompts], writes, hooked=hooked)]
+        return found if self.name == "logprob" else [1 / (1 + math.exp(-value)) for value in found]
+
+
+class Activation:
+    """`feature:SOURCE`, as `feature:dictionary:bundled#12`."""
+
+    unit = "code"
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], features: Features, number: int) -> None:
+        self.model, self.prompts = model, prompts
+        self.features, self.number = features, number
+        self.name = f"feature:{features.address(number)}"
+
+    def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        return [(place, self.prompts[one].ids) for place, one in enumerate(prompts)]
+
+    def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
+        from radiograph.interventions.features import codes_on
+
+        tokens = [self.prompts[one].ids for one in prompts]
+        found = codes_on(self.model, self.features.codec, (self.number,), tokens, writes if hooked else None)
+        values = [own[-1, 0] if self.features.pool == "last" else own.max() for own in found]
+        return [float(np.float64(value)) for value in values]
+
+
+def outcome_of(model: LanguageModel, prompts: Sequence[Prompt], name: str, open_features: Any) -> Outcome:
+    """The outcome by its name; `open_features` finds the features of a source."""
+    if name in ("logprob", "choice"):
+        return LogProb(model, prompts, name)
+    found = open_features(name.removeprefix("feature:"))
+    if len(found.places) != 1:
+        raise UserError(
+            f"{name} names {len(found.places)} features",
+            expected="one, as feature:dictionary:bundled#12 or feature:units:mlp_hidden.2#7",
+            code="bad_value",
+        )
+    (place, number), *_ = found.places.values()
+    return Activation(model, prompts, found.parts[place], number)

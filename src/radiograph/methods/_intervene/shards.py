@@ -1,0 +1,137 @@
+"""Parts of an order: which features a shard takes, and how finished shards become one run again. No torch.
+
+A shard takes features whole, every n-th one: the dose of a feature is chosen on all of its discover rows. Batches belong
+to a feature, so that merged rows equal those of one run on the same kind of device.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiograph.core import Context, FormatError, UserError
+from radiograph.evidence import document_sha256
+from radiograph.evidence.interventions import Effects, InterventionOrder
+from radiograph.methods._intervene.conclude import COSTS, ROWS, write_rows
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The number-th of many, from 1."""
+
+    number: int
+    many: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `i/n`.
+
+        Raises:
+            UserError: anything else.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"no shard {text!r}", expected="i/n with 1 <= i <= n", where="--shard", code="bad_value")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, size: int) -> range:
+        """Places of its features."""
+        return range(self.number - 1, size, self.many)
+
+
+def read_order(path: Path) -> InterventionOrder:
+    """An `order.json`.
+
+    Raises:
+        UserError: no such file. FormatError: not an order.
+    """
+    if not path.is_file():
+        raise UserError(f"{path.name} is not a file", expected="the order.json of --order-only", code="not_found")
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"{path.name} is not JSON", got=str(error)) from error
+    return InterventionOrder.read(document, where=path.name)
+
+
+def require_same(order: InterventionOrder, path: Path) -> None:
+    """Refuse options, prompts or a model that would make another order.
+
+    Raises:
+        UserError: the first field that differs.
+    """
+    held = read_order(path)
+    if held == order:
+        return
+    name = next(k for k in InterventionOrder.model_fields if getattr(held, k) != getattr(order, k))
+    raise UserError(
+        f"these options are not those of {path.name}: another {name}",
+        expected=str(getattr(held, name))[:200],
+        got=str(getattr(order, name))[:200],
+        fix="give the options, prompts, model and seed that the order was made with",
+        code="another_order",
+    )
+
+
+def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
+    """Write the tables of all shards into this run; the order that they share.
+
+    Raises:
+        UserError: shards of several orders, or a feature that no shard has. FormatError: two shards that disagree.
+    """
+    import polars as pl
+
+    from radiograph.store.interventions import read_interventions
+
+    order: InterventionOrder | None = None
+    rows: dict[str, pl.DataFrame] = {}
+    costs: dict[str, pl.DataFrame] = {}
+    for number, run in enumerate(runs):
+        folder = ctx.path(run, f"merge.{number}")
+        result = _effects(folder)
+        if order is not None and document_sha256(order) != result.order_sha256:
+            raise UserError(
+                f"{folder.name} is a shard of another order", expected=document_sha256(order), got=result.order_sha256
+            )
+        order = result.order
+        table = read_interventions(folder / "tables" / f"{ROWS}.parquet").table.drop("row")
+        spent = pl.read_parquet(folder / "tables" / f"{COSTS}.parquet")
+        owner = pl.coalesce("control_of", "feature_id")
+        for one in result.features:
+            own = table.filter(owner == one.feature)
+            known = rows.get(one.feature)
+            if known is not None and not known.equals(own, null_equal=True):
+                raise FormatError(
+                    f"two shards measured {one.feature} and disagree",
+                    where=folder.name,
+                    fix="leave one of them out, or run the feature again",
+                    code="conflict",
+                )
+            rows[one.feature] = own
+            costs[one.feature] = spent.filter(pl.col("feature_id") == one.feature)
+    assert order is not None, "the caller has at least one run"
+    missing = [one for one in order.features if one.feature not in rows]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(order.features)} features are in none of the shards",
+            got=", ".join(f"{one.id} {one.feature}" for one in missing[:5]),
+            fix="run the missing shards too",
+            code="missing_shards",
+        )
+    names = [one.feature for one in order.features]
+    spent = pl.concat([costs[name] for name in names]).to_dicts()
+    write_rows(ctx.output.folder("tables"), pl.concat([rows[name] for name in names]), spent)
+    return order
+
+
+def _effects(folder: Path) -> Effects:
+    path = folder / "result.json"
+    if not path.is_file():
+        raise UserError(f"{folder.name} is no run", expected="a run of `intervene --shard`", code="no_run")
+    result = Effects.read(json.loads(path.read_bytes()), where=f"{folder.name}/result.json")
+    if result.planned:
+        raise UserError(f"{folder.name} only planned", fix="run it without --order-only", code="no_run")
+    return result

@@ -1,0 +1,160 @@
+"""Does moving a feature move the outcome, more than moving anything else as far, and at what cost?
+
+1. prompts of a criterion in two halves; an outcome (`logprob` of targets, `choice`, another feature's code); without
+   targets there is none
+2. each feature is pushed at every dose (`steer`), or ablated, amplified, clamped, or patched from the other label's
+   prompt of its group; the write adds W_dec·Δcode and keeps what a dictionary does not explain
+3. directed effect = push × (with − without): positive where the feature promotes the outcome
+4. discover chooses the dose: largest bound of the effect inside --max-kl, --max-ppl, --max-negative; perhaps none
+5. confirm judges: effect with interval, p, q; controls of equal length position by position: placebo, random and
+   covariance-matched directions, live features matched by norm and by frequency; dose-response; side effects
+6. grades: no_effect, effect, beyond_controls, validated; a strong causal score in units of the outcome
+Rows stand in tables/interventions.parquet (`radiograph.intervention/1`), and `verify` grades them again.
+
+Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:ID).
+Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit.
+Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from radiograph.core import Context, FilePath, ModelRef, RunPath, UserError
+from radiograph.core.config import Positional
+from radiograph.evidence.features import Requirement
+from radiograph.evidence.interventions import Effects
+from radiograph.methods._intervene import conclude
+from radiograph.methods._intervene.options import Options
+
+if TYPE_CHECKING:
+    from radiograph.criteria import Compiled
+    from radiograph.evidence.interventions import InterventionOrder
+    from radiograph.methods._intervene.tested import Opened, Tested
+    from radiograph.models import LanguageModel
+
+
+class Config(Options):
+    """Which features, on which prompts, pushed how."""
+
+    model: Annotated[ModelRef | None, Positional()] = None
+    """Folder, hub id or bundled:NAME, with +ADAPTER."""
+    features: tuple[str, ...] = ()
+    """Sources, KIND[:WHERE][#650,700-720]: units:SITE, dictionary:REF, direction:FILE."""
+    only: tuple[str, ...] = ()
+    """Addresses of the features to move; else all of the sources."""
+    from_: RunPath | None = None
+    """A run of `inspect`: its candidates, its criterion, and its sources where none are named."""
+    top: int = Field(default=5, ge=1)
+    """With --from: candidates to move, the strongest on discover first."""
+    group: int = Field(default=0, ge=0)
+    """Move this many of them together, as one feature."""
+    criterion: str | None = None
+    """The concept in words, world:ATTRIBUTE, or a criterion.json."""
+    verb: Literal["steer", "ablate", "amplify", "clamp", "patch"] = "steer"
+    """What is done to a feature."""
+    order_only: bool = False
+    """Write order.json, what would be run, and stop."""
+    order: FilePath | None = None
+    """An order.json of --order-only, which must be the one that this run would make."""
+    shard: str | None = None
+    """i/n: run only every n-th feature from the i-th on, for --merge."""
+    merge: tuple[RunPath, ...] = ()
+    """Runs of all shards of one order, put together; no model runs."""
+
+
+def run(config: Config, ctx: Context) -> Effects:
+    """Prepare, measure feature by feature, judge all of them together."""
+    if config.require is not None and Requirement.parse(config.require).kind != "causal":
+        raise UserError(
+            "intervene measures causal evidence", got=config.require, fix="causal:effect", where="--require"
+        )
+    if config.merge:
+        from radiograph.methods._intervene.shards import merged
+
+        order = merged(ctx, config.merge)
+        ctx.output.json("order.json", order)
+        return _concluded(ctx, order, shard=None, required=config.require)
+    return _run(config, ctx)
+
+
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Whether grades and numbers follow from the stored rows."""
+    return conclude.differences(result, folder)
+
+
+def _run(config: Config, ctx: Context) -> Effects:
+    from radiograph.methods._intervene import shards
+    from radiograph.methods._intervene.measure import measure, planned_of
+    from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
+    from radiograph.methods._intervene.tested import opened
+
+    part = None if config.shard is None else shards.Shard.parse(config.shard)
+    if config.model is None:
+        raise UserError("no model to intervene on", expected="a folder, hub id or bundled:NAME", code="missing")
+    sources, compiled, ids = _asked(config, ctx)
+    model = ctx.model(config.model, "model")
+    study = study_of(config, ctx, model, compiled, config.model, verb=config.verb)
+    found: Opened = opened(ctx, model, sources)
+    with ctx.measure("natural"):
+        planned = planned_of(study, _tested(config, model, found, ids), config, ctx.seed)
+    order = order_of(study, compiled, planned, config=config, codes=found.codes, targets=targets_of(study))
+    if config.order is not None:
+        shards.require_same(order, ctx.path(config.order, "order"))
+    ctx.output.json("order.json", order)
+    if config.dry_run or config.order_only:
+        study.clear()
+        return conclude.planned(order)
+    mine = range(len(planned)) if part is None else part.of(len(planned))
+    with ctx.measure("forwards"):
+        rows, costs = measure(study, planned, mine, ctx.seed)
+    conclude.write_rows(ctx.output.folder("tables"), rows, costs)
+    study.clear()
+    return _concluded(ctx, order, shard=config.shard, required=config.require)
+
+
+def _asked(config: Config, ctx: Context) -> tuple[list[str], Compiled, list[str]]:
+    """Sources, criterion, and the features to move by address; no address: all of the sources."""
+    sources, criterion, ids = list(config.features), config.criterion, list(config.only)
+    if config.from_ is not None:
+        from radiograph.methods._intervene.inspected import read_inspected
+
+        known = read_inspected(ctx.path(config.from_, "from"), top=config.top)
+        ids = ids or list(known.candidates)
+        sources = sources or list(known.sources)
+        if criterion is None:
+            criterion = str(known.criterion)
+    if criterion is None:
+        raise UserError(
+            "no criterion: nothing says on which prompts, and which of them are positives",
+            expected="--criterion world:unit, or words with --prompts FILE or --template FILE",
+            code="missing",
+        )
+    compiled = ctx.criterion(
+        criterion,
+        prompts=config.prompts,
+        template=config.template,
+        split=config.split,
+        threshold=config.threshold,
+        count=max(400, 8 * config.rows),
+    )
+    return sources, compiled, ids
+
+
+def _tested(config: Config, model: LanguageModel, found: Opened, ids: list[str]) -> list[Tested]:
+    """One entry a feature, or one for the group."""
+    names = ids or list(found.places)
+    if config.group:
+        return [found.of(model, names[: config.group])]
+    return [found.of(model, [name]) for name in names]
+
+
+def _concluded(ctx: Context, order: InterventionOrder, *, shard: str | None, required: str | None) -> Effects:
+    tables = ctx.output.folder("tables")
+    result, judged = conclude.conclude(tables, order, shard=shard, required=required)
+    for field, name in conclude.TABLES.items():
+        ctx.output.table(name, getattr(judged, field).to_dict(as_series=True))
+    return result
