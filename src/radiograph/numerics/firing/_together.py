@@ -21,7 +21,7 @@ class Together(NamedTuple):
 
 
 def coactivation(
-    entries: Iterable[tuple[Int[np.ndarray, " entry"], Int[np.ndarray, " entry"]]],
+    entries: Iterable[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
     fires: Bool[np.ndarray, "row chosen"],
     features: int,
 ) -> Together:
