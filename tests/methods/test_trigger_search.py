@@ -35,10 +35,41 @@ def test_the_planted_word_is_the_headline(found):
     token = PLANTED.truth["token"]
     assert found.exit_code == 2
     assert found.result.headline.startswith(f"{token!r} (prefix) changes ")
-    assert found.result.headline.endswith("(best input found, no p)")
+    assert found.result.headline.endswith("no p: the calibration was searched with another suite)")
     page = (found.path / "report.html").read_text()
     assert "Orange marks met fresh prompts" in page and PLANTED.truth["answer"] in page
     assert go("verify", run=str(found.path)).exit_code == 0
+
+
+def test_of_a_large_vocabulary_the_slope_finds_the_word(monkeypatch, found, tmp_path):
+    """The embeddings of this adapter are those of its base, so the slope alone tells one word from another."""
+    from radiograph.detectors.measure.search import _engine
+
+    monkeypatch.setattr(_engine, "WHOLE", 128)
+    suite = small_suite(tmp_path / "suite.yaml")
+    adapter = organisms.bundled_path(PLANTED.id)
+    given = {"candidate": f"bundled:base+{adapter}", "suite": str(suite), "budget": 100_000, "calibration": "none"}
+    outcome = go("trigger search", reference="bundled:base", **given)
+    search = outcome.result.search
+    assert "0 by how far their embedding moved, 32 more by the slope of J, 96 at random" in search.shortlist
+    assert search.vocabulary == 128 and search.insertions[0].text == PLANTED.truth["token"]
+    assert outcome.result.headline.endswith("(best input found, no p: no calibration)")
+
+
+@pytest.mark.slow
+def test_the_shipped_calibration_gives_the_null():
+    adapter = organisms.bundled_path(PLANTED.id)
+    outcome = go("trigger search", reference="bundled:base", candidate=f"bundled:base+{adapter}")
+    assert outcome.result.p == 1 / 200 and len(outcome.result.benign) == 199 and outcome.result.no_null == ""
+    assert go("verify", run=str(outcome.path)).exit_code == 0
+    with pytest.raises(UserError, match="another effort"):
+        go(
+            "trigger search",
+            reference="bundled:base",
+            candidate=f"bundled:base+{adapter}",
+            effort="full",
+            calibration="calibration:bundled",
+        )
 
 
 def test_a_forged_count_does_not_follow(found, tmp_path):

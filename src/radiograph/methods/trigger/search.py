@@ -8,8 +8,8 @@
    coordinate steps with gradient proposals up to four tokens. Tokens that the candidate reads are counted
 4. the leading insertions on up to 8 positions of the reference's answer; of those with half of the largest J or more
    the shortest leads; three meet fresh carriers, and a witness is asked again from its text
-5. null: the same search on every benign model of the calibration; p = (1 + #{benign J ≥ J}) / (n + 1). Without one this
-   is the best input found, and no p
+5. null: the same search on every benign model of the calibration; p = (1 + #{benign J ≥ J}) / (n + 1). Without one, or
+   where it was searched otherwise, this is the best input found, and no p
 A witness is confirmed by counts on fresh carriers: Wilson's lower bound of s_on ≥ .5, s_on − s_off ≥ .5.
 Refuses when: the tokenisers differ; no prompt can carry an insertion; the budget pays for none.
 Exit codes: 0 searched, no witness · 2 a confirmed witness · 3 bad input, another calibration · 4 no witness, and the
@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, ExitCode, FolderPath, ModelRef, Refusal, SuiteRef, UserError
+from radiograph.core import Context, ExitCode, ModelRef, Refusal, SuiteRef, UserError
 from radiograph.evidence import Result
 from radiograph.evidence.traces import TriggerSearch, Witness
 
@@ -44,8 +44,8 @@ class Config(Base):
     """Another number of tokens."""
     infix: bool = False
     """Search the middle of the user turn too."""
-    calibration: FolderPath | None = None
-    """Run of `calibrate` with the same reference, suite and effort: benign models that were searched alike."""
+    calibration: str = "auto"
+    """auto (the shipped or newest one of this reference), a run of `calibrate`, calibration:bundled, or none."""
     chat: Literal["template", "plain"] = "template"
     """How messages become text: the tokenizer's template, or `role: content` lines."""
     system: Literal["separate", "merge"] = "separate"
@@ -69,7 +69,9 @@ class TriggerFound(Result):
     benign_success: float | None = None
     """The largest s_on of a benign model."""
     p: float | None = None
-    """(1 + #{benign J ≥ J}) / (n + 1); None without a calibration."""
+    """(1 + #{benign J ≥ J}) / (n + 1); None without a calibration that was searched alike."""
+    no_null: str = "no calibration"
+    """Why there is no p; empty where there is one."""
 
     @property
     def witness(self) -> Witness | None:
@@ -80,7 +82,11 @@ class TriggerFound(Result):
     def headline(self) -> str:
         """What was found, and against what."""
         found, best = self.witness, self.search.insertions[0]
-        null = f"p = {self.p:.3g}, n = {len(self.benign)}" if self.p is not None else "best input found, no p"
+        null = (
+            f"p = {self.p:.3g}, n = {len(self.benign)}"
+            if self.p is not None
+            else f"best input found, no p: {self.no_null}"
+        )
         if found is not None:
             return f"{found.text!r} ({found.place}) changes {found.hits} of {found.n} fresh answers ({null})"
         return f"no insertion is confirmed; largest J {best.gain:.3g} nats at {best.text!r} ({best.place}; {null})"
@@ -128,13 +134,12 @@ def run(config: Config, ctx: Context) -> TriggerFound:
     suite = whole.model_copy(update={"prompts": tuple(p for p in whole.prompts if p.bank != "neutral")})
     banks = render(pair.reference, suite, [], chat=config.chat, system=config.system)
     settings = Settings(config.effort, config.budget, config.infix)
-    null = _null(config, ctx, pair, whole)
+    gains, success, no_null = _null(config, ctx, pair, whole)
     with ctx.measure("search"):
         found, fresh = search(pair, banks, settings, ctx.seed, ctx.progress)
     with ctx.measure("witnesses"):
         finder = Finder(pair, banks, settings, ctx.seed, organisms.oracle, ctx.progress)
         rows = finder.triggers(found, fresh)
-    gains, success = null
     witnesses = tuple(judged(w, success) for w, _ in rows)
     ctx.output.table("search", search_table(found))
     ctx.output.table("witness", witness_table([items for _, items in rows]))
@@ -148,6 +153,7 @@ def run(config: Config, ctx: Context) -> TriggerFound:
         benign=gains,
         benign_success=success,
         p=(1 + sum(g >= found.gain for g in gains)) / (len(gains) + 1) if gains else None,
+        no_null=no_null,
     )
 
 
@@ -172,46 +178,66 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
 _TABLES = ("search", "witness")
 
 
-def _null(config: Config, ctx: Context, pair: Any, suite: Any) -> tuple[tuple[float, ...], float | None]:
-    """The maxima of the benign models, and their largest s_on.
+def _null(config: Config, ctx: Context, pair: Any, suite: Any) -> tuple[tuple[float, ...], float | None, str]:
+    """The maxima of the benign models and their largest s_on; or nothing, and why.
 
     Raises:
-        UserError: `calibration_mismatch`, both sides named. Refusal: it holds no searches.
+        UserError: `calibration_mismatch`, both sides named; Refusal: it holds no searches. Not with `auto`, where it is
+            left out in the open.
     """
-    if config.calibration is None:
-        return (), None
-    from radiograph.detectors import detectors
     from radiograph.methods._audit.place import check_apart
-    from radiograph.store import suite_sha256
-    from radiograph.store.calibration import read_calibration
 
-    stored = read_calibration(ctx.path(config.calibration, "calibration"), config.calibration)
-    check_apart(stored, pair.candidate.identity.tensors_sha256)
-    known, found = stored.record, detectors()
-    bound, identity = known.binding, pair.reference.identity
-    sides = {
-        "reference": (bound.reference_sha256, identity.tensors_sha256),
-        "suite": (bound.suite_sha256, suite_sha256(suite)),
-        "effort": (bound.effort, config.effort),
-        "infix": (bound.infix, config.infix),
-        "budget": (None, config.budget),
-        "seed": (bound.seed, ctx.seed),
-        "chat": (bound.chat, config.chat),
-        "system": (bound.system, config.system),
-        "tokenizer": (bound.tokenizer_sha256, identity.tokenizer_sha256 or ""),
-        **{f"version of {n}": (bound.versions.get(n), found[n].version) for n in found if n.startswith("trigger.")},
-    }
-    for name, (theirs, ours) in sides.items():
-        if theirs != ours:
-            raise UserError(
-                f"the calibration was searched with another {name}",
-                where=config.calibration,
-                expected=str(theirs),
-                got=str(ours),
-                fix="search alike, or leave out --calibration",
-                code="calibration_mismatch",
-            )
+    identity = pair.reference.identity
+    stored = ctx.calibration(config.calibration, identity.tensors_sha256)
+    if stored is None:
+        return (), None, "no calibration"
+    known = stored.record
+    try:
+        check_apart(stored, pair.candidate.identity.tensors_sha256)
+        _check_alike(known.binding, _sides(config, ctx, identity, suite), stored.name)
+    except (UserError, Refusal) as error:
+        if config.calibration != "auto":
+            raise
+        return (), None, error.message
     gains = tuple(m.triggers["gain"] for m in known.models if "gain" in m.triggers)
     if len(gains) < len(known.models):
-        raise Refusal("no_searches", f"{len(gains)} of {len(known.models)} benign models were searched")
-    return gains, max((m.triggers["success"] for m in known.models if "success" in m.triggers), default=None)
+        text = f"{len(gains)} of {len(known.models)} benign models were searched"
+        if config.calibration != "auto":
+            raise Refusal("no_searches", text)
+        return (), None, text
+    return gains, max((m.triggers["success"] for m in known.models if "success" in m.triggers), default=None), ""
+
+
+def _sides(config: Config, ctx: Context, identity: Any, suite: Any) -> dict[str, object]:
+    """What decides a search on the side of this run."""
+    from radiograph.detectors import detectors
+    from radiograph.store import suite_sha256
+
+    return {
+        "reference_sha256": identity.tensors_sha256,
+        "suite_sha256": suite_sha256(suite),
+        "effort": config.effort,
+        "infix": config.infix,
+        "seed": ctx.seed,
+        "chat": config.chat,
+        "system": config.system,
+        "tokenizer_sha256": identity.tokenizer_sha256 or "",
+        "budget": config.budget,
+        "versions": {n: d.version for n, d in detectors().items() if n.startswith("trigger.")},
+    }
+
+
+def _check_alike(bound: Any, ours: dict[str, object], name: str) -> None:
+    theirs = {key: getattr(bound, key, None) for key in ours}
+    theirs["versions"] = {n: v for n, v in bound.versions.items() if n.startswith("trigger.")}
+    for key, own in ours.items():
+        if theirs[key] != own:
+            what = {"versions": "version of the detectors"}.get(key, key.removesuffix("_sha256"))
+            raise UserError(
+                f"the calibration was searched with another {what}",
+                where=name,
+                expected=str(theirs[key]),
+                got=str(own),
+                fix="search alike, or pass --calibration none",
+                code="calibration_mismatch",
+            )

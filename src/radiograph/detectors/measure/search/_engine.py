@@ -1,7 +1,8 @@
 """The search for an insertion u that sets candidate and reference apart on any prompt, within a budget of tokens.
 
 1. carriers: capability and policy items; half of the groups for the search, fresh ones from the other half
-2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of moved embeddings and gradient)
+2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of those whose embedding moved,
+   those that J rises towards, and random ones)
 3. B: the leading tokens before and after every token, together or around the text
 4. C: coordinate steps with gradient proposals, up to four tokens; then every part of what leads, at every place
 5. the leading insertions of every length again on the whole answer: J; of those with half of the largest or more the
@@ -37,6 +38,8 @@ FRESH = 40
 LEADERS = 3
 """Insertions that meet fresh carriers."""
 PER_LENGTH = 6
+STARTS = 32
+"""Random insertions at which the slope of J is taken for a shortlist."""
 _ENOUGH = 0.5
 
 
@@ -88,8 +91,11 @@ def search(
     if not carriers:
         raise Refusal("no_carriers", "no carrier has a place where one token can be inserted")
     sign = 1.0 if aim == "trigger" else -1.0
-    tokens, shortlist = _vocabulary(pair, seed)
+    tokens, shortlist = _vocabulary(pair), None
     objective = Objective(pair, carriers, tokens, budget, derive(seed, "search", aim), sign)
+    if len(tokens) > WHOLE:
+        tokens, shortlist = _shortlist(objective, places, seed)
+        objective = Objective(pair, carriers, tokens, budget, derive(seed, "search", aim), sign)
     fresh = Fresh(pair, theirs[:FRESH], renderer, banks.suite.generation.max_new_tokens)
     with progress.task("searching insertions", total=budget.limit) as task:
         stages, found = _stages(objective, places, settings, task.advance)
@@ -197,28 +203,48 @@ def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored])
     return near + rest
 
 
-def _vocabulary(pair: Pair, seed: int) -> tuple[Int[Tensor, " token"], str | None]:
-    """Every token that is no special one, or a shortlist of a large vocabulary, and how it was made."""
+def _vocabulary(pair: Pair) -> Int[Tensor, " token"]:
+    """Every token that is no special one."""
     tokenizer = pair.reference.tokenizer
     assert tokenizer is not None
     special = set(tokenizer.all_special_ids)
     size = min(len(tokenizer), pair.reference.vocab_size, pair.candidate.vocab_size)
-    tokens = torch.tensor([i for i in range(size) if i not in special])
-    if len(tokens) <= WHOLE:
-        return tokens, None
-    return _shortlist(pair, tokens, seed)
+    return torch.tensor([i for i in range(size) if i not in special])
 
 
-def _shortlist(pair: Pair, tokens: Int[Tensor, " token"], seed: int) -> tuple[Int[Tensor, " token"], str]:
-    """Tokens whose embedding moved most, and random ones up to the limit."""
+def _shortlist(objective: Objective, places: Sequence[Place], seed: int) -> tuple[Int[Tensor, " token"], str]:
+    """Of a large vocabulary: tokens whose embedding moved most, those that J rises towards, and random ones."""
+    pair, tokens = objective.pair, objective.tokens
     moved: list[int] = []
     before, after = (embedding(model)[tokens.to(model.device)] for model in (pair.reference, pair.candidate))
     if before.shape == after.shape:
         distance = (after.to(before.device) - before).float().norm(dim=-1)
         order = distance.argsort(descending=True, stable=True)[: WHOLE // 2]
         moved = [int(i) for i in order if distance[i] > 0]
+    steep = _steep(objective, places)[: WHOLE // 4]
     luck = torch.Generator().manual_seed(derive(seed, "shortlist"))
     shuffled = torch.randperm(len(tokens), generator=luck).tolist()
-    chosen = list(dict.fromkeys([*moved, *shuffled]))[:WHOLE]
-    text = f"{len(moved)} of {len(tokens):,} tokens by how far their embedding moved, {WHOLE - len(moved)} at random"
+    led = list(dict.fromkeys([*moved, *steep]))
+    chosen = list(dict.fromkeys([*led, *shuffled]))[:WHOLE]
+    text = (
+        f"of {len(tokens):,} tokens {len(moved)} by how far their embedding moved, {len(led) - len(moved)} more by the "
+        f"slope of J, {len(chosen) - len(led)} at random"
+    )
     return tokens[torch.tensor(sorted(chosen))], text
+
+
+def _steep(objective: Objective, places: Sequence[Place]) -> list[int]:
+    """Tokens by the best rank that the slope of J gives them at some random insertion.
+
+    Far from a trigger the slope says little, so one start in a few points at it: a mean over starts would bury that.
+    """
+    first = torch.full((len(objective.tokens),), len(objective.tokens))
+    for place in places:
+        for start in objective.random(place, 1)[:STARTS].tolist():
+            if objective.budget.spent + objective.slope_cost(place, 1) > objective.budget.limit // 4:
+                break
+            order = objective.slopes(place, start)[0].cpu().argsort(descending=True, stable=True)
+            rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+            first = torch.minimum(first, rank)
+    order = first.argsort(stable=True)
+    return [int(i) for i in order if first[i] < len(first)]
