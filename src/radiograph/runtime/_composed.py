@@ -5,7 +5,7 @@ Everything that is read is resolved, confined and hashed by the run's context.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from radiograph.criteria import Compiled, Prompts
     from radiograph.dictionaries import Dictionary
     from radiograph.runtime._context import RunContext
-    from radiograph.sources import Given, Opened, Options
+    from radiograph.sources import Foreign, Given, Opened, Options
     from radiograph.store.chat import ChatSettings, Endpoint
 
 CACHE = ".radiograph"
@@ -46,7 +46,9 @@ def features(context: RunContext, source: str, role: str, options: Options | Non
         label=context.label,
         cache=lambda: cache_folder(context),
         dictionary=lambda reference, own: _dictionary(context, reference, own),
-        foreign=lambda place, own, asked: _foreign(context, place, own, asked),
+        foreign=lambda asked: _foreign(context, asked),
+        here=lambda place: context.workspace.resolve(place, must_exist=False).exists(),
+        preferred=_preferred,
         record=record,
         role=role,
         seed=context.seed,
@@ -76,22 +78,38 @@ def _dictionary(context: RunContext, reference: str, role: str) -> Opened:
     return Opened(dictionary, labels, _model_of(dictionary), dictionary.metadata.licence)
 
 
-def _foreign(context: RunContext, place: str, role: str, options: Options) -> Opened:
-    from radiograph.dictionaries.formats import Options as Asked
-    from radiograph.dictionaries.formats import Source, import_source
+def _foreign(context: RunContext, asked: Foreign) -> Opened:
+    """A dictionary of others: a path here, or a place on the hub that lies in its cache or may be fetched."""
+    from radiograph.dictionaries import formats
     from radiograph.sources import Opened
 
-    found = list(import_source(Source.open(context.path(place, role)), Asked(k=options.k)))
+    options = formats.Options(k=asked.k, layer=asked.layer)
+    if context.workspace.resolve(asked.place, must_exist=False).exists() or not formats.looks_like_hub(asked.place):
+        source, origin = formats.Source.open(context.path(asked.place, asked.role)), None
+    elif "@" in asked.place and not context.offline:
+        source, origin = formats.fetch(formats.Address.parse(asked.place), progress=context.progress)
+    else:
+        source, origin = formats.cached(asked.place)
+    found = list(formats.import_source(source, options, origin=origin, format=asked.format))
     if len(found) != 1:
         raise UserError(
-            f"{context.label(place)} holds {len(found)} dictionaries",
+            f"{context.label(asked.place)} holds {len(found)} dictionaries",
             expected="one",
             got=", ".join(own.name for own in found[:12]),
             fix="name the folder or file of one",
             code="several_dictionaries",
         )
     dictionary = found[0].dictionary
+    ref = context.label(asked.place) if origin is None else origin.label
+    context.record(InputRecord(role=asked.role, ref=ref, kind="dictionary", sha256=dictionary.hash))
     return Opened(dictionary, model_sha256=_model_of(dictionary), licence=dictionary.metadata.licence)
+
+
+def _preferred(explanations: Sequence[dict[str, Any]]) -> str | None:
+    from radiograph.explanations import preferred
+
+    found = preferred(explanations)
+    return None if found is None else found.text
 
 
 def _model_of(dictionary: Dictionary) -> str | None:

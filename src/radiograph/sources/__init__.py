@@ -12,7 +12,7 @@ from radiograph.core import deferred
 from radiograph.sources._find import kinds, open_source
 from radiograph.sources._given import Dumped, Features, Given, Live, Stored
 from radiograph.sources._grammar import Reference
-from radiograph.sources._parts import FeatureDictionary, Opened, Options, Parts
+from radiograph.sources._parts import FeatureDictionary, Foreign, Opened, Options, Parts
 
 if TYPE_CHECKING:
     from radiograph.sources._codecs import Directions, Units
@@ -25,6 +25,7 @@ __all__ = [
     "Dumped",
     "FeatureDictionary",
     "Features",
+    "Foreign",
     "Given",
     "Joined",
     "Live",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from radiograph.core.codec import Codec
 
@@ -36,6 +36,20 @@ class Opened:
     model_sha256: str | None = None
     """Of the model that it was trained on; None: its file does not say."""
     licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A dictionary of others that is asked for."""
+
+    place: str
+    """A folder, a file, or OWNER/NAME[/PATH][@REVISION] on the hub."""
+    role: str
+    format: str | None
+    """None: as its files tell."""
+    k: int | None = None
+    layer: int | None = None
+    """Of a folder that holds several."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +90,12 @@ class Parts:
     """The folder for what is kept between runs."""
     dictionary: Callable[[str, str], Opened]
     """A dictionary of ours, by reference and role."""
-    foreign: Callable[[str, str, Options], Opened]
-    """A dictionary of others, by place (a folder, a file, or a hub address that lies in the cache) and role."""
+    foreign: Callable[[Foreign], Opened]
+    """A dictionary of others."""
+    here: Callable[[str], bool]
+    """Whether a text is a path that may be read here."""
+    preferred: Callable[[Sequence[dict[str, Any]]], str | None]
+    """Which of several explanations of others is shown."""
     record: Callable[[str, str, str, str], None]
     """Note an input that is no file: role, reference, kind, hash."""
     role: str = "features"

@@ -4,7 +4,7 @@ from radiograph.dictionaries.formats._checks import Judgement, judge
 from radiograph.dictionaries.formats._export import Exported, compare, export
 from radiograph.dictionaries.formats._find import detect, formats, named, writers
 from radiograph.dictionaries.formats._fold import batch_threshold, fold, scaled, without_input_bias
-from radiograph.dictionaries.formats._hub import Address, fetch, looks_like_hub
+from radiograph.dictionaries.formats._hub import Address, cached, fetch, looks_like_hub
 from radiograph.dictionaries.formats._import import (
     DictionarySet,
     Finished,
@@ -44,6 +44,7 @@ __all__ = [
     "Source",
     "batch_threshold",
     "build",
+    "cached",
     "cannot_express",
     "compare",
     "detect",

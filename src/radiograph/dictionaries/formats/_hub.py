@@ -94,6 +94,37 @@ def fetch(address: Address, *, progress: Progress | None = None) -> tuple[Source
     )
 
 
+def cached(text: str) -> tuple[Source, Origin]:
+    """The files of `OWNER/NAME[/PATH][@REVISION]` that lie in the hub cache already; nothing is asked of the network.
+
+    Raises:
+        UserError: `not_cached`, they do not lie there.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or ".." in (match["path"] or "").split("/"):
+        raise UserError(f"hub address {text!r}", expected="OWNER/NAME[/PATH][@REVISION]", code="bad_hub_address")
+    path, got = match["path"] or "", f"a snapshot without {match['path']}"
+    folder: Path | None = None
+    try:
+        folder = Path(snapshot_download(match["id"], revision=match["revision"], local_files_only=True))
+    except (LocalEntryNotFoundError, OSError) as error:
+        got = (str(error).strip().splitlines() or ["no snapshot"])[0][:200]
+    if folder is None or not (folder / path).exists():
+        raise UserError(
+            f"{text} does not lie in the hub cache, and nothing is fetched unless you say so",
+            got=got,
+            fix="add @REVISION and pass --online, or download it and name the folder",
+            code="not_cached",
+        )
+    trail = (*match["id"].split("/"), *(part for part in path.split("/") if part))
+    if (folder / path).is_file():
+        trail = trail[:-1]
+    return Source.open(folder / path, trail=trail), Origin(text.partition("@")[0], folder.name)
+
+
 def _wanted(address: Address, siblings: list[Any]) -> list[str]:
     below = address.path.rstrip("/") + "/" if address.path else ""
     found = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError
 from radiograph.core.sites import Source
+from radiograph.sources._chosen import chosen, labels_of
 from radiograph.sources._given import Features, Live
 from radiograph.sources._grammar import Reference
 from radiograph.sources._parts import Opened, Parts
@@ -32,19 +33,20 @@ def open(reference: Reference, parts: Parts) -> Live:
         raise UserError(f"{reference.text!r} names no dictionary", expected="dictionary:FOLDER", code="bad_features")
     ref = f"dictionary:{BUNDLED}" if where == BUNDLED else where
     name = reference.named(where if where == BUNDLED else parts.label(where))
-    return of_dictionary(reference, name, lambda: parts.dictionary(ref, parts.role))
+    return of_dictionary(reference, name, parts, lambda: parts.dictionary(ref, parts.role))
 
 
 def of_dictionary(
     reference: Reference,
     name: str,
+    parts: Parts,
     load: Callable[[], Opened],
     *,
     codes: tuple[str, ...] = (),
     citation: str | None = None,
-    draw: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
 ) -> Live:
-    """Features of whatever `load` returns; `draw` keeps some of the numbers."""
+    """Features of whatever `load` returns."""
+    own = labels_of(parts)
 
     def features(model: LanguageModel) -> tuple[Features, ...]:
         opened = load()
@@ -54,16 +56,14 @@ def of_dictionary(
         def write(numbers: NDArray[np.int64]) -> Float[np.ndarray, "feature target"]:
             return dictionary.decoder.detach().cpu().float().numpy()[numbers]
 
-        numbers = reference.within(dictionary.size)
-        labels: Mapping[int, str] = opened.labels
         return (
             Features(
                 dictionary,
-                numbers if draw is None else draw(numbers),
+                chosen(reference, dictionary.size, parts),
                 dictionary.address,
                 write,
                 dictionary_sha256=dictionary.hash,
-                labels=labels,
+                labels={**opened.labels, **own},
             ),
         )
 

@@ -20,6 +20,7 @@ def open(reference: Reference, parts: Parts) -> Live:
     return of_dictionary(
         reference,
         reference.named(""),
+        parts,
         lambda: parts.dictionary("dictionary:bundled", parts.role),
         codes=("toy_evidence",),
     )

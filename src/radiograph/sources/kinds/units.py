@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import UserError
+from radiograph.sources._chosen import chosen
 from radiograph.sources._given import Features, Live
 from radiograph.sources._grammar import Reference
 from radiograph.sources._parts import Parts
@@ -32,12 +33,12 @@ def open(reference: Reference, parts: Parts) -> Live:
         reference = Reference.parse(f"units:{where}#{unit[:-1]}")
 
     def features(model: LanguageModel) -> tuple[Features, ...]:
-        return tuple(_of_site(str(site), model.site_width(site), reference) for site in model.sites(where))
+        return tuple(_of_site(str(site), model.site_width(site), reference, parts) for site in model.sites(where))
 
     return Live(reference.named(where), features)
 
 
-def _of_site(site: str, width: int, reference: Reference) -> Features:
+def _of_site(site: str, width: int, reference: Reference, parts: Parts) -> Features:
     from radiograph.sources._codecs import Units
 
     codec = Units(site, width)
@@ -47,4 +48,4 @@ def _of_site(site: str, width: int, reference: Reference) -> Features:
         out[np.arange(len(numbers)), numbers] = 1
         return out
 
-    return Features(codec, reference.within(width), codec.address, write, pool="last")
+    return Features(codec, chosen(reference, width, parts), codec.address, write, pool="last")

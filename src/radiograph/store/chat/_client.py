@@ -292,7 +292,7 @@ class ChatClient:
         if 300 <= status < 400 or status in (404, 405):
             fix = "check the address and the model's name; redirects are not followed"
             return ChatError("endpoint_not_found", "no chat model at this address", got=got, fix=fix)
-        after = _retry_after(reply.headers.get("retry-after"))
+        after = retry_after(reply.headers.get("retry-after"))
         if status == 429:
             fix = "lower --concurrency, or run again later: what was answered is in the cache"
             asks = f" and asks to wait {after:.0f} s" if after is not None else ""
@@ -324,7 +324,7 @@ def _said(body: bytes) -> str:
         return text
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds; the header holds seconds or a date."""
     if not value:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from radiograph.core import FormatError, Refusal, UserError, visible
 
@@ -59,25 +59,42 @@ class Endpoint:
         Raises:
             UserError: no http(s) address, credentials inside it, or an empty or unset variable.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(
-                "an endpoint is an http or https address", got=visible(url, 80), expected="http://localhost:8000/v1"
-            )
-        named = {name.casefold() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-        if parts.username or parts.password or named & _SECRET:
-            raise UserError(
-                "the address of the endpoint holds credentials",
-                fix="put the key into an environment variable and name it with --key-env",
-            )
+        parts = web_address(url)
         path = parts.path.rstrip("/")
         path = path if path.endswith(_ROUTE) else path + _ROUTE
-        return cls(urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")), model, _key(key_env), key_env)
+        return cls(
+            urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")), model, environment_key(key_env), key_env
+        )
 
     def redacted(self, text: str, limit: int = _SHOWN) -> str:
         """What a server said, without the key or anything that looks like one, and without control characters."""
-        own = text.replace(self.key, "[key]") if self.key else text
-        return visible(_KEY_LIKE.sub("[key]", own), limit)
+        return redacted(text, self.key, limit)
+
+
+def web_address(url: str) -> SplitResult:
+    """The parts of an http(s) address.
+
+    Raises:
+        UserError: another kind of address, or one that holds credentials.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(
+            "an endpoint is an http or https address", got=visible(url, 80), expected="http://localhost:8000/v1"
+        )
+    named = {name.casefold() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if parts.username or parts.password or named & _SECRET:
+        raise UserError(
+            "the address of the endpoint holds credentials",
+            fix="put the key into an environment variable and name it with --key-env",
+        )
+    return parts
+
+
+def redacted(text: str, key: str | None, limit: int = _SHOWN) -> str:
+    """A text without a key or anything that looks like one, and without control characters."""
+    own = text.replace(key, "[key]") if key else text
+    return visible(_KEY_LIKE.sub("[key]", own), limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +176,12 @@ def _price(value: Any, where: str) -> Price:
     )
 
 
-def _key(name: str | None) -> str | None:
+def environment_key(name: str | None) -> str | None:
+    """The key in a variable that was named; None where none was.
+
+    Raises:
+        UserError: `no_key`, the variable is empty or not set.
+    """
     if name is None:
         return None
     value = os.environ.get(name, "").strip()

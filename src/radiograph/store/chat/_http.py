@@ -1,4 +1,4 @@
-"""One POST of JSON: proxies and certificates as the environment says, a deadline, a bound on the answer, no redirects.
+"""A request of JSON: proxies and certificates as the environment says, a deadline, a bound on the answer, no redirect.
 
 `http_proxy`, `https_proxy`, `no_proxy` are those of the standard library. Certificates are the system's, or those of
 the first of `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` that is set. A redirect is an answer like any
@@ -11,6 +11,7 @@ import json
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -69,11 +70,24 @@ def post(by: OpenerDirector, url: str, payload: dict[str, Any], key: str | None,
     Raises:
         Unreachable: no connection, or one that broke. TimedOut: `timeout` seconds are over.
     """
-    request = Request(url, json.dumps(payload, ensure_ascii=False).encode(), method="POST")  # noqa: S310 - `Endpoint.at` lets http(s) through alone
+    request = Request(url, json.dumps(payload, ensure_ascii=False).encode(), method="POST")  # noqa: S310 - `web_address` lets http(s) through alone
     request.add_header("Content-Type", "application/json")
+    return _answered(by, request, {"Authorization": f"Bearer {key}"} if key else {}, timeout)
+
+
+def get(by: OpenerDirector, url: str, secrets: Mapping[str, str], timeout: float) -> Reply:
+    """Ask and wait for the whole answer; `secrets` are headers that go to this address alone.
+
+    Raises:
+        Unreachable: no connection, or one that broke. TimedOut: `timeout` seconds are over.
+    """
+    return _answered(by, Request(url), secrets, timeout)  # noqa: S310 - as above
+
+
+def _answered(by: OpenerDirector, request: Request, secrets: Mapping[str, str], timeout: float) -> Reply:
     request.add_header("Accept", "application/json")
-    if key:
-        request.add_unredirected_header("Authorization", f"Bearer {key}")
+    for name, value in secrets.items():
+        request.add_unredirected_header(name, value)
     deadline = time.monotonic() + timeout
     try:
         answer: Any
