@@ -51,6 +51,8 @@ class Context(Record):
     """Texts of tokens, or the whole text; empty where the source gives none."""
     values: tuple[float, ...] = ()
     """Of each token; empty where only the row was measured."""
+    peak: int | None = None
+    """Which token the value is of, where it is of one."""
     before: bool = False
     """Whether text before was left out."""
     after: bool = False

@@ -157,7 +157,7 @@ def _contexts(part: Table, rows: StudyRows, stored: Columns, drawn: Sequence[_Dr
         at = dict(zip(stored.unit[entries].tolist(), stored.value[entries].tolist(), strict=True))
         found: list[Context] = []
         for role, row, tenth in one.shown:
-            tokens, values, cut = texts.around(rows.names[row], int(rows.token[row]), at)
+            around = texts.around(rows.names[row], row, at)
             found.append(
                 Context(
                     role=_role(role),
@@ -166,13 +166,25 @@ def _contexts(part: Table, rows: StudyRows, stored: Columns, drawn: Sequence[_Dr
                     half="discover" if rows.discover[row] else "confirm",
                     value=one.value.get(row, 0.0),
                     decile=tenth,
-                    tokens=tokens,
-                    values=values,
-                    before=cut[0],
-                    after=cut[1],
+                    tokens=around.tokens,
+                    values=around.values,
+                    peak=around.peak,
+                    before=around.before,
+                    after=around.after,
                 )
             )
         yield tuple(found)
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What stands about a place."""
+
+    tokens: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+    peak: int | None = None
+    before: bool = False
+    after: bool = False
 
 
 class _Texts:
@@ -193,28 +205,30 @@ class _Texts:
         for (prompt,), own in found.partition_by("prompt_id", as_dict=True, maintain_order=True).items():
             self._of[str(prompt)] = own.sort("token", "row")
 
-    def around(
-        self, prompt: str, token: int, values: Mapping[int, float]
-    ) -> tuple[tuple[str, ...], tuple[float, ...], tuple[bool, bool]]:
-        """Tokens about the strongest one, or about the one that is the row; the whole text if there are no tokens."""
+    def around(self, prompt: str, row: int, values: Mapping[int, float]) -> _Around:
+        """Tokens about the strongest one of the row; the whole text if there are no tokens."""
         own = self._of.get(prompt)
         text = None if own is None else next((t for t in own["text"].to_list() if t is not None), None)
         if own is None or text is None:
-            return (), (), (False, False)
+            return _Around()
         pieces = _pieces(own, str(text))
         if pieces is None:
             short = len(text) > CHARACTERS
-            return (text[:CHARACTERS],), (), (False, short)
-        numbers = own["row"].to_list()
-        level = [values.get(number, 0.0) for number in numbers]
-        peak = int(np.argmax(np.abs(level)))
-        if token >= 0:
-            peak = next((i for i, t in enumerate(own["token"].to_list()) if t == token), peak)
-        elif not any(level):
-            peak = len(level) - 1
+            return _Around((text[:CHARACTERS],), after=short)
+        numbers = own["row"].to_numpy()
+        level = [values.get(number, 0.0) for number in numbers.tolist()]
+        mine = self._place[numbers] == row
+        size = np.where(mine, np.abs(level), -1.0)
+        # Where all is silent the last of its tokens stands for the row: what was read ends there.
+        peak = int(np.argmax(size)) if size.max() > 0 else int(np.flatnonzero(mine)[-1])
         low, high = max(0, peak - BEFORE), min(len(pieces), peak + AFTER + 1)
-        kept = tuple(pieces[low:high])
-        return kept, tuple(level[low:high]), (low > 0, high < len(pieces))
+        return _Around(
+            tuple(pieces[low:high]),
+            tuple(level[low:high]),
+            peak - low if size.max() > 0 or mine.sum() == 1 else None,
+            low > 0,
+            high < len(pieces),
+        )
 
 
 def _pieces(own: polars.DataFrame, text: str) -> list[str] | None:

@@ -55,16 +55,20 @@ def view(document: Document) -> dict[str, Any]:
     carded = [card["feature"] for card in document["cards"]]
     findings = document["correlational"]["findings"]
     name = findings[0]["statistic"]["name"] if findings else "auroc"
+    shared = [code for code in findings[0]["codes"] if all(code in f["codes"] for f in findings)] if findings else []
     return {
         "anchors": {feature: f"card-{place}" for place, feature in enumerate(carded)},
         "statistic": STATISTICS[name],
-        "rows": [_row(finding) for finding in findings[:_LISTED]],
+        "rows": [_row(finding, shared) for finding in findings[:_LISTED]],
         "rows_left": max(0, len(findings) - _LISTED),
         "scale": _scale(name),
-        "cards": [_card(card, of.get(card["feature"]), effects.get(card["feature"], [])) for card in document["cards"]],
+        "cards": [
+            _card(card, of.get(card["feature"]), effects.get(card["feature"], []), shared) for card in document["cards"]
+        ],
         "grade_words": GRADE_WORDS,
         "kinds": KINDS,
         "codes": _codes(document),
+        "shared": shared,
         "grades": _grades(document),
     }
 
@@ -92,7 +96,7 @@ def _at(value: float, low: float) -> str:
     return f"{100 * (value - low) / (1 - low):.2f}"
 
 
-def _row(finding: Document) -> dict[str, Any]:
+def _row(finding: Document, shared: Sequence[str]) -> dict[str, Any]:
     statistic = finding["statistic"]
     low = -1.0 if statistic["name"] == "spearman" else 0.0
     interval = statistic["interval"]
@@ -104,15 +108,19 @@ def _row(finding: Document) -> dict[str, Any]:
         "width": None if interval is None else f"{100 * (interval[1] - interval[0]) / (1 - low):.2f}",
         "discover": _at(finding["discover"]["estimate"], low),
         "near": near,
+        "codes": [code for code in finding["codes"] if code not in shared],
     }
 
 
-def _card(card: Document, finding: Document | None, effects: Sequence[Document]) -> dict[str, Any]:
+def _card(
+    card: Document, finding: Document | None, effects: Sequence[Document], shared: Sequence[str]
+) -> dict[str, Any]:
     largest = max((c["mean_active"] or 0 for c in card["classes"]), default=0)
     return {
         "card": card,
         "finding": finding,
         "effects": effects,
+        "codes": [] if finding is None else [code for code in finding["codes"] if code not in shared],
         "histogram": _histogram(card),
         "classes": [_class(one) for one in card["classes"]],
         "largest": largest,
@@ -184,7 +192,7 @@ def _context(context: Document, top: float) -> dict[str, Any]:
                 "text": str(token),
                 "shade": f"{shade:.2f}" if shade >= 0.02 else None,
                 "says": f"{value:.3g}",
-                "peak": bool(values) and abs(value) > 0 and abs(value) == max(map(abs, map(float, values))),
+                "peak": context["peak"] == i,
             }
         )
     return {"held": context, "tokens": _joined(tokens), "kind": context["kind"]}
@@ -194,7 +202,8 @@ def _joined(tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Neighbouring silent tokens as one piece of text."""
     out: list[dict[str, Any]] = []
     for token in tokens:
-        if out and out[-1]["shade"] is None and token["shade"] is None:
+        plain = token["shade"] is None and not token["peak"]
+        if out and plain and out[-1]["shade"] is None and not out[-1]["peak"]:
             out[-1] = {**out[-1], "text": out[-1]["text"] + token["text"]}
         else:
             out.append(token)
