@@ -1,11 +1,12 @@
 """Floor 3: one page and its figures from a verb's result alone; the numbers on it can be checked. Imports no torch.
 
 `figures` draws, `page` writes report.md and report.html, `broken_pointers` compares the page with result.json;
-`graphml` and `mermaid` write an evidence graph for others.
+`graphml` and `mermaid` write an evidence graph for others, `card` what a published run says of itself.
 """
 
+from radiograph.reports._card import card
 from radiograph.reports._graph import graphml, mermaid
 from radiograph.reports._page import Page, figures, page
 from radiograph.reports._pointers import broken_pointers
 
-__all__ = ["Page", "broken_pointers", "figures", "graphml", "mermaid", "page"]
+__all__ = ["Page", "broken_pointers", "card", "figures", "graphml", "mermaid", "page"]

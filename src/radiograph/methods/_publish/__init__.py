@@ -1,0 +1,1 @@
+"""Parts of `publish`: what must not leave the machine, and the card."""

@@ -1,0 +1,271 @@
+"""What is published is whole, and nothing that must stay leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hubbing import hubbing
+from radiograph.core import ExitCode, UserError
+from radiograph.methods._publish import scan as scanning
+from radiograph.methods._publish.scan import scan
+from radiograph.runtime import Settings, execute, find, resolve, verify
+from radiograph.store import Workspace
+from radiograph.surfaces._services import services
+from running import go
+
+KEY = "hf_" + "aB3" * 12
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with one run, which has tables and a report."""
+    folder = tmp_path_factory.mktemp("publish")
+    rng = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+        for name in "AB":
+            table = np.where(rng.random((60, 6)) < 0.5, 1 + rng.random((60, 6)), 0)
+            rows = [
+                {"model": name, "prompt_id": f"p{r}", "features": {f"{name}{f}": v for f, v in enumerate(row) if v}}
+                for r, row in enumerate(table.tolist())
+            ]
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        go("match", out="run", left="A.jsonl", right="B.jsonl")
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    """A copy of that run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+    shutil.copytree(made / "run", tmp_path / "run")
+    return tmp_path
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that can be reached, and a token for it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", KEY)
+    with hubbing() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def warnings_of_others():
+    """The hub package hands its files to its own HTTP client in a way that the client no longer likes."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
+        yield
+
+
+def online(**config):
+    settings = Settings(workspace=Workspace.current(False), services=services(), offline=False)
+    verb = find("publish")
+    return execute(verb, resolve(verb, config, environment=False), settings)
+
+
+def test_z_a_dry_run_lists_files_with_hashes_and_the_card(here):
+    outcome = go("publish", run="run", dry_run=True, title="A <b>title</b>", tag=["sae"], licence="cc-by-4.0")
+    result = outcome.result
+    inside = {f"run/{p.relative_to(here / 'run').as_posix()}" for p in (here / "run").rglob("*") if p.is_file()}
+    assert {file.path for file in result.files} == inside | {"README.md"}
+    assert (result.leaks, result.url, outcome.exit_code) == ((), None, ExitCode.PASS)
+    card = (outcome.path / "card.md").read_text()
+    assert card.startswith('---\nlicense: "cc-by-4.0"\ntags: ["radiograph", "interpretability", "sae"]\n')
+    for text in ("What was asked and found", "What was not measured", "Limits", "radiograph replay run", "cc-by-4.0"):
+        assert text in card
+    assert "# A \\<b\\>title\\</b\\>" in card
+    assert verify(outcome.path).status == "intact"
+
+
+def test_z_a_run_goes_to_the_hub_in_one_commit(here, hub):
+    outcome = online(run="run", repo="me/evidence", private=True, message="Evidence", revision="draft")
+    repo = hub.repos["me/evidence"]
+    assert (repo["type"], repo["private"], repo["message"]) == ("dataset", True, "Evidence")
+    sent = hub.files("me/evidence", "draft")
+    for path in (here / "run").rglob("*"):
+        if path.is_file():
+            assert sent[f"run/{path.relative_to(here / 'run').as_posix()}"] == path.read_bytes()
+    assert sent["README.md"] == (outcome.path / "card.md").read_bytes()
+    assert len(hub.stored) == 2, "tables went as large files"
+    assert outcome.result.url.endswith("/commit/" + "c" * 40)
+    assert outcome.result.commit == "c" * 40
+    everything = b"".join(p.read_bytes() for p in outcome.path.rglob("*") if p.is_file())
+    assert KEY.encode() not in everything
+    assert hub.tokens == {f"Bearer {KEY}"}
+    for name, data in sent.items():
+        target = here / "downloaded" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    assert verify(here / "downloaded" / "run").status == "intact"
+
+
+def test_a_folder_in_a_repository_that_has_a_card_of_its_own(here, hub):
+    online(run="run", repo="me/evidence", type="model", path_in_repo="runs/first")
+    assert "README.md" not in hub.files("me/evidence")
+    assert {"runs/first.md", "runs/first/result.json"} <= set(hub.files("me/evidence"))
+    assert hub.repos["me/evidence"]["type"] == "model"
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "no_access"), (403, "no_access"), (404, "not_found")])
+def test_x9_a_hub_that_refuses_is_bad_input(here, hub, status, code):
+    hub.refuse = status
+    with pytest.raises(UserError) as error:
+        online(run="run", repo="me/evidence")
+    assert error.value.code == code
+    assert KEY not in str(error.value)
+
+
+def test_x9_a_hub_that_fails_is_not_measured(here, hub, monkeypatch):
+    hub.lose = True
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    outcome = online(run="run", repo="me/evidence")
+    assert (outcome.exit_code, outcome.result.code) == (ExitCode.NOT_MEASURED, "hub_unreachable")
+    assert hub.files("me/evidence") == {}
+
+
+def test_without_leave_to_use_the_network_nothing_is_sent(here):
+    with pytest.raises(UserError, match="without leave"):
+        go("publish", run="run", repo="me/evidence")
+    with pytest.raises(UserError, match="where to"):
+        go("publish", run="run")
+    with pytest.raises(UserError, match="is no repository"):
+        go("publish", run="run", repo="evidence", dry_run=True)
+
+
+def test_z_unfinished_changed_and_newer_runs_are_refused(here):
+    shutil.copytree("run", "half.partial")
+    with pytest.raises(UserError, match=r"half\.partial is incomplete"):
+        go("publish", run="half.partial", dry_run=True)
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    shutil.copytree("run", "newer")
+    Path("newer/manifest.json").write_text(json.dumps({**manifest, "schema": "radiograph.manifest/9"}))
+    refused = go("publish", run="newer", dry_run=True)
+    assert (refused.exit_code, refused.result.code) == (ExitCode.NOT_MEASURED, "unverifiable")
+    Path("run/result.json").write_text("{}")
+    with pytest.raises(UserError, match="run is changed"):
+        go("publish", run="run", dry_run=True)
+
+
+def test_every_kind_of_leak_is_found_and_no_key_is_repeated(tmp_path, monkeypatch):
+    from radiograph.store.directions import DirectionsHeader, MatrixRecord, write_directions
+
+    secret = "correct-horse-battery"
+    monkeypatch.setenv("SERVICE_API_KEY", secret)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "a.json").write_text(json.dumps({"at": "/home/zelda/data/x.json", "text": "and/or /tmp is fine"}))
+    (folder / "b.md").write_text(f"one\ntwo {KEY}\n")
+    (folder / "c.jsonl").write_text(json.dumps({"prompt": "p", "private": True}) + "\n")
+    (folder / "d.txt").write_text(f"C:\\Users\\zelda\\x\npassword = hunter2hunter2\n{secret}\n")
+    pl.DataFrame(
+        {"text": ["fine", f"Bearer {KEY}"], "many": [["x"], ["/Users/zelda/y"]], "private": [False, True]}
+    ).write_parquet(folder / "e.parquet")
+    header = DirectionsHeader(
+        tensors={"v": MatrixRecord(site="resid_post.1")},
+        model_sha256="0",
+        scale="raw",
+        grade="effect",
+        failing=("dose",),
+    )
+    write_directions(folder / "steering.unvalidated.safetensors", header, {"v": np.ones(4)})
+    (folder / "g.md").write_text("see https://example.org/home/page and src/home/x, tokenizer_sha256: abcdefabcdef0123")
+    found = scan(folder)
+    kinds = {(leak.file, leak.kind) for leak in found}
+    assert kinds == {
+        ("a.json", "path"),
+        ("b.md", "key"),
+        ("c.jsonl", "private"),
+        ("d.txt", "path"),
+        ("d.txt", "key"),
+        ("e.parquet", "key"),
+        ("e.parquet", "path"),
+        ("e.parquet", "private"),
+        ("steering.unvalidated.safetensors", "unvalidated"),
+    }
+    assert next(leak for leak in found if leak.file == "b.md").place == "line 2"
+    said = json.dumps([leak.model_dump() for leak in found])
+    assert KEY not in said and secret not in said and "hunter2" not in said
+
+
+def test_a_leak_on_the_seam_of_two_pieces_is_found_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(scanning, "PIECE", 1000)
+    monkeypatch.setattr(scanning, "OVERLAP", 100)
+    for start in (0, 940, 960, 990, 1000, 1950):
+        (tmp_path / "x.txt").write_text("\n" * start + f" {KEY} " + "\n" * 1500)
+        (found,) = scan(tmp_path)
+        assert found.place == f"line {start + 1}"
+
+
+def test_a_finding_stops_the_publication_until_somebody_looked(here, hub):
+    folder = Path("run")
+    result = json.loads((folder / "result.json").read_text())
+    result["notes"] = ["see /home/zelda/notes"]
+    reseal(folder, "result.json", json.dumps(result))
+    stopped = online(run="run", repo="me/evidence")
+    assert stopped.exit_code is ExitCode.GATE_FAILED
+    assert [(leak.file, leak.kind) for leak in stopped.result.leaks] == [("result.json", "path")]
+    assert hub.repos == {}
+    with pytest.raises(UserError, match="nothing to accept"):
+        go("publish", run="run", dry_run=True, accept=["report.md:path"])
+    passed = go("publish", run="run", dry_run=True, accept=["result.json:path"])
+    assert passed.exit_code is ExitCode.PASS
+    result["notes"] = [f"key {KEY}"]
+    reseal(folder, "result.json", json.dumps(result))
+    with pytest.raises(UserError, match="a key is never published"):
+        go("publish", run="run", dry_run=True, accept=["result.json:key"])
+
+
+def reseal(folder: Path, name: str, text: str) -> None:
+    """Change a file of a run and its manifest, as somebody with bad intent or a hurry would."""
+    import hashlib
+
+    from radiograph.evidence import Manifest, pretty_json
+    from radiograph.store import evidence_sha256, file_sha256
+
+    (folder / name).write_text(text)
+    manifest = Manifest.read(json.loads((folder / "manifest.json").read_text()))
+    data = text.encode()
+    outputs = tuple(
+        o.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}) if o.path == name else o
+        for o in manifest.outputs
+    )
+    made = manifest.model_copy(update={"outputs": outputs, "evidence_sha256": evidence_sha256(outputs)})
+    (folder / "manifest.json").write_text(pretty_json(made))
+    (folder / "manifest.sha256").write_text(f"{file_sha256(folder / 'manifest.json')}  manifest.json\n")
+
+
+def test_x5_8_no_torch_no_network_no_hub_package(here):
+    code = (
+        "import socket, sys\n"
+        "def no(*a): raise AssertionError('network')\n"
+        "socket.socket.connect = no\n"
+        "from running import go\n"
+        "go('match', left='A.jsonl', right='B.jsonl')\n"
+        "go('publish', run='run', dry_run=True)\n"
+        "heavy = {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    for name in "AB":
+        rows = [{"model": name, "prompt_id": f"p{r}", "features": {f"{name}{r % 4}": 1.0}} for r in range(60)]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tests = str(Path(__file__).parent.parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": tests})
