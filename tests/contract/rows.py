@@ -99,7 +99,9 @@ ROWS: dict[str, Row] = {
             "bootstrap": 100,
         }
     ),
+    "graph.report": Row({"run": ["{match}"]}),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
+    "match": Row({"left": "{records.export}", "right": "{records.export}"}),
     "neurons.scan": Row({"model": "bundled:base", "text": ["world:mixture#20"], "top": 3}),
     "plan": Row({"model_params": "1B", "tokens": "10M", "d_model": 2048}, repeatable=False),
     "organisms.benchmark": Row(
@@ -115,6 +117,7 @@ ROWS: dict[str, Row] = {
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})
     ),
     "organisms.list": Row(),
+    "publish": Row({"run": "{weights.diff}", "dry_run": True}),
     "records.export": Row(
         {
             "model": "bundled:base",

@@ -151,6 +151,7 @@ ALSO = {
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
     "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},
     "neurons_scan": {"grid": "stories"},
+    "publish": {"dry_run": True},
     "records_export": {"features": ["units:resid_post.1"], "text": ["world:mixture#5"]},
     "resonance_capture": {"grid": "stories"},
 }

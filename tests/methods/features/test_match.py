@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -371,12 +369,3 @@ def test_words_without_offsets_are_not_measured(workspace, words):
     right = record(workspace / "b", "b", list(cut(words, 3)), tokenizer="2")
     refused = go("match", left=left, right=right)
     assert (refused.exit_code, refused.result.code) == (ExitCode.NOT_MEASURED, "no_offsets")
-
-
-def test_no_torch(sides):
-    code = (
-        "import sys; from running import go; go('match', left='A.jsonl', right='B.jsonl');"
-        "assert not {'torch', 'transformers'} & set(sys.modules)"
-    )
-    here = str(Path(__file__).parent.parent.parent)
-    subprocess.run([sys.executable, "-c", code], check=True, env={**__import__("os").environ, "PYTHONPATH": here})

@@ -238,21 +238,22 @@ def _directions(
     if path is None:
         return None, []
     header, tensors = open_directions(path)
-    sites = features["site"].to_list()
-    pointers = features["direction"].to_list()
+    sites = features["site"].fill_null("").to_numpy()
+    pointers = features["direction"].cast(int).fill_null(-1).to_numpy()
     widths = {np.atleast_2d(tensor).shape[1] for tensor in tensors.values()}
     if len(widths) > 1:
         return None, []
-    by_site = {record.site: np.atleast_2d(tensors[name]) for name, record in header.tensors.items()}
-    table = np.zeros((len(sites), widths.pop()))
-    bases: list[str | None] = [None] * len(sites)
-    for place, (site, pointer) in enumerate(zip(sites, pointers, strict=True)):
-        rows = by_site.get(site)
-        if pointer is None or rows is None or not 0 <= pointer < len(rows):
-            continue
-        table[place] = rows[pointer]
-        own = header.model_sha256 or model_sha256
-        bases[place] = f"shared/{site}" if shared else None if own is None else f"{own}/{site}"
+    model = "shared" if shared else header.model_sha256 or model_sha256
+    table = np.zeros((len(features), widths.pop()))
+    bases: list[str | None] = [None] * len(features)
+    for name, record in header.tensors.items():
+        rows = np.atleast_2d(tensors[name])
+        # A tensor is named by the site that is written; where there is one, it is that of all features.
+        own = pointers >= 0 if len(header.tensors) == 1 else (pointers >= 0) & (sites == record.site)
+        places = np.flatnonzero(own & (pointers < len(rows)))
+        table[places] = rows[pointers[places]]
+        for place in places.tolist():
+            bases[place] = None if model is None else f"{model}/{record.site}"
     return table, bases
 
 

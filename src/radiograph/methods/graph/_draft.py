@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from radiograph.core import Context, FeatureAddress
 from radiograph.evidence.features import Card, Finding, Inspection, at_least
 from radiograph.evidence.graph import GraphEdge, GraphNode, GraphRun, InterventionRows, NodeKind, node_id
+from radiograph.evidence.interventions import Effects, FeatureEffect, Steering
 from radiograph.evidence.matches import Matches
 from radiograph.store import Bundle, file_sha256
 
@@ -58,6 +59,16 @@ class Opened:
             if file.is_file() and file_sha256(file) == given.sha256:
                 return read_interventions(file).table, given.ref, given.sha256
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """That a feature moves an outcome, and how surely."""
+
+    feature: str
+    outcome: str | None
+    said: dict[str, Any]
+    label: str | None = None
 
 
 @dataclass(eq=False)
@@ -121,38 +132,59 @@ def inspection(draft: Draft, run: Opened) -> None:
         for finding in _good(draft, found.correlational.findings, "correlational"):
             own = draft.feature(run.record, model, finding.feature)
             draft.edge(source=own, target=target, edge="associates", run=run.record.name, **_said(finding))
-    causal(draft, run, model, found.causal.findings)
+    good = _good(draft, found.causal.findings, "causal")
+    _affects(draft, run, model, [Claim(one.feature, one.outcome, _said(one)) for one in good])
     for card in found.cards:
         _card(draft, run.record, model, card)
 
 
-def causal(draft: Draft, run: Opened, model: str, findings: Sequence[Finding]) -> None:
+def effects(draft: Draft, run: Opened) -> None:
+    """What moving features did."""
+    _moved(draft, run, Effects.read(run.result))
+
+
+def steering(draft: Draft, run: Opened) -> None:
+    """What pushing along a fitted direction did."""
+    _moved(draft, run, Steering.read(run.result).effects)
+
+
+def _moved(draft: Draft, run: Opened, found: Effects) -> None:
+    least = draft.least["causal"]
+    claims: list[Claim] = []
+    for own in found.features:
+        if own.effect is None or not at_least("causal", own.grade, least):
+            draft.left_out[f"causal grade below {least}"] += 1
+            continue
+        said: dict[str, Any] = {"kind": "causal", "weight": own.effect, "statistic": "effect", "grade": own.grade}
+        said |= {"interval": own.interval, "n": own.groups, "p": own.p, "q": own.q, "codes": _codes(own)}
+        claims.append(Claim(own.feature, found.order.outcome, said, own.label))
+    _affects(draft, run, found.order.model, claims)
+
+
+def _affects(draft: Draft, run: Opened, model: str, claims: Sequence[Claim]) -> None:
     """Edges from features to outcomes, each with the rows that it rests on."""
     import polars as pl
 
-    good = _good(draft, findings, "causal")
-    if not good:
-        return
-    held = run.rows()
-    for finding in good:
+    held = run.rows() if claims else None
+    for claim in claims:
         rows = None
         if held is not None:
             table, name, sha256 = held
             own = table.filter(
-                (pl.col("feature_id") == finding.feature)
+                (pl.col("feature_id") == claim.feature)
                 & pl.col("control").is_null()
-                & pl.col("outcome").eq_missing(pl.lit(finding.outcome, pl.String))
+                & pl.col("outcome").eq_missing(pl.lit(claim.outcome, pl.String))
             )
             rows = InterventionRows.of(name, sha256, own["row"].sort().to_list()) if len(own) else None
         if rows is None:
             draft.left_out["no intervention rows at hand, so no edge `affects`"] += 1
             continue
-        source, outcome = draft.feature(run.record, model, finding.feature), finding.outcome or "outcome"
+        source, outcome = draft.feature(run.record, model, claim.feature, said=claim.label), claim.outcome or "outcome"
         if outcome.startswith(OF_FEATURE):
             target = draft.feature(run.record, model, outcome.removeprefix(OF_FEATURE))
         else:
             target = draft.node("outcome", outcome, model, outcome)
-        draft.edge(source=source, target=target, edge="affects", run=run.record.name, rows=rows, **_said(finding))
+        draft.edge(source=source, target=target, edge="affects", run=run.record.name, rows=rows, **claim.said)
 
 
 def _good(draft: Draft, findings: Sequence[Finding], kind: str) -> list[Finding]:
@@ -178,8 +210,12 @@ def _said(finding: Finding) -> dict[str, Any]:
         "p": statistic.p,
         "q": statistic.q,
         "grade": finding.grade,
-        "codes": (*finding.codes, *(("contradicted",) if finding.contradicted else ())),
+        "codes": _codes(finding),
     }
+
+
+def _codes(found: Finding | FeatureEffect) -> tuple[str, ...]:
+    return (*found.codes, *(("contradicted",) if found.contradicted else ()))
 
 
 def _card(draft: Draft, run: GraphRun, model: str, card: Card) -> None:
@@ -229,5 +265,10 @@ def matches(draft: Draft, run: Opened) -> None:
         draft.left_out["matches beyond those that a result lists"] += found.found - len(found.matches)
 
 
-READERS: dict[str, Reader] = {"radiograph.inspection": inspection, "radiograph.matches": matches}
+READERS: dict[str, Reader] = {
+    "radiograph.features_effects": effects,
+    "radiograph.features_steering": steering,
+    "radiograph.inspection": inspection,
+    "radiograph.matches": matches,
+}
 """By the schema of a result, without its major."""
