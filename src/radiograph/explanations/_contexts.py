@@ -68,7 +68,7 @@ class Windowed:
         return peaks(self.material.fires, self.windows.of, len(self.windows.first))
 
     @cached_property
-    def _words(self) -> Sparse:
+    def words(self) -> Sparse:
         """[window, piece]: which pieces stand in a window."""
         tokens, pieces = self.material.passages.tokens, len(self.material.passages.pieces)
         key = np.unique(self.windows.of * np.int64(pieces) + tokens)
@@ -99,7 +99,7 @@ class Windowed:
     def shared(self, typical: dict[str, float]) -> Float64[np.ndarray, " window"]:
         """How much each window shares with words that are typical of a feature."""
         weight = np.array([typical.get(str(word), 0.0) for word in self.material.passages.words])
-        return np.asarray(self._words @ weight).reshape(-1)
+        return np.asarray(self.words @ weight).reshape(-1)
 
     def context(self, feature: int, window: int, role: Role) -> Context:
         """One window."""

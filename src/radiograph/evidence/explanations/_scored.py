@@ -130,7 +130,7 @@ class ExplainScore(Result):
             if s.own is not None and s.lift is not None
         ]
         missing = [f"{s.scorer} not measured ({s.code})" for s in self.summaries if s.own is None]
-        return "; ".join(told + missing) + f" ({self.scored} of {self.explained} explanations)"
+        return "; ".join(told + missing) + f"; {self.scored} of {self.explained} explanations"
 
     @property
     def exit_code(self) -> ExitCode:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from radiograph.core import Config, Context, FilePath, UserError
-from radiograph.evidence.explanations import Exchange
 
 if TYPE_CHECKING:
-    from radiograph.store.chat import ChatClient, Usage
+    from radiograph.store.chat import ChatClient
 
 
 class ChatOptions(Config):
@@ -68,19 +67,3 @@ def chat_of(config: ChatOptions, ctx: Context) -> Iterator[ChatClient | None]:
     endpoint = Endpoint.at(config.endpoint, config.chat_model, config.key_env)
     with ChatCache.open(chat_cache()) as cache:
         yield ChatClient(endpoint, settings, cache)
-
-
-def exchange_of(usage: Usage, model: str, prompts: set[str], stopped: str | None) -> Exchange:
-    """What was asked, as a record."""
-    return Exchange(
-        model=model,
-        prompts=tuple(sorted(prompts)),
-        calls=usage.calls,
-        cached=usage.cached,
-        failed=usage.failed,
-        repaired=usage.repaired,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost=usage.cost,
-        stopped=stopped,
-    )

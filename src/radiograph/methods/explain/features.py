@@ -259,7 +259,7 @@ def _written(ctx: Context, given: Gathered, said: Explained) -> str | None:
     path = ctx.output.folder("labels") / LABELS_FILE
     with ExplanationCache.create(path) as cache:
         cache.bind(*SHIPPED, Binding(given.decoder_sha256, given.site or "", given.features))
-        answered = (e for e in said.explanations if e.why != "failed")
+        answered = (e for e in said.explanations if e.why not in ("failed", "not asked"))
         cache.put(*SHIPPED, ({"index": e.feature, "explanations": _payload(e, said.author)} for e in answered))
     with ExplanationCache.open(path) as cache:
         return cache.snapshot_sha256(*SHIPPED)

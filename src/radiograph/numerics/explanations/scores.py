@@ -5,7 +5,8 @@ balanced accuracy   ½·(share of firing contexts called firing + share of silen
                     (Zou and Donner 2008): BA ± ½·√((p₁ − l₁)² + (p₂ − l₂)²)
 F1                  2·hits / (fired + named); by chance, naming tokens at the rate p at which they fire, F1 = p;
                     percentile limits over groups of texts drawn with replacement
-correlation         Pearson's r of simulated and true values over tokens, 0 by chance
+correlation         Pearson's r of simulated and true values over tokens, 0 by chance, and 0 where what was said does
+                    not vary; percentile limits over contexts drawn with replacement
 a mean over features: percentile limits over features drawn with replacement
 """
 
@@ -93,11 +94,36 @@ def f1_limits(
     return limits[0], limits[1]
 
 
-def correlation(said: Float64[np.ndarray, " token"], true: Float64[np.ndarray, " token"]) -> float | None:
-    """Pearson's r; None where one of the two does not vary, so that there is none."""
-    if len(said) < 3 or said.std() == 0 or true.std() == 0:
+def correlation(
+    said: Float64[np.ndarray, " token"],
+    true: Float64[np.ndarray, " token"],
+    context: Int64[np.ndarray, " token"],
+    *,
+    seed: int,
+    draws: int = DRAWS,
+) -> Scored | None:
+    """None where the truth does not vary, so that there is nothing to foretell. `n` counts contexts."""
+    _, own = np.unique(context, return_inverse=True)
+    own, contexts = own.reshape(-1), int(own.max(initial=-1)) + 1
+    if len(true) < 3 or np.ptp(true) == 0:
         return None
-    return float(np.corrcoef(said, true)[0, 1])
+    sums = np.zeros((contexts, 6))
+    np.add.at(sums, own, np.stack([np.ones(len(said)), said, true, said**2, true**2, said * true], axis=1))
+    value = float(_correlations(sums.sum(0, keepdims=True))[0])
+    if contexts < 2:
+        return Scored(value, None, None, contexts)
+    taken = np.random.default_rng(seed).multinomial(contexts, np.full(contexts, 1 / contexts), draws)
+    found = _correlations(taken @ sums)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Scored(value, float(low), float(high), contexts)
+
+
+def _correlations(sums: Float64[np.ndarray, "draw sum"]) -> Float64[np.ndarray, " draw"]:
+    n, x, y, xx, yy, xy = sums.T
+    spread = (xx - x * x / n) * (yy - y * y / n)
+    # What is left of a spread of zero after rounding.
+    flat = spread <= 1e-12 * np.maximum(xx * yy, 1e-300)
+    return np.where(flat, 0.0, (xy - x * y / n) / np.sqrt(np.where(flat, 1.0, spread)))
 
 
 def mean_limits(values: Float64[np.ndarray, " unit"], *, seed: int, draws: int = DRAWS) -> Scored | None:

@@ -1,0 +1,255 @@
+"""What judges are asked about explanations, what they said, and the scores that follow from it.
+
+1. for every feature, seed and scorer the same contexts are put three times: with the feature's own explanation, with
+   that of another feature, and with none
+2. a question that fails takes its contexts with it: they are counted and left out, never scored. More than a tenth
+   failed: the scorer measured nothing
+3. a score is over the different contexts of all seeds; its spread is the standard deviation over seeds
+Scores follow from the table of answers alone, so anybody can compute them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiograph.core import Progress, derive
+from radiograph.evidence.explanations import SCORERS, FeatureScore, Limits, ScorerSummary
+from radiograph.explanations._contexts import Context, Windowed
+from radiograph.explanations._study import MAX_FAILED
+from radiograph.numerics.explanations import balanced_accuracy, correlation, mean_limits
+from radiograph.store.chat import Answer, Ask, ChatClient
+
+if TYPE_CHECKING:
+    from radiograph.store.chat import ChatError
+
+JUDGED: Final = ("detection", "fuzzing", "simulation")
+CHANCE: Final = {"balanced accuracy": 0.5, "correlation": 0.0}
+WHOSE: Final = ("own", "other", "empty")
+NO_WORDS: Final = "(no explanation)"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, and the items that its answer is about."""
+
+    scorer: str
+    ask: Ask[list[float]]
+    items: tuple[str, ...]
+    """What is judged, the same name for the same thing."""
+    contexts: tuple[int, ...]
+    truth: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The reserved texts, and who says what of them."""
+
+    windowed: Windowed
+    typical: Callable[[int], dict[str, float]]
+    """Words that are typical of a feature in the texts that explain."""
+    words: Sequence[str | None]
+    """The explanation of each feature."""
+    seeds: tuple[int, ...]
+
+    @cached_property
+    def others(self) -> dict[int, str]:
+        """The explanation of another feature, another text, for each that has one."""
+        told = [n for n, text in enumerate(self.words) if text is not None]
+        found: dict[int, str] = {}
+        for place, feature in enumerate(told):
+            around = [told[(place + step) % len(told)] for step in range(1 + len(told) // 2, len(told))] + told
+            text = next((self.words[n] for n in around if self.words[n] != self.words[feature]), None)
+            if text is not None:
+                found[feature] = text
+        return found
+
+    def explanation(self, feature: int, whose: str) -> str | None:
+        """What is put before the judge; None where there is none to put."""
+        if whose == "own":
+            return self.words[feature]
+        return self.others.get(feature) if whose == "other" else NO_WORDS
+
+
+class Scorer(Protocol):
+    """A module of `scorers`."""
+
+    def questions(self, judged: Judged, feature: int, seed: int, explanation: str) -> list[Question]:
+        """What to ask about a feature; nothing where there are too few contexts."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A line an item and answer, in the order of the questions."""
+
+    columns: dict[str, list[Any]]
+    questions: dict[str, int]
+    """Questions put, by scorer."""
+    failed: dict[str, int]
+    stopped: ChatError | None = None
+    prompts: set[str] = field(default_factory=set)
+
+
+def ask_judges(judged: Judged, scorers: Sequence[str], client: ChatClient, progress: Progress) -> Answers:
+    """Put every question of some scorers."""
+    asked: list[tuple[int, int, str, Question]] = []
+    for name in scorers:
+        module: Scorer = import_module(f"radiograph.explanations.scorers.{name}")  # type: ignore[assignment]
+        for feature, text in enumerate(judged.words):
+            for seed in judged.seeds if text is not None else ():
+                for whose in WHOSE:
+                    words = judged.explanation(feature, whose)
+                    if words is not None:
+                        asked += [(feature, seed, whose, q) for q in module.questions(judged, feature, seed, words)]
+    with progress.task("judge", len(asked)) as task:
+        batch = client.ask_all([q.ask for *_, q in asked], tolerated=MAX_FAILED, progress=task)
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    put, failed = dict.fromkeys(SCORERS, 0), dict.fromkeys(SCORERS, 0)
+    for (feature, seed, whose, question), reply in zip(asked, batch.replies, strict=True):
+        answered = isinstance(reply, Answer)
+        if answered or reply.asked:
+            put[question.scorer] += 1
+            failed[question.scorer] += not answered
+        said = reply.value if answered else [None] * len(question.items)
+        rows = zip(question.items, question.contexts, question.truth, said, strict=True)
+        for item, context, truth, value in rows:
+            line = (feature, question.scorer, seed, whose, item, context, truth, value, answered or reply.asked)
+            for column, cell in zip(columns.values(), line, strict=True):
+                column.append(cell)
+    prompts = {q.ask.version for *_, q in asked}
+    return Answers(columns, put, failed, batch.stopped, prompts)
+
+
+_COLUMNS = ("feature", "scorer", "seed", "whose", "item", "context", "truth", "said", "asked")
+
+
+def scores_of(
+    columns: dict[str, list[Any]], scorer: str, features: Sequence[tuple[int, str]], *, measured: bool
+) -> list[FeatureScore]:
+    """The scores of one scorer that follow from answers; `features` are number and id, by place."""
+    own = np.array([name == scorer for name in columns["scorer"]], bool)
+    feature = np.array(columns["feature"], np.int64)[own]
+    table = {name: [c for c, kept in zip(columns[name], own, strict=True) if kept] for name in _COLUMNS[2:]}
+    out: list[FeatureScore] = []
+    for place in np.unique(feature).tolist():
+        at = np.flatnonzero(feature == place)
+        rows = {name: [column[n] for n in at] for name, column in table.items()}
+        out.append(_score(rows, scorer, *features[place], measured=measured))
+    return out
+
+
+def summary_of(
+    scorer: str, scores: Sequence[FeatureScore], judge: str, *, questions: int, failed: int, code: str | None, seed: int
+) -> ScorerSummary:
+    """Means over features."""
+    unit = SCORERS[scorer]
+    chance = [s.chance for s in scores]
+    return ScorerSummary(
+        scorer=scorer,  # type: ignore[arg-type]  # one of `SCORERS`
+        unit=unit,
+        judge=judge,
+        chance=CHANCE.get(unit),
+        chance_median=float(np.median(chance)) if chance else None,
+        own=_mean([s.value for s in scores], seed),
+        other=_mean([s.other for s in scores], seed),
+        empty=_mean([s.empty for s in scores], seed),
+        lift=_mean([s.lift for s in scores], seed),
+        questions=questions,
+        failed=failed,
+        code=code if code is not None or any(s.value is not None for s in scores) else "few_contexts",
+    )
+
+
+def code_of(answers: Answers, scorer: str) -> str | None:
+    """Why a scorer measured nothing."""
+    put, failed = answers.questions[scorer], answers.failed[scorer]
+    if failed > MAX_FAILED * put:
+        return "too_many_failed" if answers.stopped is None else answers.stopped.code
+    if answers.stopped is not None and not put:
+        return answers.stopped.code
+    return None
+
+
+def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, measured: bool) -> FeatureScore:
+    unit = SCORERS[scorer]
+    whose, seeds = np.array(rows["whose"]), np.array(rows["seed"])
+    lost = [said is None and asked for said, asked in zip(rows["said"], rows["asked"], strict=True)]
+    base = {"feature": number, "feature_id": name, "scorer": scorer, "chance": CHANCE[unit], "failed": sum(lost)}
+    if not measured:
+        return FeatureScore(value=None, n=0, code="too_many_failed", **base)
+    pooled = {w: _value(rows, unit, whose == w) for w in WHOSE}
+    own = pooled["own"]
+    if own is None:
+        return FeatureScore(value=None, n=0, code="failed" if any(lost) else "not_asked", **base)
+    by_seed = [_value(rows, unit, (whose == "own") & (seeds == seed)) for seed in np.unique(seeds)]
+    values = [score.value for score in by_seed if score is not None]
+    other, empty = (None if pooled[w] is None else pooled[w].value for w in ("other", "empty"))  # type: ignore[union-attr]
+    return FeatureScore(
+        value=own.value,
+        low=own.low,
+        high=own.high,
+        n=own.n,
+        spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        other=other,
+        empty=empty,
+        lift=None if other is None else own.value - other,
+        **base,
+    )
+
+
+def _value(rows: dict[str, list[Any]], unit: str, kept: NDArray[np.bool_]) -> Any:
+    """The score of some answers; an item that was asked about twice counts once."""
+    first: dict[str, int] = {}
+    for n in np.flatnonzero(kept).tolist():
+        if rows["said"][n] is not None:
+            first.setdefault(rows["item"][n], n)
+    at = list(first.values())
+    truth, said = (np.array([rows[name][n] for n in at], np.float64) for name in ("truth", "said"))
+    if unit == "balanced accuracy":
+        return balanced_accuracy(truth > 0, said > 0)
+    context = np.array([rows["context"][n] for n in at], np.int64)
+    return correlation(said, truth, context, seed=0)
+
+
+def _mean(values: Sequence[float | None], seed: int) -> Limits | None:
+    known = np.array([value for value in values if value is not None], np.float64)
+    found = mean_limits(known, seed=derive(seed, "mean") % 2**32)
+    return None if found is None else Limits(value=found.value, low=found.low, high=found.high, n=found.n)
+
+
+def labels_read(answer: str, n: int) -> list[float]:
+    """`{"labels": [{"n", "fires"}]}` as numbers, one for each of 1 to n.
+
+    Raises:
+        ValueError: a number without an answer, or one too many.
+    """
+    from radiograph.store.chat import json_object
+
+    labels = json_object(answer).get("labels")
+    found: dict[object, object] = {}
+    for entry in labels if isinstance(labels, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("n"), int):
+            found[entry["n"]] = entry.get("fires")
+    missing = [str(i) for i in range(1, n + 1) if not isinstance(found.get(i), bool)]
+    if missing or len(found) != n:
+        raise ValueError(
+            f'"labels" must hold {{"n", "fires"}} once for each of 1 to {n}; not so: {", ".join(missing[:8])}'
+        )
+    return [float(bool(found[i])) for i in range(1, n + 1)]
+
+
+def numbered(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Texts with numbers from 1."""
+    return [{"n": n, "text": text} for n, text in enumerate(texts, 1)]
+
+
+def named(context: Context) -> str:
+    """A window by name."""
+    return f"w{context.window}"

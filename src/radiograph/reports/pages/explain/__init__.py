@@ -1,0 +1,1 @@
+"""Pages of `explain features` and `explain score`."""
