@@ -20,7 +20,7 @@ from radiograph.core import UserError, nearest, visible
 
 _SUITE = "suite:"
 _FEATURES = re.compile(
-    r"(?P<kind>(?:records|jsonl|direction|dictionary|saelens|scope:[\w-]+):)(?!bundled(?:#|$))"
+    r"(?P<kind>(?:records|jsonl|direction|dictionary|saelens):|scope:[\w-]+/)(?!bundled(?:#|$))"
     r"(?P<file>[^#]+)(?P<rest>#[\d, -]+)?"
 )
 _CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
