@@ -133,13 +133,13 @@ def run(config: Config, ctx: Context) -> Inspection:
     if config.compile_only:
         assert compiled is not None
         return Inspection(model=ctx.label(config.model), criterion=compiled.criterion, outcome="compiled")
-    given = sources.opened(config, ctx)
-    if any(one.kind == "live" for one in given):
+    given = opened = sources.opened(config, ctx)
+    if any(one.kind == "live" for one in opened):
         if compiled is None:
             compiled = sources.compiled(config, ctx)
             _write_compiled(compiled, ctx.output.folder("criterion"))
-        given = live.recorded(config, ctx, given, compiled)
-    return written.inspection(config, ctx, asked, given, compiled, require)
+        given = live.recorded(config, ctx, opened, compiled)
+    return written.inspection(config, ctx, asked, given, opened, compiled, require)
 
 
 def _check(config: Config) -> None:

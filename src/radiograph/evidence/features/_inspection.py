@@ -163,14 +163,22 @@ class Inspection(Result):
             more = f" and {count - len(names)} more" if count > len(names) else ""
             listed = ", ".join(names[: min(count, _LISTED)])
             sham = f"{self.study.sham} on sham labels"
-            return f"{count} of {self.study.tested:,} features confirmed ({listed}{more}); {sham}"
+            return f"{count} of {self.study.tested:,} features confirmed ({listed}{more}); {sham}{self._moved}"
         least = f"an AUROC of {self.study.smallest_effect:.2f}"
         if self.outcome == "none_adequate":
-            return f"no finding among {self.study.tested:,} features, though {least} would have been found"
+            return f"no finding among {self.study.tested:,} features, though {least} would have been found{self._moved}"
         return (
             f"no finding among {self.study.tested:,} features, and {least} could have been missed: "
             f"{self.study.units_needed} units in a half are needed, {self.study.design.units[1]} were there"
         )
+
+    @property
+    def _moved(self) -> str:
+        """What interventions add to the headline."""
+        if not self.causal.findings:
+            return ""
+        features = len({finding.feature for finding in self.causal.findings})
+        return f"; {features} moved, at best {str(self.causal.best()).replace('_', ' ')}"
 
     @property
     def lines(self) -> tuple[str, ...]:

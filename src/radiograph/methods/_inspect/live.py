@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.evidence import RefusalRecord, Refused
 from radiograph.evidence.features import Moved
 from radiograph.methods._inspect.cards import NOTHING, Extras, similar
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from radiograph.store.interventions import Interventions
 
 TOKENS: Final = 8
+DEFAULT: Final = 5
+"""Candidates that are intervened on where nobody says how many."""
 RESIDUAL: Final = frozenset({"embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"})
 """Sites whose rows are, or are added to, the residual stream."""
 DIRECTIONS: Final = "directions.safetensors"
@@ -54,7 +57,7 @@ def recorded(config: Config, ctx: Context, given: Sequence[Given], compiled: Com
         level="token" if tokens else "prompt",
         **{name: value for name, value in asked.items() if value is not None},
     )
-    if not hasattr(step.result, "features"):
+    if isinstance(step.result, Refused):
         said = step.result
         raise Refusal(said.code, said.text, expected=said.expected, got=said.got, fix=said.fix)
     root: Path = ctx.output.folder("criterion").parent
@@ -68,10 +71,35 @@ def recorded(config: Config, ctx: Context, given: Sequence[Given], compiled: Com
 
 
 def intervened(
-    config: Config, ctx: Context, found: Findings, ids: Sequence[str], compiled: Compiled | None
-) -> Interventions | None:
-    """The best candidates of discover moved by a step, where MODEL runs and rows have targets; else None."""
-    return None
+    config: Config, ctx: Context, found: Findings, ids: Sequence[str], given: Sequence[Given], compiled: Compiled | None
+) -> Interventions | RefusalRecord | None:
+    """The best candidates of discover moved by a step, where MODEL runs and rows have targets; None: nobody asks."""
+    from radiograph.store.interventions import read_interventions
+
+    live = [text for text, one in zip(config.features, given, strict=True) if one.kind == "live"]
+    targets = compiled is not None and any(row.targets for row in compiled.rows)
+    asked = config.causal if config.causal is not None else DEFAULT if live and targets else 0
+    if not asked:
+        return None
+    if not live:
+        return RefusalRecord(
+            code="no_model",
+            text="records alone cannot be intervened on",
+            what="causal evidence",
+            fix="name features that MODEL can be run through, or give --interventions FILE",
+        )
+    step = ctx.step(
+        "intervene",
+        model=config.model,
+        features=live,
+        only=[ids[number] for number in found.candidates.feature[:asked].tolist()],
+        criterion=str(ctx.output.folder("criterion") / "criterion.json"),
+    )
+    if isinstance(step.result, Refused):
+        said = step.result
+        return RefusalRecord(code=said.code, text=said.text, what="causal evidence", fix=said.fix)
+    root: Path = ctx.output.folder("criterion").parent
+    return read_interventions(root / step.path / "tables" / "interventions.parquet")
 
 
 def extras(config: Config, ctx: Context, tables: Tables, numbers: Sequence[int]) -> Extras:

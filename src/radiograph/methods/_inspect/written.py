@@ -48,6 +48,7 @@ def inspection(
     ctx: Context,
     asked: Asked,
     given: Sequence[Given],
+    originals: Sequence[Given],
     compiled: Compiled | None,
     require: Requirement | None,
 ) -> Inspection:
@@ -60,7 +61,7 @@ def inspection(
     if quotes["feature_id"]:
         ctx.output.table("claims", quotes)
     measured = _measured(ctx, asked, stored, compiled) if stored else None
-    tested, notes = _tested(config, ctx, asked, measured, compiled)
+    tested, refused, notes = _tested(config, ctx, asked, measured, originals, compiled)
     columns = causes.columns_of(None if tested is None else tested.judged, _ids(measured, dumps))
     _write(ctx, measured, tested, columns)
     criterion = measured.rows.criterion if measured else compiled.criterion if compiled else None
@@ -76,7 +77,7 @@ def inspection(
         claims=quoted,
         claims_left_out=more,
         search=None if config.search is None else sources.search(config.search, [*tables, *(d.table for d in dumps)]),
-        refusals=() if measured else (_no_activations(dumps),),
+        refusals=(*(() if measured else (_no_activations(dumps),)), *refused),
         require=require,
         notes=(*_notes(criterion, measured, config), *notes),
     )
@@ -116,9 +117,14 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
 
 
 def _tested(
-    config: Config, ctx: Context, asked: Asked, measured: _Measured | None, compiled: Compiled | None
-) -> tuple[Tested | None, list[str]]:
-    """What the interventions show that were given, and what to say of them."""
+    config: Config,
+    ctx: Context,
+    asked: Asked,
+    measured: _Measured | None,
+    originals: Sequence[Given],
+    compiled: Compiled | None,
+) -> tuple[Tested | None, tuple[RefusalRecord, ...], list[str]]:
+    """What the interventions show that were given or made, and what to say of them."""
     from radiograph.methods._inspect.live import intervened
     from radiograph.store.interventions import read_interventions
 
@@ -131,9 +137,11 @@ def _tested(
             ctx.label(config.model), *(m.ref for m in models), *(m.sha256 for m in models if m.sha256)
         )
     else:
-        given = None if measured is None else intervened(config, ctx, measured.found, measured.ids, compiled)
+        given = None if measured is None else intervened(config, ctx, measured.found, measured.ids, originals, compiled)
     if given is None:
-        return None, []
+        return None, (), []
+    if isinstance(given, RefusalRecord):
+        return None, (given,), []
     notes: list[str] = []
     if given.no_push:
         notes.append(f"{given.no_push} intervention rows moved nothing and were left out (no_push)")
@@ -147,14 +155,11 @@ def _tested(
         )
     if found is None:
         total = len(given.table)
-        return None, [
-            *notes,
-            f"all {total} intervention rows were made for another criterion, so every feature stays untested; "
-            "--any-criterion uses them",
-        ]
+        said = f"all {total} intervention rows were made for another criterion, so every feature stays untested"
+        return None, (), [*notes, f"{said}; --any-criterion uses them"]
     if found.left_out:
         notes.append(f"{found.left_out} intervention rows were made for another criterion and were left out")
-    return found, notes
+    return found, (), notes
 
 
 def _said(
