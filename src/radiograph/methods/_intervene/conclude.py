@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from radiograph.evidence import document_sha256
-from radiograph.evidence.interventions import ControlRow, DoseRow, Effects, FeatureEffect, InterventionOrder
-from radiograph.methods._causal.judge import Causal, judge
+from radiograph.evidence.interventions import ControlRow, DoseRow, Effects, FeatureEffect, InterventionOrder, Steering
+from radiograph.methods._causal.judge import Causal, choose, judge
 from radiograph.numerics.effects import Limits
+from radiograph.store.directions import read_directions_header
 from radiograph.store.interventions import read_interventions, write_interventions
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ROWS: Final = "interventions"
 COSTS: Final = "costs"
+SITES: Final = "sites"
+VECTORS: Final = {True: "steering.safetensors", False: "steering.unvalidated.safetensors"}
+"""The file of a direction, by whether it is validated."""
 COST_COLUMNS: Final = ("feature_id", "verb", "dose", "dose_unit", "kl", "kl_q95", "ppl", "tokens")
 TABLES: Final = {"features": "causal", "doses": "doses", "controls": "controls"}
 
@@ -33,10 +37,38 @@ def write_rows(folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str
     table.sort(*COST_COLUMNS, nulls_last=False).write_parquet(folder / f"{COSTS}.parquet", compression="zstd")
 
 
+def write_sites(folder: Path, found: Sequence[polars.DataFrame]) -> None:
+    """`sites.parquet`: rows of every site on discover, by which one was chosen."""
+    import polars as pl
+
+    write_interventions(folder / f"{SITES}.parquet", pl.concat(found))
+
+
+def best_site(folder: Path, order: InterventionOrder) -> str:
+    """The direction that the rows of all sites on discover choose."""
+    table = read_interventions(folder / f"{SITES}.parquet").table
+    picked = choose(table, seed=order.seed, limits=_limits(order)).sort("acceptable", "bound", descending=True)
+    return picked["feature_id"][0]
+
+
+def unlike_vector(stored: Steering, folder: Path) -> list[str]:
+    """What of the file of the direction does not fit the result."""
+    if stored.written is None:
+        held = [name for name in VECTORS.values() if (folder / name).is_file()]
+        return [f"{held[0]} was written, and the result does not say so"] if held else []
+    header = read_directions_header(folder / stored.written)
+    (own,) = stored.effects.features
+    out: list[str] = []
+    if (header.grade == "validated") != (stored.written == VECTORS[True]) or header.grade != own.grade:
+        out.append(f"{stored.written} says {header.grade}, the result {own.grade}")
+    if header.model_sha256 != stored.effects.order.model_sha256:
+        out.append(f"{stored.written} is of another model")
+    return out
+
+
 def judged(folder: Path, order: InterventionOrder) -> Causal:
     """Grades of the rows in a folder."""
-    limits = Limits(order.limits.kl, order.limits.ppl, order.limits.negative)
-    return judge(read_interventions(folder / f"{ROWS}.parquet").table, seed=order.seed, limits=limits)
+    return judge(read_interventions(folder / f"{ROWS}.parquet").table, seed=order.seed, limits=_limits(order))
 
 
 def conclude(
@@ -126,6 +158,10 @@ def differences(document: Mapping[str, Any], folder: Path) -> list[str]:
     if len(found) != len(stored.features):
         out.append(f"{len(found)} features have rows, the result has {len(stored.features)}")
     return out
+
+
+def _limits(order: InterventionOrder) -> Limits:
+    return Limits(order.limits.kl, order.limits.ppl, order.limits.negative)
 
 
 def _dose(row: Mapping[str, Any]) -> DoseRow:

@@ -29,7 +29,7 @@ class Options(Base):
     rows: int = Field(default=64, ge=8)
     """Most positives of each half, and as many others."""
     outcome: str = "logprob"
-    """logprob, choice (share of the targets against the foils), or feature:ID."""
+    """logprob or choice (probability) of the targets against the foils, if any, or feature:SOURCE."""
     targets: str | None = None
     """Continuations by comma, or a file with one a line; else those of the prompts."""
     foils: str | None = None

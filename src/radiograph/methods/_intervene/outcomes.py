@@ -3,7 +3,7 @@
 | outcome | number | unit |
 |---|---|---|
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
-| choice | P(targets)/(P(targets) + P(foils)) | probability |
+| choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
 | feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
 """
 
@@ -58,12 +58,6 @@ class LogProb:
                 fix="--targets a,b (or FILE.txt), or a field targets in the prompts; there is no default list",
                 fixable=True,
             )
-        if name == "choice" and any(not one.foils for one in prompts):
-            raise UserError(
-                "choice weighs targets against foils, and there are none",
-                fix="--foils c,d, or a field foils in the prompts",
-                code="bad_targets",
-            )
         self.questions: list[Question] = [
             question_of(model.tokenizer, one.ids, one.text, one.targets, one.foils) for one in prompts
         ]
@@ -77,7 +71,12 @@ class LogProb:
         from radiograph.interventions.features import score
 
         found = [one.value for one in score(self.model, [self.questions[p] for p in prompts], writes, hooked=hooked)]
-        return found if self.name == "logprob" else [1 / (1 + math.exp(-value)) for value in found]
+        if self.name == "logprob":
+            return found
+        return [
+            1 / (1 + math.exp(-value)) if self.questions[p].foils else math.exp(value)
+            for p, value in zip(prompts, found, strict=True)
+        ]
 
 
 class Activation:

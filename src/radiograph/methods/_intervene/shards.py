@@ -1,7 +1,7 @@
 """Parts of an order: which features a shard takes, and how finished shards become one run again. No torch.
 
-A shard takes features whole, every n-th one: the dose of a feature is chosen on all of its discover rows. Batches belong
-to a feature, so that merged rows equal those of one run on the same kind of device.
+A shard takes features whole, every n-th one: the dose of a feature is chosen on all of its discover rows. Batches
+belong to a feature, so that merged rows equal those of one run on the same kind of device.
 """
 
 from __future__ import annotations

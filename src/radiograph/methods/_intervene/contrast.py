@@ -1,0 +1,182 @@
+"""Directions between the classes of a study's prompts: fitted on discover, described on confirm, chosen by discover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from radiograph.core import Refusal, Site, UserError, derive
+from radiograph.evidence.interventions import ContrastFacts, FeatureEffect
+from radiograph.methods._causal.judge import choose
+from radiograph.methods._intervene.measure import Planned, discovered
+from radiograph.methods._intervene.study import Study
+from radiograph.methods._intervene.tested import Tested
+from radiograph.numerics import contrasts
+from radiograph.numerics.contrasts import Cells, Method
+
+if TYPE_CHECKING:
+    import polars
+
+Pool = Literal["last", "mean", "span"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One direction of length 1, and the cells that it was fitted on."""
+
+    facts: ContrastFacts
+    site: Site
+    unit: Float64[np.ndarray, " width"]
+    cells: Cells
+    method: Method
+
+
+def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int) -> Fitted:
+    """Fit at one site.
+
+    Raises:
+        Refusal: too few groups, or classes that do not differ.
+    """
+    rows, norm = _activations(study, site, pool)
+    halves = {half: study.half(half) for half in ("discover", "confirm")}
+    positive = np.array([one.kind == "positive" for one in study.prompts])
+    _, group = np.unique([one.group for one in study.prompts], return_inverse=True)
+    fit, held = (contrasts.cells_of(rows[p], positive[p], group[p]) for p in map(np.array, halves.values()))
+    found = contrasts.contrast(fit, method)
+    length = float(np.linalg.norm(found))
+    unit = found / length
+    area, interval = contrasts.separation(unit, held)
+    lengths = np.array([len(one.ids) for one in study.prompts], dtype=np.float64)[halves["discover"]]
+    own = contrasts.cells_of(lengths[:, None], positive[halves["discover"]], group[halves["discover"]])
+    used = positive[halves["discover"]]
+    facts = ContrastFacts(
+        name=f"{site}~{study.identity['criterion_id']}",
+        site=str(site),
+        method=method,
+        paired=fit.paired,
+        rows=(int(used.sum()), int((~used).sum())),
+        auroc=area,
+        auroc_interval=None if interval is None else (interval.low, interval.high),
+        split_half=contrasts.split_half(fit, method, seed=derive(seed, "halves")),
+        norm=length,
+        share=length / norm,
+        cosine_length=_cosine(unit, contrasts.along(own.value[:, 0], fit)),
+        cosine_targets=_targets(study, site, unit),
+        bound=None,
+        chosen=False,
+    )
+    return Fitted(facts, site, unit, fit, method)
+
+
+def tested_of(study: Study, fit: Fitted, seed: int) -> Tested:
+    """The direction as a feature that can be moved, with its controls of permuted labels."""
+    import torch
+
+    from radiograph.sources import Directions
+
+    codec = Directions(str(fit.site), (fit.facts.name.partition("~")[2],), torch.from_numpy(fit.unit[None]).float())
+    return Tested(
+        id=fit.facts.name,
+        codec=codec,
+        site=fit.site,
+        numbers=(0,),
+        directions=fit.unit[None],
+        write=lambda numbers: fit.unit[None][np.zeros(len(numbers), dtype=int)],
+        shuffled=contrasts.permuted(fit.cells, fit.method, draws=study.controls, seed=derive(seed, "permuted")),
+    )
+
+
+def discover(
+    study: Study, planned: Sequence[Planned], seed: int
+) -> tuple[list[polars.DataFrame], list[float | None], int]:
+    """Rows of every site on discover, the bound of each at its own dose, and the place of the best site."""
+    rows = [discovered(study, one, f"{place:04d}") for place, one in enumerate(planned)]
+    picked = [choose(own, seed=seed, limits=study.limits).row(0, named=True) for own in rows]
+    bounds = [one["bound"] if one["acceptable"] else None for one in picked]
+    return rows, bounds, best_of([(one["acceptable"], one["bound"]) for one in picked])
+
+
+def best_of(found: Sequence[tuple[bool, float]]) -> int:
+    """The largest bound, acceptable ones before others; equal ones: the first."""
+    return max(range(len(found)), key=lambda place: (*found[place], -place))
+
+
+def write_direction(
+    path: Path, study: Study, fit: Fitted, effect: FeatureEffect, order_sha256: str, rows: Path
+) -> None:
+    """The direction with all that was shown of it."""
+    from radiograph.store import file_sha256
+    from radiograph.store.directions import DirectionsHeader, MatrixRecord, write_directions
+
+    identity = study.model.identity
+    name = fit.facts.name.partition("~")[2]
+    header = DirectionsHeader(
+        tensors={name: MatrixRecord(site=fit.facts.site)},
+        model_sha256=identity.tensors_sha256,
+        tokenizer_sha256=identity.tokenizer_sha256,
+        scale="unit_norm",
+        provenance={
+            "verb": "steer.contrast",
+            "method": fit.method,
+            "criterion_id": study.identity["criterion_id"],
+            "criterion": study.identity["criterion"],
+            "order_sha256": order_sha256,
+            "interventions_sha256": file_sha256(rows),
+            "positions": study.positions,
+            "outcome": study.outcome.name,
+            "dose": {"value": effect.dose, "unit": effect.unit, "raw": effect.raw},
+            "effect": effect.effect,
+            "kl": effect.kl,
+            "ppl": effect.ppl,
+        },
+        grade=effect.grade,
+        failing=effect.failing,
+        doses=() if effect.raw is None else (effect.raw,),
+        dose_unit="raw",
+    )
+    write_directions(path, header, {name: fit.unit.astype(np.float32)})
+
+
+def _activations(study: Study, site: Site, pool: Pool) -> tuple[Float64[np.ndarray, "prompt width"], float]:
+    """One row a prompt, and the mean length of the rows of the site."""
+    from radiograph.models import stream
+
+    out = np.zeros((len(study.prompts), study.model.site_width(site)))
+    total, n = 0.0, 0
+    for batch, found in stream(study.model, [one.ids for one in study.prompts], [site]):
+        values = found[site].double().cpu().numpy()
+        for line, row in enumerate(batch.rows):
+            length = len(study.prompts[row].ids)
+            start, stop = {"last": (length - 1, length), "mean": (min(1, length - 1), length)}.get(
+                pool, study.prompts[row].span
+            )
+            out[row] = values[line, start:stop].mean(axis=0)
+            total += float(np.linalg.norm(values[line, :length], axis=1).sum())
+            n += length
+    return out, total / n
+
+
+def _targets(study: Study, site: Site, unit: Float64[np.ndarray, " width"]) -> float | None:
+    """Cosine with the mean unembedding of the targets' first tokens less that of all; None away from the residual."""
+    from radiograph.methods._intervene.outcomes import LogProb
+    from radiograph.models.tail import Tail
+
+    if not isinstance(study.outcome, LogProb) or len(unit) != study.model.width or site.kind == "final_norm":
+        return None
+    try:
+        tail = Tail.of(study.model)
+    except (Refusal, UserError):
+        return None
+    folded = tail.unembed * tail.gain
+    tokens = sorted({target[0] for question in study.outcome.questions for target in question.targets})
+    return _cosine(unit, folded[tokens].mean(axis=0) - folded.mean(axis=0))
+
+
+def _cosine(a: Float64[np.ndarray, " width"], b: Float64[np.ndarray, " width"]) -> float | None:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b / size) if size > 0 else None
