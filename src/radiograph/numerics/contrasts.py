@@ -14,7 +14,7 @@ All in the span of the rows: cost O(cells²·width). Refuses fewer than two cell
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -158,7 +158,7 @@ def _solve(
             return mean
         # (WᵀW/n + r·I)⁻¹ m by way of the rows (Woodbury).
         small = within @ within.T / len(within) + ridge * np.eye(len(within))
-        inner: np.ndarray = np.linalg.solve(small, within @ mean)
+        inner: Any = np.linalg.solve(small, within @ mean)
         return (mean - within.T @ inner / len(within)) / ridge
     return _logistic(signed)
 
@@ -169,11 +169,11 @@ def _logistic(signed: Float64[np.ndarray, "row width"]) -> Float64[np.ndarray, "
     kept = values > 1e-10 * values[0] if len(values) and values[0] > 0 else np.zeros(len(values), dtype=bool)
     scale = values[kept] / np.sqrt(len(signed))
     x = left[:, kept] * np.sqrt(len(signed))
-    w: np.ndarray = np.zeros(x.shape[1])
+    w: Any = np.zeros(x.shape[1])
     for _ in range(STEPS):
-        p: np.ndarray = 1 / (1 + np.exp(x @ w))
-        gradient: np.ndarray = PENALTY * w - x.T @ p
-        step: np.ndarray = np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + PENALTY * np.eye(len(w)), gradient)
+        p: Any = 1 / (1 + np.exp(x @ w))
+        gradient: Any = PENALTY * w - x.T @ p
+        step: Any = np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + PENALTY * np.eye(len(w)), gradient)
         w = w - step
         if np.abs(step).max(initial=0.0) < 1e-10:
             break
