@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from radiograph.methods._inspect.options import Asked
 
 
+RESAMPLED = 20
+"""Best candidates that get a bootstrap interval, whatever the report shows."""
+
+
 class Config(Base):
     """What the concept is, which features are looked at, and how sure an answer has to be."""
 
@@ -89,7 +93,7 @@ class Config(Base):
     permutations: int = Field(default=2000, ge=0)
     """Draws of permuted labels; raised to 2K/q."""
     bootstrap: int = Field(default=1000, ge=0)
-    """Draws of groups for intervals of the cards."""
+    """Draws of groups for intervals of the 20 best."""
     smallest_effect: float = Field(default=0.70, gt=0.5, lt=1)
     """AUROC that would matter: decides whether no finding is adequate."""
     cards: int = Field(default=20, ge=0, le=200)
@@ -164,7 +168,7 @@ def _asked(config: Config, ctx: Context) -> Asked:
         fdr=config.fdr,
         permutations=config.permutations,
         bootstrap=config.bootstrap,
-        cards=config.cards,
+        cards=RESAMPLED,
         smallest_effect=config.smallest_effect,
         seed=ctx.seed,
     )

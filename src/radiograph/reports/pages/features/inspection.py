@@ -248,7 +248,7 @@ def _curve(response: Document) -> dict[str, Any]:
         band = {"y": y(edge), "h": f"{(height - 12) * 2 * edge / spread:.1f}", "controls": bands[0]["controls"]}
     return {
         "marks": marks,
-        "line": " ".join(f"{m['x']},{m['y']}" for m in marks),
+        "line": "L".join(f"{m['x']} {m['y']}" for m in marks),
         "zero": y(0.0),
         "origin": x(0.0),
         "band": band,
