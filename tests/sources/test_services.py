@@ -79,6 +79,18 @@ def test_z_neuronpedia_is_a_dump_whose_scores_stay_its_own(workspace):
     assert caught.value.code == "offline"
 
 
+def test_what_explain_sync_cached_serves_a_run_without_network(workspace):
+    from radiograph.store import ExplanationCache
+
+    (workspace / ".radiograph").mkdir()
+    with ExplanationCache.create(workspace / ".radiograph" / "explanations.sqlite") as cache:
+        cache.put("m", "6-s", [{"index": 3, "explanations": [{"description": "synced"}]}])
+    context = make_context(workspace)
+    assert context.features("neuronpedia:m@6-s:3").table["label"][0] == "synced"
+    with pytest.raises(UserError, match="not in the cache"):
+        context.features("neuronpedia:m@6-s:4")
+
+
 def test_z_a_list_of_references_and_a_key_that_stays_in_its_header(workspace, monkeypatch):
     monkeypatch.setenv("NP_KEY", KEY)
     context = make_context(workspace, offline=False)

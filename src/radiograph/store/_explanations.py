@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,7 @@ class ExplanationCache:
         features: Mapping[int, Mapping[str, Any]],
         explanations: Mapping[int, list[dict[str, Any]]],
         at: str | None,
+        join_contexts: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list,
     ) -> None:
         """Join what one file says to what is there; the file counts as read with it, or not at all.
 
@@ -167,11 +168,13 @@ class ExplanationCache:
         with self._connection:
             for index, fields in sorted(features.items()):
                 known = self._one("feature_cache", model, source, index) or {}
-                self._write("feature_cache", model, source, index, {**known, **fields, "index": index}, at)
+                both = [*known.get("activations", ()), *fields.get("activations", ())]
+                listed = {"activations": join_contexts(both)} if both else {}
+                self._write("feature_cache", model, source, index, {**known, **fields, **listed, "index": index}, at)
             for index, given in sorted(explanations.items()):
                 known = self._one("explanation_cache", model, source, index) or []
-                both = {canonical_json(payload): payload for payload in [*known, *given]}
-                self._write("explanation_cache", model, source, index, [both[key] for key in sorted(both)], at)
+                each = {canonical_json(payload): payload for payload in [*known, *given]}
+                self._write("explanation_cache", model, source, index, [each[key] for key in sorted(each)], at)
             row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
             self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -239,6 +242,16 @@ class ExplanationCache:
             if not isinstance(payload, dict):
                 raise self._damaged(f"feature {index} is no object")
         return found
+
+    def payload(self, model: str, source: str, index: int) -> dict[str, Any] | None:
+        """What is known of one feature, its explanations among it; None: never asked."""
+        feature = self._one("feature_cache", model, source, index)
+        explained = self._one("explanation_cache", model, source, index)
+        if feature is None and explained is None:
+            return None
+        if not (isinstance(feature, dict | None) and isinstance(explained, list | None)):
+            raise self._damaged(f"feature {index} is no object")
+        return {**(feature or {}), "explanations": explained or []}
 
     def snapshot_sha256(self, model: str, source: str) -> str:
         """Hash of everything the cache says about a source."""

@@ -14,6 +14,8 @@ from radiograph.store.services import NEURONPEDIA, Dashboard, Dashboards, Servic
 
 SHOWN: Final = 8
 """Contexts kept of a dashboard."""
+SYNCED: Final = "explanations.sqlite"
+"""What `explain sync` fills."""
 CITATION: Final = "Neuronpedia (Lin 2023), https://www.neuronpedia.org"
 
 
@@ -32,7 +34,13 @@ def open(reference: Reference, parts: Parts) -> Dumped:
     models = sorted({feature.model for feature in wanted})
     if len(models) > 1:
         raise UserError("features of several models", got=", ".join(models), expected="one", code="several_models")
-    shelf = Dashboards(service, parts.cache() / "neuronpedia", parts.offline, options.refresh)
+    shelf = Dashboards(
+        service,
+        parts.cache() / "neuronpedia",
+        parts.cache() / SYNCED,
+        offline=parts.offline,
+        refresh=options.refresh,
+    )
     rows = [_row(feature, shelf.fetch(feature), parts) for feature in wanted]
     dump = dump_of(models[0], rows)
     parts.record(parts.role, f"neuronpedia:{models[0]}", "service", dump.sha256)

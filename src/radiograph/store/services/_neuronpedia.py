@@ -2,8 +2,9 @@
 
     MODEL@SOURCE:INDEX      https://www.neuronpedia.org/MODEL/SOURCE/INDEX      …/api/feature/MODEL/SOURCE/INDEX
 
-1. a dashboard that lies in the cache is taken from there, unless it is to be fetched again
-2. else `GET /api/feature/MODEL/SOURCE/INDEX`; what comes must name the feature that was asked for, and is kept as it is
+1. a dashboard that was fetched before is taken from the cache, unless it is to be fetched again
+2. else what the public exports say of the feature, where `explain sync` has filled a cache
+3. else `GET /api/feature/MODEL/SOURCE/INDEX`; what comes must name the feature that was asked for, and is kept as it is
 An address of another host is refused: nobody named it as the service.
 """
 
@@ -19,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import canonical_json
 from radiograph.store._atomic import write_whole
+from radiograph.store._explanations import ExplanationCache
 from radiograph.store.services._client import Service, ServiceError
 
 NEURONPEDIA: Final = "https://www.neuronpedia.org"
@@ -78,6 +80,8 @@ class Dashboards:
     service: Service
     cache: Path
     """Folder of fetched dashboards."""
+    synced: Path | None = None
+    """The cache of exports; None, or no file: there is none."""
     offline: bool = True
     refresh: bool = False
 
@@ -92,6 +96,11 @@ class Dashboards:
         path = path / quote(feature.source, safe="") / f"{feature.index}.json"
         if path.is_file() and not self.refresh:
             return _read(path)
+        if self.synced is not None and self.synced.is_file() and not self.refresh:
+            with ExplanationCache.open(self.synced) as exports:
+                held = exports.payload(feature.model, feature.source, feature.index)
+            if held is not None:
+                return held
         if self.offline:
             raise UserError(
                 f"{feature} is not in the cache, and this run may not use the network",
