@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import derive
 from radiograph.explanations._passages import Material
@@ -38,11 +38,14 @@ class Context:
     group: str
     tokens: tuple[str, ...]
     values: Float64[np.ndarray, " token"]
+    """Weak ones too."""
+    strong: Bool[np.ndarray, " token"]
+    """Where the feature fires."""
 
     @property
     def fires(self) -> bool:
         """Whether the feature fires in it."""
-        return bool((self.values > 0).any())
+        return bool(self.strong.any())
 
     @property
     def text(self) -> str:
@@ -75,6 +78,11 @@ class Windowed:
         row, column = np.divmod(key, pieces)
         return marked(row, column, (len(self.windows.first), pieces))
 
+    @cached_property
+    def values(self) -> Sparse:
+        """[feature, token], weak values too."""
+        return self.material.values
+
     def firing(self, feature: int) -> Int64[np.ndarray, " window"]:
         """Windows in which a feature fires, strongest first."""
         strongest, _ = self._peaks
@@ -82,9 +90,10 @@ class Windowed:
         return own.indices[np.lexsort((own.indices, -own.data))].astype(np.int64)
 
     def silent(self, feature: int) -> Int64[np.ndarray, " window"]:
-        """Windows of some length in which it does not."""
+        """Windows of some length in which it does nothing, nothing weak either."""
         long = self.windows.last - self.windows.first >= _SHORTEST
-        long[self.firing(feature)] = False
+        own: Any = self.values[feature]
+        long[self.windows.of[own.indices]] = False
         return np.flatnonzero(long)
 
     def typical(self, feature: int, most: int = 50) -> dict[str, float]:
@@ -106,9 +115,12 @@ class Windowed:
         passages, windows = self.material.passages, self.windows
         first, last = int(windows.first[window]), int(windows.last[window])
         text = int(windows.text[window])
-        values = np.asarray(self.material.fires[feature, first:last].todense(), np.float64).reshape(-1)
+        values, strong = (
+            np.asarray(table[feature, first:last].todense(), np.float64).reshape(-1)
+            for table in (self.values, self.material.fires)
+        )
         tokens = tuple(passages.pieces[n] for n in passages.tokens[first:last])
-        return Context(role, window, passages.names[text], passages.groups[text], tokens, values)
+        return Context(role, window, passages.names[text], passages.groups[text], tokens, values, strong > 0)
 
 
 def explaining(given: Windowed, feature: int, *, top: int = 5, deciles: int = 5, near: int = 5) -> list[Context]:

@@ -1,7 +1,8 @@
 """Texts as tokens, and where features fire in them: what every explainer and every scorer reads.
 
 1. a text is a run of tokens; a token knows its piece of text, with the space before it
-2. a feature fires on a token where its value is above 0; a (feature, token) without an entry is silent
+2. a feature fires on a token where its value is above a threshold of its own; below it, and above 0, it is weak: no
+   evidence of firing and none of silence; a (feature, token) without an entry is silent
 3. groups of texts are parted by a keyed hash into three: half is reserved for scoring; of the rest two thirds teach and
    one third checks what was learned. Nobody who explains sees a reserved text
 """
@@ -10,16 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
-from radiograph.numerics.explanations import Sparse
+from radiograph.numerics.explanations import Sparse, owners
 
 RESERVED: Final = 0.5
 CHECKED: Final = 1 / 3
@@ -83,18 +84,47 @@ class Material:
 
     passages: Passages
     fires: Sparse
-    """[feature, token], values above 0."""
+    """[feature, token], values above the feature's threshold."""
     numbers: Int64[np.ndarray, " feature"]
     """Number of each feature in its dictionary or records."""
     ids: tuple[str, ...]
+    weak: Sparse | None = None
+    """[feature, token], values above 0 that do not reach it; None: there are none."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def values(self) -> Sparse:
+        """All values above 0."""
+        return self.fires if self.weak is None else (self.fires + self.weak).tocsr()
+
     def take(self, texts: Bool[np.ndarray, " text"]) -> Material:
         """The same features on some of the texts."""
         kept = texts[self.passages.text_of]
-        return Material(self.passages.take(texts), self.fires[:, np.flatnonzero(kept)], self.numbers, self.ids)
+        at = np.flatnonzero(kept)
+        weak = None if self.weak is None else self.weak[:, at]
+        return Material(self.passages.take(texts), self.fires[:, at], self.numbers, self.ids, weak)
+
+    def choose(self, features: Sequence[int]) -> Material:
+        """Some of the features on the same texts."""
+        weak = None if self.weak is None else self.weak[features]
+        ids = tuple(self.ids[n] for n in features)
+        return Material(self.passages, self.fires[features], self.numbers[features], ids, weak)
+
+    def above(self, thresholds: Float64[np.ndarray, " feature"]) -> Material:
+        """The same with other thresholds."""
+        values = self.values
+        if not thresholds.any():
+            return replace(self, fires=values, weak=None)
+        strong = values.data > thresholds[owners(values)]
+        parted: list[Sparse] = []
+        for kept in (strong, ~strong):
+            part = values.copy()
+            part.data = np.where(kept, values.data, 0.0)
+            part.eliminate_zeros()
+            parted.append(part)
+        return replace(self, fires=parted[0], weak=parted[1])
 
 
 def parts(groups: Sequence[str], seed: int) -> NDArray[np.int64]:

@@ -14,12 +14,25 @@ if TYPE_CHECKING:
 class Verbalizer(Protocol):
     """Says in words what a vector at a site holds."""
 
-    name: str
-    site: Site
-    model_sha256: str
-    """Of the model whose vectors it reads."""
-    scale: Literal["unit_norm", "raw"]
-    """Whether lengths of vectors mean anything to it."""
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def site(self) -> Site:
+        """Where the vectors are written."""
+        ...
+
+    @property
+    def model_sha256(self) -> str:
+        """Of the model whose vectors it reads."""
+        ...
+
+    @property
+    def scale(self) -> Literal["unit_norm", "raw"]:
+        """`raw`: lengths of vectors mean something to it."""
+        ...
 
     def verbalize(self, vectors: Float[Tensor, "batch width"], seed: int) -> list[str]:
         """A text a vector."""

@@ -110,7 +110,7 @@ def material_of(records: Records, features: Sequence[int] | None = None) -> Mate
 def write_material(folder: Path, material: Material, header: Header) -> Header:
     """Write texts and features as records in the order of features; `header` lacks the counts.
 
-    Features are numbered anew; `extra` of their table holds nothing, their id says which they are.
+    All values above 0 are written, weak ones too. Features are numbered anew; their id says which they are.
     """
     import polars as pl
 
@@ -137,8 +137,9 @@ def write_material(folder: Path, material: Material, header: Header) -> Header:
     )
     writer = SortedWriter(folder, header)
     writer.rows(rows)
-    fires: Any = material.fires
-    writer.values(fires.indptr.astype(np.int64), fires.indices.astype(np.uint32), fires.data.astype(np.float32))
+    held = material.values
+    held.sort_indices()
+    writer.values(held.indptr.astype(np.int64), held.indices.astype(np.uint32), held.data.astype(np.float32))
     return writer.finish(feature_id=list(material.ids))
 
 

@@ -92,6 +92,8 @@ class FeatureExplanation(Record):
     feature: int
     """Number in its dictionary or records."""
     feature_id: str
+    threshold: float = 0.0
+    """It fires above this value."""
     text: str | None
     """None: nothing was found, or the explainer failed; `why` says which."""
     fires_on: tuple[str, ...] = ()

@@ -53,8 +53,8 @@ def questions(judged: Judged, feature: int, seed: int, explanation: str) -> list
 
 def _marks(context: Context, rng: np.random.Generator) -> tuple[list[bool], list[bool]] | None:
     """Its own marks, and as many others; None where too few tokens are silent."""
-    fires = context.values > 0
-    silent = np.flatnonzero(~fires)
+    fires = context.strong
+    silent = np.flatnonzero(context.values <= 0)
     if len(silent) < fires.sum():
         return None
     other = np.zeros(len(fires), bool)

@@ -3,7 +3,8 @@
 1. texts and features: stored records with the places of their tokens, or a dictionary (units, directions) and its model
    run over `--data`, of a model of the small world its own documents by default
 2. part the groups of texts by a keyed hash: half is reserved and kept as `reserved/`, of the rest two thirds teach and
-   one third checks. A feature fires above `--above` of the largest value it has in the texts that explain
+   one third checks. A feature fires above `--above` of the largest value it has in the texts that explain; a rule that
+   names a weaker token is wrong there, but no judge is shown a weak window as a silent one
 3. `--with heuristic`: counts, contrastive n-grams, a learned rule with precision, recall and F1 on the texts that
    check; `llm`: a chat endpoint reads marked contexts and answers in JSON; `verbalizer:NAME`: a model says what the
    write direction means; `cache`: what somebody else wrote; `world`: the small world's own labels of its tokens
@@ -55,8 +56,8 @@ class Config(ChatOptions):
     """Most tokens of the texts; whole documents, drawn by hash."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Share of the features that are asked."""
-    above: float = Field(default=0.0, ge=0, lt=1)
-    """A feature counts as firing above this share of its largest value."""
+    above: float = Field(default=0.25, ge=0, lt=1)
+    """A feature fires above this share of its largest value; weaker activity counts as neither firing nor silent."""
     window: int = Field(default=32, ge=8, le=256)
     """Tokens of a context."""
     least_f1: float = Field(default=0.5, ge=0, le=1)
@@ -91,7 +92,8 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
     )
     part = parts(given.material.passages.groups, ctx.seed)
     explains = part != RESERVE
-    material = _above(given.material, given.material.take(explains), config.above)
+    largest = given.material.take(explains).fires.max(axis=1).toarray().reshape(-1)
+    material = given.material.above(config.above * largest)
     teaching = material.take(explains)
     with chat_of(config, ctx) as chat:
         study = Study(
@@ -112,9 +114,11 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
             raise UserError(f"--with {config.with_} needs {lacks}", code="no_explainer")
         with ctx.measure("explain"):
             said = writer.explain(study)
+    limits = (config.above * largest).tolist()
+    words = tuple(e.model_copy(update={"threshold": limit}) for e, limit in zip(said.explanations, limits, strict=True))
     reserved = material.take(~explains)
     _keep(ctx, given, reserved)
-    _table(ctx, said.explanations)
+    _table(ctx, words)
     sizes: dict[Part, Any] = {"learn": part == LEARN, "check": part == CHECK, "reserved": part == RESERVE}
     return ExplainFeatures(
         explainer=config.with_,
@@ -127,11 +131,11 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
         above=config.above,
         features=given.features,
         asked=len(material),
-        explained=sum(e.text is not None for e in said.explanations),
+        explained=sum(e.text is not None for e in words),
         failed=said.failed,
         groups={name: len(set(material.passages.take(own).groups)) for name, own in sizes.items()},
         tokens={name: len(material.passages.take(own).tokens) for name, own in sizes.items()},
-        explanations=_shown(said.explanations, config.cards),
+        explanations=_shown(words, config.cards),
         exchange=said.exchange,
         labels_sha256=_written(ctx, given, said),
         notes=said.notes,
@@ -165,21 +169,6 @@ def _asked(size: int, share: float, seed: int) -> list[int]:
         return list(range(size))
     order = sorted(range(size), key=lambda feature: derive(seed, "asked", feature))
     return sorted(order[: max(1, round(share * size))])
-
-
-def _above(material: Material, explains: Material, above: float) -> Material:
-    """Without values at or below a share of the largest one in the texts that explain."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    if not above:
-        return material
-    largest = explains.fires.max(axis=1).toarray().reshape(-1)
-    fires = material.fires.copy()
-    fires.data *= fires.data > above * np.repeat(largest, np.diff(fires.indptr))
-    fires.eliminate_zeros()
-    return replace(material, fires=fires)
 
 
 def _truth(given: Gathered, explains: np.ndarray, floor: float) -> Any:

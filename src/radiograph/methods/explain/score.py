@@ -17,6 +17,7 @@ never averaged. Refuses when: nothing was explained; no scorer can be used.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -175,16 +176,15 @@ def _chosen(told: ExplainFeatures, most: int | None, seed: int) -> list[int]:
 
 
 def _narrowed(reserved: Material, told: ExplainFeatures, chosen: list[int]) -> tuple[Material, ExplainFeatures]:
-    from dataclasses import replace
-
     import numpy as np
 
     if reserved.ids != tuple(e.feature_id for e in told.explanations):
         raise UserError("the reserved texts are of other features than the explanations", code="format")
-    numbers = np.array([told.explanations[n].feature for n in chosen], np.int64)
-    ids = tuple(reserved.ids[n] for n in chosen)
-    material = replace(reserved, fires=reserved.fires[chosen], numbers=numbers, ids=ids)
-    return material, told.model_copy(update={"explanations": tuple(told.explanations[n] for n in chosen)})
+    kept = [told.explanations[n] for n in chosen]
+    material = replace(reserved.choose(chosen), numbers=np.array([e.feature for e in kept], np.int64))
+    return material.above(np.array([e.threshold for e in kept])), told.model_copy(
+        update={"explanations": tuple(told.explanations[n] for n in chosen)}
+    )
 
 
 def _scorers(config: Config, told: ExplainFeatures, judge: bool) -> list[str]:
