@@ -139,6 +139,10 @@ def _check(config: Config) -> None:
         raise UserError("records export needs --prompts or --text, one of them", code="bad_value")
     if config.per_site is not None and config.prompts is None:
         raise UserError("--per-site chooses by labels", fix="give labelled --prompts", code="bad_value")
+    if config.per_site is not None and config.keep is not None:
+        raise UserError(
+            "--keep before --per-site would hide what the choice is made of", fix="give one of them", code="bad_value"
+        )
     if config.pool is not None and config.level == "token":
         raise UserError("--pool makes a row a prompt", fix="add --level prompt", code="bad_value")
     if config.layers is not None and "{layer}" not in config.site_template:
@@ -358,13 +362,12 @@ def _result(
     sha256: str,
 ) -> RecordsExport:
     header, counted = records.header, made.plan.counted
-    stored = records.features["site"].value_counts()
-    left = dict(zip(stored["site"].to_list(), stored["count"].to_list(), strict=True))
+    stored = set(records.features["feature_id"].to_list())
     sources = tuple(
         ExportedSource(
             source=live.name,
             site=part.site,
-            features=left.get(part.site, 0) if config.per_site is not None else len(part),
+            features=sum(name in stored for name in part.ids),
             of=part.codec.size,
             dictionary_sha256=part.dictionary_sha256,
             fvu=None if found is None else found[0],
