@@ -8,7 +8,7 @@ from radiograph.runtime._resolve import Resolved, expand_environment, read_mappi
 from radiograph.runtime._roles import Roles
 from radiograph.runtime._sessions import RESULTS, RUNS, SESSION, TRANSCRIPT, is_session, read_session, session_seal
 from radiograph.runtime._verify import Verification, verify
-from radiograph.runtime._workflow import WorkflowResult, read_workflow, run_workflow
+from radiograph.runtime.workflow import WorkflowResult, place_of, read_workflow, run_workflow
 
 __all__ = [
     "RESULTS",
@@ -29,6 +29,7 @@ __all__ = [
     "expand_environment",
     "find",
     "is_session",
+    "place_of",
     "portable",
     "read_mapping",
     "read_session",

@@ -83,6 +83,11 @@ class Verb:
         """False for verbs about runs or surfaces, which say so with `BUNDLE = False`."""
         return getattr(self.module, "BUNDLE", True)
 
+    def leaves_bundle(self, config: Config) -> bool:
+        """Whether a run with this configuration leaves one: a verb may look at itself with `leaves_bundle(config)`."""
+        own = getattr(self.module, "leaves_bundle", None)
+        return self.writes_bundle if own is None else bool(own(config))
+
 
 @cache
 def catalogue() -> dict[str, Verb]:

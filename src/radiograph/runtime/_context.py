@@ -53,6 +53,8 @@ class RunContext:
     services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     offline: bool = True
     roles: Roles | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that the workflow read."""
     inputs: dict[str, InputRecord] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
 

@@ -47,6 +47,8 @@ class Settings:
     """Where bundles go if not into `runs` of the workspace: the folder of a session."""
     roles: Roles | None = None
     """The only models there are, under role names."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that a workflow read: no configuration is stored with their values."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def execute(verb: Verb, resolved: Resolved, settings: Settings) -> Outcome:
         Refusal: one that another file would mend (exit 3); nothing is left behind.
     """
     _confine_file_values(resolved, settings.workspace)
-    if not verb.writes_bundle:
+    if not verb.leaves_bundle(resolved.config):
         context = _context(verb, settings, output=None, transcript=None)
         result = verb.run(resolved.config, context)
         return Outcome(result, _exit_code(result), None, None)
@@ -76,7 +78,7 @@ def execute(verb: Verb, resolved: Resolved, settings: Settings) -> Outcome:
 
 
 def _into_bundle(verb: Verb, resolved: Resolved, settings: Settings, writer: BundleWriter) -> Outcome:
-    config = portable(resolved.config, settings.workspace)
+    config = portable(resolved.config, settings.workspace, settings.secrets)
     run_id = _run_id(verb, config, settings.seed)
     transcript = Transcript(writer.path / TRANSCRIPT, run_id, document_sha256(config))
     context = _context(verb, settings, writer, transcript)
@@ -132,13 +134,13 @@ def _finish(
     transcript = context.transcript
     assert transcript is not None
     manifest = Manifest(
-        tool_version=_version("radiograph"),
+        tool_version=tool_version(),
         verb=verb.key,
         method=str(getattr(result, "method", verb.key)),
         status="refused" if isinstance(result, Refused) else "done",
         exit_code=int(_exit_code(result)),
         run_id=run_id,
-        config=portable(resolved.config, settings.workspace),
+        config=portable(resolved.config, settings.workspace, settings.secrets),
         config_origins=resolved.origins,
         seed=settings.seed,
         started=began.isoformat(timespec="seconds"),
@@ -161,7 +163,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         step = find(name)
         folder = parent.output.folder("steps")
         writer = BundleWriter(folder, f"{number}-{step.key}")
-        inherited = replace(settings, workspace=parent.workspace)
+        inherited = replace(settings, workspace=parent.workspace, secrets=parent.secrets)
         outcome = _into_bundle(step, resolve(step, config, environment=False), inherited, writer)
         assert outcome.path is not None
         path = outcome.path.relative_to(parent.output.path).as_posix()
@@ -180,11 +182,39 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         services=settings.services,
         offline=settings.offline,
         roles=settings.roles,
+        secrets=settings.secrets,
     )
 
 
-def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
-    """The configuration as plain data, every path in it relative: what a manifest may hold."""
+@dataclass(frozen=True)
+class StepOrder:
+    """A step of a workflow; can be sent to another process."""
+
+    name: str
+    verb: str
+    config: dict[str, Any]
+    folder: Path
+    bundle: str
+    settings: Settings
+
+
+def run_step_order(order: StepOrder) -> tuple[str, int]:
+    """Run a step into its own bundle; returns its headline and exit code.
+
+    Raises:
+        UserError: bad input; nothing of the step is left.
+    """
+    verb = find(order.verb)
+    resolved = resolve(verb, order.config, environment=False)
+    outcome = _into_bundle(verb, resolved, order.settings, BundleWriter(order.folder, order.bundle))
+    return outcome.result.headline, int(outcome.exit_code)
+
+
+SHORTEST_SECRET = 4
+
+
+def portable(config: Config, workspace: Workspace, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The configuration as plain data, every path in it relative and no secret in it: what a manifest may hold."""
     values = config.model_dump(mode="json")
     for name in inputs_of(type(config)):
         value = values[name]
@@ -192,7 +222,20 @@ def portable(config: Config, workspace: Workspace) -> dict[str, Any]:
             values[name] = workspace.portable(value)
         elif isinstance(value, list):
             values[name] = [workspace.portable(v) for v in value]
-    return values
+    known = {value: name for name, value in (secrets or {}).items() if len(value) >= SHORTEST_SECRET}
+    return _without(values, known) if known else values
+
+
+def _without(value: Any, secrets: Mapping[str, str]) -> Any:
+    """Secrets by the names of their variables."""
+    if isinstance(value, dict):
+        return {k: _without(v, secrets) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without(v, secrets) for v in value]
+    if isinstance(value, str):
+        for secret, name in secrets.items():
+            value = value.replace(secret, f"env:{name}")
+    return value
 
 
 def _confine_file_values(resolved: Resolved, workspace: Workspace) -> None:
@@ -206,19 +249,34 @@ def _confine_file_values(resolved: Resolved, workspace: Workspace) -> None:
 
 
 def _place(verb: Verb, resolved: Resolved, settings: Settings) -> tuple[Path, str]:
-    if settings.out is None:
+    asked = settings.out or _own_place(verb, resolved, settings)
+    if asked is None:
         run_id = _run_id(verb, portable(resolved.config, settings.workspace), settings.seed)
         return settings.runs or settings.workspace.base / "runs", f"{verb.key}-{now()}-{run_id}"
-    out = settings.workspace.resolve(str(settings.out), must_exist=False)
+    out = settings.workspace.resolve(str(asked), must_exist=False)
     if out.exists():
         raise UserError(
-            f"{settings.out} exists already", expected="a new folder", fix="choose another --out, or remove it first"
+            f"{asked} exists already", expected="a new folder", fix="choose another --out, or remove it first"
         )
     return out.parent, out.name
 
 
+def _own_place(verb: Verb, resolved: Resolved, settings: Settings) -> Path | None:
+    """The folder that a verb's own `place(config, services, workspace)` asks for: a file said so, so it is confined."""
+    hook = getattr(verb.module, "place", None)
+    if hook is None:
+        return None
+    asked = hook(resolved.config, settings.services, settings.workspace)
+    return None if asked is None else replace(settings.workspace, confined=True).resolve(asked, must_exist=False)
+
+
+def tool_version() -> str:
+    """Version of radiograph."""
+    return _version("radiograph")
+
+
 def _run_id(verb: Verb, config: dict[str, Any], seed: int) -> str:
-    return document_sha256([verb.key, config, seed, _version("radiograph")])[:10]
+    return document_sha256([verb.key, config, seed, tool_version()])[:10]
 
 
 def _exit_code(result: object) -> ExitCode:

@@ -8,7 +8,7 @@ from typing import Any
 
 def services() -> Mapping[str, Callable[..., Any]]:
     """Name to function."""
-    return {"verify": _verify, "replay": _replay, "workflow": _workflow, "mcp": _mcp}
+    return {"verify": _verify, "replay": _replay, "workflow": _workflow, "workflow_place": _workflow_place, "mcp": _mcp}
 
 
 def _verify(*args: Any, **kwargs: Any) -> Any:
@@ -27,6 +27,12 @@ def _workflow(*args: Any, **kwargs: Any) -> Any:
     from radiograph.runtime import run_workflow
 
     return run_workflow(*args, **kwargs)
+
+
+def _workflow_place(*args: Any, **kwargs: Any) -> Any:
+    from radiograph.runtime import place_of
+
+    return place_of(*args, **kwargs)
 
 
 def _mcp(*args: Any, **kwargs: Any) -> Any:

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from radiograph.core.errors import UserError
 from radiograph.core.extras import require
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 _FORM = re.compile(r"(?P<ray>ray)(?::(?P<actors>[1-9]\d*))?|(?P<processes>[1-9]\d*)")
 RAY_WORKERS = 2
 
@@ -64,6 +66,23 @@ def _part(name: str) -> ModuleType:
     from importlib import import_module
 
     return import_module(f"ray.{name}")
+
+
+def dealt(function: Callable[[Given], Made], inputs: Sequence[Given], workers: Workers) -> Iterator[tuple[int, Made]]:
+    """(place in `inputs`, result) of every input, as they finish, from at most `workers.count` Ray tasks at a time.
+
+    What a task writes has to lie where every machine of the cluster sees it.
+    """
+    with cluster(workers) as module:
+        task = module.remote(num_cpus=1, max_retries=0)(function)
+        left = list(enumerate(inputs))
+        running: dict[Any, int] = {}
+        while left or running:
+            while left and len(running) < workers.count:
+                place, given = left.pop(0)
+                running[task.remote(given)] = place
+            done, _ = module.wait(list(running), num_returns=1)
+            yield running.pop(done[0]), module.get(done[0])
 
 
 @contextmanager
