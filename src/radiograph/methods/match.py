@@ -11,11 +11,10 @@
 6. components stand beside the score, never in it, each with its place among pairs of random features: write
    directions (one basis only), logit effects (shared vocabulary), explanations, firing. Not comparable is null
 7. with intervention rows of both sides: whether the two act alike on the same prompts. --transfer readout: a threshold
-   fitted on the left reads labels on the right, against 200 random features; steering: a left direction, mapped and
-   pushed on the right, against the right feature's own push, a map of shuffled rows, random directions
+   fitted on the left reads labels on the right, against 200 random features
 Without shared prompts the structural components alone pair features: no null, no p, kind `structural`.
 
-Needs no model and no torch, but for --transfer steering. Units: those of the similarity.
+Needs no model and no torch, but --logits, which reads weights. Units: those of the similarity.
 Refuses when: nothing is shared (exit 4); fewer than six groups. No match counts as a result (exit 0) where a match
 could have been told from chance, else it is exit 4.
 """
@@ -31,7 +30,7 @@ from pydantic import Field
 from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, Input, Refusal
 from radiograph.evidence import RefusalRecord
-from radiograph.evidence.matches import LISTED, Matches, MatchNull
+from radiograph.evidence.matches import LISTED, Matches, MatchNull, TransferRecord
 from radiograph.methods._match import aligned as _aligned
 from radiograph.methods._match import fingerprints as _fingerprints
 from radiograph.methods._match import sides as _sides
@@ -65,6 +64,8 @@ class Config(Base):
     """Fewest shared units on which a feature is active."""
     shared_basis: bool = False
     """The models write into one residual stream (one is a fine-tune of the other): compare write directions."""
+    logits: bool = False
+    """Compare what write directions do to logits; reads the weights of both models, and needs torch."""
     show: int = Field(default=20, ge=0)
     """Matches that the report shows; tables hold all features."""
     left_model: str | None = None
@@ -73,6 +74,8 @@ class Config(Base):
     """The same, right."""
     duplicates: Literal["max", "sum"] | None = None
     """Of two values for one row and feature, the larger or the sum."""
+    transfer: tuple[Literal["readout"], ...] = ()
+    """Whether what a left feature does carries over to its match; repeatable."""
     left_interventions: FilePath | None = None
     """Intervention rows of the left model; by default those of its bundle."""
     right_interventions: FilePath | None = None
@@ -119,9 +122,10 @@ def _compared(
             least=config.least_active,
         )
     with ctx.measure("components"):
-        found = _components(config, ctx, sides, shared, numbers)
+        found = _components(config, ctx, sides, shared, numbers, gaps)
     order = _by_score(numbers)
     causal = _causal(config, ctx, sides, numbers)
+    transfer = _transfer(config, ctx, sides, shared, numbers, order, gaps)
     table = _tables.table(sides, numbers, found, causal)
     ctx.output.table("matches", table)
     ctx.output.table("features", _tables.fates(sides, numbers))
@@ -140,7 +144,10 @@ def _compared(
         excluded=excluded,
         found=int(numbers.matched.sum()),
         ambiguous=int(numbers.ambiguous.sum()),
-        matches=tuple(_tables.pair(table, place, found) for place in order[:LISTED].tolist()),
+        matches=tuple(
+            _tables.pair(table, place, found).model_copy(update={"transfer": transfer.get(place, ())})
+            for place in order[:LISTED].tolist()
+        ),
         assigned_only=len(numbers.assigned_only),
         left_only=len(numbers.left_only),
         right_only=len(numbers.right_only),
@@ -151,6 +158,32 @@ def _compared(
     )
 
 
+def _transfer(
+    config: Config,
+    ctx: Context,
+    sides: tuple[Side, Side],
+    shared: Aligned,
+    numbers: Numbers,
+    order: np.ndarray,
+    gaps: list[RefusalRecord],
+) -> dict[int, tuple[TransferRecord, ...]]:
+    """By row of the numbers; why there is none goes to the gaps."""
+    from radiograph.methods._match import transfer
+
+    if "readout" not in config.transfer:
+        return {}
+    rows = order[:LISTED]
+    with ctx.measure("readout"):
+        pairs = numbers.left[rows], numbers.best[rows]
+        found, why = transfer.readouts(sides, shared, pairs, numbers.right, ctx.seed)
+    if why is not None:
+        gaps.append(RefusalRecord(code="no_labels", text=why, what="transfer of readouts", fix=_LABELS))
+    return {row: (made,) for row, made in zip(rows.tolist(), found, strict=True) if made is not None}
+
+
+_LABELS = "export records on labelled prompts"
+
+
 def _by_score(numbers: Numbers) -> np.ndarray:
     """Rows of matches, largest score first."""
     rows = np.flatnonzero(numbers.matched)
@@ -158,7 +191,7 @@ def _by_score(numbers: Numbers) -> np.ndarray:
 
 
 def _components(
-    config: Config, ctx: Context, sides: tuple[Side, Side], shared: Aligned, numbers: Numbers
+    config: Config, ctx: Context, sides: tuple[Side, Side], shared: Aligned, numbers: Numbers, gaps: list[RefusalRecord]
 ) -> dict[str, Component | None]:
     among = _fingerprints.Features(numbers.left, numbers.right)
     partner = np.searchsorted(numbers.right, numbers.best)
@@ -168,10 +201,22 @@ def _components(
         (np.arange(len(numbers.left)), partner),
         (shared.left, shared.right),
         similarity=config.similarity,
-        logits=None,
+        logits=_logits(config, ctx, sides, gaps),
         without=_criterion_words(sides),
         seed=ctx.seed,
     )
+
+
+def _logits(config: Config, ctx: Context, sides: tuple[Side, Side], gaps: list[RefusalRecord]) -> Any:
+    if not config.logits:
+        return None
+    from radiograph.methods._match.logits import logit_effects
+
+    try:
+        return logit_effects(sides, ctx)
+    except Refusal as refusal:
+        gaps.append(RefusalRecord(code=refusal.code, text=refusal.message, what="logit effects", fix=refusal.fix))
+        return None
 
 
 def _criterion_words(sides: tuple[Side, Side]) -> list[str]:

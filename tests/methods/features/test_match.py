@@ -274,6 +274,26 @@ def test_z_causal_agreement_is_read_from_intervention_rows(sides, workspace):
     ]
 
 
+def test_z_a_readout_transfers_where_the_match_reads_the_labels(workspace, tables):
+    labels = (tables[0][:, 0] > 0) ^ (np.random.default_rng(5).random(ROWS) < 0.05)
+    for name, table in zip("AB", tables, strict=True):
+        score = {"criterion_score": lambda r: float(labels[r])} if name == "A" else {}
+        write(workspace / f"{name}.jsonl", lines(name, table, **score))
+    outcome = go("match", left="A.jsonl", right="B.jsonl", transfer=["readout"])
+    found = {m.left: m.transfer[0] for m in outcome.result.matches}
+    first = found.pop("A#0")
+    assert (first.verdict, first.controls) == ("transfers", 38)
+    assert 0.2 < first.interval[0] < first.effect <= first.own < 0.5 and first.p < 0.05
+    assert {one.verdict for one in found.values()} <= {"fails", "not_measured"}
+    assert verify(outcome.path).status == "intact"
+
+
+def test_a_readout_without_labels_is_not_measured_and_says_why(sides):
+    result = go("match", left=sides[0], right=sides[1], transfer=["readout"]).result
+    assert not any(m.transfer for m in result.matches)
+    assert [(gap.code, gap.what) for gap in result.not_measured] == [("no_labels", "transfer of readouts")]
+
+
 def test_ids_with_markup_and_escapes_are_shown_as_they_are(workspace, tables):
     ugly = [np.column_stack([t, t[:, :1]]) for t in tables]
     for name, table in zip("AB", ugly, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from radiograph.core import derive
-from radiograph.methods._match.sides import Side
+from radiograph.methods._match.sides import Directions, Side
 
 if TYPE_CHECKING:
     from radiograph.numerics.matching import Activations, Component
@@ -94,23 +94,33 @@ def _decoders(left: Side, right: Side, among: Features) -> Compare | None:
     """Cosines of write directions where both lie in one space; NaN for a pair that does not."""
     from radiograph.numerics.matching import decoder_cosine
 
-    if left.directions is None or right.directions is None:
-        return None
-    bases = [np.array([side.bases[place] or "" for place in own.tolist()], dtype=object) for side, own in (
-        (left, among.left), (right, among.right)
-    )]  # fmt: skip
-    if not set(bases[0]) & set(bases[1]) - {""}:
-        return None
-    one, two = left.directions[among.left], right.directions[among.right]
-    cosine = decoder_cosine(one, two, "shared", "shared")
-    if cosine is None:
+    spaces: list[tuple[Compare, np.ndarray, np.ndarray]] = []
+    for one, two in shared_spaces(left, right):
+        cosine = decoder_cosine(one.rows, two.rows, one.basis, two.basis)
+        if cosine is not None:
+            spaces.append((cosine, one.places(len(left.ids))[among.left], two.places(len(right.ids))[among.right]))
+    if not spaces:
         return None
 
     def compare(a: Int64[np.ndarray, " pair"], b: Int64[np.ndarray, " pair"]) -> Float64[np.ndarray, " pair"]:
-        same = (bases[0][a] == bases[1][b]) & (bases[0][a] != "")
-        return np.where(same, cosine(a, b), np.nan)
+        value = np.full(len(a), np.nan)
+        for cosine, ours, theirs in spaces:
+            both = np.flatnonzero((ours[a] >= 0) & (theirs[b] >= 0))
+            if len(both):
+                value[both] = cosine(ours[a[both]], theirs[b[both]])
+        return value
 
     return compare
+
+
+def shared_spaces(left: Side, right: Side) -> list[tuple[Directions, Directions]]:
+    """Directions of both sides that may be compared: same basis, same width."""
+    pairs = ((one, two) for one in left.writes for two in right.writes)
+    return [
+        (one, two)
+        for one, two in pairs
+        if one.basis is not None and one.basis == two.basis and one.rows.shape[1] == two.rows.shape[1]
+    ]
 
 
 def _placed(compare: Callable[..., Float64[np.ndarray, " pair"]], among: Features) -> Compare:

@@ -46,6 +46,25 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
+class Directions:
+    """Write directions of some features of a side, all in one space."""
+
+    features: Int64[np.ndarray, " row"]
+    """Whose they are."""
+    rows: Float[np.ndarray, "row width"]
+    basis: str | None
+    """The space; None: nothing says, so they are compared with none."""
+    site: str | None = None
+    """What is written, where known."""
+
+    def places(self, features: int) -> Int64[np.ndarray, " feature"]:
+        """The row of each of the side's features; −1 without."""
+        found = np.full(features, -1, dtype=np.int64)
+        found[self.features] = np.arange(len(self.features))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class Side:
     """Everything of one side, features in one order throughout."""
 
@@ -55,10 +74,7 @@ class Side:
     values: Values | None
     excluded: dict[str, Bool[np.ndarray, " feature"]] = field(default_factory=dict)
     """Features whose values cannot be compared, by reason."""
-    directions: Float[np.ndarray, "feature width"] | None = None
-    """Write directions, 0 where there is none; None without any, or of several widths."""
-    bases: list[str | None] = field(default_factory=list)
-    """Of each direction: which space it lies in."""
+    writes: tuple[Directions, ...] = ()
     folder: Path | None = None
     """The bundle, where the side is one."""
 
@@ -156,22 +172,21 @@ def _of_dump(dump: Dump, given: dict[str, Any]) -> Side:
     record = MatchSide(
         model=dump.model, sha256=dump.sha256, features=len(ids), absent="zero" if values else None, **given
     )
-    directions, bases = _signatures(table["decoder_signature"].to_list(), table["basis"].to_list())
-    return Side(record, ids, table["label"].to_list(), values, excluded, directions, bases)
+    writes = _signatures(table["decoder_signature"].to_list(), table["basis"].to_list())
+    return Side(record, ids, table["label"].to_list(), values, excluded, writes)
 
 
-def _signatures(
-    rows: list[list[float] | None], bases: list[str | None]
-) -> tuple[Float[np.ndarray, "feature width"] | None, list[str | None]]:
-    """Decoder rows of a dump that names their basis; of the width that most have."""
-    named = [None if basis is None else row for row, basis in zip(rows, bases, strict=True)]
-    widths = Counter(len(row) for row in named if row is not None)
-    if not widths:
-        return None, []
-    width = max(widths, key=lambda one: (widths[one], one))
-    fits = [row is not None and len(row) == width for row in named]
-    table = np.array([row if fit and row is not None else [0.0] * width for row, fit in zip(named, fits, strict=True)])
-    return table, [basis if fit else None for basis, fit in zip(bases, fits, strict=True)]
+def _signatures(rows: list[list[float] | None], bases: list[str | None]) -> tuple[Directions, ...]:
+    """Decoder rows of a dump that names their basis; of one basis those of the width that most have."""
+    found: list[Directions] = []
+    for basis in sorted({basis for basis in bases if basis is not None}):
+        own = [(n, row) for n, (row, one) in enumerate(zip(rows, bases, strict=True)) if one == basis and row]
+        widths = Counter(len(row) for _, row in own)
+        width = max(widths, key=lambda one: (widths[one], one), default=0)
+        kept = [(n, row) for n, row in own if len(row) == width]
+        if kept:
+            found.append(Directions(np.array([n for n, _ in kept]), np.array([row for _, row in kept]), basis))
+    return tuple(found)
 
 
 def _of_records(records: Records, given: dict[str, Any], *, shared: bool, bundle: Path | None) -> Side:
@@ -196,13 +211,14 @@ def _of_records(records: Records, given: dict[str, Any], *, shared: bool, bundle
         absent=header.absent,
         **given,
     )
-    directions, bases = _directions(records, features, model.sha256, shared=shared)
+    ids = features["feature_id"].to_list()
+    writes = _directions(records, ids, model.sha256, shared=shared)
     values = Values(
         rows.drop("row"), feature.astype(np.int64), place.astype(np.int64), value, header.level, header.pool,
         header.absent,
     )  # fmt: skip
     labels: list[str | None] = features["label"].to_list()
-    return Side(record, features["feature_id"].to_list(), labels, values, excluded, directions, bases, bundle)
+    return Side(record, ids, labels, values, excluded, writes, bundle)
 
 
 def _rows(records: Records) -> polars.DataFrame:
@@ -225,36 +241,25 @@ def _typed(rows: polars.DataFrame) -> polars.DataFrame:
     return rows.with_columns(pl.coalesce("group_id", "prompt_id").alias("group_id"))
 
 
-def _directions(
-    records: Records, features: polars.DataFrame, model_sha256: str | None, *, shared: bool
-) -> tuple[Float[np.ndarray, "feature width"] | None, list[str | None]]:
-    """Write directions stored beside the records; the basis is the model with the site, or the site where shared."""
+def _directions(records: Records, ids: list[str], model_sha256: str | None, *, shared: bool) -> tuple[Directions, ...]:
+    """Write directions stored beside the records; the space is the model with the site, or the site where shared."""
     from radiograph.store.directions import open_directions
 
-    if "direction" not in features.columns or features["direction"].is_null().all():
-        return None, []
-    near = (records.folder, records.folder.parent, records.folder.parent / "directions")
+    near = (records.folder, records.folder.parent)
     path = next((place for folder in near if (place := folder / "directions.safetensors").is_file()), None)
     if path is None:
-        return None, []
+        return ()
     header, tensors = open_directions(path)
-    sites = features["site"].fill_null("").to_numpy()
-    pointers = features["direction"].cast(int).fill_null(-1).to_numpy()
-    widths = {np.atleast_2d(tensor).shape[1] for tensor in tensors.values()}
-    if len(widths) > 1:
-        return None, []
     model = "shared" if shared else header.model_sha256 or model_sha256
-    table = np.zeros((len(features), widths.pop()))
-    bases: list[str | None] = [None] * len(features)
-    for name, record in header.tensors.items():
-        rows = np.atleast_2d(tensors[name])
-        # A tensor is named by the site that is written; where there is one, it is that of all features.
-        own = pointers >= 0 if len(header.tensors) == 1 else (pointers >= 0) & (sites == record.site)
-        places = np.flatnonzero(own & (pointers < len(rows)))
-        table[places] = rows[pointers[places]]
-        for place in places.tolist():
-            bases[place] = None if model is None else f"{model}/{record.site}"
-    return table, bases
+    place = {name: number for number, name in enumerate(ids)}
+    found: list[Directions] = []
+    for name, record in sorted(header.tensors.items()):
+        own = [(place[one], row) for row, one in enumerate(record.names) if one in place]
+        if own:
+            features, rows = np.array(own, dtype=np.int64).T
+            basis = None if model is None else f"{model}/{record.site}"
+            found.append(Directions(features, np.atleast_2d(tensors[name])[rows], basis, record.site))
+    return tuple(found)
 
 
 def nothing_to_align(side: Side) -> Refusal:

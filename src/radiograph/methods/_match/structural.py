@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from radiograph.methods._match.fingerprints import Features
+from radiograph.methods._match.fingerprints import Features, shared_spaces
 from radiograph.methods._match.sides import Side
 from radiograph.numerics.matching import Nearest
 
@@ -19,20 +19,14 @@ def pairs(sides: tuple[Side, Side]) -> tuple[Nearest, Features] | None:
     """
     from radiograph.numerics.matching import nearest
 
-    left, right = sides
-    if left.directions is None or right.directions is None or left.directions.shape[1] != right.directions.shape[1]:
-        return None
-    shared = sorted({b for b in left.bases if b} & {b for b in right.bases if b})
     found: list[Nearest] = []
     ours, theirs = list[np.ndarray](), list[np.ndarray]()
-    for basis in shared:
-        own = np.flatnonzero([b == basis for b in left.bases])
-        other = np.flatnonzero([b == basis for b in right.bases])
+    for left, right in shared_spaces(*sides):
         before = sum(map(len, theirs))
-        one = nearest(left.directions[own], right.directions[other])
+        one = nearest(left.rows, right.rows)
         found.append(one._replace(place=one.place + before))
-        ours.append(own)
-        theirs.append(other)
+        ours.append(left.features)
+        theirs.append(right.features)
     if not found:
         return None
     joined = Nearest(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -47,8 +47,10 @@ def figures(document: Document) -> dict[str, bytes]:
         top = max(a + b for a, b in zip(others, matches, strict=True)) or 1
         axes.set_ylim(0, top * 1.22)
         side = "left" if q95 < 0.7 else "right"
-        text = f"  95 % of best matches by chance stay below {q95:.2f}  "
-        axes.annotate(text, (q95, top * 1.13), ha=side, va="center", color=INK, fontsize=9)
+        text, aside = f"95 % of best matches by chance stay below {q95:.2f}", 7 if side == "left" else -7
+        axes.annotate(
+            text, (q95, top * 1.13), (aside, 0), textcoords="offset points", ha=side, va="center", color=INK, fontsize=9
+        )
         axes.set_xlabel(f"{document['similarity']} similarity of a left feature with its best partner on the right")
         axes.set_ylabel("left features")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
