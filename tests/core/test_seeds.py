@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiograph.core import derive
+from radiograph.core import derive, derive_many
 
 PURPOSE = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x1f")), max_size=3)
 
@@ -19,6 +19,11 @@ def test_a_seed_is_the_hash_of_its_words(seed, words):
     text = "\x1f".join(["radiograph.seed/1", str(seed), *words])
     assert derive(seed, *words) == int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) >> 1
     assert 0 <= derive(seed, *words) < 2**63
+
+
+@given(st.integers(0, 2**63 - 1), PURPOSE)
+def test_many_seeds_are_those_of_each_name(seed, names):
+    assert derive_many(seed, "split", names) == [derive(seed, "split", name) for name in names]
 
 
 @given(PURPOSE, PURPOSE)

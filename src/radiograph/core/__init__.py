@@ -27,7 +27,7 @@ from radiograph.core.errors import (
 )
 from radiograph.core.extras import deferred, require
 from radiograph.core.progress import Progress, Silent, Task
-from radiograph.core.seeds import derive
+from radiograph.core.seeds import derive, derive_many
 from radiograph.core.sites import REFERENCE, FeatureAddress, Site, Source, canonical, expand, hidden_state
 from radiograph.core.text import visible
 from radiograph.core.work.cluster import Workers
@@ -64,6 +64,7 @@ __all__ = [
     "canonical",
     "deferred",
     "derive",
+    "derive_many",
     "expand",
     "hidden_state",
     "inputs_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -12,3 +13,14 @@ def derive(seed: int, *purpose: str | int) -> int:
     """
     text = "\x1f".join(["radiograph.seed/1", str(seed), *map(str, purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def derive_many(seed: int, purpose: str, names: Iterable[str]) -> list[int]:
+    """`derive(seed, purpose, name)` of many names, several times as fast."""
+    head = hashlib.sha256("\x1f".join(["radiograph.seed/1", str(seed), purpose, ""]).encode())
+    out: list[int] = []
+    for name in names:
+        own = head.copy()
+        own.update(name.encode())
+        out.append(int.from_bytes(own.digest()[:8], "big") >> 1)
+    return out

@@ -17,7 +17,7 @@ from radiograph.criteria._compile import criterion_id
 from radiograph.criteria._groups import group_names
 from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
 from radiograph.criteria._rows import Level, agreed, checked_score
-from radiograph.criteria._split import DISCOVER, as_given, halved, split_of
+from radiograph.criteria._split import DISCOVER, as_given, halved, numbered, split_of
 from radiograph.evidence import Criterion, CriterionRoute, RowKind, Split
 from radiograph.store.lines import Mistakes
 
@@ -119,5 +119,5 @@ def prepare_records(
         surface=measured,
         warnings=warnings_of(groups, counts, halves, measured),
     )
-    names, group = np.unique(np.array(groups, dtype=object), return_inverse=True)
-    return Prepared(criterion, split, names.tolist(), group.reshape(-1).astype(np.int64), positive, first)
+    names, group = numbered(groups)
+    return Prepared(criterion, split, names, group, positive, first)

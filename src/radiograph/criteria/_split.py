@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from radiograph.core import UserError, derive, visible
+from radiograph.core import UserError, derive, derive_many, visible
 from radiograph.criteria._rows import Level
 from radiograph.evidence import Half, RowKind, Split
 from radiograph.numerics.criteria import discover_half
@@ -36,12 +36,19 @@ def halved(
     discover: float = DISCOVER,
 ) -> NDArray[np.bool_]:
     """Which rows are discover."""
-    names, row = np.unique(np.array(groups, dtype=object), return_inverse=True)
+    names, row = numbered(groups)
     mixes = np.zeros(len(names), dtype=np.int64)
     np.bitwise_or.at(mixes, row, np.array([_BIT[kind] for kind in kinds], dtype=np.int64))
     strata = mixes if factors is None else _strata(mixes, row, factors, seed)
-    keys = np.array([derive(seed, "split", name) for name in names], dtype=np.int64)
+    keys = np.array(derive_many(seed, "split", names), dtype=np.int64)
     return discover_half(strata, keys, discover)[row]
+
+
+def numbered(groups: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of groups in order, and the number of each row's."""
+    names = sorted(set(groups))
+    number = dict(zip(names, range(len(names)), strict=True))
+    return names, np.fromiter(map(number.__getitem__, groups), np.int64, len(groups))
 
 
 def as_given(groups: Sequence[str], sources: Sequence[str], split: Split) -> NDArray[np.bool_]:

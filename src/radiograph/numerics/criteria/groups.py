@@ -33,6 +33,8 @@ def united(columns: Sequence[Sequence[Hashable]]) -> Int64[np.ndarray, " row"]:
     from scipy.sparse.csgraph import connected_components  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
 
     n = len(columns[0])
+    if all(len(set(column)) == n and None not in column for column in columns):
+        return np.arange(n)  # nobody shares anything
     nodes: dict[tuple[int, Hashable], int] = {}
     edges = [
         (row, nodes.setdefault((place, value), n + len(nodes)))

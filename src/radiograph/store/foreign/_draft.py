@@ -78,6 +78,11 @@ class Draft:
 
     def _wanted(self, found: Parsed) -> NDArray[np.bool_]:
         own = np.zeros(len(found.heads), bool)
+        models = {head.get("model") if isinstance(head.get("model"), str) else None for head in found.heads}
+        if len(models) == 1 and (only := next(iter(models))) is not None and self.models.keys() <= models:
+            self.models[only] = self.models.get(only, 0) + len(found.heads)
+            own[:] = self.model in (None, only)
+            return own
         for place, (head, number) in enumerate(zip(found.heads, found.numbers, strict=True)):
             model = head.get("model")
             if not isinstance(model, str):
@@ -136,17 +141,20 @@ class Draft:
 def _rows(heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], mistakes: Mistakes) -> polars.DataFrame:
     import polars as pl
 
+    there = set().union(*heads)
+    nothing: list[None] = [None] * len(heads)
+
     def column(key: str) -> list[Any]:
-        return [head.get(key) for head in heads]
+        return [head.get(key) for head in heads] if key in there else nothing
 
     def text(key: str) -> list[str | None]:
-        return texts(column(key), numbers, key, mistakes)
+        return texts(column(key), numbers, key, mistakes) if key in there else list(nothing)
 
     prompts = [head.get("prompt_id", head.get("id")) for head in heads]
     names = [name or None for name in texts(prompts, numbers, "prompt_id", mistakes)]
     own, tokens = text("text"), whole_numbers(column("token"), numbers, "token", mistakes)
     ties: list[str] = [""] * len(heads)
-    for place, name in enumerate(names):
+    for place, name in enumerate(names if None in names else ()):
         if name is None:
             if tokens[place] is not None:
                 mistakes.add(numbers[place], "a row of a token needs the prompt_id of its prompt")
@@ -154,7 +162,7 @@ def _rows(heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], mis
             said = own[place]
             digest = ties[place] if said is None else hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
             names[place] = f"{'line' if said is None else 'text'}-{digest[:12]}"
-    for place, token in enumerate(tokens):
+    for place, token in enumerate(tokens if "token" in there else ()):
         if token is not None and not -1 <= token < 2**31:
             mistakes.add(numbers[place], f"token must be a position from 0, or -1, got {token}")
             tokens[place] = None
@@ -171,7 +179,9 @@ def _rows(heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], mis
         "kind": pl.Series(one_of(column("kind"), numbers, "kind", KINDS, mistakes), dtype=pl.String),
         "split": pl.Series(text("split"), dtype=pl.String),
         "factors": pl.Series(_factors(column("factors"), numbers, mistakes), dtype=pl.String),
-        "extra": pl.Series([_extra(head) for head in heads], dtype=pl.String),
+        "extra": pl.Series(
+            [_extra(head) for head in heads] if there - _OWN or "metadata" in there else nothing, dtype=pl.String
+        ),
     }
     return pl.DataFrame(columns)
 
