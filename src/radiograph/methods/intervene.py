@@ -95,8 +95,8 @@ def _run(config: Config, ctx: Context) -> Effects:
     part = None if config.shard is None else shards.Shard.parse(config.shard)
     if config.model is None:
         raise UserError("no model to intervene on", expected="a folder, hub id or bundled:NAME", code="missing")
-    sources, compiled, ids = _asked(config, ctx)
     model = ctx.model(config.model, "model")
+    sources, compiled, ids = _asked(config, ctx)
     study = study_of(config, ctx, model, compiled, config.model, verb=config.verb)
     found: Opened = opened(ctx, model, sources)
     with ctx.measure("natural"):
@@ -139,7 +139,7 @@ def _asked(config: Config, ctx: Context) -> tuple[list[str], Compiled, list[str]
         template=config.template,
         split=config.split,
         threshold=config.threshold,
-        count=max(400, 8 * config.rows),
+        count=8 * config.rows,
     )
     return sources, compiled, ids
 

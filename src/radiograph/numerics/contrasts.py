@@ -5,8 +5,8 @@ others. Paired: where 80 % of the groups have both labels, differences inside th
 
 1. `mean_difference`: mean of positives less mean of others (Rimsky et al. 2024: contrastive activation addition)
 2. `whitened`: (Σ + λ·tr(Σ)/d·I)⁻¹ times that, Σ within classes (of pairs: of the differences), λ = .1
-3. `logistic`: weights of a ridge logistic regression (λ = 1 on standardised principal components) on cells; of pairs on
-   differences and their negatives, without intercept
+3. `logistic`: weights of a ridge logistic regression (λ = 1, columns over the root of their mean square) on cells; of
+   pairs on differences; without intercept, as both are signed
 4. AUROC of projections with DeLong's interval; cosine of the directions of random halves of the groups
 5. labels permuted: inside groups of two labels, among groups of one
 All in the span of the rows: cost O(cells²·width). Refuses fewer than two cells of a class, and rows that do not differ.
@@ -14,7 +14,7 @@ All in the span of the rows: cost O(cells²·width). Refuses fewer than two cell
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -25,6 +25,7 @@ from radiograph.numerics.proportions import Interval
 
 Method = Literal["mean_difference", "whitened", "logistic"]
 PAIRED = 0.8
+_solved: Any = np.linalg.solve
 RIDGE, PENALTY, STEPS = 0.1, 1.0, 50
 HALVES = 20
 
@@ -158,26 +159,27 @@ def _solve(
             return mean
         # (WᵀW/n + r·I)⁻¹ m by way of the rows (Woodbury).
         small = within @ within.T / len(within) + ridge * np.eye(len(within))
-        inner: Any = np.linalg.solve(small, within @ mean)
+        inner = _solved(small, within @ mean)
         return (mean - within.T @ inner / len(within)) / ridge
     return _logistic(signed)
 
 
 def _logistic(signed: Float64[np.ndarray, "row width"]) -> Float64[np.ndarray, " width"]:
-    """Newton's method on Σ log(1 + exp(−⟨w, x⟩)) + ½·λ‖w‖², in the span of the rows, scaled to variance 1."""
-    left, values, right = np.linalg.svd(signed, full_matrices=False)
+    """Newton's method on Σ log(1 + exp(−⟨w, x⟩)) + ½·λ‖w‖², in the span of the rows."""
+    left, values, right = cast("tuple[Any, Any, Any]", np.linalg.svd(signed, full_matrices=False))
     kept = values > 1e-10 * values[0] if len(values) and values[0] > 0 else np.zeros(len(values), dtype=bool)
-    scale = values[kept] / np.sqrt(len(signed))
-    x = left[:, kept] * np.sqrt(len(signed))
+    # One scale for all: each component by itself would make noise as large as the rest.
+    scale = float(np.sqrt(np.square(signed).mean()))
+    x = left[:, kept] * values[kept] / scale
     w: Any = np.zeros(x.shape[1])
     for _ in range(STEPS):
         p: Any = 1 / (1 + np.exp(x @ w))
         gradient: Any = PENALTY * w - x.T @ p
-        step: Any = np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + PENALTY * np.eye(len(w)), gradient)
+        step = _solved(x.T @ (x * (p * (1 - p))[:, None]) + PENALTY * np.eye(len(w)), gradient)
         w = w - step
         if np.abs(step).max(initial=0.0) < 1e-10:
             break
-    return (w / scale) @ right[kept]
+    return w @ right[kept]
 
 
 def _few(found: int, what: str) -> Refusal:

@@ -56,15 +56,15 @@ def run(config: Config, ctx: Context) -> Steering:
 
     if config.require is not None and Requirement.parse(config.require).kind != "causal":
         raise UserError("steer contrast measures what is causal", got=config.require, expected="causal:GRADE")
+    model = ctx.model(config.model, "model")
     compiled = ctx.criterion(
         config.criterion,
         prompts=config.prompts,
         template=config.template,
         split=config.split,
         threshold=config.threshold,
-        count=max(400, 8 * config.rows),
+        count=8 * config.rows,
     )
-    model = ctx.model(config.model, "model")
     study = study_of(config, ctx, model, compiled, config.model, verb="steer")
     sites = list(dict.fromkeys(site for text in config.site for site in model.sites(text)))
     with ctx.measure("fit"):

@@ -1,0 +1,198 @@
+"""`intervene` end to end: a planted cause among correlates, demands, bad input, resuming, shards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from moved import TARGETS, plant, write_prompts
+from radiograph.core import ExitCode, Refusal, UserError
+from radiograph.runtime import verify
+from radiograph.store.interventions import read_interventions
+from running import contents, go
+
+UNITS = "units:mlp_hidden.2#5,9"
+ASKED: dict[str, Any] = {
+    "model": "planted",
+    "features": [UNITS],
+    "criterion": "the next token is a unit",
+    "prompts": "prompts.jsonl",
+    "targets": TARGETS,
+    "positions": "last",
+    "max_negative": 5,
+    "dose": "-2,-1,1,2",
+    "rows": 24,
+    "neutral_texts": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace with a planted model and one finished run."""
+    folder = tmp_path_factory.mktemp("intervene")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+        plant(folder / "planted")
+        write_prompts(folder / "prompts.jsonl")
+        go("intervene", out="run", **ASKED)
+        yield folder
+
+
+@pytest.fixture
+def result(place: Path) -> dict[str, Any]:
+    return json.loads((place / "run" / "result.json").read_bytes())
+
+
+def test_x5_5_the_planted_cause_is_validated_and_the_correlate_does_nothing(place, result):
+    cause, decoy = result["features"]
+    assert cause["grade"] == "validated" and not cause["failing"] and cause["effect"] > 0.01
+    assert decoy["grade"] == "no_effect" and decoy["effect"] == 0.0 and decoy["acceptable"] is False
+    assert {row["family"] for row in cause["controls"]} == {
+        "random_direction",
+        "covariance_matched",
+        "norm_matched",
+        "frequency_matched",
+    }
+    assert all(row["n"] == 20 and row["p"] <= 0.05 for row in cause["controls"])
+    assert verify(place / "run").exit_code is ExitCode.PASS
+
+
+def test_y3_8_a_promoting_feature_promotes_at_either_sign(result):
+    cause = result["features"][0]
+    effects = {row["dose"]: row for row in cause["doses"] if row["half"] == "confirm"}
+    assert effects[2.0]["effect"] > 0 and effects[-2.0]["effect"] > 0
+    assert effects[2.0]["change"] > 0 > effects[-2.0]["change"]
+
+
+def test_y3_10_the_placebo_is_exactly_nothing(place):
+    rows = read_interventions(place / "run" / "tables" / "interventions.parquet").table
+    placebo = rows.filter(pl.col("control") == "placebo")
+    assert len(placebo) == 48 and (placebo["baseline"] == placebo["intervened"]).all()
+    decoy = rows.filter((pl.col("feature_id") == "mlp_hidden.2[9]") & pl.col("control").is_null())
+    assert ((decoy["baseline"] - decoy["intervened"]).abs() < 1e-6).all()
+
+
+def test_rows_say_what_was_done(place, result):
+    rows = read_interventions(place / "run" / "tables" / "interventions.parquet").table
+    order = json.loads((place / "run" / "order.json").read_bytes())
+    assert result["order"] == order and order["prompts"]["confirm.positive"] == 24
+    assert set(rows["split"]) == {"discover", "confirm"} and set(rows["model_sha256"]) == {order["model_sha256"]}
+    effects = rows.filter(pl.col("control").is_null())
+    assert len(effects) == 2 * 4 * 96 and effects["kl"].null_count() == 0
+    controls = rows.filter(pl.col("control").is_in(["norm_matched", "random_direction"]))
+    assert set(controls["control_of"]) == {"mlp_hidden.2[5]", "mlp_hidden.2[9]"}
+    # Every row passed once, but for rows on which a push of nothing has nothing to do.
+    forwards = len(effects) + len(rows.filter(pl.col("control").is_not_null())) + 96 + 48
+    assert order["forwards"] == forwards + 6 * 5 * 2
+
+
+def test_a_changed_row_changes_the_verdict(place, tmp_path):
+    from radiograph.methods import intervene
+
+    shutil.copytree(place / "run", tmp_path / "run")
+    path = tmp_path / "run" / "tables" / "interventions.parquet"
+    table = pl.read_parquet(path)
+    table.with_columns(pl.when(pl.col("split") == "confirm").then(0.0).otherwise("intervened").alias("intervened")
+                       ).write_parquet(path)  # fmt: skip
+    document = json.loads((tmp_path / "run" / "result.json").read_bytes())
+    found = intervene.recompute(document, tmp_path / "run")
+    assert found and "mlp_hidden.2[5]" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("verb", "dose", "sign"), [("ablate", "1", -1), ("amplify", "0,3", 1), ("clamp", "0,4", 1), ("patch", "1", 1)]
+)
+def test_y3_8_every_verb_tells_its_push(place, verb, dose, sign):
+    del sign
+    out = f"run-{verb}"
+    asked = {**ASKED, "features": ["units:mlp_hidden.2#5"], "rows": 12, "controls": 0, "neutral_texts": 2}
+    outcome = go("intervene", out=out, **{**asked, "verb": verb, "dose": dose, "unit": "raw"})
+    (own,) = outcome.result.features
+    rows = read_interventions(place / out / "tables" / "interventions.parquet").table
+    effects = rows.filter(pl.col("control").is_null())
+    assert set(effects["push"]) <= {-1, 1} and set(effects["verb"]) == {verb}
+    directed = effects["push"] * (effects["intervened"] - effects["baseline"])
+    assert directed.filter(effects["kind"] == "positive").mean() > 0, own
+    assert "no_controls" in own.codes
+
+
+def test_y3_9_no_acceptable_dose_is_an_outcome(place):
+    asked = {**ASKED, "max_kl": 0.0, "controls": 0, "features": ["units:mlp_hidden.2#5"], "rows": 12}
+    outcome = go("intervene", out="none", **{**asked, "neutral_texts": 3})
+    assert outcome.exit_code is ExitCode.GATE_FAILED and outcome.result.headline.startswith("none_acceptable")
+    (own,) = outcome.result.features
+    assert all("kl" in row.reasons for row in own.doses if row.half == "discover")
+    page = (place / "none" / "report.md").read_text()
+    assert "none_acceptable" in page and "KL" in page
+
+
+def test_a_dry_run_counts_and_runs_nothing(place):
+    outcome = go("intervene", out="dry", **{**ASKED, "dry_run": True})
+    assert outcome.exit_code is ExitCode.PASS and "nothing was run" in outcome.result.headline
+    assert not (place / "dry" / "tables").exists() and not (place / "dry" / "sweeps").exists()
+    held = json.loads((place / "run" / "order.json").read_bytes())
+    assert json.loads((place / "dry" / "order.json").read_bytes()) == held
+
+
+def test_shards_merge_to_the_bytes_of_one_run(place):
+    for number in (1, 2):
+        shard = {"order": "run/order.json", "shard": f"{number}/2"}
+        assert go("intervene", out=f"shard-{number}", **ASKED, **shard).exit_code is ExitCode.PASS
+    with pytest.raises(UserError, match="in none of the shards"):
+        go("intervene", out="half", merge=["shard-1"])
+    go("intervene", out="merged", merge=["shard-2", "shard-1", "shard-1"])
+    one, other = contents(place / "run"), contents(place / "merged")
+    same = [name for name in one if name.startswith("tables/") or name in ("result.json", "order.json")]
+    assert len(same) == 7 and all(one[name] == other[name] for name in same)
+    with pytest.raises(UserError, match="another prompts"):
+        go("intervene", out="other", **{**ASKED, "order": "run/order.json", "rows": 12})
+
+
+def test_a_group_is_one_feature(place):
+    asked = {**ASKED, "features": [UNITS], "group": 2, "controls": 2, "rows": 12, "neutral_texts": 2}
+    (own,) = go("intervene", out="group", **asked).result.features
+    assert own.feature == "mlp_hidden.2[5]+mlp_hidden.2[9]"
+    assert {row.family for row in own.controls} == {"random_direction", "covariance_matched"}
+
+
+def test_another_feature_is_an_outcome(place):
+    asked = {**ASKED, "features": ["units:mlp_hidden.1#3"], "controls": 0, "rows": 12, "neutral_texts": 2}
+    outcome = go("intervene", out="other-feature", **{**asked, "outcome": "feature:units:mlp_hidden.2#5"})
+    assert outcome.result.order.outcome == "feature:mlp_hidden.2[5]" and outcome.result.order.outcome_unit == "code"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"targets": None}, Refusal, "no default list"),
+        ({"outcome": "probe:x"}, Refusal, "no file format of probes"),
+        ({"outcome": "logprobs"}, UserError, "did you mean logprob"),
+        ({"dose": "0"}, UserError, "0 being the placebo"),
+        ({"dose": "a,b"}, UserError, "not a list of doses"),
+        ({"only": ["mlp_hidden.2[6]"]}, UserError, "did you mean"),
+        ({"features": []}, UserError, "no features to move"),
+        ({"require": "correlational:confirmed"}, UserError, "causal:GRADE"),
+        ({"shard": "3/2"}, UserError, "1 <= i <= n"),
+        ({"criterion": None}, UserError, "no criterion"),
+        ({"from_": "run"}, UserError, "inspection"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_bad_input_is_told_and_leaves_nothing(place, change, error, text):
+    with pytest.raises(error, match=text) as raised:
+        go("intervene", out="bad", **{k: v for k, v in (ASKED | change).items() if v is not None})
+    assert raised.value.exit_code is ExitCode.BAD_INPUT
+    assert not list(place.glob("bad*"))
+
+
+def test_a_demand_is_a_gate(place):
+    asked = {**ASKED, "features": ["units:mlp_hidden.2#9"], "controls": 0, "rows": 12, "neutral_texts": 2}
+    outcome = go("intervene", out="gate", **asked, require="causal:effect")
+    assert outcome.exit_code is ExitCode.GATE_FAILED
