@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from radiograph.core import visible
 from radiograph.reports._figure import CANDIDATE, FAINT, INK, PAPER, REFERENCE, RULE, drawing, svg
@@ -13,6 +14,8 @@ Document = Mapping[str, Any]
 Node = Mapping[str, Any]
 SHOWN = 36
 """Features of a picture; the strongest edges decide which."""
+WIDTH, STEP, LETTER = 10.8, 3.0, 0.075
+"""Inches of the picture; units between columns; inches of a letter."""
 STYLE: dict[str, tuple[Any, float, str]] = {
     "correlational": ((0, (1, 1.6)), 1.6, REFERENCE),
     "causal": ("-", 2.4, CANDIDATE),
@@ -36,6 +39,14 @@ MEANS = {
 }
 
 
+class Box(NamedTuple):
+    """Where a node is drawn: its middle, and half its width."""
+
+    x: float
+    y: float
+    half: float
+
+
 def figures(document: Document) -> dict[str, bytes]:
     """`graph`: words, features of the first model, criteria and outcomes, features of other models, in columns."""
     nodes, edges = _drawn(document)
@@ -43,29 +54,31 @@ def figures(document: Document) -> dict[str, bytes]:
     tallest = max((len(column) for column in columns), default=0)
     if not edges or not tallest:
         return {}
-    place: dict[str, tuple[float, float]] = {}
+    used = [x for x, column in enumerate(columns) if column]
+    span = (used[-1] - used[0]) * STEP + 2.8
+    boxes: dict[str, Box] = {}
     for x, column in enumerate(columns):
         for y, node in enumerate(column):
-            place[node["id"]] = (x * 3.0, (y + 0.5) * tallest / len(column))
-    with drawing(10.8, max(2.4, 0.34 * tallest + 0.7)) as figure:
+            half = (0.5 * LETTER * len(_label(node)) + 0.1) * span / WIDTH
+            boxes[node["id"]] = Box(x * STEP, (y + 0.5) * tallest / len(column), half)
+    with drawing(WIDTH, max(2.4, 0.34 * tallest + 0.7)) as figure:
         axes = figure.subplots()
         for edge in edges:
-            _line(axes, edge, place[edge["source"]], place[edge["target"]])
+            _line(axes, edge, boxes[edge["source"]], boxes[edge["target"]])
         for node in nodes:
-            x, y = place[node["id"]]
+            box = boxes[node["id"]]
             axes.annotate(
-                visible(node["label"], 34),
-                (x, y),
+                _label(node),
+                (box.x, box.y),
                 ha="center",
                 va="center",
                 fontsize=8.5,
                 color=INK,
                 bbox={"boxstyle": "round,pad=0.35", "facecolor": PAPER, "edgecolor": _edge_of(node), "linewidth": 1.0},
             )
-        used = [x for x, column in enumerate(columns) if column]
         for x in used:
-            axes.annotate(_heading(x, columns[x]), (x * 3.0, -0.45), ha="center", va="center", fontsize=9, color=FAINT)
-        axes.set_xlim(used[0] * 3.0 - 1.4, used[-1] * 3.0 + 1.4)
+            axes.annotate(_heading(x, columns[x]), (x * STEP, -0.45), ha="center", va="center", fontsize=9, color=FAINT)
+        axes.set_xlim(used[0] * STEP - 1.4, used[-1] * STEP + 1.4)
         axes.set_ylim(tallest + 0.2, -0.9)
         axes.set_axis_off()
         return {"graph": svg(figure, "graph", "Features, what they go with, what they change, and their matches")}
@@ -118,9 +131,16 @@ def _columns(nodes: Sequence[Node], edges: Sequence[Mapping[str, Any]]) -> list[
         own = node["kind"] == "feature" and node["attributes"].get("model") == first
         where = {"explanation": 0, "feature": 1 if own else 3}.get(node["kind"], 2)
         columns[where].append(node)
+    moved = {edge["source"] for edge in edges if edge["kind"] == "causal"}
+    columns[1].sort(key=lambda node: (node["id"] in moved, _natural(node["id"])))
     _sort_like(columns[3], columns[1], edges)
     _sort_like(columns[0], columns[1], edges)
     return columns
+
+
+def _natural(name: str) -> list[Any]:
+    """A key that sorts numbers inside ids by value."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def _sort_like(column: list[Node], other: Sequence[Node], edges: Sequence[Mapping[str, Any]]) -> None:
@@ -134,27 +154,32 @@ def _sort_like(column: list[Node], other: Sequence[Node], edges: Sequence[Mappin
     column.sort(key=lambda node: (min(touching[node["id"]], default=len(height)), node["id"]))
 
 
-def _line(axes: Any, edge: Mapping[str, Any], start: tuple[float, float], end: tuple[float, float]) -> None:
+def _line(axes: Any, edge: Mapping[str, Any], start: Box, end: Box) -> None:
+    """From the side of one box that faces the other; within a column along its right side."""
     from matplotlib.patches import FancyArrowPatch
 
     style, width, colour = STYLE[edge["kind"]]
     both = edge["edge"] in ("corresponds", "coactivates", "resembles")
-    bend = -0.35 if start[0] == end[0] else 0.0
+    same = start.x == end.x
+    sides = (1, 1) if same else (1, -1) if start.x < end.x else (-1, 1)
     axes.add_patch(
         FancyArrowPatch(
-            start,
-            end,
+            *((box.x + side * box.half, box.y) for box, side in zip((start, end), sides, strict=True)),
             arrowstyle="-" if both else "-|>",
-            connectionstyle=f"arc3,rad={bend}",
+            connectionstyle=f"arc3,rad={-0.35 if same else 0.0}",
             mutation_scale=9,
-            shrinkA=34,
-            shrinkB=34,
+            shrinkA=1,
+            shrinkB=1,
             linestyle=style,
             linewidth=width,
             color=colour,
             alpha=0.85,
         )
     )
+
+
+def _label(node: Node) -> str:
+    return visible(node["label"], 34)
 
 
 def _edge_of(node: Node) -> str:
