@@ -8,7 +8,7 @@ the sum over its words of how often each is the strongest token of a window that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -59,6 +59,7 @@ class Windowed:
 
     material: Material
     length: int = WINDOW
+    _last: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def windows(self) -> Windows:
@@ -110,15 +111,19 @@ class Windowed:
         weight = np.array([typical.get(str(word), 0.0) for word in self.material.passages.words])
         return np.asarray(self.words @ weight).reshape(-1)
 
+    def _rows(self, feature: int) -> tuple[Float64[np.ndarray, " token"], Float64[np.ndarray, " token"]]:
+        """All values of a feature, and those that fire; the last one that was asked for is kept."""
+        if self._last.get("feature") != feature:
+            tables = (self.values, self.material.fires)
+            self._last.update(feature=feature, rows=tuple(table[feature].toarray().reshape(-1) for table in tables))
+        return self._last["rows"]
+
     def context(self, feature: int, window: int, role: Role) -> Context:
         """One window."""
         passages, windows = self.material.passages, self.windows
         first, last = int(windows.first[window]), int(windows.last[window])
         text = int(windows.text[window])
-        values, strong = (
-            np.asarray(table[feature, first:last].todense(), np.float64).reshape(-1)
-            for table in (self.values, self.material.fires)
-        )
+        values, strong = (row[first:last] for row in self._rows(feature))
         tokens = tuple(passages.pieces[n] for n in passages.tokens[first:last])
         return Context(role, window, passages.names[text], passages.groups[text], tokens, values, strong > 0)
 
@@ -147,9 +152,9 @@ def scoring(given: Windowed, feature: int, typical: dict[str, float], seed: int)
         return []
     cut = np.array_split(firing, min(FIRING, len(firing)))
     drawn = _as("firing", np.array([rng.choice(part) for part in cut]))
-    share = given.shared(typical)[silent]
-    pool = silent[np.lexsort((silent, -share))][: min(_HARD_POOL, max(HARD, len(silent) // 4))]
-    pool = pool[given.shared(typical)[pool] > 0]
+    share = given.shared(typical)
+    pool = silent[np.lexsort((silent, -share[silent]))][: min(_HARD_POOL, max(HARD, len(silent) // 4))]
+    pool = pool[share[pool] > 0]
     hard = rng.permutation(pool)[:HARD]
     others = np.setdiff1d(silent, hard)
     drawn += _as("hard", hard) + _as("random", rng.permutation(others)[: RANDOM + HARD - len(hard)])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from radiograph.core import Progress, derive
 from radiograph.evidence.explanations import SCORERS, FeatureScore, Limits, ScorerSummary
-from radiograph.explanations._contexts import Context, Windowed
+from radiograph.explanations._contexts import Context, Windowed, scoring
 from radiograph.explanations._study import MAX_FAILED
 from radiograph.numerics.explanations import balanced_accuracy, correlation, mean_limits
 from radiograph.store.chat import Answer, Ask, ChatClient
@@ -57,6 +57,7 @@ class Judged:
     words: Sequence[str | None]
     """The explanation of each feature."""
     seeds: tuple[int, ...]
+    _drawn: dict[tuple[int, int], list[Context]] = field(default_factory=dict)
 
     @cached_property
     def others(self) -> dict[int, str]:
@@ -69,6 +70,13 @@ class Judged:
             if text is not None:
                 found[feature] = text
         return found
+
+    def drawn(self, feature: int, seed: int) -> list[Context]:
+        """The contexts of detection and fuzzing, drawn once."""
+        key = (feature, seed)
+        if key not in self._drawn:
+            self._drawn[key] = scoring(self.windowed, feature, self.typical(feature), seed)
+        return self._drawn[key]
 
     def explanation(self, feature: int, whose: str) -> str | None:
         """What is put before the judge; None where there is none to put."""

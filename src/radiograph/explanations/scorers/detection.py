@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from radiograph.explanations._asking import as_data, lines, question
-from radiograph.explanations._contexts import scoring
 from radiograph.explanations._judging import Judged, Question, labels_read, named, numbered
 from radiograph.store.chat import Ask
 
@@ -14,7 +13,7 @@ VERSION = "detect-1"
 
 def questions(judged: Judged, feature: int, seed: int, explanation: str) -> list[Question]:
     """All windows in one question."""
-    drawn = scoring(judged.windowed, feature, judged.typical(feature), seed)
+    drawn = judged.drawn(feature, seed)
     if not drawn:
         return []
     texts = lines(numbered([context.text for context in drawn]))

@@ -12,7 +12,7 @@ import numpy as np
 
 from radiograph.core import derive
 from radiograph.explanations._asking import as_data, lines, marked_text, question
-from radiograph.explanations._contexts import Context, scoring
+from radiograph.explanations._contexts import Context
 from radiograph.explanations._judging import Judged, Question, labels_read, named, numbered
 from radiograph.store.chat import Ask
 
@@ -23,7 +23,7 @@ _LEAST = 4
 def questions(judged: Judged, feature: int, seed: int, explanation: str) -> list[Question]:
     """Two questions with every window in each."""
     rng = np.random.default_rng(derive(seed, "fuzzing", judged.windowed.material.ids[feature]))
-    drawn = [c for c in scoring(judged.windowed, feature, judged.typical(feature), seed) if c.fires]
+    drawn = [context for context in judged.drawn(feature, seed) if context.fires]
     both = [(context, _marks(context, rng)) for context in drawn]
     both = [(context, marks) for context, marks in both if marks is not None]
     if len(both) < _LEAST:

@@ -1,0 +1,503 @@
+"""`explain features`, `score`, `sync` end to end: on the bundled dictionary, on records, with judges, with exports."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import polars
+import pytest
+
+from chatting import Fault, chatting
+from explanations.make import HEADER, judge, material
+from radiograph.core import ExitCode, Refusal, UserError
+from radiograph.explanations import write_material
+from radiograph.runtime import verify
+from radiograph.store import ExplanationCache
+from radiograph.store.records import open_records
+from running import contents, go, leaks
+
+FAST = {"retries": 0, "concurrency": 2}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with `records`, planted; `told`, their explanations; `live`, some of the bundled dictionary's."""
+    home = tmp_path_factory.mktemp("explain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        write_material(home / "records", material(), HEADER)
+        go("explain features", source="records", window=8, out="told")
+        go("explain features", source="dictionary:bundled#0-19", model="bundled:base", documents=300, out="live")
+    return home
+
+
+@pytest.fixture
+def here(home, monkeypatch):
+    monkeypatch.chdir(home)
+    return home
+
+
+def result(run):
+    return json.loads(Path(run, "result.json").read_text())
+
+
+def test_records_and_live_features_are_explained_alike(here):
+    told, live = result("told"), result("live")
+    assert told["explanations"][0]["text"] == "fires where the token is “km”"
+    assert (told["asked"], told["explained"], told["explainer"]) == (4, 3, "heuristic")
+    assert live["asked"] == 20 and live["features"] == 256 and live["explained"] >= 8
+    first = next(e for e in live["explanations"] if e["promoted"])
+    assert len(first["promoted"]) == len(first["suppressed"]) == 5
+    assert first["promoted"][0]["change"] > 0 > first["suppressed"][0]["change"]
+    assert verify(Path("told")).status == verify(Path("live")).status == "intact"
+    assert leaks(here / "live", here) == []
+
+
+def test_y3_14_reserved_groups_are_not_those_that_explained(here):
+    told = result("told")
+    reserved = open_records(Path("told/reserved"), verify=True)
+    groups = set(reserved.rows.select("group_id").unique().collect()["group_id"].to_list())
+    names = set(reserved.rows.select("prompt_id").unique().collect()["prompt_id"].to_list())
+    shown = {c["prompt_id"] for e in told["explanations"] for c in e["contexts"]}
+    assert shown and names and not shown & names
+    assert (len(groups), told["groups"]) == (30, {"learn": 20, "check": 10, "reserved": 30})
+
+
+def test_an_edited_result_is_found(here, tmp_path):
+    from radiograph.methods.explain import features, score
+
+    document = result("told")
+    assert features.recompute(document, Path("told")) == []
+    leaked = open_records(Path("told/reserved")).rows.select("prompt_id").first().collect()["prompt_id"][0]
+    document["explanations"][0]["contexts"][0]["prompt_id"] = leaked
+    assert "shown and reserved" in features.recompute(document, Path("told"))[0]
+    go("explain score", run="told", out=str(tmp_path / "scored"))
+    document = json.loads((tmp_path / "scored/result.json").read_text())
+    assert score.recompute(document, tmp_path / "scored") == []
+    document["scores"][0]["value"] -= 0.1
+    assert score.recompute(document, tmp_path / "scored")
+
+
+def test_labels_lie_beside_a_dictionary_and_are_read_again(here):
+    with ExplanationCache.open(here / "live/labels/labels.sqlite") as cache:
+        found = cache.explanations("shipped", "dictionary")
+    live = result("live")
+    assert sorted(found) == list(range(20)), "asked ones alone"
+    assert {n for n, own in found.items() if own} == {e["feature"] for e in live["explanations"] if e["text"]}
+    again = go(
+        "explain features",
+        source="dictionary:bundled#0-19",
+        model="bundled:base",
+        with_="cache",
+        explanations="cache:live/labels/labels.sqlite#shipped/dictionary",
+        documents=60,
+    ).result
+    assert [e.text for e in again.explanations] == [e["text"] for e in live["explanations"]]
+    assert "heuristic-1" in again.author
+
+
+def test_rules_are_scored_without_a_judge(here, tmp_path):
+    outcome = go("explain score", run="told", out=str(tmp_path / "scored"))
+    found = outcome.result
+    assert outcome.exit_code is ExitCode.PASS and verify(tmp_path / "scored").status == "intact"
+    (summary,) = found.summaries
+    assert (summary.scorer, summary.judge, summary.own.value) == ("rule", "none", 1)
+    assert summary.lift.value > 0.9 and summary.empty.value == 0
+    assert {s.feature for s in found.scores} == {0, 1, 2} and all(s.windows == 1 for s in found.scores)
+    assert found.proxies[0].entropy == 0 and found.proxy_against == "rule"
+    assert "lift +" in found.headline
+
+
+def test_a_real_endpoint_explains_and_judges(here, tmp_path):
+    """An LLM that names the words it saw marked, and a judge that takes explanations at their word."""
+
+    def script(payload, number):
+        content = payload["messages"][0]["content"]
+        if "You study one feature" not in content:
+            return judge(payload, number)
+        marks = [
+            json.loads(line)["marks"]
+            for line in content.splitlines()
+            if line.startswith('{"text"') and '"marks"' in line
+        ]
+        words = sorted({mark[0] for own in marks for mark in own})[:3]
+        return json.dumps({"explanation": "fires on " + ", ".join(f"“{w}”" for w in words), "rule": "a word list"})
+
+    with chatting(script) as server:
+        asked = {"endpoint": server.url, "chat_model": "tiny", **FAST}
+        told = go(
+            "explain features", source="records:records#0,2", with_="llm", window=8, out=str(tmp_path / "t"), **asked
+        )
+        assert [e.text for e in told.result.explanations] == ["fires on “km”", "fires on “red”"]
+        assert told.result.explanations[0].rule_said == "a word list"
+        assert told.result.exchange.calls == 2
+        scored = go(
+            "explain score", run=str(tmp_path / "t"), scorer=["detection"], seeds=2, out=str(tmp_path / "s"), **asked
+        )
+        calls = len(server.seen)
+    detection = scored.result.summaries[0]
+    assert (detection.judge, detection.questions, detection.failed) == ("tiny", 12, 0) and calls == 14
+    assert detection.own.value > 0.9 and detection.lift.value > 0.3
+    assert scored.exit_code is ExitCode.PASS and verify(tmp_path / "s").status == "intact"
+    table = polars.read_parquet(tmp_path / "s/tables/answers.parquet")
+    assert set(table["whose"]) == {"own", "other", "empty"}
+    # The answers are in the cache of the workspace: the same again needs nobody.
+    offline = {**asked, "endpoint": "http://127.0.0.1:9", "offline": True}
+    again = go("explain score", run=str(tmp_path / "t"), scorer=["detection"], seeds=2, **offline).result
+    assert again.scores == scored.result.scores and again.exchange.calls == 0
+
+
+def test_a_faulty_endpoint_measures_nothing_and_says_so(here, tmp_path):
+    with chatting(lambda payload, number: Fault(503)) as server:
+        asked = {"endpoint": server.url, "chat_model": "faulty", **FAST}
+        outcome = go(
+            "explain score", run="told", scorer=["detection", "rule"], seeds=1, out=str(tmp_path / "s"), **asked
+        )
+        told = go("explain features", source="records", with_="llm", window=8, **asked)
+    assert outcome.exit_code is told.exit_code is ExitCode.NOT_MEASURED
+    detection, rule = outcome.result.summaries
+    assert detection.own is None and rule.own.value == 1
+    assert "detection not measured" in outcome.result.headline
+    assert told.result.failed == 4 and told.result.explained == 0
+    assert verify(tmp_path / "s").status == "intact"
+    page = (tmp_path / "s/report.html").read_text()
+    assert "not measured" in page and "Ended early" in page
+
+
+def test_a_budget_leaves_a_part_and_exit_4(here):
+    with chatting(lambda payload, number: json.dumps({"explanation": f"e{number}"})) as server:
+        asked = {"endpoint": server.url, "chat_model": "paid", "retries": 0, "concurrency": 1}
+        first = go("explain features", source="records", with_="llm", window=8, max_calls=1, **asked)
+        assert (first.exit_code, first.result.explained) == (ExitCode.NOT_MEASURED, 1)
+        assert "budget_spent" in first.result.headline
+        second = go("explain features", source="records", with_="llm", window=8, **asked)
+        assert (second.exit_code, second.result.explained) == (ExitCode.PASS, 4)
+        assert second.result.exchange.cached == 1 and len(server.seen) == 4
+
+
+def test_markup_in_texts_ids_and_words_is_escaped(here, tmp_path):
+    said = "<script>alert(1)</script> \u202egnp [x](http://evil) **b**"
+    with chatting(lambda payload, number: json.dumps({"explanation": said})) as server:
+        asked = {"endpoint": server.url, "chat_model": "evil", **FAST}
+        go("explain features", source="records:records#0", with_="llm", window=8, out=str(tmp_path / "r"), **asked)
+    page, text = (tmp_path / "r/report.html").read_text(), (tmp_path / "r/report.md").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\u202e" not in page + text
+    assert "**b**" not in text
+
+
+BAD = [
+    ({"source": "records", "with_": "llm"}, UserError, "--endpoint"),
+    ({"source": "records", "with_": "cache"}, UserError, "cache:FILE"),
+    ({"source": "records", "with_": "world"}, UserError, "small world"),
+    ({"source": "records", "with_": "verbalizer:selfie"}, UserError, "needs the model"),
+    ({"source": "records", "with_": "heuristics"}, UserError, "did you mean heuristic"),
+    ({"source": "records#9"}, UserError, "9"),
+    ({"source": "records", "endpoint": "http://127.0.0.1:9"}, UserError, "--chat-model"),
+    ({"source": "dictionary:bundled"}, UserError, "needs the model"),
+    ({"source": "nowhere", "model": "bundled:base"}, UserError, "nowhere"),
+    ({"source": "prompts"}, Refusal, "--level token"),
+    ({"source": "textless"}, Refusal, "what their tokens look like"),
+    ({"source": "few"}, Refusal, "too few groups"),
+]
+
+
+@pytest.mark.parametrize(("config", "error", "named"), BAD, ids=[b[2] for b in BAD])
+def test_bad_input_says_what_to_do(here, config, error, named):
+    if not Path("few").exists():
+        write_material(here / "few", material(texts=8), HEADER)
+        for name, change in {"prompts": {"level": "prompt"}, "textless": None}.items():
+            shutil.copytree(here / "records", here / name)
+            if change:
+                header = json.loads((here / name / "header.json").read_text())
+                (here / name / "header.json").write_text(json.dumps({**header, **change}))
+        rows = here / "textless/rows/00000.parquet"
+        data = polars.read_parquet(rows).drop("offsets")
+        data.write_parquet(rows)
+        header = json.loads((here / "textless/header.json").read_text())
+        header["parts"][0]["bytes"]["rows"] = rows.stat().st_size
+        (here / "textless/header.json").write_text(json.dumps(header))
+    before = set(here.iterdir())
+    with pytest.raises(error) as caught:
+        go("explain features", **config)
+    assert named in str(caught.value)
+    assert set(here.iterdir()) - before <= {here / "runs", here / ".radiograph"}
+
+
+def test_scores_need_a_run_of_explanations_and_a_judge(here):
+    with pytest.raises(UserError, match="no run of `explain features`"):
+        go("explain score", run="records")
+    with pytest.raises(UserError, match="needs a judge"):
+        go("explain score", run="told", scorer=["detection"])
+
+
+def test_z_stored_records_are_explained_without_torch(here):
+    code = (
+        "import sys; from running import go; go('explain features', source='records', window=8, out='light');"
+        "go('explain score', run='light'); from radiograph.runtime import verify; from pathlib import Path;"
+        "assert verify(Path('light')).status == 'intact'; assert 'torch' not in sys.modules"
+    )
+    path = f"{Path(__file__).parent.parent}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_env(path), timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def _env(path):
+    import os
+
+    return {**os.environ, "PYTHONPATH": path}
+
+
+# --- sync -----------------------------------------------------------------------------------------------------------
+
+MODEL, SOURCE = "tiny-2b", "3-res-1k"
+PLACE = f"v1/{MODEL}/{SOURCE}/"
+
+
+def batch(rows):
+    return gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows), mtime=0)
+
+
+def row(index, text, **more):
+    return {"modelId": MODEL, "layer": SOURCE, "index": str(index), "description": text, **more}
+
+
+FILES = {
+    f"{PLACE}explanations/batch-0.jsonl.gz": batch(
+        [row(n, f"words {n}", explanationModelName="gpt", typeName="np_acts", embedding=[0.1]) for n in range(6)]
+    ),
+    f"{PLACE}explanations-other/batch-0.jsonl.gz": batch([row(2, "others", explanationModelName="claude")]),
+    f"{PLACE}activations/batch-0.jsonl.gz": batch(
+        [row(1, "", tokens=["a", "b"], values=[0, n], maxValue=n) for n in range(30)]
+    ),
+    f"{PLACE}features/batch-0.jsonl.gz": batch([{"index": 1, "frac_nonzero": 0.1, "pos_str": ["x"]}]),
+    f"{PLACE}source.jsonl": b"{}\n",
+}
+
+
+class Exports:
+    def __init__(self, files):
+        self.files = dict(files)
+        self.seen: list[tuple[str, str | None]] = []
+        self.faults: dict[str, list] = {}
+        self.page = 1000
+
+    def tag(self, key):
+        return hashlib.md5(self.files[key]).hexdigest()
+
+
+@contextmanager
+def exporting(files=FILES):
+    held = Exports(files)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+        def do_GET(self):
+            parts = urlsplit(self.path)
+            key = unquote(parts.path.lstrip("/"))
+            held.seen.append((key, self.headers.get("Range")))
+            fault = (held.faults.get(key) or [None]).pop(0) if held.faults.get(key) else None
+            if isinstance(fault, int):
+                return self.send(fault, b"slow down", {"Retry-After": "0"})
+            if not key:
+                return self.send(200, listing(held, parse_qs(parts.query)))
+            if key not in held.files:
+                return self.send(404, b"nothing")
+            data = fault if isinstance(fault, bytes) else held.files[key]
+            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            if fault == "break":
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: len(data) // 2])
+                return None
+            return self.send(206 if start else 200, data[start:])
+
+        def send(self, status, data, headers=()):
+            self.send_response(status)
+            for name, value in dict(headers).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    held.url = f"http://127.0.0.1:{http.server_port}"
+    try:
+        yield held
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+def listing(held, query):
+    prefix = query["prefix"][0]
+    keys = sorted(key for key in held.files if key.startswith(prefix))
+    first = int(query.get("continuation-token", ["0"])[0])
+    own = keys[first : first + held.page]
+    more = first + held.page < len(keys)
+    body = "".join(
+        f'<Contents><Key>{k}</Key><ETag>"{held.tag(k)}"</ETag><Size>{len(held.files[k])}</Size></Contents>' for k in own
+    )
+    end = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+    end += f"<NextContinuationToken>{first + held.page}</NextContinuationToken>" if more else ""
+    space = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+    return f'<?xml version="1.0"?><ListBucketResult {space}>{body}{end}</ListBucketResult>'.encode()
+
+
+def sync(url, **config):
+    return go("explain sync", source=f"{MODEL}/{SOURCE}", from_=url, rate=100, **config)
+
+
+def test_exports_fill_the_cache_once(workspace):
+    with exporting() as held:
+        held.page = 2
+        kinds = ["explanations", "features", "activations"]
+        outcome = sync(held.url, kind=kinds, licence="CC-BY-4.0")
+        asked = len(held.seen)
+        again = sync(held.url, kind=kinds)
+        assert [key for key, _ in held.seen[asked:]] == ["", "", ""], "only the listing is asked for again"
+    (source,) = outcome.result.sources
+    assert (source.explained, source.explanations, source.contexts, source.features) == (6, 7, 1, 6)
+    assert (source.authors, source.types, source.licence) == (("claude", "gpt"), ("np_acts",), "CC-BY-4.0")
+    assert source.bound is None and source.origin == held.url
+    assert [f.fresh for f in outcome.result.files] == [True] * 4 and not any(f.fresh for f in again.result.files)
+    assert again.result.sources == outcome.result.sources
+    with ExplanationCache.open(Path(".radiograph/explanations.sqlite")) as cache:
+        features = cache.features(MODEL, SOURCE)
+        assert features[1]["frac_nonzero"] == 0.1
+        assert [c["maxValue"] for c in features[1]["activations"]] == list(range(29, 9, -1))
+        assert "embedding" not in json.dumps(cache.explanations(MODEL, SOURCE))
+    assert not list(Path(".radiograph/exports").iterdir())
+
+
+def test_order_of_files_and_interruptions_leave_no_trace(workspace):
+    with exporting() as held:
+        whole = sync(held.url, cache="a.sqlite").result.sources[0].snapshot_sha256
+        key = f"{PLACE}explanations/batch-0.jsonl.gz"
+        held.faults = {key: [503, "break"], "": [429]}
+        del held.seen[:]
+        broken = sync(held.url, cache="b.sqlite").result
+        ranges = [r for k, r in held.seen if k == key]
+        assert ranges[:2] == [None, None] and ranges[2].startswith("bytes="), "what came is kept"
+        assert broken.sources[0].snapshot_sha256 == whole and broken.missing == ()
+
+
+def test_a_wrong_checksum_is_fetched_again_and_then_missing(workspace):
+    with exporting() as held:
+        key = f"{PLACE}explanations/batch-0.jsonl.gz"
+        data = held.files[key]
+        held.faults = {key: [data[:-1] + b"x"]}
+        assert sync(held.url, cache="a.sqlite").exit_code is ExitCode.PASS
+        held.faults = {key: [data[:-1] + b"x"] * 2}
+        outcome = sync(held.url, cache="b.sqlite")
+        assert outcome.exit_code is ExitCode.NOT_MEASURED and "batch-0" in outcome.result.missing[0]
+        assert outcome.result.sources[0].explained == 1, "the other file stands"
+        assert sync(held.url, cache="b.sqlite").exit_code is ExitCode.PASS
+
+
+def test_x5_8_a_folder_of_exports_works_without_a_network(workspace):
+    for key, data in FILES.items():
+        path = workspace / "down" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    assert sync("down").result.sources[0].explained == 6
+    bound = go("explain sync", source=f"{MODEL}/{SOURCE}", bind="dictionary:bundled").result.sources[0]
+    assert bound.bound is not None
+    told = go(
+        "explain features",
+        source="dictionary:bundled#0-7",
+        model="bundled:base",
+        with_="cache",
+        explanations=f"cache:.radiograph/explanations.sqlite#{MODEL}/{SOURCE}",
+        documents=60,
+    ).result
+    assert [e.text for e in told.explanations] == [
+        *(f"words {n}" for n in (0, 1)),
+        *told_two(told),
+        *(f"words {n}" for n in (3, 4, 5)),
+        None,
+        None,
+    ]
+    assert "gpt" in told.author
+    listed = go("explain sync", list=True).result
+    assert [s.source for s in listed.sources] == [SOURCE]
+    other = go("explain sync", from_=".radiograph/explanations.sqlite", cache="copy.sqlite").result
+    assert other.sources == listed.sources
+    pruned = go("explain sync", source=f"{MODEL}/{SOURCE}", prune=True).result
+    assert pruned.sources == () and pruned.removed == (f"{MODEL}/{SOURCE}",)
+
+
+def told_two(told):
+    return [told.explanations[2].text] if told.explanations[2].text in ("words 2", "others") else ["neither"]
+
+
+def test_labels_that_nobody_bound_are_refused_with_the_remedy(workspace):
+    (workspace / "e.jsonl").write_text(json.dumps(row(0, "words")) + "\n")
+    (workspace / "d").mkdir()
+    shutil.move("e.jsonl", "d/e.jsonl")
+    sync("d")
+    with pytest.raises(Refusal, match="nobody has said") as caught:
+        go(
+            "explain features",
+            source="dictionary:bundled#0",
+            model="bundled:base",
+            with_="cache",
+            explanations=f"cache:.radiograph/explanations.sqlite#{MODEL}/{SOURCE}",
+            documents=60,
+        )
+    assert "--bind" in caught.value.fix and caught.value.exit_code is ExitCode.BAD_INPUT
+
+
+SYNC_BAD = [
+    ({"source": "gemma"}, "MODEL/SOURCE"),
+    ({"source": "a/b"}, "--online"),
+    ({"source": "a/b", "from_": "nowhere"}, "nowhere"),
+    ({"source": "a/b", "prune": True}, "no cache"),
+    ({"source": "a/b", "from_": "ftp://x"}, "ftp"),
+]
+
+
+@pytest.mark.parametrize(("config", "named"), SYNC_BAD)
+def test_sync_refuses_by_name(workspace, config, named):
+    with pytest.raises(UserError) as caught:
+        go("explain sync", **config)
+    assert named in str(caught.value)
+
+
+def test_mistakes_of_an_export_are_named_by_line(workspace):
+    (workspace / "d").mkdir()
+    lines = [
+        row(0, "fine"),
+        {"index": -1, "description": "x"},
+        {"index": 1, "description": 7},
+        row(2, "x") | {"layer": "9"},
+    ]
+    (workspace / "d/bad.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n{nan\n")
+    with pytest.raises(UserError, match=r"4 mistakes in explanations/bad\.jsonl") as caught:
+        sync("d")
+    assert all(f"bad.jsonl:{n}:" in str(caught.value) for n in (2, 3, 4, 5))
+
+
+def test_a_source_that_is_not_there_says_so(workspace):
+    with exporting() as held, pytest.raises(UserError, match="no exports of tiny-2b/none"):
+        go("explain sync", source="tiny-2b/none", from_=held.url)
+
+
+def test_nothing_of_a_run_changes_what_it_read(here):
+    before = contents(here / "told")
+    go("explain score", run="told")
+    assert contents(here / "told") == before
