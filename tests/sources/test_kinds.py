@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +272,19 @@ def test_another_package_can_register_a_kind(monkeypatch):
                 kinds()
     monkeypatch.undo()
     kinds.cache_clear()
+
+
+def test_records_and_dumps_are_opened_without_torch(workspace):
+    import subprocess
+
+    lines(workspace / "r.jsonl", *RECORDS)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "from sources.conftest import make_context\n"
+        "c = make_context(Path.cwd())\n"
+        "c.features('records:r.jsonl'); c.features('dictionary:bundled'); c.features('units:embed')\n"
+        "print('torch' in sys.modules)"
+    )
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.strip() == "False", done.stderr

@@ -92,7 +92,7 @@ class Marked:
     plan: Plan
     offsets: NDArray[np.int32]
     """Start and end of each token in its text; −1 where that is not known."""
-    owner: NDArray[np.int64]
+    owner: NDArray[np.int32]
     """Labelled row of each token, −1 for none."""
     lost: int
     """Texts of which no kept token was left."""
@@ -103,11 +103,11 @@ def marked(fed: Fed, plan: Plan, *, level: str) -> Marked:
     names = plan.prompts["prompt_id"].to_list()
     total = len(plan.tokens)
     offsets = np.full((total, 2), -1, np.int32)
-    owner = np.full(total, -1, np.int64)
+    owner = np.full(total, -1, np.int32)
     kept = np.array(plan.kept)
     for name, start, length in zip(names, plan.starts.tolist(), plan.lengths.tolist(), strict=True):
         own = slice(start, start + length)
-        known = fed.offsets.get(name)
+        known = fed.offsets.pop(name, None)
         if known is not None:
             offsets[own] = known[:length]
         for number in fed.owners.get(name, ()):
@@ -168,8 +168,8 @@ def row_columns(found: polars.DataFrame, fed: Fed, made: Marked) -> polars.DataF
     at = starts + np.where(whole, 0, token)
     owner = made.owner[at]
     if whole.any() and fed.rows:
-        owner = np.array([fed.owners[name][0] for name in names])
-    first = np.array([fed.owners[name][0] for name in names]) if fed.rows else owner
+        owner = np.array([fed.owners[name][0] for name in names], np.int32)
+    first = np.array([fed.owners[name][0] for name in names], np.int32) if fed.rows else owner
     columns: dict[str, Any] = {
         "row": found["row"].cast(pl.UInt32),
         "token": found["token"].cast(pl.Int32),
@@ -187,7 +187,7 @@ def row_columns(found: polars.DataFrame, fed: Fed, made: Marked) -> polars.DataF
     return table if not fed.rows else table.with_columns(_labels(fed.rows, owner, first))
 
 
-def _labels(rows: Sequence[Row], owner: NDArray[np.int64], first: NDArray[np.int64]) -> list[polars.Series]:
+def _labels(rows: Sequence[Row], owner: NDArray[np.int32], first: NDArray[np.int32]) -> list[polars.Series]:
     import polars as pl
 
     from radiograph.store.records import FACTOR
