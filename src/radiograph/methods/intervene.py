@@ -69,9 +69,7 @@ class Config(Options):
 def run(config: Config, ctx: Context) -> Effects:
     """Prepare, measure feature by feature, judge all of them together."""
     if config.require is not None and Requirement.parse(config.require).kind != "causal":
-        raise UserError(
-            "intervene measures causal evidence", got=config.require, fix="causal:effect", where="--require"
-        )
+        raise UserError("intervene measures what is causal", got=config.require, expected="causal:GRADE")
     if config.merge:
         from radiograph.methods._intervene.shards import merged
 

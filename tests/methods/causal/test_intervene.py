@@ -15,7 +15,7 @@ from moved import TARGETS, plant, write_prompts
 from radiograph.core import ExitCode, Refusal, UserError
 from radiograph.runtime import verify
 from radiograph.store.interventions import read_interventions
-from running import contents, go
+from running import contents, go, perform
 
 UNITS = "units:mlp_hidden.2#5,9"
 ASKED: dict[str, Any] = {
@@ -106,14 +106,11 @@ def test_a_changed_row_changes_the_verdict(place, tmp_path):
     assert found and "mlp_hidden.2[5]" in found[0]
 
 
-@pytest.mark.parametrize(
-    ("verb", "dose", "sign"), [("ablate", "1", -1), ("amplify", "0,3", 1), ("clamp", "0,4", 1), ("patch", "1", 1)]
-)
-def test_y3_8_every_verb_tells_its_push(place, verb, dose, sign):
-    del sign
+@pytest.mark.parametrize(("verb", "dose"), [("ablate", "1"), ("amplify", "0,3"), ("clamp", "0,4"), ("patch", "1")])
+def test_y3_8_every_verb_tells_its_push(place, verb, dose):
     out = f"run-{verb}"
     asked = {**ASKED, "features": ["units:mlp_hidden.2#5"], "rows": 12, "controls": 0, "neutral_texts": 2}
-    outcome = go("intervene", out=out, **{**asked, "verb": verb, "dose": dose, "unit": "raw"})
+    outcome = perform("intervene", {**asked, "verb": verb, "dose": dose, "unit": "raw"}, out=out)
     (own,) = outcome.result.features
     rows = read_interventions(place / out / "tables" / "interventions.parquet").table
     effects = rows.filter(pl.col("control").is_null())
@@ -130,7 +127,7 @@ def test_y3_9_no_acceptable_dose_is_an_outcome(place):
     (own,) = outcome.result.features
     assert all("kl" in row.reasons for row in own.doses if row.half == "discover")
     page = (place / "none" / "report.md").read_text()
-    assert "none_acceptable" in page and "KL" in page
+    assert "KL above its limit" in page and "no dose moves the outcome" in page
 
 
 def test_a_dry_run_counts_and_runs_nothing(place):

@@ -11,7 +11,7 @@ from radiograph.evidence.interventions import ControlRow, DoseRow, Effects, Feat
 from radiograph.methods._causal.judge import Causal, choose, judge
 from radiograph.numerics.effects import Limits
 from radiograph.store.directions import read_directions_header
-from radiograph.store.interventions import read_interventions, write_interventions
+from radiograph.store.interventions import in_order, read_interventions, write_interventions
 
 if TYPE_CHECKING:
     import polars
@@ -29,7 +29,8 @@ def write_rows(folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str
     """`interventions.parquet` and `costs.parquet`."""
     import polars as pl
 
-    write_interventions(folder / f"{ROWS}.parquet", rows)
+    # In an order that only what they hold decides, so that merged shards give the bytes of one run.
+    write_interventions(folder / f"{ROWS}.parquet", in_order(rows).drop("row"))
     kinds = {"feature_id": pl.String, "verb": pl.String, "dose_unit": pl.String, "tokens": pl.Int64}
     table = pl.DataFrame(
         {name: pl.Series(name, [row[name] for row in costs], kinds.get(name, pl.Float64)) for name in COST_COLUMNS}
