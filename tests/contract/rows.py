@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from auditing import noisy
+from moved import write_prompts
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ ROWS: dict[str, Row] = {
             "documents": 100,
         }
     ),
+    "explain.score": Row({"run": "{explain.features}"}, exits=frozenset({0, 4})),
+    "explain.sync": Row({"from_": "{explain.features}", "cache": "labels.sqlite"}),
     "inspect": Row(
         {
             "model": "m",
@@ -101,6 +104,20 @@ ROWS: dict[str, Row] = {
     ),
     "graph.report": Row({"run": ["{match}"]}),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
+    "intervene": Row(
+        {
+            "model": "bundled:base",
+            "features": ["units:mlp_hidden.2#5"],
+            "criterion": "the next token is a unit",
+            "prompts": "data/moved.jsonl",
+            "targets": " metres",
+            "rows": 12,
+            "dose": "-2,2",
+            "controls": 2,
+            "neutral_texts": 3,
+        },
+        exits=frozenset({0, 2, 4}),
+    ),
     "match": Row({"left": "{records.export}", "right": "{records.export}"}),
     "neurons.scan": Row({"model": "bundled:base", "text": ["world:mixture#20"], "top": 3}),
     "plan": Row({"model_params": "1B", "tokens": "10M", "d_model": 2048}, repeatable=False),
@@ -158,6 +175,21 @@ ROWS: dict[str, Row] = {
         }
     ),
     "run": Row({"workflow": "data/flow.json"}),
+    "steer.contrast": Row(
+        {
+            "model": "bundled:base",
+            "criterion": "the next token is a unit",
+            "prompts": "data/moved.jsonl",
+            "targets": " metres",
+            "site": ["resid_post.2"],
+            "positions": "last",
+            "rows": 12,
+            "dose": "-1,1",
+            "controls": 2,
+            "neutral_texts": 3,
+        },
+        exits=frozenset({0, 2, 4}),
+    ),
     "suite.check": Row({"suite": "data/suite.yaml"}, exits=frozenset({0, 2})),
     "trigger.search": Row({"reference": "bundled:base", "candidate": "bundled:base", "budget": 20_000}),
     "verify": Row({"run": "{weights.diff}"}),
@@ -183,6 +215,7 @@ def write_files(workspace: Path) -> None:
         noisy(data / "benign" / f"m{number}", 0.01 * (1 + number), seed=number)
     _write_benchmark(data)
     _write_records(data / "records.jsonl")
+    write_prompts(data / "moved.jsonl")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
 

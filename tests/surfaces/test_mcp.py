@@ -154,6 +154,7 @@ ALSO = {
     "publish": {"dry_run": True},
     "records_export": {"features": ["units:resid_post.1"], "text": ["world:mixture#5"]},
     "resonance_capture": {"grid": "stories"},
+    "steer_contrast": {"criterion": "world:unit", "site": ["resid_post.1"]},
 }
 """What a verb asks for before it looks at a path."""
 PATHS = {"resonance_compare": ("basis",), "resonance_sweep": ("basis",)}

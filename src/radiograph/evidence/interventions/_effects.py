@@ -268,9 +268,13 @@ class Steering(Result):
     @property
     def headline(self) -> str:
         """The direction, and what it does."""
+        if self.effects.planned:
+            return self.effects.headline
         own = self.chosen
+        none = "" if self.effects.acceptable else f"{NONE_ACCEPTABLE}: "
+        (only,) = self.effects.features
         kept = f"written to {self.written}" if self.written else "no vector written"
-        return f"{own.name}: held-out AUROC {own.auroc:.3f}; {self.effects.headline}; {kept}"
+        return f"{none}{_line(only, self.effects.order)}; held-out AUROC {own.auroc:.3f}; {kept}"
 
     @property
     def exit_code(self) -> ExitCode:
