@@ -44,6 +44,7 @@ MINUTES = {
     "hand-picked-neuron",
     "organisms",
     "plan",
+    "steer",
     "train-a-dictionary",
 }
 ELSEWHERE = ("make", "pip", "git")  # `.ci/run` runs the make targets; installing and cloning need a network

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -193,3 +194,36 @@ def test_a_demand_is_a_gate(place):
     asked = {**ASKED, "features": ["units:mlp_hidden.2#9"], "controls": 0, "rows": 12, "neutral_texts": 2}
     outcome = go("intervene", out="gate", **asked, require="causal:effect")
     assert outcome.exit_code is ExitCode.GATE_FAILED
+
+
+def killed(place: Path, patch: pytest.MonkeyPatch, after: int, out: str) -> None:
+    """A run that ends after so many committed chunks, as a kill would end it."""
+    from radiograph.store.vectors import BatchWriter
+
+    commit, count = BatchWriter.commit, iter(range(after + 1))
+
+    def until(self: BatchWriter, *given: Any) -> None:
+        if next(count) == after:
+            raise KeyboardInterrupt
+        commit(self, *given)
+
+    patch.setattr(BatchWriter, "commit", until)
+    with pytest.raises(KeyboardInterrupt):
+        go("intervene", out=out, **ASKED)
+    patch.undo()
+    patch.chdir(place)
+
+
+@pytest.mark.slow
+def test_x5_8_a_run_that_is_killed_ends_with_the_same_bytes(place, monkeypatch):
+    rng = np.random.default_rng(0)
+    chunks = 1 + 2 * 6  # untouched; of each feature discover, costs, confirm, idle, placebo, controls
+    whole = contents(place / "run")
+    for number, after in enumerate(rng.integers(0, chunks, 20).tolist()):
+        killed(place, monkeypatch, after, f"killed-{number}")
+        go("intervene", out=f"resumed-{number}", **ASKED, resume=f"killed-{number}.partial")
+        found = contents(place / f"resumed-{number}")
+        same = [
+            name for name in whole if name.startswith(("tables/", "figures/")) or name in ("result.json", "order.json")
+        ]
+        assert all(found[name] == whole[name] for name in same), after
