@@ -11,7 +11,7 @@
 6. grades: no_effect, effect, beyond_controls, validated; a strong causal score in units of the outcome
 Rows stand in tables/interventions.parquet (`radiograph.intervention/1`), and `verify` grades them again.
 
-Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:ID).
+Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:SOURCE).
 Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit.
 Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met.
 """

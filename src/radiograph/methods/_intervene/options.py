@@ -119,13 +119,13 @@ def require_outcome(text: str) -> None:
         raise Refusal(
             "no_outcome",
             f"{text} cannot be measured: there is no file format of probes yet",
-            fix="take logprob, choice or feature:ID",
+            fix="take logprob, choice or feature:SOURCE",
             fixable=True,
         )
-    if text not in ("logprob", "choice", "rate") and not text.startswith("feature:"):
+    if text not in ("logprob", "choice") and not text.startswith("feature:"):
         from radiograph.core import nearest
 
-        known = ["logprob", "choice", "rate", "feature:ID"]
+        known = ["logprob", "choice", "feature:SOURCE"]
         close = nearest(text, known)
         raise UserError(
             f"no outcome {text!r}",
