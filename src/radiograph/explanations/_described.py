@@ -97,9 +97,10 @@ def _grams(material: Material) -> list[tuple[Gram, ...]]:
     made = {n: grams(passages.tokens, passages.starts, n) for n in LENGTHS}
     lists: list[list[Gram]] = [[] for _ in range(len(material))]
     for numbered in made.values():
-        pairs: Contrast = contrast(material.fires, numbered.of)
-        for feature, term, z, count in zip(*pairs, strict=True):
-            if z >= LEAST_Z and sum(len(g.text.split(" ")) == numbered.tokens.shape[1] for g in lists[feature]) < 3:
+        found: Contrast = contrast(material.fires, numbered.of)
+        telling = found.z >= LEAST_Z
+        for feature, term, z, count in zip(*(column[telling] for column in found), strict=True):
+            if sum(len(g.text.split(" ")) == numbered.tokens.shape[1] for g in lists[feature]) < 3:
                 text = " ".join(str(passages.words[token]) for token in numbered.tokens[term])
                 lists[feature].append(Gram(text=text, z=float(z), n=int(count)))
     return [tuple(sorted(own, key=lambda gram: -gram.z)[:_GRAMS]) for own in lists]

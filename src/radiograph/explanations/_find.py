@@ -77,7 +77,9 @@ def _modules(folder: str, call: str) -> dict[str, str]:
     }
     for point in entry_points(group=f"radiograph.{folder}"):
         module = point.load()
-        if point.name in found or not (callable(getattr(module, "lacks", None)) and callable(getattr(module, call))):
+        if point.name in found or not (
+            callable(getattr(module, "lacks", None)) and callable(getattr(module, call, None))
+        ):
             raise FormatError(
                 f"{point.value} cannot be the {folder.removesuffix('s')} {point.name!r}",
                 expected=f"a name that is free, and a module with lacks and {call}",

@@ -2,6 +2,7 @@
 
 from radiograph.explanations._asking import exchange
 from radiograph.explanations._judging import (
+    CHANCE,
     JUDGED,
     Answers,
     Judged,
@@ -15,6 +16,7 @@ from radiograph.explanations._proxies import agreement, proxies
 from radiograph.explanations.scorers.rule import scores as rule_scores
 
 __all__ = [
+    "CHANCE",
     "JUDGED",
     "Answers",
     "Judged",

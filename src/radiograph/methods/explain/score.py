@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Context, Refusal, RunPath, UserError, derive
-from radiograph.evidence.explanations import ExplainFeatures, ExplainScore, FeatureScore, JudgeRecord, ScorerSummary
+from radiograph.evidence.explanations import (
+    SCORERS,
+    ExplainFeatures,
+    ExplainScore,
+    FeatureScore,
+    JudgeRecord,
+    ScorerSummary,
+)
 from radiograph.methods.explain._endpoint import ChatOptions, chat_of
 
 if TYPE_CHECKING:
@@ -228,6 +235,20 @@ def _of_judges(
     for name in (inner for outer in names for inner in _OF.get(outer, (outer,))):
         code = judging.code_of(answers, name)
         own = judging.scores_of(answers.columns, name, listed, measured=code is None)
+        known = {score.feature for score in own}
+        own += [
+            FeatureScore(
+                feature=e.feature,
+                feature_id=e.feature_id,
+                scorer=name,  # type: ignore[arg-type]  # one of the scorers
+                value=None,
+                n=0,
+                chance=judging.CHANCE[SCORERS[name]],
+                code="few_contexts",
+            )
+            for e in told.explanations
+            if e.feature not in known and code is None
+        ]
         scores += own
         put, failed = answers.questions[name], answers.failed[name]
         summaries.append(judging.summary_of(name, own, judge, questions=put, failed=failed, code=code, seed=seed))

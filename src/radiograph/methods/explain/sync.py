@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from radiograph.store.exports import Bucket
 
 Kind = Literal["explanations", "features", "activations"]
+_ABOUT = {"model", "release", "source", "sourceset"}
+"""Files that lie beside the folders of a source."""
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
@@ -230,6 +232,8 @@ def _local(folder: Path, model: str, source: str, kinds: Iterable[str]) -> Itera
     for path in sorted(p for p in root.rglob("*") if p.is_file() and p.name.endswith(_ENDINGS)):
         name = path.relative_to(root).as_posix()
         if "/" not in name:
+            if name.split(".")[0] in _ABOUT:
+                continue
             name = f"explanations/{name}"
         if _kind(name) in kinds:
             yield path, name
