@@ -42,6 +42,7 @@ MINUTES = {
     "find-features",
     "first-audit",
     "hand-picked-neuron",
+    "match-and-publish",
     "organisms",
     "plan",
     "steer",
