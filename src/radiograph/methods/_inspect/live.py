@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from radiograph.criteria import Compiled
+    from radiograph.methods._inspect.options import Options
     from radiograph.methods._inspect.tables import Table, Tables
-    from radiograph.methods.inspect import Config
     from radiograph.models import LanguageModel
     from radiograph.numerics.association import Findings
     from radiograph.sources import Given
@@ -32,7 +32,7 @@ RESIDUAL: Final = frozenset({"embed", "resid_pre", "resid_mid", "resid_post", "a
 DIRECTIONS: Final = "directions.safetensors"
 
 
-def recorded(config: Config, ctx: Context, given: Sequence[Given], compiled: Compiled) -> list[Given]:
+def recorded(config: Options, ctx: Context, given: Sequence[Given], compiled: Compiled) -> list[Given]:
     """Live sources measured on the criterion's rows by a step, as one folder of records; the others as they are.
 
     Raises:
@@ -71,7 +71,12 @@ def recorded(config: Config, ctx: Context, given: Sequence[Given], compiled: Com
 
 
 def intervened(
-    config: Config, ctx: Context, found: Findings, ids: Sequence[str], given: Sequence[Given], compiled: Compiled | None
+    config: Options,
+    ctx: Context,
+    found: Findings,
+    ids: Sequence[str],
+    given: Sequence[Given],
+    compiled: Compiled | None,
 ) -> Interventions | RefusalRecord | None:
     """The best candidates of discover moved by a step, where MODEL runs and rows have targets; None: nobody asks."""
     from radiograph.store.interventions import read_interventions
@@ -102,7 +107,7 @@ def intervened(
     return read_interventions(root / step.path / "tables" / "interventions.parquet")
 
 
-def extras(config: Config, ctx: Context, tables: Tables, numbers: Sequence[int]) -> Extras:
+def extras(config: Options, ctx: Context, tables: Tables, numbers: Sequence[int]) -> Extras:
     """Features that write alike, where directions are stored; tokens raised and lowered, where the model ran here."""
     from radiograph.store.directions import open_directions
 

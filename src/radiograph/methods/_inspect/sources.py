@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import polars
 
     from radiograph.criteria import Compiled
+    from radiograph.methods._inspect.options import Options
     from radiograph.methods._inspect.rows import Placed
-    from radiograph.methods.inspect import Config
     from radiograph.sources import Dumped, Given, Stored
 
 CLAIMS = 50
@@ -20,7 +20,7 @@ CLAIMS = 50
 HITS = 50
 
 
-def opened(config: Config, ctx: Context) -> list[Given]:
+def opened(config: Options, ctx: Context) -> list[Given]:
     """Every source, under a role of its own.
 
     Raises:
@@ -43,7 +43,7 @@ def opened(config: Config, ctx: Context) -> list[Given]:
     return [ctx.features(source, role, options) for source, role in zip(config.features, roles, strict=True)]
 
 
-def compiled(config: Config, ctx: Context) -> Compiled:
+def compiled(config: Options, ctx: Context) -> Compiled:
     """The criterion by every route that is named.
 
     Raises:

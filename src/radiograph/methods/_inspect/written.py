@@ -16,10 +16,9 @@ from radiograph.methods._inspect.study import TABLE, associated, columns_of
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
     from radiograph.methods._inspect.causal import Tested
-    from radiograph.methods._inspect.options import Asked
+    from radiograph.methods._inspect.options import Asked, Options
     from radiograph.methods._inspect.rows import StudyRows
     from radiograph.methods._inspect.tables import Tables
-    from radiograph.methods.inspect import Config
     from radiograph.numerics.association import Findings
     from radiograph.sources import Dumped, Given, Stored
 
@@ -44,7 +43,7 @@ class _Measured:
 
 
 def inspection(
-    config: Config,
+    config: Options,
     ctx: Context,
     asked: Asked,
     given: Sequence[Given],
@@ -117,7 +116,7 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
 
 
 def _tested(
-    config: Config,
+    config: Options,
     ctx: Context,
     asked: Asked,
     measured: _Measured | None,
@@ -163,7 +162,7 @@ def _tested(
 
 
 def _said(
-    config: Config, ctx: Context, measured: _Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
+    config: Options, ctx: Context, measured: _Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
 ) -> dict[str, Any]:
     """Fields of the result that a study has."""
     parts = measured.tables.parts
@@ -188,7 +187,7 @@ def _said(
 
 
 def _cards(
-    config: Config, ctx: Context, measured: _Measured, ranking: Ranking, tested: Tested | None
+    config: Options, ctx: Context, measured: _Measured, ranking: Ranking, tested: Tested | None
 ) -> tuple[Card, ...]:
     from radiograph.methods._inspect.cards import cards
     from radiograph.methods._inspect.live import extras
@@ -238,7 +237,7 @@ def _no_activations(dumps: Sequence[Dumped]) -> RefusalRecord:
     )
 
 
-def _notes(criterion: Any, measured: _Measured | None, config: Config) -> list[str]:
+def _notes(criterion: Any, measured: _Measured | None, config: Options) -> list[str]:
     notes: list[str] = []
     if criterion is not None:
         notes += [CRITERION_WARNINGS[name] for name in criterion.warnings]
