@@ -218,6 +218,7 @@ class TestScope:
 class TestSaeLens:
     """Folders that SAELens wrote need no package; names of releases do."""
 
+    @pytest.mark.slow
     def test_z_a_folder_is_read_by_our_reader(self, context, base, workspace):
         from pathlib import Path
 
@@ -274,6 +275,7 @@ def test_another_package_can_register_a_kind(monkeypatch):
     kinds.cache_clear()
 
 
+@pytest.mark.slow
 def test_records_and_dumps_are_opened_without_torch(workspace):
     import subprocess
 

@@ -117,7 +117,9 @@ def test_write_directions_are_the_decoder_and_the_axes(run, records):
     assert features["dictionary_sha256"].to_list()[0] == dictionary.hash and features["label"][3]
 
 
-@pytest.mark.parametrize("pool", ["max", "mean", "sum", "last"])
+@pytest.mark.parametrize(
+    "pool", ["max", "last", *(pytest.param(how, marks=pytest.mark.slow) for how in ("mean", "sum"))]
+)
 def test_a_pooled_row_is_what_its_tokens_make(pool, home, tmp_path):
     texts = [{"prompt_id": f"p{n}", "text": "the river is 5 metres wide"[: 8 + 3 * n]} for n in range(6)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
@@ -139,6 +141,7 @@ def test_a_pooled_row_is_what_its_tokens_make(pool, home, tmp_path):
         assert np.allclose(found, how(values[own["row"].to_numpy()]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_z_the_pool_of_units_is_the_last_token_and_that_of_codes_the_largest(home):
     units = go("records.export", model="bundled:base", features=["units:resid_post.1"], **CRITERION, level="prompt")
     codes = go("records.export", model="bundled:base", features=SOURCES, **CRITERION, level="prompt")
@@ -180,6 +183,7 @@ def test_y3_4_features_of_a_site_are_chosen_on_discover_alone(home):
     assert few.header.selected == Split.read(split).sha256 and not few.header.preselected
 
 
+@pytest.mark.slow
 def test_z_batches_change_nothing_but_the_last_bits(home):
     given = {"model": "bundled:base", "features": SOURCES, "text": ["world:mixture#16"]}
     many, single = (open_records(go("records.export", **given, batch_tokens=n).path) for n in (8192, 1))
@@ -188,6 +192,7 @@ def test_z_batches_change_nothing_but_the_last_bits(home):
     assert single.rows.collect().equals(many.rows.collect())
 
 
+@pytest.mark.slow
 def test_json_lines_hold_the_same_records(home, records, tmp_path):
     made = go("records.export", model="bundled:base", features=SOURCES, **CRITERION, to="jsonl")
     assert not (made.path / "records").exists()
