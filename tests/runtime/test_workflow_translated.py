@@ -104,6 +104,10 @@ def test_z_backends_are_sources(args, features):
         ("export-transformerlens-records", {"model": "m", "dataset": "p", "layers": "6", "no_prepend_bos": True}),
         ("export-transformerlens-records", {"model": "m", "dataset": "p", "hook_name": ["blocks.0.hook_mlp_out"]}),
         ("export-nnsight-records", {"model": "m", "dataset": "p", "activation_path": "transformer.h[6].output[0]"}),
+        ("export-hf-interventions", {"model": "m", "report": "r", "dataset": "p", "criterion": "c", "top_k": 3}),
+        ("export-hf-interventions", {"model": "m", "report": "r", "ablate_value": 0.5, "target_token": [" kg", " m"]}),
+        ("export-hf-contrast", {"model": "m", "criterion": "c", "layer": 2, "strength_sweep": "3,10,30"}),
+        ("plan-scale", {"model_params": "1T", "tokens": "1B", "d_model": "8k", "shards": "auto", "from_env": True}),
         ("export-attribution-graph", {"report": "r", "include_similarity_edges": True, "similarity_threshold": 0.8}),
         ("publish-hf-artifact", {"path": ["r"], "repo_id": "o/n", "repo_type": "model", "tag": ["a"], "dry_run": True}),
     ],
@@ -121,6 +125,7 @@ def test_z_every_translated_option_is_one_of_ours(command, args):
         ({"command": "inspect", "args": "--model m"}, "a mapping or a list"),
         ({"command": "inspect", "args": ["model"]}, "no option"),
         ({"command": "run", "args": {}}, "no command"),
+        ({"command": "train-sae", "args": {"model": "m"}}, "harvest"),
         ({"name": "x"}, "command"),
     ],
 )

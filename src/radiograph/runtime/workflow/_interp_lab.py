@@ -74,6 +74,13 @@ def translated(document: Mapping[str, Any], file: str) -> dict[str, Any]:
 def _step(step: Mapping[str, Any], number: int, where: str, written: list[tuple[str, str]]) -> dict[str, Any]:
     name = str(step["command"])
     command = _COMMANDS.get(name)
+    if name == "train-sae":
+        raise FormatError(
+            "`train-sae` is two verbs here",
+            where=where,
+            expected="a step `harvest` (model, data, site), then a step `dictionary.train` (size, k, preset)",
+            fix="write these two; docs/guides/train-a-dictionary.md shows how",
+        )
     if command is None:
         close = nearest(name, list(_COMMANDS))
         raise FormatError(
@@ -189,6 +196,33 @@ def _exported(options: Options, own: str) -> Options:
     return {"per_site": 16, "pool": "last", **options}
 
 
+def _targets(options: Options) -> Options:
+    if "target_token" in options:
+        options["targets"] = ",".join(str(token) for token in _listed(options.pop("target_token")))
+    return options
+
+
+def _ablated(options: Options) -> Options:
+    value = float(options.pop("ablate_value", 0.0))
+    how: Options = {"verb": "clamp", "dose": f"{value:g}", "unit": "raw"} if value else {"verb": "ablate"}
+    return {**_targets(options), **how}
+
+
+def _contrasted(options: Options) -> Options:
+    layer = options.pop("layer", None)
+    doses = options.pop("strength_sweep", options.pop("steer_strength", None))
+    site = "final_norm" if layer is None else f"resid_pre.{layer}"
+    return {**_targets(options), "site": site, **({} if doses is None else {"dose": str(doses), "unit": "raw"})}
+
+
+def _hooks(options: Options) -> Options:
+    if options.pop("no_prepend_bos", False):
+        options["prepend_bos"] = False
+    if "hook_template" in options:
+        options["hook_template"] = options["hook_template"].replace("{layer}", "{{layer}}")
+    return options
+
+
 _RECORDS = {
     "model": "model",
     "dataset": "prompts",
@@ -247,6 +281,56 @@ _COMMANDS: dict[str, _Command] = {
         frozenset({"features"}),
         lambda options: _exported(options, "activation_path"),
     ),
+    "export-hf-interventions": _Command(
+        "intervene",
+        {
+            "model": "model",
+            "report": "from",
+            "dataset": "prompts",
+            "criterion": "criterion",
+            "top_k": "top",
+            "group_top_k": "group",
+            "targets": "targets",
+            "verb": "verb",
+            "dose": "dose",
+            "unit": "unit",
+        },
+        shape=_ablated,
+        wrote={"out": "tables/interventions.parquet", "append_group_records": "", "records": ""},
+    ),
+    "export-hf-contrast": _Command(
+        "steer.contrast",
+        {
+            "model": "model",
+            "dataset": "prompts",
+            "criterion": "criterion",
+            "site": "site",
+            "pool": "pool",
+            "targets": "targets",
+            "dose": "dose",
+            "unit": "unit",
+        },
+        lists=frozenset({"site"}),
+        shape=_contrasted,
+        wrote={"records_out": "", "interventions_out": "tables/interventions.parquet"},
+    ),
+    "plan-scale": _Command(
+        "plan",
+        {
+            **{
+                name: name
+                for name in (
+                    *("model_params", "tokens", "d_model", "selected_layers", "latent_dim", "dtype", "profile"),
+                    *("artifact_format", "target_shard_size", "shards", "top_k_active", "causal_features"),
+                    *("causal_prompts", "interventions_per_feature", "train_batch_size"),
+                )
+            },
+            "env_profile": "machine",
+        },
+        shape=lambda options: {
+            k: v for k, v in options.items() if k not in ("json", "from_env", "env_path") and v != "auto"
+        },
+    ),
     "export-attribution-graph": _Command(
         "graph.report",
         {"report": "run", "edges": "edges", "similarity_threshold": "similarity"},
@@ -274,11 +358,3 @@ _COMMANDS: dict[str, _Command] = {
         shape=lambda options: {k: v[0] if k == "path" and isinstance(v, list) else v for k, v in options.items()},
     ),
 }
-
-
-def _hooks(options: Options) -> Options:
-    if options.pop("no_prepend_bos", False):
-        options["prepend_bos"] = False
-    if "hook_template" in options:
-        options["hook_template"] = options["hook_template"].replace("{layer}", "{{layer}}")
-    return options
