@@ -65,17 +65,20 @@ print(json.dumps(found))
 def write_records(path: Path, rows: int) -> None:
     """JSON Lines as interp-lab writes them."""
     rng = np.random.default_rng(0)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    label = np.arange(rows) % 2
+    luck = rng.random((rows, FEATURES - PLANTED), dtype=np.float32)
+    taken = np.argpartition(luck, RANDOM, axis=1)[:, :RANDOM]
+    fires = rng.random((rows, PLANTED)) < np.where(label[:, None] == 1, 0.9, 0.02)
+    noise = rng.exponential(size=taken.size).reshape(taken.shape) + 0.01
+    strong = iter(rng.uniform(1, 2, int(fires.sum())).tolist())
+    words = np.random.default_rng(1).integers(0, 26, (rows, 8, 5))
     with path.open("w") as handle:
         for row in range(rows):
-            own = rng.choice(FEATURES - PLANTED, RANDOM, replace=False)
-            fires = {f"f{f}": round(float(v) + 0.01, 6) for f, v in zip(own, rng.exponential(size=RANDOM), strict=True)}
-            for feature in range(FEATURES - PLANTED, FEATURES):
-                if rng.random() < (0.9 if row % 2 else 0.02):
-                    fires[f"f{feature}"] = round(float(rng.uniform(1, 2)), 6)
-            text = " ".join("".join(letters[rng.integers(0, 26, 5)]) for _ in range(8))
+            own = {f"f{f}": round(v, 6) for f, v in zip(taken[row].tolist(), noise[row].tolist(), strict=True)}
+            own |= {f"f{FEATURES - PLANTED + i}": round(next(strong), 6) for i in np.flatnonzero(fires[row]).tolist()}
+            text = " ".join("".join(chr(97 + letter) for letter in word) for word in words[row].tolist())
             head = {"model": "m", "prompt_id": f"p{row}", "group_id": f"g{row}", "text": text}
-            handle.write(json.dumps(head | {"criterion_score": float(row % 2), "features": fires}) + "\n")
+            handle.write(json.dumps(head | {"criterion_score": float(label[row]), "features": own}) + "\n")
 
 
 def write_interventions(path: Path, rows: int = 40_000) -> None:

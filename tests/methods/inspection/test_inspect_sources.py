@@ -257,3 +257,58 @@ def test_z_a_model_is_run_and_its_next_unit_features_are_found(workspace):
     assert result.sources[0].records == "steps/1-records.export/records"
     assert verify(done.path, done.seal).status == "intact"
     assert pl.read_parquet(done.path / "tables" / "correlational.parquet")["site"].n_unique() == 1
+
+
+def test_a_failing_endpoint_is_a_refusal_with_its_code(workspace):
+    from chatting import Fault, chatting
+
+    with chatting(lambda payload, number: Fault(401)) as server:
+        done = go(
+            "inspect", model="m", criterion="units", compile_only=True, endpoint=server.url, writer_model="scribe"
+        )
+    assert isinstance(done.result, Refused) and done.result.code == "endpoint_unauthorised"
+    assert int(done.exit_code) == 4
+
+
+def test_y3_no_finding_says_whether_there_was_power(files):
+    write(files, lines(600, planted=False))
+    enough = inspect(cards=0, permutations=0, bootstrap=0, q=0.001)
+    assert enough.result.outcome == "none_adequate" and int(enough.exit_code) == 0
+    write(files, lines(100, planted=False))
+    few = inspect(cards=0, q=0.001, require="correlational:confirmed")
+    assert few.result.outcome == "none_inconclusive" and int(few.exit_code) == 4
+    assert few.result.study.units_needed > few.result.study.design.units[1]
+    assert f"{few.result.study.units_needed} units in a half are needed" in few.result.headline
+
+
+@pytest.mark.slow
+def test_x5_1_sparse_detectors_take_the_first_ranks_at_full_size(workspace):
+    """20,000 rows, 45 random features of 5,000 each, five planted ones that fire with p .9 and .02."""
+    rng, label = np.random.default_rng(0), np.arange(20_000) % 2
+    taken = np.argpartition(rng.random((20_000, 4995), dtype=np.float32), 45, axis=1)[:, :45]
+    fires = rng.random((20_000, 5)) < np.where(label[:, None] == 1, 0.9, 0.02)
+    noise = rng.exponential(size=taken.size).reshape(taken.shape) + 0.01
+    with (workspace / "records.jsonl").open("w") as handle:
+        for row in range(20_000):
+            own = {f"f{f}": v for f, v in zip(taken[row].tolist(), noise[row].tolist(), strict=True)}
+            own |= {f"f{4995 + i}": float(rng.uniform(1, 2)) for i in np.flatnonzero(fires[row]).tolist()}
+            head = {"model": "m", "prompt_id": f"p{row}", "criterion_score": int(label[row])}
+            handle.write(json.dumps(head | {"features": own}) + "\n")
+    done = go("inspect", model="m", criterion=CRITERION, features=["records:records.jsonl"])
+    found = table(done).sort("rank")
+    assert set(found["feature_id"][:5]) == {f"f{4995 + i}" for i in range(5)}
+    assert found["grade"][:5].to_list() == ["confirmed"] * 5 and set(found["grade"][5:]) <= {"none", "candidate"}
+    assert all(0.93 <= area <= 0.95 for area in found["estimate"][:5])
+    assert (done.path / "report.html").stat().st_size < 2e6 and len(done.result.cards) == 20
+    assert verify(done.path).status == "intact"
+
+
+@pytest.mark.slow
+def test_z_candidates_of_a_running_model_are_intervened_on(workspace):
+    done = go("inspect", model="bundled:base", criterion="world:next_unit", features=["toy"], causal=2, cards=3)
+    result = done.result
+    assert len(result.causal.findings) == 2 and result.causal_grades["untested"] == 254
+    assert not {f.grade for f in result.causal.findings} & {"untested"}
+    moved = {f.feature for f in result.causal.findings}
+    assert all(card.response is not None for card in result.cards if card.feature in moved)
+    assert verify(done.path, done.seal).status == "intact"
