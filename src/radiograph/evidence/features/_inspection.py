@@ -95,7 +95,7 @@ class Claim(Record):
     source: str
     label: str | None = None
     text: str | None = None
-    """The claim as JSON."""
+    """The claim as JSON: effects, scores, ranks, whatever the source says."""
     codes: tuple[str, ...] = ("claimed_by_source",)
 
 

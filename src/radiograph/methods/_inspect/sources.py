@@ -109,9 +109,10 @@ def claims(dumps: list[Dumped]) -> tuple[tuple[Claim, ...], int, dict[str, list[
     columns: dict[str, list[str | None]] = {name: [] for name in ("feature_id", "source", "label", "claim")}
     for dumped in dumps:
         for row in dumped.table.iter_rows(named=True):
-            if row["claimed_effects"] is None and row["label"] is None:
+            claim = row["claimed_effects"] or row["extra"]
+            if claim is None and row["label"] is None:
                 continue
-            values = (row["feature_id"], row["source"] or dumped.name, row["label"], row["claimed_effects"])
+            values = (row["feature_id"], row["source"] or dumped.name, row["label"], claim)
             for own, value in zip(columns.values(), values, strict=True):
                 own.append(value)
     listed = zip(*(own[:CLAIMS] for own in columns.values()), strict=True)
