@@ -259,15 +259,18 @@ def _families(rows: Rows, choice: _Choice, found: Effects) -> list[tuple[Control
     part = _graded(rows.controlled, choice)
     estimate = group_means(part.directed, part.control, part.group, len(rows.controls)).estimate
     out: list[tuple[ControlFamily, ...]] = [()] * rows.size
-    owner, family = rows.controls["line"].to_numpy(), rows.controls["family"].to_numpy()
-    measured = ~np.isnan(estimate)
-    for line in np.unique(owner[measured]).tolist():
-        if np.isnan(found.estimate[line]):
-            continue
-        mine = measured & (owner == line)
-        named = {str(name): estimate[mine & (family == name)] for name in np.unique(family[mine])}
-        out[line] = control_families(float(found.estimate[line]), named)
+    measured = np.flatnonzero(~np.isnan(estimate))
+    family = rows.controls["family"].to_numpy()[measured].astype(str)
+    # Controls stand in the order of their lines.
+    starts = np.searchsorted(rows.controls["line"].to_numpy()[measured], np.arange(rows.size + 1))
+    for line in np.flatnonzero((np.diff(starts) > 0) & ~np.isnan(found.estimate)).tolist():
+        mine = slice(starts[line], starts[line + 1])
+        out[line] = control_families(float(found.estimate[line]), _by_family(family[mine], estimate[measured[mine]]))
     return out
+
+
+def _by_family(family: np.ndarray, values: Float64[np.ndarray, " control"]) -> dict[str, np.ndarray]:
+    return {str(name): values[family == name] for name in np.unique(family)}
 
 
 def _responses(rows: Rows, choice: _Choice, seed: int) -> list[DoseResponse | None]:
@@ -428,12 +431,13 @@ def _bands(rows: Rows, doses: _Doses, half: str) -> list[float | None]:
     change = group_means(part.change, pair, part.group, len(pairs)).estimate
     owner, family = (rows.controls[name].to_numpy()[pairs // wide] for name in ("line", "family"))
     place = owner.astype(np.int64) * wide + pairs % wide
+    order = np.argsort(place, kind="stable")
+    place, family, change = place[order], family[order].astype(str), change[order]
     out: list[float | None] = []
     for key in (doses.line * wide + doses.condition).tolist():
-        mine = place == key
-        named = {str(name): change[mine & (family == name)] for name in np.unique(family[mine].astype(str))}
-        known = [f.band for f in control_families(0.0, named) if f.band is not None]
-        out.append(max(known, default=None))
+        mine = slice(np.searchsorted(place, key), np.searchsorted(place, key, "right"))
+        found = control_families(0.0, _by_family(family[mine], change[mine]))
+        out.append(max((f.band for f in found if f.band is not None), default=None))
     return out
 
 

@@ -1,0 +1,82 @@
+"""`steer contrast` end to end: fitted, chosen, judged, and written only where it may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moved import TARGETS, write_prompts
+from radiograph.core import ExitCode, Refusal
+from radiograph.runtime import verify
+from radiograph.store.directions import open_directions, read_directions_header
+from running import go
+
+ASKED: dict[str, Any] = {
+    "model": "bundled:base",
+    "criterion": "the next token is a unit",
+    "prompts": "prompts.jsonl",
+    "targets": TARGETS,
+    "site": ["resid_post.1", "resid_post.2"],
+    "positions": "last",
+    "dose": "-1,-0.5,0.5,1",
+    "rows": 24,
+    "controls": 19,
+    "neutral_texts": 4,
+    "max_negative": 5,
+    "max_kl": 5,
+    "max_ppl": 50,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("steer")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+        write_prompts(folder / "prompts.jsonl")
+        go("steer contrast", out="run", **ASKED)
+        yield folder
+
+
+def test_a_validated_direction_is_written_with_all_that_was_shown(place):
+    result = json.loads((place / "run" / "result.json").read_bytes())
+    (own,) = result["effects"]["features"]
+    assert own["grade"] == "validated" and result["written"] == "steering.safetensors"
+    assert {row["family"] for row in own["controls"]} == {"random_direction", "covariance_matched", "shuffled_label"}
+    header, found = open_directions(place / "run" / "steering.safetensors")
+    (vector,) = found.values()
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert header.grade == "validated" and header.doses == (own["raw"],)
+    assert header.provenance["order_sha256"] == result["effects"]["order_sha256"]
+    fitted = {one["site"]: one for one in result["fitted"]}
+    assert len(fitted) == 2 and all(one["paired"] and one["auroc"] > 0.9 for one in fitted.values())
+    chosen = next(one for one in fitted.values() if one["chosen"])
+    assert chosen["bound"] == max(one["bound"] or 0 for one in fitted.values())
+    assert verify(place / "run").exit_code is ExitCode.PASS
+
+
+def test_a_direction_of_another_model_is_refused(place):
+    path = place / "run" / "steering.safetensors"
+    with pytest.raises(Refusal, match="another model") as raised:
+        open_directions(path, model_sha256="0" * 64)
+    assert raised.value.exit_code is ExitCode.BAD_INPUT
+
+
+def test_y3_9_without_an_acceptable_dose_there_is_no_file(place):
+    outcome = go("steer contrast", out="none", **{**ASKED, "max_kl": 0, "site": ["resid_post.2"], "rows": 12})
+    assert outcome.exit_code is ExitCode.GATE_FAILED and outcome.result.written is None
+    assert outcome.result.headline.startswith("none_acceptable") and not list((place / "none").glob("steering*"))
+
+
+def test_an_unvalidated_one_says_so_in_name_and_header(place):
+    asked = {**ASKED, "controls": 0, "site": ["resid_post.2"], "rows": 12, "allow_unvalidated": True}
+    outcome = go("steer contrast", out="anyway", **asked)
+    assert outcome.result.written == "steering.unvalidated.safetensors"
+    header = read_directions_header(place / "anyway" / "steering.unvalidated.safetensors")
+    assert header.grade != "validated" and "beyond_controls" in header.failing
