@@ -11,10 +11,11 @@
 6. components stand beside the score, never in it, each with its place among pairs of random features: write
    directions (one basis only), logit effects (shared vocabulary), explanations, firing. Not comparable is null
 7. with intervention rows of both sides: whether the two act alike on the same prompts. --transfer readout: a threshold
-   fitted on the left reads labels on the right, against 200 random features
+   fitted on the left reads labels on the right, against 200 random features; steering: a left direction, mapped by
+   ridge and pushed on the right, against the right feature's own push, a map of shuffled rows, random directions
 Without shared prompts the structural components alone pair features: no null, no p, kind `structural`.
 
-Needs no model and no torch, but --logits, which reads weights. Units: those of the similarity.
+Needs no model and no torch, but --logits, which reads weights, and --transfer steering. Units: those of the similarity.
 Refuses when: nothing is shared (exit 4); fewer than six groups. No match counts as a result (exit 0) where a match
 could have been told from chance, else it is exit 4.
 """
@@ -28,7 +29,7 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, Refusal
+from radiograph.core import Context, FilePath, Input, Refusal, UserError, nearest
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.matches import LISTED, Matches, MatchNull, TransferRecord
 from radiograph.methods._match import aligned as _aligned
@@ -74,8 +75,20 @@ class Config(Base):
     """The same, right."""
     duplicates: Literal["max", "sum"] | None = None
     """Of two values for one row and feature, the larger or the sum."""
-    transfer: tuple[Literal["readout"], ...] = ()
-    """Whether what a left feature does carries over to its match; repeatable."""
+    transfer: tuple[Literal["readout", "steering"], ...] = ()
+    """Whether what a left feature reads, or does when pushed, carries over to its match; repeatable."""
+    steer: tuple[str, ...] = ()
+    """Left features whose push is transferred; by default that of the best match; repeatable."""
+    criterion: str | None = None
+    """Of --transfer steering: the concept in words, with --prompts, or a criterion.json."""
+    prompts: FilePath | None = None
+    """Labelled prompts of the criterion."""
+    targets: str | None = None
+    """Continuations that a push should promote, by comma or FILE.txt."""
+    foils: str | None = None
+    """Continuations that they are weighed against."""
+    dose: str = "-0.4,-0.2,-0.1,0.1,0.2,0.4"
+    """Doses of --transfer steering, as shares of the mean norm of the site."""
     left_interventions: FilePath | None = None
     """Intervention rows of the left model; by default those of its bundle."""
     right_interventions: FilePath | None = None
@@ -170,15 +183,47 @@ def _transfer(
     """By row of the numbers; why there is none goes to the gaps."""
     from radiograph.methods._match import transfer
 
-    if "readout" not in config.transfer:
-        return {}
+    made: dict[int, list[TransferRecord]] = {}
     rows = order[:LISTED]
-    with ctx.measure("readout"):
-        pairs = numbers.left[rows], numbers.best[rows]
-        found, why = transfer.readouts(sides, shared, pairs, numbers.right, ctx.seed)
-    if why is not None:
-        gaps.append(RefusalRecord(code="no_labels", text=why, what="transfer of readouts", fix=_LABELS))
-    return {row: (made,) for row, made in zip(rows.tolist(), found, strict=True) if made is not None}
+    if "readout" in config.transfer:
+        with ctx.measure("readout"):
+            pairs = numbers.left[rows], numbers.best[rows]
+            found, why = transfer.readouts(sides, shared, pairs, numbers.right, ctx.seed)
+        if why is not None:
+            gaps.append(RefusalRecord(code="no_labels", text=why, what="transfer of readouts", fix=_LABELS))
+        for row, record in zip(rows.tolist(), found, strict=True):
+            if record is not None:
+                made.setdefault(row, []).append(record)
+    for number, row in enumerate(_steered(config, sides, numbers, rows)):
+        from radiograph.methods._match.steering import steered
+
+        pair = int(numbers.left[row]), int(numbers.best[row])
+        made.setdefault(row, []).append(steered(config, ctx, sides, pair, number + 1))
+    return {row: tuple(records) for row, records in made.items()}
+
+
+def _steered(config: Config, sides: tuple[Side, Side], numbers: Numbers, rows: np.ndarray) -> list[int]:
+    """Matches whose push is transferred.
+
+    Raises:
+        UserError: a feature that has no match.
+    """
+    if "steering" not in config.transfer:
+        return []
+    known = {sides[0].ids[numbers.left[row]]: row for row in rows.tolist()}
+    if not config.steer:
+        return rows[:1].tolist()
+    for name in config.steer:
+        if name not in known:
+            close = nearest(name, list(known))
+            raise UserError(
+                f"{name!r} has no match, so nothing of it can be transferred",
+                where="--steer",
+                expected="among " + ", ".join(list(known)[:8]),
+                fix=f"did you mean {', '.join(close)}?" if close else None,
+                code="unknown_feature",
+            )
+    return [known[name] for name in config.steer]
 
 
 _LABELS = "export records on labelled prompts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from radiograph.core import UserError
 from radiograph.evidence.graph import Graph, GraphEdge, GraphNode, GraphRun, InterventionRows
+from radiograph.methods._publish.scan import scan
 from radiograph.methods.graph.report import recompute
 from radiograph.reports import graphml, mermaid
 from radiograph.runtime import verify
@@ -192,6 +194,19 @@ def test_files_of_other_languages_are_those_of_the_result(here, tmp_path):
         recompute(document, here / "graph")
 
 
+def test_y3_16_one_byte_anywhere_shows_and_no_file_names_a_place(here, tmp_path):
+    assert scan(here / "graph") == scan(here / "matched") == []
+    names = [p.relative_to(here / "graph") for p in sorted((here / "graph").rglob("*")) if p.is_file()]
+    for number, name in enumerate(names):
+        shutil.copytree(here / "graph", tmp_path / str(number))
+        path = tmp_path / str(number) / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        found = verify(path.parents[len(name.parts) - 1])
+        assert (found.status, found.exit_code) == ("changed", 2), name
+
+
 def test_y3_3_without_interventions_no_word_is_causal(here):
     outcome = go("graph.report", run=["plain"])
     words = re.compile(r"\baffects\b|promotes|suppresses|causal|moved")
@@ -213,8 +228,6 @@ def test_x9_what_is_no_finished_run_of_features_is_refused(here, tmp_path):
     with pytest.raises(UserError, match="shows nothing of features"):
         go("graph.report", run=["graph"])
     copy = tmp_path / "copy"
-    import shutil
-
     shutil.copytree(here / "plain", copy)
     (copy / "result.json").write_text((copy / "result.json").read_text().replace("confirmed", "robust", 1))
     with pytest.raises(UserError, match="copy is changed"):

@@ -15,7 +15,7 @@ from radiograph.methods.match import recompute
 from radiograph.runtime import verify
 from running import contents, go
 
-PLANTED, FEATURES, ROWS = 8, 40, 300
+PLANTED, FEATURES, ROWS = 8, 40, 200
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,7 @@ def test_verify_recomputes_q_matches_and_counts(found, tmp_path):
     assert "q does not follow from p" in recompute(document, tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_y3_12_the_order_of_a_file_changes_nothing(sides, tables, workspace):
     rng = np.random.default_rng(1)
     before = go("match", out="one", left=sides[0], right=sides[1])
@@ -128,7 +129,7 @@ def test_one_side_without_ids_of_the_other_says_so(sides, tables, workspace):
     outcome = go("match", left=sides[0], right=sides[1])
     assert outcome.exit_code is ExitCode.NOT_MEASURED
     assert outcome.result.code == "no_shared_units"
-    assert "300 texts of them equal under other ids" in outcome.result.text
+    assert f"{ROWS} texts of them equal under other ids" in outcome.result.text
 
 
 def test_x9_two_texts_under_one_prompt_id_are_an_error(sides, tables, workspace):
@@ -375,6 +376,7 @@ def test_tokens_of_other_tokenizers_meet_in_words(workspace, words):
         go("match", left=left, right=right, align="tokens")
 
 
+@pytest.mark.slow
 def test_tokens_of_one_tokenizer_meet_by_their_place(workspace, words):
     left = record(workspace / "a", "a", list(cut(words, 2)), tokenizer="1", offsets=False)
     fewer = [token for n, token in enumerate(cut(words, 2)) if n % 50]
@@ -389,3 +391,28 @@ def test_words_without_offsets_are_not_measured(workspace, words):
     right = record(workspace / "b", "b", list(cut(words, 3)), tokenizer="2")
     refused = go("match", left=left, right=right)
     assert (refused.exit_code, refused.result.code) == (ExitCode.NOT_MEASURED, "no_offsets")
+
+
+@pytest.mark.slow
+def test_z_a_push_is_mapped_to_the_other_model_and_judged_there(workspace):
+    for name in ("left", "right"):
+        go(
+            "records.export",
+            out=name,
+            model="bundled:base",
+            features=["units:resid_post.2"],
+            text=["world:mixture#120"],
+        )
+    outcome = go(
+        "match", left="left", right="right", transfer=["steering"], criterion="world:next_unit", dose="-0.2,0.2"
+    )
+    first, *rest = outcome.result.matches
+    assert first.left == first.right and not any(pair.transfer for pair in rest)
+    (record,) = first.transfer
+    assert record.kind == "steering" and record.verdict in ("transfers", "partial", "fails")
+    assert record.controls == 20 and record.p >= 1 / 21
+    assert record.explained > 0.5, "the map of a model onto itself"
+    assert record.effect == pytest.approx(record.own, rel=0.5, abs=0.05)
+    assert verify(outcome.path).status == "intact"
+    with pytest.raises(UserError, match="has no match"):
+        go("match", left="left", right="right", transfer=["steering"], steer=["resid_post.2[999]"])

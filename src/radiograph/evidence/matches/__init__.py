@@ -75,6 +75,8 @@ class TransferRecord(Record):
     p: float | None = None
     """Against random features or directions."""
     controls: int = 0
+    explained: float | None = None
+    """Steering: share of the variance of held-out right rows that the map explains; may be below 0."""
     shuffled: float | None = None
     """Steering: what a map fitted on shuffled rows does."""
     reason: str | None = None

@@ -117,6 +117,13 @@ def read_side(
     return _of_records(records, given, shared=shared, bundle=bundle)
 
 
+def read_records_of(run: Path, model: str) -> Side:
+    """The side that a step of this run left."""
+    from radiograph.store.records import open_records
+
+    return _of_records(open_records(_records_in(run)), {"ref": model}, shared=False, bundle=run)
+
+
 def _records_in(folder: Path) -> Path:
     """The folder of records in a bundle: its own, or that of a step."""
     from radiograph.store.records import HEADER
