@@ -13,6 +13,7 @@ from radiograph.core.config import (
     RunPath,
     SuiteRef,
     inputs_of,
+    positional,
 )
 from radiograph.core.context import Context, Output
 from radiograph.core.errors import (
@@ -69,6 +70,7 @@ __all__ = [
     "hidden_state",
     "inputs_of",
     "nearest",
+    "positional",
     "require",
     "visible",
 ]

@@ -76,6 +76,16 @@ def inputs_of(config: type[Config]) -> dict[str, InputKind]:
     return found
 
 
+def positional(config: type[Config]) -> list[str]:
+    """Fields that are given without a name, in order: inputs without a default, and what is marked `Positional`."""
+    named = inputs_of(config)
+    return [
+        name
+        for name, field in config.model_fields.items()
+        if any(isinstance(mark, Positional) for mark in field.metadata) or (field.is_required() and name in named)
+    ]
+
+
 def _marks(annotation: object, metadata: list[object]) -> list[Input]:
     from typing import get_args
 

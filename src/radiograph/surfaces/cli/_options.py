@@ -13,15 +13,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from radiograph.core import Config, inputs_of
-from radiograph.core.config import Bare, Positional
+from radiograph.core import Config, positional
+from radiograph.core.config import Bare
 from radiograph.core.sizes import Quantity, binary_text, count_text
 
 
 def parameters(config: type[Config]) -> list[click.Parameter]:
     """One click parameter a field. Options that were not given are left out of the result."""
-    named = inputs_of(config)
-    return [_parameter(name, field, name in named) for name, field in config.model_fields.items()]
+    placed = positional(config)
+    return [_parameter(name, field, name in placed) for name, field in config.model_fields.items()]
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -29,10 +29,9 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
 
 
-def _parameter(name: str, field: FieldInfo, names_input: bool) -> click.Parameter:
+def _parameter(name: str, field: FieldInfo, placed: bool) -> click.Parameter:
     base, many = _base(field.annotation)
-    placed = any(isinstance(mark, Positional) for mark in field.metadata)
-    if placed or (field.is_required() and names_input):
+    if placed:
         required, metavar = field.is_required(), name.rstrip("_").upper()
         return click.Argument(
             [name], nargs=-1 if many else 1, required=required, metavar=metavar if required else f"[{metavar}]"
