@@ -195,10 +195,11 @@ def _transfer(
             if record is not None:
                 made.setdefault(row, []).append(record)
     for number, row in enumerate(_steered(config, sides, numbers, rows)):
-        from radiograph.methods._match.steering import steered
+        from radiograph.methods._match.steering import Asked, steered
 
+        asked = Asked(config.criterion, config.prompts, config.targets, config.foils, config.dose)
         pair = int(numbers.left[row]), int(numbers.best[row])
-        made.setdefault(row, []).append(steered(config, ctx, sides, pair, number + 1))
+        made.setdefault(row, []).append(steered(asked, ctx, sides, pair, number + 1))
     return {row: tuple(records) for row, records in made.items()}
 
 

@@ -12,6 +12,7 @@ Verdict from the effect of the mapped direction, its interval, the own push, and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from radiograph.methods._match import aligned, sides
 
 if TYPE_CHECKING:
     from radiograph.methods._match.sides import Side
-    from radiograph.methods.match import Config
 
 FOLDER = "steering"
 FILE = "directions.safetensors"
@@ -34,23 +34,32 @@ NAMES = ("mapped", "shuffled", "own")
 FAMILY = "random_direction"
 
 
-def steered(
-    config: Config, ctx: Context, given: tuple[Side, Side], pair: tuple[int, int], number: int
-) -> TransferRecord:
+@dataclass(frozen=True)
+class Asked:
+    """What a push is judged by."""
+
+    criterion: str | None
+    prompts: str | None
+    targets: str | None
+    foils: str | None
+    dose: str
+
+
+def steered(asked: Asked, ctx: Context, given: tuple[Side, Side], pair: tuple[int, int], number: int) -> TransferRecord:
     """Transfer the push of one left feature to the right feature it is matched with."""
     try:
-        return _steered(config, ctx, given, pair, ctx.output.folder(f"{FOLDER}/{number}"))
+        return _steered(asked, ctx, given, pair, ctx.output.folder(f"{FOLDER}/{number}"))
     except Refusal as refusal:
         return TransferRecord(kind="steering", verdict="not_measured", reason=f"{refusal.message} [{refusal.code}]")
 
 
 def _steered(
-    config: Config, ctx: Context, given: tuple[Side, Side], pair: tuple[int, int], folder: Path
+    asked: Asked, ctx: Context, given: tuple[Side, Side], pair: tuple[int, int], folder: Path
 ) -> TransferRecord:
     from radiograph.numerics.matching import ridge_map
 
     (left_site, push), (right_site, own) = (_write_of(side, n) for side, n in zip(given, pair, strict=True))
-    criterion = _criterion(config, ctx, folder)
+    criterion = _criterion(asked, ctx, folder)
     models = [side.record.model for side in given]
     read = [_read(ctx, model, site, criterion) for model, site in zip(models, (left_site, right_site), strict=True)]
     shared = aligned.align(read[0], read[1], "prompts")
@@ -72,9 +81,9 @@ def _steered(
         model=models[1],
         features=[source],
         criterion=criterion,
-        targets=config.targets,
-        foils=config.foils,
-        dose=config.dose,
+        targets=asked.targets,
+        foils=asked.foils,
+        dose=asked.dose,
         unit="norm",
         positions="last",
     )
@@ -114,15 +123,15 @@ def _write_of(side: Side, feature: int) -> tuple[str, Float64[np.ndarray, " widt
     raise Refusal("no_directions", f"{side.ids[feature]} has no stored write direction")
 
 
-def _criterion(config: Config, ctx: Context, folder: Path) -> str:
+def _criterion(asked: Asked, ctx: Context, folder: Path) -> str:
     """The criterion, compiled once, so that both models read the same prompts in the same halves."""
     from radiograph.criteria import write_compiled
 
-    if config.criterion is None:
+    if asked.criterion is None:
         raise Refusal("no_outcome", "a push is judged by prompts and targets", fix="say --criterion and --targets")
-    if config.criterion.endswith(".json"):
-        return config.criterion
-    compiled = ctx.criterion(config.criterion, prompts=config.prompts)
+    if asked.criterion.endswith(".json"):
+        return asked.criterion
+    compiled = ctx.criterion(asked.criterion, prompts=asked.prompts)
     write_compiled(compiled, folder)
     return str(folder / "criterion.json")
 
