@@ -86,7 +86,7 @@ ROWS: dict[str, Row] = {
     "doctor": Row(repeatable=False),
     "explain.features": Row(
         {
-            "dictionary": "{dictionary.train}/dictionary",
+            "source": "{dictionary.train}/dictionary",
             "model": "bundled:base",
             "documents": 100,
         }

@@ -178,6 +178,19 @@ class ExplanationCache:
             row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
             self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def copy(self, other: ExplanationCache, model: str, source: str) -> None:
+        """Take a source over from another cache as it stands there, in place of what is here."""
+        with self._connection:
+            self.remove(model, source)
+            self.bind(model, source, other.binding(model, source))
+            self.describe(model, source, other.provenance(model, source))
+            for table in ("feature_cache", "explanation_cache"):
+                for index, payload in sorted(other._read(table, model, source).items()):
+                    self._write(table, model, source, index, payload)
+            for file in other.files(model, source).values():
+                row = (model, source, file.name, file.sha256, file.bytes, file.rows, None)
+                self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
     def describe(self, model: str, source: str, provenance: Provenance) -> None:
         """State where the labels of a source come from."""
         row = (model, source, provenance.licence, provenance.origin)

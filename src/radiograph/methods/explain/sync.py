@@ -143,17 +143,8 @@ def _copied(config: Config, ctx: Context, cache: ExplanationCache, model: str, s
     with ExplanationCache.open(path) as other:
         wanted = other.sources() if not model else [(model, source)]
         for own in wanted:
-            cache.bind(*own, other.binding(*own))
-            cache.describe(*own, other.provenance(*own))
-            explained = other.explanations(*own)
-            features = other.features(*own)
-            rows = ({"index": n, **features.get(n, {}), **_said(explained, n)} for n in sorted({*features, *explained}))
-            cache.put(*own, rows)
+            cache.copy(other, *own)
     return wanted
-
-
-def _said(explained: dict[int, list[dict[str, Any]]], index: int) -> dict[str, Any]:
-    return {"explanations": explained[index]} if index in explained else {}
 
 
 def _filled(
