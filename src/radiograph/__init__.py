@@ -12,8 +12,12 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)
-    from radiograph.surfaces import python
+    from importlib import import_module
+    from importlib.util import find_spec
 
+    if find_spec(f"{__name__}.{name}") is not None:  # a package goes before a verb of its name
+        return import_module(f"{__name__}.{name}")
+    python = import_module(f"{__name__}.surfaces.python")
     return python.verb if name == "verb" else python.top(name)
 
 

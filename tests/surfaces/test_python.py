@@ -47,6 +47,11 @@ def test_what_has_no_name_is_what_has_none_on_the_command_line(workspace):
         radiograph.doctor(pth=".")
 
 
+def test_a_package_goes_before_a_verb_of_its_name():
+    code = "from radiograph import harvest, organisms; organisms.bundled_names; harvest.Recipe"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_nothing_heavy_is_imported():
     code = "import sys, radiograph; radiograph.inspect; assert not {'torch', 'numpy', 'polars'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
