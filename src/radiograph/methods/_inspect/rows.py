@@ -160,7 +160,7 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
         factors = [{asked.stratify: level} for level in levels]
     labelled = Labelled(
         prompt_ids=kept["prompt_id"].to_list(),
-        groups=kept["group_id"].fill_null(kept["prompt_id"]).to_list(),
+        groups=_groups(kept),
         kinds=[KINDS[number] for number in kept["kind"].to_list()],
         texts=kept["text"].to_list() if "text" in kept.columns and not tokens else None,
         factors=factors,
@@ -325,6 +325,12 @@ def _levels(table: polars.DataFrame, stratify: str | None) -> Int64[np.ndarray, 
         return None
     levels = [str(level) for level in table[f"factor.{stratify}"].to_list()]
     return np.unique(levels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _groups(table: polars.DataFrame) -> list[str]:
+    """The group that each row names, or the prompt itself."""
+    named = table["group_id"].fill_null(table["prompt_id"]) if "group_id" in table.columns else table["prompt_id"]
+    return named.to_list()
 
 
 def _split_of(records: Records, name: str, table: polars.DataFrame, groups: list[str], asked: Asked) -> Split | None:
