@@ -70,3 +70,23 @@ def test_a_large_gpu_changes_the_route():
     assert "2.5 cores" not in without[0].reason
     assert without[2].choice == "--workers 2"
     assert "1.1 billion" in without[1].choice
+
+
+@pytest.mark.slow
+def test_z_the_self_test_compares_with_stored_numbers(monkeypatch, tmp_path):
+    import json
+
+    from radiograph.core import UserError
+    from radiograph.methods._doctor import self_test
+
+    outcome = go("doctor", self_test=True)
+    assert outcome.exit_code is ExitCode.PASS and outcome.result.headline.endswith("the self-test agrees")
+    assert len(outcome.result.self_test.numbers) == 8 and (outcome.path / outcome.result.self_test.run).is_dir()
+    stored = json.loads(self_test.STORED.read_text())
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps({**stored, "tested": 255, "resid_post.1@51d50990#220": 0.8}))
+    monkeypatch.setattr(self_test, "STORED", wrong)
+    differs = go("doctor", self_test=True)
+    assert differs.exit_code is ExitCode.GATE_FAILED and "other numbers" in differs.result.headline
+    with pytest.raises(UserError, match="seed 0"):
+        go("doctor", self_test=True, seed=1)

@@ -5,11 +5,13 @@
 3. every requirement and every extra: version, missing or too old or too new, and the line that installs it
 4. credentials as present or absent, never their text; the hashes of the bundled models
 5. which device, precision, size of model and interface fit, each with its reason
+6. with `--self-test` a small inspection of the bundled model, compared with stored numbers
 
 No network unless `--network`, which opens one connection to the model hub and sends nothing. No name of a person,
 a host or a path is written. Sizes in bytes; free disk in whole GiB, as it changes all the time.
 
-Exit codes: 0 everything that radiograph itself needs is there · 2 something is missing or of a wrong version.
+Exit codes: 0 everything that radiograph itself needs is there · 2 something is missing or of a wrong version, or the
+self-test differs.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from radiograph.core import Config as Base
 from radiograph.core import Context, ExitCode, FolderPath
 from radiograph.evidence import Record, Result
 from radiograph.methods import _machine as machine
+from radiograph.methods._doctor.self_test import SelfTest, self_test
 
 GIB = 2**30
 AGGREGATES = {"all", "dev"}
@@ -40,6 +43,8 @@ class Config(Base):
     """Folder whose disk will hold runs and shards."""
     network: bool = False
     """Also see whether the model hub can be reached."""
+    self_test: bool = False
+    """Also run a small inspection, and compare it with stored numbers."""
 
 
 class Cpu(Record):
@@ -127,6 +132,8 @@ class Doctor(Result):
     hub_reachable: bool | None
     """None: not asked."""
     routes: tuple[Route, ...]
+    self_test: SelfTest | None = None
+    """None: not asked."""
 
     @property
     def broken(self) -> tuple[Requirement, ...]:
@@ -138,21 +145,30 @@ class Doctor(Result):
         """What works."""
         if self.broken:
             return "missing or of a wrong version: " + ", ".join(r.package for r in self.broken)
-        return f"ready: Python {self.python}, torch {self.torch.version}, {len(self.gpus)} GPUs"
+        if self.self_test is not None and self.self_test.status == "differs":
+            return "the self-test gave other numbers than those stored"
+        tested = "" if self.self_test is None else ", the self-test agrees"
+        return f"ready: Python {self.python}, torch {self.torch.version}, {len(self.gpus)} GPUs{tested}"
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Routes, then what could be installed."""
         absent = (r for r in self.requirements if r.status != "ok")
+        compared = () if self.self_test is None else self.self_test.numbers
         return (
+            *(
+                f"{n.name}: {n.stored:.6g} stored, {n.here if n.here is None else f'{n.here:.6g}'} here"
+                for n in compared
+            ),
             *(f"{route.choice}: {route.reason}" for route in self.routes),
             *(f"{r.package} {r.status}{f' ({r.version})' if r.version else ''}: {r.install}" for r in absent),
         )
 
     @property
     def exit_code(self) -> ExitCode:
-        """2 where something essential is missing."""
-        return ExitCode.GATE_FAILED if self.broken else ExitCode.PASS
+        """2 where something essential is missing, or computes something else."""
+        differs = self.self_test is not None and self.self_test.status == "differs"
+        return ExitCode.GATE_FAILED if self.broken or differs else ExitCode.PASS
 
 
 def run(config: Config, ctx: Context) -> Doctor:
@@ -180,6 +196,7 @@ def run(config: Config, ctx: Context) -> Doctor:
         bundled=_bundled(),
         hub_reachable=_reachable() if config.network else None,
         routes=_routes(cpu, memory, gpus, requirements),
+        self_test=self_test(ctx) if config.self_test else None,
     )
 
 

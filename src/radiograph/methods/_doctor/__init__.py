@@ -1,0 +1,1 @@
+"""What `doctor` knows of a machine that works."""
