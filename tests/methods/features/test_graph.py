@@ -215,6 +215,11 @@ def test_y3_3_without_interventions_no_word_is_causal(here):
     assert {e.kind for e in outcome.result.edges} == {"correlational", "structural"}
 
 
+def test_an_inspection_is_matched_by_the_records_it_was_given(here):
+    found = go("match", left="plain", right="B.jsonl").result
+    assert {(m.left, m.right) for m in found.matches} >= {(f"A#{i}", f"B#{10 + i}") for i in range(3)}
+
+
 def test_options_choose_edges(here):
     few = go("graph.report", run=["moved", "matched"], edges=["affects"], min_grade=["beyond_controls"]).result
     assert {e.edge for e in few.edges} <= {"affects"}

@@ -111,7 +111,7 @@ def read_side(
     given: dict[str, Any] = {"ref": ctx.label(reference)}
     if path.is_file() and _is_dump(path):
         return _of_dump(ctx.features(f"jsonl:{path}", which, options).dump, given)
-    found = _records_in(path) if path.is_dir() else path
+    found = _records_in(path, ctx) if path.is_dir() else path
     records = ctx.features(f"records:{found}", which, options).records
     bundle = path if (path / MANIFEST).is_file() else None
     return _of_records(records, given, shared=shared, bundle=bundle)
@@ -121,23 +121,42 @@ def read_records_of(run: Path, model: str) -> Side:
     """The side that a step of this run left."""
     from radiograph.store.records import open_records
 
-    return _of_records(open_records(_records_in(run)), {"ref": model}, shared=False, bundle=run)
+    return _of_records(open_records(_records_in(run, None)), {"ref": model}, shared=False, bundle=run)
 
 
-def _records_in(folder: Path) -> Path:
-    """The folder of records in a bundle: its own, or that of a step."""
+def _records_in(folder: Path, ctx: Context | None) -> Path:
+    """The records of a bundle: its own, those of a step, or those that it was given, while they are what they were."""
     from radiograph.store.records import HEADER
 
     places = [folder, folder / "records", *sorted(folder.glob("steps/*/records"))]
     found = next((place for place in places if (place / HEADER).is_file()), None)
+    if found is None and ctx is not None:
+        found = _given_to(folder, ctx)
     if found is None:
         raise UserError(
             f"no records in {folder.name}",
-            expected="a folder of records, or a bundle of records export, harvest --dictionary or a live inspect",
+            expected="a folder of records, or a bundle of records export, harvest --dictionary or inspect",
             fix="give the records themselves: `radiograph records export MODEL …`",
             code="no_records",
         )
     return found
+
+
+def _given_to(bundle: Path, ctx: Context) -> Path | None:
+    from radiograph.store import MANIFEST, Bundle, file_sha256, folder_sha256
+
+    if not (bundle / MANIFEST).is_file():
+        return None
+    for given in Bundle(bundle).manifest.inputs:
+        if not given.role.startswith("features"):
+            continue
+        try:
+            path = ctx.locate(given.ref)
+        except UserError:
+            continue
+        if (folder_sha256(path) if path.is_dir() else file_sha256(path)) == given.sha256:
+            return path
+    return None
 
 
 def _is_dump(path: Path) -> bool:
