@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,7 @@ def by_hand(model, ids, places, vector, layer, norm, new):
 def test_a_verbalizer_is_a_plain_hook(model, module, layer):
     speech, rebuilt = module.make(Voice(model, Site("resid_post", 1)))
     assert rebuilt is None
+    speech = replace(speech, new_tokens=6)
     expected = [by_hand(model, speech.ids, speech.places, v, layer, None, speech.new_tokens) for v in VECTORS]
     assert speech.verbalize(VECTORS, 0) == expected
     assert speech.verbalize(2 * VECTORS, 0) == expected, "lengths say nothing"
@@ -111,10 +113,8 @@ def test_z_a_natural_language_autoencoder_follows_its_sidecar(home, model):
     voice = Voice(model, Site("resid_post", 1), model, home / "model", rebuilder, home / "rebuilder")
     speech, reader = nla.make(voice)
     assert [speech.ids[n] for n in speech.places] == model.tokenizer.encode("@", add_special_tokens=False)
-    expected = [by_hand(model, speech.ids, speech.places, v, None, 7.5, 12) for v in VECTORS]
-    from dataclasses import replace
-
-    assert replace(speech, new_tokens=12).verbalize(VECTORS, 0) == expected
+    expected = [by_hand(model, speech.ids, speech.places, v, None, 7.5, 6) for v in VECTORS]
+    assert replace(speech, new_tokens=6).verbalize(VECTORS, 0) == expected
     texts = ["the quick fox", "a", "the lazy dog sits down"]
     found = reader.reconstruct(texts)
     head = torch.randn(32, 32, generator=torch.Generator().manual_seed(1))

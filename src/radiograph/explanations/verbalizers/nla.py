@@ -5,8 +5,8 @@
 2. verbalizer: the prompt is its template in one user's turn; at the injection token the embedding is replaced by the
    vector, scaled to `injection_scale`. Token and neighbours have to be those of the side-car. The text is what stands
    between <explanation> tags
-3. reconstructor: the template around the text; what the last block gives at the last token, before any final norm,
-   times `value_head.safetensors`
+3. reconstructor: the template around the text, which is cut to the context; what the last block gives at the last
+   token, before any final norm, times `value_head.safetensors`
 Lengths of vectors mean nothing to the pair: a round trip compares directions.
 """
 
@@ -97,15 +97,23 @@ class Rebuilder:
         """A vector a text."""
         from radiograph.models import stream
 
-        tokenizer = self.model.tokenizer
-        assert tokenizer is not None, "checked when it was made"
-        rows = [tokenizer(self.template.format(explanation=text))["input_ids"] for text in texts]
+        rows = [self._tokens(text) for text in texts]
         site = Site("resid_post", self.model.architecture.n_layers - 1)
         found = torch.zeros(len(texts), self.head.shape[0])
         for batch, values in stream(self.model, rows, [site]):
             for index, row in enumerate(batch.rows):
                 found[row] = values[site][index, len(rows[row]) - 1].float().cpu() @ self.head.T
         return found
+
+    def _tokens(self, text: str) -> list[int]:
+        """The template with as much of the text as the context holds."""
+        tokenizer = self.model.tokenizer
+        assert tokenizer is not None, "checked when it was made"
+        while True:
+            ids = list(tokenizer(self.template.format(explanation=text))["input_ids"])
+            if len(ids) <= self.model.context_length or not text:
+                return ids
+            text = text[: max(0, len(text) * self.model.context_length // len(ids) - 1)]
 
 
 def sidecar(folder: Path | None, role: str) -> dict[str, Any]:
