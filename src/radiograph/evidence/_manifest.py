@@ -63,6 +63,8 @@ class Manifest(Document):
     status: str
     exit_code: int
     run_id: str
+    commit: str | None = None
+    """Of the repository around the working directory; whether files were changed since is not looked at."""
     config: dict[str, Any]
     config_origins: dict[str, str]
     """Where each value came from: `command line`, `environment`, `file`, `default`."""

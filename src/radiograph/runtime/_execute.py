@@ -24,7 +24,7 @@ from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
 from radiograph.runtime._resolve import Resolved, resolve
 from radiograph.runtime._roles import Roles
-from radiograph.store import BundleWriter, Transcript, Workspace, evidence_sha256, now
+from radiograph.store import BundleWriter, Transcript, Workspace, commit_of, evidence_sha256, now
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "polars", "pydantic")
 TRANSCRIPT = "tool_calls.jsonl"
@@ -140,6 +140,7 @@ def _finish(
         status="refused" if isinstance(result, Refused) else "done",
         exit_code=int(_exit_code(result)),
         run_id=run_id,
+        commit=commit_of(settings.workspace.base),
         config=portable(resolved.config, settings.workspace, settings.secrets),
         config_origins=resolved.origins,
         seed=settings.seed,

@@ -11,6 +11,7 @@ from radiograph.store._bundle import (
     evidence_sha256,
     now,
 )
+from radiograph.store._commit import commit_of
 from radiograph.store._explanations import Binding, ExplanationCache, Provenance, ReadFile
 from radiograph.store._hashing import file_sha256, folder_sha256, listing_sha256, tree
 from radiograph.store._located import load_yaml
@@ -33,6 +34,7 @@ __all__ = [
     "Transcript",
     "Workspace",
     "broken_links",
+    "commit_of",
     "evidence_sha256",
     "file_sha256",
     "first_link",
