@@ -59,7 +59,7 @@ def found(tables, tmp_path_factory):
         patch.chdir(folder)
         patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
         names = [write(folder / f"{n}.jsonl", lines(n, t)) for n, t in zip("AB", tables, strict=True)]
-        return go("match", out="run", left=names[0], right=names[1], show=3)
+        return go("match", out="run", left=names[0], right=names[1], show=3, transfer=["readout"])
 
 
 def test_y3_13_planted_pairs_are_found_among_all_features_and_noise_is_not(found):
@@ -289,10 +289,9 @@ def test_z_a_readout_transfers_where_the_match_reads_the_labels(workspace, table
     assert verify(outcome.path).status == "intact"
 
 
-def test_a_readout_without_labels_is_not_measured_and_says_why(sides):
-    result = go("match", left=sides[0], right=sides[1], transfer=["readout"]).result
-    assert not any(m.transfer for m in result.matches)
-    assert [(gap.code, gap.what) for gap in result.not_measured] == [("no_labels", "transfer of readouts")]
+def test_a_readout_without_labels_is_not_measured_and_says_why(found):
+    assert not any(m.transfer for m in found.result.matches)
+    assert [(gap.code, gap.what) for gap in found.result.not_measured] == [("no_labels", "transfer of readouts")]
 
 
 def test_ids_with_markup_and_escapes_are_shown_as_they_are(workspace, tables):

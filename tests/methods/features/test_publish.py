@@ -253,6 +253,7 @@ def reseal(folder: Path, name: str, text: str) -> None:
     (folder / "manifest.sha256").write_text(f"{file_sha256(folder / 'manifest.json')}  manifest.json\n")
 
 
+@pytest.mark.slow
 def test_x5_8_no_torch_no_network_no_hub_package(here):
     code = (
         "import socket, sys\n"
