@@ -44,28 +44,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_a_validated_direction_is_written_with_all_that_was_shown(place):
+def test_a_direction_that_is_that_of_length_is_seen_and_not_written(place):
+    """Positives are one token longer than the others: any push as far does as much."""
     result = json.loads((place / "run" / "result.json").read_bytes())
     (own,) = result["effects"]["features"]
-    assert own["grade"] == "validated" and result["written"] == "steering.safetensors"
+    assert own["grade"] == "effect" and "beyond_controls" in own["failing"] and result["written"] is None
     assert {row["family"] for row in own["controls"]} == {"random_direction", "covariance_matched", "shuffled_label"}
-    header, found = open_directions(place / "run" / "steering.safetensors")
-    (vector,) = found.values()
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-    assert header.grade == "validated" and header.doses == (own["raw"],)
-    assert header.provenance["order_sha256"] == result["effects"]["order_sha256"]
+    assert not list((place / "run").glob("*.safetensors"))
     fitted = {one["site"]: one for one in result["fitted"]}
     assert len(fitted) == 2 and all(one["paired"] and one["auroc"] > 0.9 for one in fitted.values())
+    assert all(one["cosine_length"] > 0.99 for one in fitted.values())
     chosen = next(one for one in fitted.values() if one["chosen"])
     assert chosen["bound"] == max(one["bound"] or 0 for one in fitted.values())
     assert verify(place / "run").exit_code is ExitCode.PASS
 
 
-def test_a_direction_of_another_model_is_refused(place):
-    path = place / "run" / "steering.safetensors"
-    with pytest.raises(Refusal, match="another model") as raised:
-        open_directions(path, model_sha256="0" * 64)
-    assert raised.value.exit_code is ExitCode.BAD_INPUT
+@pytest.mark.slow
+def test_z_a_validated_direction_is_written_and_moves_held_out_prompts(place):
+    asked = {"model": "bundled:base", "criterion": "world:next_unit", "outcome": "choice", "positions": "last"}
+    asked |= {"controls": 19, "max_kl": 0.3, "max_ppl": 1.3}
+    fit = {"site": ["resid_post.2"], "method": "logistic", "dose": "-1.2,-0.9,-0.6,-0.3,0.3,0.6"}
+    outcome = go("steer contrast", out="units", **asked, **fit)
+    (own,) = outcome.result.effects.features
+    assert own.grade == "validated" and own.effect > 0.2 and outcome.result.written == "steering.safetensors"
+    header, found = open_directions(place / "units" / "steering.safetensors")
+    (vector,) = found.values()
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert header.grade == "validated" and header.doses == (own.raw,)
+    assert header.provenance["order_sha256"] == outcome.result.effects.order_sha256
+    source = {"features": ["direction:units/steering.safetensors"], "dose": "-1.2,-0.6,0.6", "rows": 32}
+    (again,) = go("intervene", out="again", **asked, **source, seed=1).result.features
+    assert again.grade == "validated" and again.effect > 0.2
+    assert verify(place / "units").exit_code is ExitCode.PASS
 
 
 def test_y3_9_without_an_acceptable_dose_there_is_no_file(place):
@@ -80,3 +90,6 @@ def test_an_unvalidated_one_says_so_in_name_and_header(place):
     assert outcome.result.written == "steering.unvalidated.safetensors"
     header = read_directions_header(place / "anyway" / "steering.unvalidated.safetensors")
     assert header.grade != "validated" and "beyond_controls" in header.failing
+    with pytest.raises(Refusal, match="another model") as raised:
+        open_directions(place / "anyway" / "steering.unvalidated.safetensors", model_sha256="0" * 64)
+    assert raised.value.exit_code is ExitCode.BAD_INPUT
