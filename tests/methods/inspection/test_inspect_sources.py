@@ -242,6 +242,7 @@ def test_tokens_of_a_prompt_are_pooled_and_their_features_shown(files):
     assert done.result.study.design.pool == "max"
 
 
+@pytest.mark.slow
 def test_z_a_model_is_run_and_its_next_unit_features_are_found(workspace):
     """The planted direction of the small world: after a number comes a unit."""
     quick = {"count": 160, "causal": 0, "cards": 2, "permutations": 200, "bootstrap": 100}

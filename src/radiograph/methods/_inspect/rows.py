@@ -48,8 +48,9 @@ class StudyRows:
     """Labelled rows, with all that labels and groups decide."""
 
     criterion: Criterion
-    split: Split
-    names: list[str]
+    split: Split | None
+    """None once it is written down: it names every group."""
+    names: polars.Series
     """Prompt ids."""
     token: Int64[np.ndarray, " row"]
     """−1: the whole prompt."""
@@ -92,7 +93,7 @@ def placed_like(records: Records, name: str, first: StudyRows, pool: str) -> Pla
 
     table = records.rows.select("row", "token", "prompt_id").collect()
     tokens = bool((first.token >= 0).any())
-    own = pl.DataFrame({"prompt_id": first.names, "token": pl.Series(first.token, dtype=pl.Int32)})
+    own = pl.DataFrame({"prompt_id": first.names.alias("prompt_id"), "token": pl.Series(first.token, dtype=pl.Int32)})
     own = own.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
     keys = ["prompt_id", "token"] if tokens else ["prompt_id"]
     joined = table.join(own.select(*keys, "place"), on=keys, how="left", maintain_order="left")
@@ -102,7 +103,7 @@ def placed_like(records: Records, name: str, first: StudyRows, pool: str) -> Pla
     if len(lacking):
         raise UserError(
             f"{name} was not measured on the rows of the other sources",
-            expected=f"prompt {first.names[lacking[0]]!r}, and {len(lacking) - 1} more",
+            expected=f"prompt {first.names[int(lacking[0])]!r}, and {len(lacking) - 1} more",
             fix="inspect sources of different prompts apart",
             code="different_rows",
         )
@@ -175,7 +176,7 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
     return StudyRows(
         criterion=criterion,
         split=made.split,
-        names=list(labelled.prompt_ids),
+        names=kept["prompt_id"],
         token=kept["token"].to_numpy().astype(np.int64) if tokens else np.full(len(kept), -1, np.int64),
         kind=kept["kind"].to_numpy(),
         label=label,
@@ -234,7 +235,7 @@ def _by_criterion(records: Records, name: str, compiled: Compiled, asked: Asked)
     made = StudyRows(
         criterion=compiled.criterion,
         split=compiled.split,
-        names=[row.prompt_id for row in kept],
+        names=pl.Series([row.prompt_id for row in kept], dtype=pl.String),
         token=np.full(len(kept), -1, np.int64),
         kind=np.array([_NUMBER[row.kind] for row in kept], dtype=np.int8),
         label=np.array(label),

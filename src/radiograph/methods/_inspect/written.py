@@ -102,6 +102,7 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
             folder = "criterion"
             ctx.output.json(f"{folder}/criterion.json", rows.criterion)
             ctx.output.json(f"{folder}/split.json", rows.split)
+        rows = replace(rows, split=None)
     settings = replace(
         asked.settings,
         preselected=any(one.records.header.preselected for one in stored),
