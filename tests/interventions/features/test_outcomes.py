@@ -33,6 +33,13 @@ def by_hand(model, ids, target) -> float:
     return total
 
 
+def test_a_batch_that_decides_no_continuation_is_no_error(given):
+    questions = [Question(tuple(ids), ((17, 23),)) for ids in given.tokens[:3]]
+    found = score(given.model, questions, batch_tokens=1)
+    expected = [by_hand(given.model, question.ids, (17, 23)) for question in questions]
+    assert [one.value for one in found] == pytest.approx(expected, abs=1e-4)
+
+
 def test_y3_11_a_target_of_many_tokens_is_the_sum_of_its_conditionals(given):
     model = given.model
     targets, foils = ((17, 23, 40), (17,), (23, 8)), ((99,), (99, 4, 5))

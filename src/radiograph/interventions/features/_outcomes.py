@@ -123,6 +123,8 @@ def _read(
                 at = [line * batch.ids.shape[1] + start + k for k in range(len(one))]
                 wanted.append((q, one, list(range(len(places), len(places) + len(at)))))
                 places += at
+    if not wanted:  # prompts whose continuations are all of several tokens decide none by themselves
+        return
     needed = sorted(set(places))
     number = {place: n for n, place in enumerate(needed)}
     flat = logits.reshape(-1, logits.shape[-1])[torch.tensor(needed, device=logits.device)].float().log_softmax(-1)
