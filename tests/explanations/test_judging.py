@@ -149,7 +149,7 @@ def test_a_spent_budget_scores_what_was_answered(judged):
     [[], [{"n": 1, "fires": True}], [{"n": n, "fires": 1} for n in range(1, 21)], {"1": True}],
 )
 def test_labels_are_read_strictly(labels):
-    from radiograph.explanations._judging import labels_read
+    from radiograph.explanations.scorers._judging import labels_read
 
     with pytest.raises(ValueError, match="once for each of 1 to 20"):
         labels_read(json.dumps({"labels": labels}), 20)

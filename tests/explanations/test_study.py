@@ -21,8 +21,8 @@ from radiograph.explanations import (
     write_material,
 )
 from radiograph.explanations._asking import marked_text, strengths
-from radiograph.explanations._contexts import explaining, scoring
-from radiograph.explanations._literals import Literal, catalogue, table
+from radiograph.explanations.texts._contexts import explaining, scoring
+from radiograph.explanations.texts._literals import Literal, catalogue, table
 from radiograph.store.chat import ChatClient, ChatSettings, Endpoint
 from radiograph.store.records import open_records
 

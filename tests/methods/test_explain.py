@@ -244,6 +244,7 @@ def test_scores_need_a_run_of_explanations_and_a_judge(here):
         go("explain score", run="told", scorer=["detection"])
 
 
+@pytest.mark.slow
 def test_z_stored_records_are_explained_without_torch(here):
     code = (
         "import sys; from running import go; go('explain features', source='records', window=8, out='light');"

@@ -15,20 +15,20 @@ from radiograph.explanations._sources import LABELS_FILE, NO_LABELS, SHIPPED, La
 
 if TYPE_CHECKING:
     from radiograph.explanations._attributes import Choice, Labelled, choose
-    from radiograph.explanations._contexts import Context, Windowed
     from radiograph.explanations._find import Explainer, explainer, verbalizer_module
-    from radiograph.explanations._passages import CHECK, LEARN, RESERVE, Material, Passages, parts
     from radiograph.explanations._protocol import Reconstructor, Verbalizer
-    from radiograph.explanations._records import material_of, write_material
     from radiograph.explanations._study import Explained, Study, Truth
+    from radiograph.explanations.texts._contexts import Context, Windowed
+    from radiograph.explanations.texts._passages import CHECK, LEARN, RESERVE, Material, Passages, parts
+    from radiograph.explanations.texts._records import material_of, write_material
 
 _LAZY = {
     "_attributes": ("Choice", "Labelled", "choose"),
-    "_contexts": ("Context", "Windowed"),
+    "texts._contexts": ("Context", "Windowed"),
     "_find": ("Explainer", "explainer", "verbalizer_module"),
-    "_passages": ("CHECK", "LEARN", "RESERVE", "Material", "Passages", "parts"),
+    "texts._passages": ("CHECK", "LEARN", "RESERVE", "Material", "Passages", "parts"),
     "_protocol": ("Reconstructor", "Verbalizer"),
-    "_records": ("material_of", "write_material"),
+    "texts._records": ("material_of", "write_material"),
     "_study": ("Explained", "Study", "Truth"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}

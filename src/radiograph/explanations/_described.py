@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from radiograph.evidence.explanations import FeatureExplanation, Gram, ShownContext, TokenShare, TokenStatistics
-from radiograph.explanations._contexts import explaining
-from radiograph.explanations._passages import Material
+from radiograph.explanations.texts._contexts import explaining
+from radiograph.explanations.texts._passages import Material
 from radiograph.numerics.explanations import Contrast, contrast, grams
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from radiograph.evidence.explanations import HeldOut, RuleRecord
-from radiograph.explanations._literals import Literal, catalogue, table
-from radiograph.explanations._passages import Material
+from radiograph.explanations.texts._literals import Literal, catalogue, table
+from radiograph.explanations.texts._passages import Material
 from radiograph.numerics.explanations import Rules, applied, counted, f1, f1_limits, learn
 
 JOINS: Final = ("", "or", "and", "and not")

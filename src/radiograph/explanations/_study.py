@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from radiograph.core import Progress, Silent
 from radiograph.evidence.explanations import Exchange, FeatureExplanation, Pushed
-from radiograph.explanations._contexts import Windowed
-from radiograph.explanations._passages import CHECK, LEARN, Material
+from radiograph.explanations.texts._contexts import Windowed
+from radiograph.explanations.texts._passages import CHECK, LEARN, Material
 
 if TYPE_CHECKING:
     from radiograph.explanations._protocol import Reconstructor, Verbalizer

@@ -1,7 +1,7 @@
 """Everything that scores explanations, in one place to import."""
 
 from radiograph.explanations._asking import exchange
-from radiograph.explanations._judging import (
+from radiograph.explanations.scorers._judging import (
     CHANCE,
     JUDGED,
     Answers,
@@ -12,7 +12,7 @@ from radiograph.explanations._judging import (
     scores_of,
     summary_of,
 )
-from radiograph.explanations._proxies import agreement, proxies
+from radiograph.explanations.scorers._proxies import agreement, proxies
 from radiograph.explanations.scorers.rule import scores as rule_scores
 
 __all__ = [

@@ -13,8 +13,8 @@ from radiograph.core import Refusal
 from radiograph.evidence import Estimate
 from radiograph.explanations._attributes import Choice, Labelled, choose
 from radiograph.explanations._described import described
-from radiograph.explanations._passages import CHECK, LEARN, Material
 from radiograph.explanations._study import Explained, Study
+from radiograph.explanations.texts._passages import CHECK, LEARN, Material
 
 AUTHOR = "small world"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from radiograph.explanations._asking import as_data, lines, question
-from radiograph.explanations._judging import Judged, Question, labels_read, named, numbered
+from radiograph.explanations.scorers._judging import Judged, Question, labels_read, named, numbered
 from radiograph.store.chat import Ask
 
 VERSION = "detect-1"

@@ -12,8 +12,8 @@ import numpy as np
 
 from radiograph.core import derive
 from radiograph.explanations._asking import as_data, lines, marked_text, question
-from radiograph.explanations._contexts import Context
-from radiograph.explanations._judging import Judged, Question, labels_read, named, numbered
+from radiograph.explanations.scorers._judging import Judged, Question, labels_read, named, numbered
+from radiograph.explanations.texts._contexts import Context
 from radiograph.store.chat import Ask
 
 VERSION = "fuzz-1"

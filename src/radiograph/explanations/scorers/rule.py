@@ -12,10 +12,10 @@ import numpy as np
 
 from radiograph.core import derive
 from radiograph.evidence.explanations import FeatureScore, RuleRecord
-from radiograph.explanations._contexts import Windowed
-from radiograph.explanations._literals import table
-from radiograph.explanations._passages import Material
 from radiograph.explanations._rules import measured_named, restored
+from radiograph.explanations.texts._contexts import Windowed
+from radiograph.explanations.texts._literals import table
+from radiograph.explanations.texts._passages import Material
 from radiograph.numerics.explanations import applied, balanced_interval, f1
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from radiograph.core import derive
 from radiograph.explanations._asking import SCALE, as_data, question
-from radiograph.explanations._contexts import LEAST
-from radiograph.explanations._judging import Judged, Question, named
+from radiograph.explanations.scorers._judging import Judged, Question, named
+from radiograph.explanations.texts._contexts import LEAST
 from radiograph.store.chat import Ask, json_object
 
 VERSION = "simulate-1"

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from radiograph.core import Progress, derive
 from radiograph.evidence.explanations import SCORERS, FeatureScore, Limits, ScorerSummary
-from radiograph.explanations._contexts import Context, Windowed, scoring
 from radiograph.explanations._study import MAX_FAILED
+from radiograph.explanations.texts._contexts import Context, Windowed, scoring
 from radiograph.numerics.explanations import balanced_accuracy, correlation, mean_limits
 from radiograph.store.chat import Answer, Ask, ChatClient
 

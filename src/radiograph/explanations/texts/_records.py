@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError
-from radiograph.explanations._passages import Material, Passages
+from radiograph.explanations.texts._passages import Material, Passages
 from radiograph.numerics.explanations import csr
 
 if TYPE_CHECKING:

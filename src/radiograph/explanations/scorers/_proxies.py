@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from radiograph.evidence.explanations import FeatureExplanation, FeatureScore, Proxies
-from radiograph.explanations._contexts import Windowed
+from radiograph.explanations.texts._contexts import Windowed
 
 _TOP = 10
 _LEAST = 10

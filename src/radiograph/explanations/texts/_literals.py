@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 
-from radiograph.explanations._passages import Passages
+from radiograph.explanations.texts._passages import Passages
 from radiograph.numerics.explanations import Sparse, marked
 
 RECENT: Final = 8

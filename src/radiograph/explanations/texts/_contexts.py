@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import derive
-from radiograph.explanations._passages import Material
+from radiograph.explanations.texts._passages import Material
 from radiograph.numerics.explanations import Sparse, Windows, marked, peaks, windows_of
 
 WINDOW: Final = 32
