@@ -143,7 +143,8 @@ def test_a_dry_run_counts_and_runs_nothing(place):
     assert json.loads((place / "dry" / "order.json").read_bytes()) == held
 
 
-def test_shards_merge_to_the_bytes_of_one_run(place):
+@pytest.mark.slow
+def test_z_shards_merge_to_the_bytes_of_one_run(place):
     for number in (1, 2):
         shard = {"order": "run/order.json", "shard": f"{number}/2"}
         assert go("intervene", out=f"shard-{number}", **ASKED, **shard).exit_code is ExitCode.PASS
@@ -157,7 +158,7 @@ def test_shards_merge_to_the_bytes_of_one_run(place):
         go("intervene", out="other", **{**ASKED, "order": "run/order.json", "rows": 12})
 
 
-def test_a_group_is_one_feature(place):
+def test_z_a_group_is_one_feature(place):
     asked = {**ASKED, "features": [UNITS], "group": 2, "controls": 2, "rows": 12, "neutral_texts": 2}
     (own,) = go("intervene", out="group", **asked).result.features
     assert own.feature == "mlp_hidden.2[5]+mlp_hidden.2[9]"
@@ -216,6 +217,20 @@ def killed(place: Path, patch: pytest.MonkeyPatch, after: int, out: str) -> None
         go("intervene", out=out, **ASKED)
     patch.undo()
     patch.chdir(place)
+
+
+@pytest.mark.slow
+def test_z_candidates_of_an_inspection_are_moved(place):
+    known = {key: ASKED[key] for key in ("model", "criterion", "prompts")}
+    go("inspect", out="found", **known, features=["units:mlp_hidden.2#0-15"], causal=0, bootstrap=0, cards=1)
+    small = {"targets": TARGETS, "controls": 0, "rows": 12, "neutral_texts": 2, "dose": "-1,1"}
+    outcome = go("intervene", out="from", model="planted", from_="found", top=2, **small)
+    names = [one.feature for one in outcome.result.features]
+    table = pl.read_parquet(place / "found" / "tables" / "correlational.parquet").filter("candidate")
+    strongest = table.sort(pl.col("discover_z").abs(), "feature_id", descending=[True, False])["feature_id"]
+    assert names == strongest[:2].to_list()
+    held = json.loads((place / "found" / "criterion" / "criterion.json").read_bytes())
+    assert outcome.result.order.criterion_id == held["id"]
 
 
 @pytest.mark.slow
