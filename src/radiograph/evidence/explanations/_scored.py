@@ -125,11 +125,11 @@ class ExplainScore(Result):
     def headline(self) -> str:
         """The lift of each scorer that measured something."""
         told = [
-            f"{s.scorer} {s.own.value:.2f}, lift {s.lift.value:+.2f}"
+            f"{_said(s.scorer)} {s.own.value:.2f}, lift {s.lift.value:+.2f}"
             for s in self.summaries
             if s.own is not None and s.lift is not None
         ]
-        missing = [f"{s.scorer} not measured ({s.code})" for s in self.summaries if s.own is None]
+        missing = [f"{_said(s.scorer)} not measured ({s.code})" for s in self.summaries if s.own is None]
         return "; ".join(told + missing) + f"; {self.scored} of {self.explained} explanations"
 
     @property
@@ -138,3 +138,9 @@ class ExplainScore(Result):
         stopped = self.exchange is not None and self.exchange.stopped is not None
         missing = any(s.own is None for s in self.summaries)
         return ExitCode.NOT_MEASURED if stopped or missing else ExitCode.PASS
+
+
+def _said(scorer: str) -> str:
+    return scorer.replace("simulation_", "simulation on ").replace("on top", "on strongest") + (
+        " windows" if scorer.startswith("simulation") else ""
+    )
