@@ -18,8 +18,8 @@ from radiograph.numerics.association._stability import (
     stability,
 )
 
-NAMES = np.array(["b", "a", "b", "c", "a", "d"])
-LABEL = np.array([1, 0, 1, 0, 0, 1])
+NAMES = np.array(["b", "a", "b", "c", "a", "d", "c", "d"])
+LABEL = np.array([1, 0, 1, 0, 0, 1, 0, 1])
 
 
 def _all(n):
@@ -27,16 +27,45 @@ def _all(n):
 
 
 def test_a_unit_is_the_mean_of_its_cell_and_groups_follow_their_names():
-    units = units_of(NAMES, LABEL, _all(6))
+    units = units_of(NAMES, LABEL, _all(8))
     np.testing.assert_array_equal(units.label, [0, 1, 0, 1])  # a, b, c, d
-    np.testing.assert_array_equal(units.rows, [2, 2, 1, 1])
-    dense = np.array([[1.0, 0], [4.0, 2.0], [0, 0], [0, 5.0], [2.0, np.nan], [0, -1.0]])
+    np.testing.assert_array_equal(units.rows, [2, 2, 2, 2])
+    dense = np.array(
+        [[1.0, 0], [4.0, 2.0], [0, 0], [0, 5.0], [2.0, np.nan], [0, -1.0], [0, 7.0], [np.nan, -3.0]],
+    )
     zeros, present = sparse(np.nan_to_num(dense)), sparse(dense, absent="missing")
     for held, last in ((zeros, 1.0), (present, 2.0)):
         cells = units.pooled(held)
         out = np.zeros((4, 2))
         out[cells.unit, cells.feature] = cells.value
-        np.testing.assert_array_equal(out, [[3.0, last], [0.5, 0.0], [0.0, 5.0], [0.0, -1.0]])
+        np.testing.assert_array_equal(out, [[3.0, last], [0.5, 0.0], [0.0, 6.0], [0.0, -2.0]])
+
+
+def test_cells_that_are_compared_have_equally_many_rows():
+    group, label = np.repeat(np.arange(10), 4), np.tile([1, 0, 0, 0], 10)
+    names = np.array([f"p{i:02}" for i in range(40)])
+    pairs = units_of(group, label, _all(40), name=names)
+    assert pairs.design == "within" and set(pairs.rows) == {1} and pairs.left == 20 and pairs.dropped == 0
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = units_of(group[order], label[order], _all(40), name=names[order])
+    np.testing.assert_array_equal(shuffled.cell, pairs.cell[order])
+    other = units_of(group, label, _all(40), name=names, seed=1)
+    assert (other.cell != pairs.cell).any()
+    sizes = np.where(np.arange(40) % 2 == 0, 6, 2)  # positives have six rows, negatives two
+    sizes[:2] = 1
+    group, label = np.repeat(np.arange(40), sizes), np.repeat(np.arange(40) % 2 == 0, sizes)
+    between = units_of(group, label, _all(len(group)))
+    assert between.design == "between" and set(between.rows) == {2} and between.dropped == 2 and len(between) == 38
+    assert between.left == sizes.sum() - 76
+
+
+def test_rows_of_one_name_are_one_row():
+    group, label = np.repeat(np.arange(4), 2), np.tile([1, 0], 4)
+    once = units_of(group, label, _all(8), name=np.arange(8))
+    many = np.repeat(np.arange(8), [1, 5, 1, 1, 2, 1, 1, 3])
+    again = units_of(group[many], label[many], _all(len(many)), name=many)
+    np.testing.assert_array_equal(again.rows, once.rows)
+    np.testing.assert_array_equal(again.label, once.label)
 
 
 def test_designs_follow_from_the_labels_of_groups():
@@ -55,12 +84,12 @@ def test_designs_follow_from_the_labels_of_groups():
     assert sorted(sizes_of) == [2] * 10 + [10]
 
 
-def test_a_condition_splits_cells_and_blocks():
-    group, label = np.repeat(np.arange(10), 4), np.tile([0, 1, 0, 1], 10)
-    units = units_of(group, label, _all(40), stratum=np.tile(["x", "x", "y", "y"], 10))
-    assert (units.design, units.blocks, units.strata, units.groups) == ("within", 20, 2, 10)
-    between = units_of(np.arange(40), label, _all(40), stratum=np.repeat(["x", "y"], 20))
+def test_a_condition_is_one_of_whole_groups():
+    between = units_of(np.arange(40), np.tile([0, 1, 0, 1], 10), _all(40), stratum=np.repeat(["x", "y"], 20))
     assert (between.design, between.blocks) == ("between", 2)
+    group, label = np.repeat(np.arange(10), 4), np.tile([0, 1, 0, 1], 10)
+    with pytest.raises(UserError, match="one level in a group"):  # its cells are no independent units
+        units_of(group, label, _all(40), stratum=np.tile(["x", "x", "y", "y"], 10))
 
 
 def test_differences_of_pairs_need_both_sides():

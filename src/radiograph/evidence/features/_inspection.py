@@ -48,7 +48,9 @@ class Design(Record):
     positive: tuple[int, int]
     negative: tuple[int, int]
     dropped: int = 0
-    """Groups that a paired design cannot use."""
+    """Groups that a paired design cannot use, cells of too few rows."""
+    left: int = 0
+    """Rows left out, so that cells that are compared have equally many."""
     near_miss: tuple[int, int] | None = None
     """Units of positives and of near misses on confirm."""
     pool: str
@@ -138,15 +140,15 @@ class Inspection(Result):
 
     @property
     def met(self) -> bool | None:
-        """Whether the requirement is met; None without one, or where its kind was not measured."""
+        """Whether the requirement is met; None without one, or where the run cannot say."""
         if self.require is None:
             return None
         ranking = self.correlational if self.require.kind == "correlational" else self.causal
         best = ranking.best()
         if best is not None and at_least(self.require.kind, best, self.require.grade):
             return True
-        if best is None and self.require.kind == "causal":
-            return None
+        if self.require.kind == "causal":
+            return None if best is None else False
         return None if self.outcome in ("not_measured", "compiled", "none_inconclusive") else False
 
     @property
@@ -167,6 +169,14 @@ class Inspection(Result):
         least = f"an AUROC of {self.study.smallest_effect:.2f}"
         if self.outcome == "none_adequate":
             return f"no finding among {self.study.tested:,} features, though {least} would have been found{self._moved}"
+        if self.study.preselected:
+            return f"nothing to confirm among {self.study.tested:,} features: the labels of all rows chose them"
+        untested = sum(f.statistic is None or f.statistic.p is None for f in self.correlational.findings)
+        if untested:
+            return (
+                f"no finding among {self.study.tested:,} features, and {untested} candidates have no p: "
+                "they fire too rarely for one without permutations"
+            )
         return (
             f"no finding among {self.study.tested:,} features, and {least} could have been missed: "
             f"{self.study.units_needed} units in a half are needed, {self.study.design.units[1]} were there"

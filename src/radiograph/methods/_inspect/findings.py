@@ -53,7 +53,15 @@ def ranking(found: Findings, ids: list[str], codes: list[str], criterion: str, d
 
 def study_record(found: Findings, rows: StudyRows, pool: str, asked: Asked) -> Study:
     """What was done, and what it could have seen."""
-    units = units_of(rows.group, rows.label, rows.discover, stratum=rows.stratum, continuous=rows.continuous)
+    units = units_of(
+        rows.group,
+        rows.label,
+        rows.discover,
+        stratum=rows.stratum,
+        name=rows.name,
+        continuous=rows.continuous,
+        seed=asked.settings.seed,
+    )
     halves = [units.among(units.discover), units.among(~units.discover)]
     eligible = int(found.screen.eligible.sum())
     settings = asked.settings
@@ -65,6 +73,7 @@ def study_record(found: Findings, rows: StudyRows, pool: str, asked: Asked) -> S
             positive=_pair(halves, "positive"),
             negative=_pair(halves, "negative"),
             dropped=found.dropped,
+            left=units.left,
             near_miss=found.near,
             pool=pool,
             stratify=asked.stratify,

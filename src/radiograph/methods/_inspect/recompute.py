@@ -14,8 +14,7 @@ from radiograph.methods._inspect.causal import TABLE as CAUSAL
 from radiograph.methods._inspect.causal import grade_counts
 from radiograph.methods._inspect.findings import counts
 from radiograph.methods._inspect.study import TABLE, code_texts
-from radiograph.numerics.association import Facts, chosen_p, codes, grades
-from radiograph.numerics.multiplicity import q_values
+from radiograph.numerics.association import Facts, chosen_p, codes, family_q, grades, outcome_of
 
 if TYPE_CHECKING:
     import polars
@@ -46,7 +45,7 @@ def _correlational(result: Inspection, study: Study, table: polars.DataFrame) ->
     )
     said = [
         *_unlike("p", p, held["p"], table["feature_id"].filter(table["candidate"]).to_list()),
-        *_unlike("q", q_values(p, study.fdr), held["q"], table["feature_id"].filter(table["candidate"]).to_list()),
+        *_unlike("q", family_q(p, study.fdr), held["q"], table["feature_id"].filter(table["candidate"]).to_list()),
     ]
     facts = _facts(result, study, table, apart)
     own = grades(facts)
@@ -65,9 +64,7 @@ def _correlational(result: Inspection, study: Study, table: polars.DataFrame) ->
     ][:_SHOWN]
     if counts(own) != result.grades:
         said.append(f"grades {result.grades} do not follow, {counts(own)} do")
-    confirmed = facts.candidate & (np.nan_to_num(facts.q, nan=1.0) <= study.q) & (facts.sign * facts.discover_sign > 0)
-    adequate = study.detectable <= facts.smallest
-    outcome = "found" if confirmed.any() else "none_adequate" if adequate else "none_inconclusive"
+    outcome = outcome_of(facts, study.detectable)
     if outcome != result.outcome:
         said.append(f"outcome {result.outcome} does not follow, {outcome} does")
     rows = {row["feature_id"]: row for row in table.filter("candidate").iter_rows(named=True)}

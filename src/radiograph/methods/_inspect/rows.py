@@ -71,6 +71,13 @@ class StudyRows:
         """Which rows look alike without meeting the criterion."""
         return self.kind == _NUMBER["near_miss"]
 
+    @property
+    def name(self) -> Int64[np.ndarray, " row"]:
+        """Prompt and token as one number, in their order: what tells rows apart, wherever they stand."""
+        ids = self.names.rank("dense").to_numpy().astype(np.int64)
+        token = self.token - self.token.min(initial=0)
+        return ids * (int(token.max(initial=0)) + 1) + token
+
 
 def study_rows(records: Records, name: str, compiled: Compiled | None, asked: Asked) -> tuple[StudyRows, Placed]:
     """The rows of a study from the first source of records.

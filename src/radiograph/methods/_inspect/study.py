@@ -52,6 +52,7 @@ def associated(rows: StudyRows, tables: Tables, asked: Asked) -> Findings:
         features=tables.features,
         near_miss=None if rows.continuous else rows.near_miss,
         stratum=rows.stratum,
+        name=rows.name,
         continuous=rows.continuous,
         settings=asked.settings,
     )

@@ -5,10 +5,11 @@
 3. p: analytic if ≥ 30 units lie outside the largest tie, else by permutation; a mixed design by permutation only. Where
    the two differ by more than 3 and one is below 0.05, the larger (`p_disagreement`). A permutation p cannot be less
    than 1/(1 + B), so the analytic one is not held against it below that.
-4. confirmed: q ≤ the level and the sign of discover. The same steps on sham labels give the sham count.
+4. confirmed: q ≤ the level and the sign of discover. A candidate without p counts in the family of the others. The same
+   steps on sham labels give the sham count.
 5. positives against near misses; random halves; intraclass correlation of paraphrases
-6. no finding is a result: `none_adequate` if a dense feature of the smallest effect of interest would have been found,
-   else `none_inconclusive` with the units that would do
+6. no finding is a result: `none_adequate` if a dense feature of the smallest effect of interest would have been found
+   and every candidate was tested, else `none_inconclusive` with the units that would do
 
 Nothing measured on confirm chooses anything. Sources: Benjamini and Hochberg (1995), Westfall and Young (1993), Bourgon
 et al. (2010), Phipson and Smyth (2010).
@@ -18,14 +19,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Num, Shaped
 
 from radiograph.core.seeds import derive
 from radiograph.numerics.association._columns import Columns
-from radiograph.numerics.association._grades import Facts, codes, grades
+from radiograph.numerics.association._grades import Facts, Outcome, codes, grades, outcome_of
 from radiograph.numerics.association._measure import (
     Measured,
     limits,
@@ -50,10 +51,9 @@ from radiograph.numerics.association.estimates import (
     permuted,
     two_sided,
 )
-from radiograph.numerics.multiplicity import q_values
+from radiograph.numerics.multiplicity import Fdr, q_values
 from radiograph.numerics.proportions import wilson
 
-Outcome = Literal["found", "none_adequate", "none_inconclusive"]
 LOOSE = 30
 """Units outside the largest tie from which the normal law of ranks is trusted."""
 APART = 3.0
@@ -140,6 +140,7 @@ def associate(
     *,
     near_miss: Bool[np.ndarray, " row"] | None = None,
     stratum: Shaped[np.ndarray, " row"] | None = None,
+    name: Shaped[np.ndarray, " row"] | None = None,
     continuous: bool = False,
     settings: Settings | None = None,
 ) -> Findings:
@@ -151,6 +152,7 @@ def associate(
         features=rows.features,
         near_miss=near_miss,
         stratum=stratum,
+        name=name,
         continuous=continuous,
         settings=settings,
     )
@@ -177,7 +179,7 @@ def conclude(
     steady = stability(screened.halves[screened.eligible], given.family)
     made = _candidates(given, screened, found, cells, rows, real, of_real, tested, steady)
     signs = np.sign(screened.sham[place[of_sham]]) * np.sign(pretended.z)
-    q_sham = q_values(pretended.p, given.settings.fdr)
+    q_sham = family_q(pretended.p, given.settings.fdr)
     facts = _facts(given, screened, made)
     dense = dense_mde(units, given.settings.q, given.family)
     target = _smallest(given)
@@ -191,7 +193,7 @@ def conclude(
         sham=int(((np.nan_to_num(q_sham, nan=1.0) <= given.settings.q) & (signs > 0)).sum()),
         rank_stability=steady.rank,
         detectable=dense,
-        outcome="found" if made.confirmed.any() else "none_adequate" if dense <= target else "none_inconclusive",
+        outcome=outcome_of(facts, dense),
         needed=math.ceil(_size(units) * (dense / target) ** 2),
         units=(_size(given.discover), _size(units)),
         groups=(given.discover.groups, units.groups),
@@ -227,6 +229,11 @@ def chosen_p(
     apart = (ratio > APART) & (np.minimum(analytic, permutation) < 0.05) & (not mixed)
     p = np.where(trusted, analytic, permutation)
     return np.where(apart, np.maximum(analytic, permutation), p), apart
+
+
+def family_q(p: Float64[np.ndarray, " candidate"], fdr: Fdr) -> Float64[np.ndarray, " candidate"]:
+    """Adjusted over all candidates: one without p has no q, and makes no family smaller."""
+    return np.where(np.isnan(p), np.nan, q_values(np.nan_to_num(p, nan=1.0), fdr))
 
 
 def _tests(
@@ -283,7 +290,7 @@ def _candidates(
     among = np.cumsum(screened.eligible) - 1
     detectable = needed_z(settings.q, given.family) * own.detectable
     effect = own.estimate - null_value(units)
-    q = q_values(tested.p, settings.fdr)
+    q = family_q(tested.p, settings.fdr)
     confirmed = (np.nan_to_num(q, nan=1.0) <= settings.q) & (np.sign(tested.z) * np.sign(screened.z[place]) > 0)
     fires = firing(kept, units.classes)
     return Candidates(

@@ -116,12 +116,13 @@ def study(
     features: int,
     near_miss: Bool[np.ndarray, " row"] | None = None,
     stratum: Shaped[np.ndarray, " row"] | None = None,
+    name: Shaped[np.ndarray, " row"] | None = None,
     continuous: bool = False,
     settings: Settings | None = None,
 ) -> Study:
-    """Prepare a study; rows are those of the tables that `screen` and `conclude` get."""
+    """Prepare a study; rows are those of the tables that `screen` and `conclude` get, `name` tells them apart."""
     chosen = settings or Settings()
-    units = units_of(group, label, discover, stratum=stratum, continuous=continuous)
+    units = units_of(group, label, discover, stratum=stratum, name=name, continuous=continuous, seed=chosen.seed)
     check_sizes(units)
     if units.design == "mixed" and not chosen.permutations:
         raise UserError(
@@ -140,7 +141,9 @@ def study(
         units=units,
         discover=one,
         confirm=two,
-        near=None if continuous or near_miss is None else _near(group, label, discover, stratum, near_miss),
+        near=None
+        if continuous or near_miss is None
+        else _near(group, label, discover, stratum, near_miss, name, chosen.seed),
         sham_discover=_sham(one, derive(chosen.seed, "sham", "discover")),
         sham_confirm=_sham(two, derive(chosen.seed, "sham", "confirm")),
         fold=folds(group_of, label_of, continuous=continuous or units.design == "within", seed=chosen.seed),
@@ -221,11 +224,13 @@ def _near(
     discover: Bool[np.ndarray, " row"],
     stratum: Shaped[np.ndarray, " row"] | None,
     near_miss: Bool[np.ndarray, " row"],
+    name: Shaped[np.ndarray, " row"] | None,
+    seed: int,
 ) -> Units | None:
     rows = (np.asarray(label, np.float64) == 1) | near_miss
     if (near_miss & (np.asarray(label, np.float64) == 1)).any():
         raise UserError("a near miss is not positive", where=f"row {int(np.flatnonzero(near_miss & (label == 1))[0])}")
-    units = units_of(group, label, discover, stratum=stratum, rows=rows & ~discover)
+    units = units_of(group, label, discover, stratum=stratum, rows=rows & ~discover, name=name, seed=seed)
     return units if min(units.positive, units.negative) >= 2 else None
 
 

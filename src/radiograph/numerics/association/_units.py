@@ -7,10 +7,15 @@
                and counted
    `mixed`     neither: labels are exchanged inside blocks that have both, and among the others of a stratum
    `continuous` a score instead of labels: a unit is a block, its score the mean over rows
-3. Halves (discover, confirm) are unions of groups.
+3. Cells that are compared have equally many rows: the mean of one row and the mean of two have not the same law, where
+   features are sparse, and chance cannot exchange them. A pair keeps as many rows on both sides; otherwise every cell
+   keeps m, the largest number that four fifths of each class have, and smaller ones are dropped and counted. Which
+   rows is drawn by name; rows of one name are one row.
+4. Halves (discover, confirm) are unions of groups.
 
 Refuses: one class; fewer than 8 units a class in a half (`few_units`; 16 units for a score). Errors: a group in both
-halves, a label that is neither 0 nor 1, a score that is not finite.
+halves, a label that is neither 0 nor 1, a score that is not finite, a factor with two levels in a group (cells of one
+group would be exchanged as if they were independent).
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, Num, Shaped
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.seeds import derive
 from radiograph.numerics._finite import finite
 from radiograph.numerics.association._columns import Columns, added
 
@@ -49,7 +55,9 @@ class Units:
     rows: Int64[np.ndarray, " unit"]
     """How many rows each unit has."""
     dropped: int = 0
-    """Blocks left out because a within design cannot use them."""
+    """Blocks left out because a within design cannot use them, cells because they have too few rows."""
+    left: int = 0
+    """Rows left out so that cells that are compared have equally many."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -134,18 +142,24 @@ def units_of(
     *,
     stratum: Shaped[np.ndarray, " row"] | None = None,
     rows: Bool[np.ndarray, " row"] | None = None,
+    name: Shaped[np.ndarray, " row"] | None = None,
     continuous: bool = False,
+    seed: int = 0,
 ) -> Units:
     """Cells and design of labelled rows; `rows` restricts them (positives and near misses, for instance).
 
-    Groups are numbered in the order of their names, so the order of rows changes nothing.
+    Groups are numbered in the order of their names, so the order of rows changes nothing. `name` says which rows are
+    the same (their text, else their id), and by it rows are chosen where cells have too many; without it every row is
+    one of its own, known by its place.
 
     Raises:
-        UserError: lengths differ, a group lies in both halves, a label is neither 0 nor 1.
+        UserError: lengths differ, a group lies in both halves, a label is neither 0 nor 1, a factor with two levels in
+            a group.
     """
     taken = np.ones(len(group), dtype=bool) if rows is None else rows
     given = np.zeros(len(group), np.int64) if stratum is None else stratum
-    if not len(group) == len(label) == len(discover) == len(given) == len(taken):
+    known = np.arange(len(group)) if name is None else name
+    if not len(group) == len(label) == len(discover) == len(given) == len(taken) == len(known):
         raise UserError("every row needs a group, a label, a half and a stratum", got=f"{len(group)}, {len(label)}, …")
     names, groups = np.unique(group[taken], return_inverse=True)
     strata = np.unique(given[taken], return_inverse=True)[1]
@@ -158,11 +172,17 @@ def units_of(
             fix="split by group",
             code="split",
         )
+    _check_strata(names, groups, strata)
     score = finite(np.asarray(label, dtype=np.float64)[taken], "scores" if continuous else "labels")
     if not continuous and not np.isin(score, (0.0, 1.0)).all():
         raise UserError("a label is 0 or 1", got=str(score[~np.isin(score, (0.0, 1.0))][0]))
     blocks = np.unique(groups * (int(strata.max(initial=0)) + 1) + strata, return_inverse=True)[1]
     cells = blocks * 2 + (0 if continuous else score.astype(np.int64))
+    kept, dropped = _even(cells, blocks, known[taken], continuous, seed)
+    left = int(taken.sum()) - int(kept.sum())
+    taken = taken.copy()
+    taken[taken] = kept
+    groups, strata, blocks, cells, score = (own[kept] for own in (groups, strata, blocks, cells, score))
     _, first, cell, counts = np.unique(cells, return_index=True, return_inverse=True, return_counts=True)
     whole = np.full(len(group), -1, np.int64)
     whole[taken] = cell
@@ -170,13 +190,66 @@ def units_of(
         design="continuous",
         label=_means(score, cell, counts) if continuous else score[first],
         group=groups[first].astype(np.int64),
-        block=blocks[first].astype(np.int64),
+        block=np.unique(blocks[first], return_inverse=True)[1].astype(np.int64),
         stratum=strata[first].astype(np.int64),
         discover=discover[taken][first],
         cell=whole,
         rows=counts.astype(np.int64),
+        dropped=dropped,
+        left=left,
     )
     return _designed(made, continuous)
+
+
+def _check_strata(
+    names: Shaped[np.ndarray, " group"], groups: Int[np.ndarray, " row"], strata: Int[np.ndarray, " row"]
+) -> None:
+    levels = np.unique(groups * (int(strata.max(initial=0)) + 1) + strata) // (int(strata.max(initial=0)) + 1)
+    twice = levels[1:][levels[1:] == levels[:-1]]
+    if len(twice):
+        raise UserError(
+            "a factor that is conditioned on has one level in a group",
+            got=f"group {names[twice[0]]} has several, and so have {len(np.unique(twice)) - 1} others",
+            fix="condition on a factor of whole groups, or make smaller groups",
+            code="stratum_in_group",
+        )
+
+
+def _even(
+    cells: Int[np.ndarray, " row"],
+    blocks: Int[np.ndarray, " row"],
+    name: Shaped[np.ndarray, " row"],
+    continuous: bool,
+    seed: int,
+) -> tuple[Bool[np.ndarray, " row"], int]:
+    """Rows that stay, so that cells that are compared have equally many; and how many cells are too small."""
+    unique, number = np.unique(name, return_inverse=True)
+    luck = np.random.default_rng(derive(seed, "rows of cells")).permutation(len(unique))[number.reshape(-1)]
+    order = np.lexsort((luck, cells))
+    cell, drawn = cells[order], luck[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (cell[1:] != cell[:-1]) | (drawn[1:] != drawn[:-1])
+    held, place, counts = np.unique(cell[new], return_inverse=True, return_counts=True)
+    if not len(held):
+        return np.zeros(len(cells), dtype=bool), 0
+    owner = np.unique(cells, return_index=True)[1]
+    block = np.unique(blocks[owner], return_inverse=True)[1]
+    paired = np.bincount(block) == 2
+    if not continuous and float(paired.mean()) >= SHARE:
+        fewest = np.full(len(paired), np.iinfo(np.int64).max)
+        np.minimum.at(fewest, block, counts)
+        most = fewest[block]
+        small = np.zeros(len(held), dtype=bool)
+    else:
+        classes = np.zeros(len(held), np.int64) if continuous else held % 2
+        least = [np.sort(counts[classes == y])[int((classes == y).sum() * (1 - SHARE))] for y in np.unique(classes)]
+        most = np.full(len(held), min(least) if len(np.unique(counts)) > 1 else counts[0])
+        small = counts < most
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)[:-1]])
+    rank = np.arange(len(place)) - starts[place]
+    kept = np.zeros(len(cells), dtype=bool)
+    kept[order[new]] = (rank < most[place]) & ~small[place]
+    return kept, int(small.sum())
 
 
 def check_sizes(units: Units, *, fewest: int = FEWEST) -> None:
@@ -212,7 +285,7 @@ def _designed(units: Units, continuous: bool) -> Units:
     paired = size == 2
     share = float(paired.mean()) if len(size) else 0.0
     if share >= SHARE:
-        kept = replace(units, design="within", dropped=int((~paired).sum()))
+        kept = replace(units, design="within", dropped=units.dropped + int((~paired).sum()))
         return kept.among(paired[units.block])
     if share <= 1 - SHARE + 1e-12:
         return replace(units, design="between", block=units.stratum)
