@@ -20,7 +20,7 @@ from radiograph.store import Workspace
 from .agent import VERBS, Agent, entries, plugin, session_folder
 
 OWN = {"health", "session_open", "session_close", "budget", "result_read"}
-PLAN = "schema: radiograph.workflow/1\nsteps:\n  - {name: look, verb: verify, with: {run: '.'}}\n"
+PLAN = "schema: radiograph.workflow/1\nsteps:\n  - {name: cells, verb: suite.check, with: {suite: stories}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_handshake_and_stateless_clients_see_the_same(agent, workspace, tmp_path
 
 
 def test_a_call_leaves_its_bundle_in_the_session(agent, session, workspace):
-    answer = agent.ok("run", session_id=session, workflow="plan.yaml", dry_run=True, reason="what would it do?", seed=3)
+    answer = agent.ok("run", session_id=session, workflow="plan.yaml", reason="what would it do?", seed=3)
     folder = workspace / answer["bundle"]
     assert folder.parent == session_folder(workspace, session) / "runs"
     assert answer["result"] == json.loads((folder / "result.json").read_text())
@@ -90,11 +90,11 @@ def test_a_call_leaves_its_bundle_in_the_session(agent, session, workspace):
     assert again["bundle"] is None
     last = entries(workspace, session)[-2]
     assert (last["tool"], last["reason"], last["run_id"]) == ("run", "what would it do?", folder.name)
-    assert last["args"] == {"workflow": "plan.yaml", "dry_run": True, "seed": 3}
+    assert last["args"] == {"workflow": "plan.yaml", "seed": 3}
 
 
 def test_a_failed_gate_is_an_answer_and_no_error(agent, session, workspace):
-    answer = agent.ok("run", session_id=session, workflow="plan.yaml", dry_run=True)
+    answer = agent.ok("run", session_id=session, workflow="plan.yaml")
     report = workspace / answer["bundle"] / "report.md"
     report.write_text(report.read_text() + "\n")
     found = agent.ok("verify", session_id=session, run=answer["bundle"])

@@ -20,7 +20,7 @@ from radiograph.store._transcript import link
 
 from .agent import Agent, entries, plugin, session_folder
 
-PLAN = "schema: radiograph.workflow/1\nsteps:\n  - {name: look, verb: verify, with: {run: '.'}}\n"
+PLAN = "schema: radiograph.workflow/1\nsteps:\n  - {name: cells, verb: suite.check, with: {suite: stories}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def agent(workspace, env):
 def closed(agent, workspace):
     """A closed session with a bundle, an error and a long result; and its seal."""
     session = agent.open(title="to be tampered with")
-    agent.ok("run", session_id=session, workflow="plan.yaml", dry_run=True)
+    agent.ok("run", session_id=session, workflow="plan.yaml")
     agent.error("verify", session_id=session, run="nowhere")
     agent.ok("test_large", session_id=session, rows=5000)
     agent.ok("budget", session_id=session)
@@ -130,7 +130,7 @@ def test_tampering_around_the_transcript_shows(closed, agent, workspace, tmp_pat
         (bundle / "result.json").write_text("{}")
     elif what == "bundle exchanged":
         session = agent.open()
-        other = agent.ok("run", session_id=session, workflow="plan.yaml", dry_run=True, seed=9)["bundle"]
+        other = agent.ok("run", session_id=session, workflow="plan.yaml", seed=9)["bundle"]
         shutil.rmtree(bundle)
         shutil.copytree(workspace / other, bundle)
     elif what == "bundle gone":
