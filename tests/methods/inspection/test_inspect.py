@@ -144,7 +144,8 @@ def test_y3_4_preselected_records_stop_at_candidate(files):
     result = inspect(cards=0, require="correlational:confirmed")
     assert {f.grade for f in result.result.correlational.findings} == {"candidate"}
     assert all("preselected" in f.codes for f in result.result.correlational.findings)
-    assert int(result.exit_code) == 2
+    assert int(result.exit_code) == int(inspect(cards=0).exit_code) == 4
+    assert "nothing to confirm" in result.result.headline
 
 
 def test_y3_5_repeated_rows_of_a_group_change_neither_interval_nor_p(run, files):

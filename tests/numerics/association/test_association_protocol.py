@@ -19,6 +19,7 @@ from radiograph.numerics.association import (
     codes,
     columns,
     conclude,
+    family_q,
     grades,
     joined,
     named,
@@ -26,6 +27,7 @@ from radiograph.numerics.association import (
     select,
     study,
 )
+from radiograph.numerics.association._stability import stability
 
 QUICK = Settings(permutations=200, bootstrap=50, candidates=10, q=0.1)
 BARE = Settings(permutations=0, bootstrap=0)
@@ -215,6 +217,7 @@ def test_y3_4_preselected_records_stop_at_candidate():
     found = associate(sparse(dense), group, label, discover, settings=replace(QUICK, preselected=True))
     assert set(found.grade) == {"none", "candidate"}
     assert found.codes[:, CODES.index("preselected")].all()
+    assert found.outcome == "none_inconclusive" and not found.candidates.confirmed.any()
 
 
 def test_y3_5_repeated_rows_change_nothing():
@@ -368,6 +371,29 @@ def test_no_finding_is_a_result_with_its_power():
         associate(sparse(dense * (rng.random(dense.shape) < 0.1)), np.arange(80), label, halves(label))
 
 
+def test_candidates_without_p_are_no_absence_and_make_no_family_smaller():
+    rng = np.random.default_rng(2)
+    label = np.tile([0, 1], 200)
+    dense = noise(rng, 400, 12, low=0.3)
+    dense[:, 4:] *= rng.random((400, 8)) < 0.3
+    found = associate(
+        sparse(dense), np.arange(400), label, halves(label), settings=Settings(permutations=0, bootstrap=0)
+    )
+    blind = np.isnan(found.candidates.p)
+    assert blind.any() and not blind.all() and found.outcome == "none_inconclusive"
+    coded = found.codes[found.candidates.feature, CODES.index("few_groups")]
+    np.testing.assert_array_equal(coded, blind)
+    smallest = np.nanargmin(found.candidates.p)
+    assert found.candidates.q[smallest] <= len(blind) * found.candidates.p[smallest]
+    np.testing.assert_array_equal(family_q(np.array([0.01, np.nan, np.nan, 0.5]), "bh"), [0.04, np.nan, np.nan, 1.0])
+
+
+def test_selection_says_nothing_where_there_is_nothing_to_choose():
+    halves_of = np.random.default_rng(0).uniform(-1, 1, (4, 40)).astype(np.float32)
+    assert stability(halves_of, 50).selection.sum() == pytest.approx(2)
+    assert np.isnan(stability(halves_of[:1], 50).selection).all()
+
+
 def test_the_smallest_studies_run():
     label = np.tile([0, 1], 20)
     discover = halves(label)
@@ -406,7 +432,8 @@ def test_grades_and_codes_follow_from_stored_facts():
     assert judged(near_low=0.1, near_high=0.4, sign=-1.0, discover_sign=-1.0) == ("robust", ())
     assert judged(near_low=nan, near_high=nan) == ("confirmed", ("no_near_miss",))
     assert judged(q=0.06) == ("candidate", ("not_confirmed",))
-    assert judged(q=nan, detectable=0.3) == ("candidate", ("underpowered", "not_confirmed"))
+    assert judged(q=nan, detectable=0.3) == ("candidate", ("few_groups", "underpowered", "not_confirmed"))
+    assert judged(selection=nan) == ("specific", ())
     assert judged(discover_sign=-1.0) == ("candidate", ("not_confirmed", "sign_flip"))
     assert judged(preselected=True) == ("candidate", ("preselected",))
     assert judged(low=nan) == ("robust", ("few_groups",))

@@ -67,7 +67,7 @@ class Stability(Record):
     """Would other halves have found it?"""
 
     selection: float
-    """Share of random halves in which it is among the candidates."""
+    """Share of random halves in which it is among the K strongest, or the stronger half of fewer than 2K."""
     agreement: float
     """Share of splits in which both halves have one sign."""
     intraclass: float | None = None

@@ -6,11 +6,21 @@ the selected features. Cost: O(n log n) in the entries n. Nothing here knows of 
 """
 
 from radiograph.numerics.association._columns import Absent, Columns, columns
-from radiograph.numerics.association._grades import CODES, GRADES, Facts, at_least, codes, grades, named
+from radiograph.numerics.association._grades import (
+    CODES,
+    GRADES,
+    Facts,
+    Outcome,
+    at_least,
+    codes,
+    grades,
+    named,
+    outcome_of,
+)
 from radiograph.numerics.association._measure import Measured, limits, measured, null_value, resampled_limits, sizes
 from radiograph.numerics.association._pooling import RowPool, pool_rows
 from radiograph.numerics.association._power import dense_mde, needed_z, units_needed
-from radiograph.numerics.association._protocol import Candidates, Findings, Outcome, associate, chosen_p, conclude
+from radiograph.numerics.association._protocol import Candidates, Findings, associate, chosen_p, conclude, family_q
 from radiograph.numerics.association._study import Screen, Settings, Study, joined, screen, select, study
 from radiograph.numerics.association._units import Design, Units, check_sizes, units_of
 
@@ -38,6 +48,7 @@ __all__ = [
     "columns",
     "conclude",
     "dense_mde",
+    "family_q",
     "grades",
     "joined",
     "limits",
@@ -45,6 +56,7 @@ __all__ = [
     "named",
     "needed_z",
     "null_value",
+    "outcome_of",
     "pool_rows",
     "resampled_limits",
     "screen",

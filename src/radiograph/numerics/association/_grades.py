@@ -9,12 +9,14 @@
 | `specific` | the interval against near misses excludes ½ on the same side |
 | `robust` | selected in ≥ 80 % of halves, one sign in ≥ 95 % of splits |
 
-Each grade needs the one before it. Records preselected with labels stop at `candidate`.
+Each grade needs the one before it. Records preselected with labels stop at `candidate`. A study whose candidates cannot
+be confirmed, because labels chose them before or because one has no p, never says that there is nothing to find.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -40,6 +42,7 @@ CODES = (
 )
 """Of correlational evidence."""
 SELECTION, AGREEMENT = 0.8, 0.95
+Outcome = Literal["found", "none_adequate", "none_inconclusive"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,7 @@ def codes(facts: Facts) -> Bool[np.ndarray, "feature code"]:
     near = ~np.isnan(facts.near_low)
     specific = confirmed & _specific(facts)
     held = {
-        "few_groups": chosen & np.isnan(facts.low),
+        "few_groups": chosen & (np.isnan(facts.low) | np.isnan(facts.q)),
         "few_active": facts.measured & ~facts.eligible,
         "underpowered": chosen & ~confirmed & (facts.detectable > facts.smallest),
         "not_confirmed": chosen & ~confirmed,
@@ -92,7 +95,7 @@ def codes(facts: Facts) -> Bool[np.ndarray, "feature code"]:
         "surface_cue": confirmed & near & ~specific,
         "surface_labels": facts.measured & facts.surface_labels,
         "no_near_miss": confirmed & ~near,
-        "unstable": specific & (rung < GRADES.index("robust")) & (not facts.preselected),
+        "unstable": specific & (rung < GRADES.index("robust")) & ~(np.isnan(facts.selection) | facts.preselected),
         "censored": facts.measured & facts.censored,
         "partial_rows": facts.measured & facts.partial,
         "preselected": facts.measured & facts.preselected,
@@ -100,6 +103,14 @@ def codes(facts: Facts) -> Bool[np.ndarray, "feature code"]:
     }
     nothing = np.zeros(len(facts.measured), dtype=bool)
     return np.stack([held.get(code, nothing) for code in CODES], axis=1)
+
+
+def outcome_of(facts: Facts, detectable: float) -> Outcome:
+    """What the study says; `detectable` is the smallest effect of a dense feature that it finds."""
+    if (_rungs(facts) >= GRADES.index("confirmed")).any():
+        return "found"
+    blind = facts.preselected or bool(np.isnan(facts.q[facts.candidate]).any())
+    return "none_adequate" if detectable <= facts.smallest and not blind else "none_inconclusive"
 
 
 def named(row: Bool[np.ndarray, " code"]) -> tuple[str, ...]:

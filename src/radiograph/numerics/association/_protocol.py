@@ -292,6 +292,7 @@ def _candidates(
     effect = own.estimate - null_value(units)
     q = family_q(tested.p, settings.fdr)
     confirmed = (np.nan_to_num(q, nan=1.0) <= settings.q) & (np.sign(tested.z) * np.sign(screened.z[place]) > 0)
+    confirmed &= not settings.preselected
     fires = firing(kept, units.classes)
     return Candidates(
         feature=real,

@@ -3,8 +3,9 @@
 1. groups are dealt into 10 folds, apart by which labels they hold; sums of each fold are additive
 2. 20 random halves of five folds; r of every feature in both halves (point-biserial, Pearson, or m of pairs), from sums
    about the feature's overall mean
-3. selection: how often of the 40 halves a feature is among the K largest |r|; sign agreement: share of the 20 splits in
-   which both halves have one sign; Spearman correlation of |r| between halves, mean over splits
+3. selection: how often of the 40 halves a feature is among the K largest |r|, or among the larger half where fewer than
+   2K are eligible: to be chosen has to mean something, so one feature alone has none. Sign agreement: share of the 20
+   splits in which both halves have one sign; Spearman correlation of |r| between halves, mean over splits
 
 Two numbers a feature and split are all that is kept, so that features can be streamed.
 """
@@ -28,6 +29,7 @@ class Stability(NamedTuple):
     """How well a ranking repeats."""
 
     selection: Float64[np.ndarray, " feature"]
+    """NaN where there is nothing to choose from."""
     sign: Float64[np.ndarray, " feature"]
     rank: float | None
     """Mean correlation of |r| between halves; None where nothing varies."""
@@ -121,10 +123,10 @@ def stability(halves: Float32[np.ndarray, "feature half"], candidates: int) -> S
     if not features:
         return Stability(np.zeros(0), np.zeros(0), None)
     strength = np.nan_to_num(np.abs(halves), nan=-1.0)
-    kept = min(candidates, features)
+    kept = min(candidates, features // 2)
     # Ties at the last place are shared out by index, as in the selection itself.
     chosen = np.argsort(-strength, axis=0, kind="stable")[:kept]
-    selection = np.bincount(chosen.ravel(), minlength=features) / columns
+    selection = np.bincount(chosen.ravel(), minlength=features) / columns if kept else np.full(features, np.nan)
     one, two = halves[:, : columns // 2], halves[:, columns // 2 :]
     sign = (np.sign(one) * np.sign(two) > 0).mean(axis=1)
     known = ~np.isnan(halves).any(axis=1)
