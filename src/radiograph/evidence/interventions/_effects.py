@@ -10,6 +10,13 @@ from radiograph.evidence.features import GRADES, Requirement, at_least
 
 NONE_ACCEPTABLE = "none_acceptable"
 Bounds = tuple[float, float]
+WORDS = {
+    "validated": "validated",
+    "beyond_controls": "beyond controls, not validated",
+    "effect": "with an effect not beyond controls",
+    "no_effect": "without effect",
+    "untested": "not measured",
+}
 
 
 class LimitsRecord(Record):
@@ -195,7 +202,7 @@ class Effects(Result):
                 f", {self.order.forwards} forward rows; nothing was run"
             )
         counts = {g: sum(f.grade == g for f in self.features) for g in reversed(GRADES["causal"])}
-        said = ", ".join(f"{n} {grade}" for grade, n in counts.items() if n)
+        said = ", ".join(f"{n} {WORDS[grade]}" for grade, n in counts.items() if n)
         none = (
             ""
             if self.acceptable or not self.features
