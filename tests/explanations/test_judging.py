@@ -43,7 +43,7 @@ class Direct:
 
 def scores(answers, scorer):
     listed = [(n, f"f#{n}") for n in range(4)]
-    return judging.scores_of(answers.columns, scorer, listed, measured=judging.code_of(answers, scorer) is None)
+    return judging.scores_of(answers.columns, scorer, listed, code=judging.code_of(answers, scorer))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_y3_14_shuffled_explanations_score_at_chance():
     )
     listed = [(n, str(n)) for n in range(40)]
     for name in ("detection", "fuzzing"):
-        own = judging.scores_of(found.columns, name, listed, measured=True)
+        own = judging.scores_of(found.columns, name, listed, code=None)
         mean = judging.summary_of(name, own, "m", questions=1, failed=0, code=None, seed=0)
         assert mean.own.value == pytest.approx(0.5, abs=0.05)
         assert mean.lift.low < 0 < mean.lift.high or abs(mean.lift.value) < 0.05
@@ -119,8 +119,9 @@ def test_y3_14_shuffled_explanations_score_at_chance():
 def test_y3_14_an_endpoint_that_always_fails_measures_nothing(judged, fault):
     found = ask(judged, lambda payload, number: fault, ("detection",))
     own = scores(found, "detection")
-    assert judging.code_of(found, "detection") in ("too_many_failed", "endpoint_unauthorised")
-    assert [s.value for s in own] == [None] * 3 and {s.code for s in own} == {"too_many_failed"}
+    code = judging.code_of(found, "detection")
+    assert code in ("too_many_failed", "endpoint_unauthorised")
+    assert [s.value for s in own] == [None] * 3 and {s.code for s in own} == {code}
     summary = judging.summary_of("detection", own, "m", questions=1, failed=1, code="too_many_failed", seed=0)
     assert summary.own is None and summary.lift is None
 
@@ -135,6 +136,56 @@ def test_failed_questions_are_left_out_and_counted(judged):
         judged, lambda payload, number: Fault(500) if number % 8 == 0 else judge(payload, number), ("detection",)
     )
     assert judging.code_of(third, "detection") == "too_many_failed"
+
+
+def table(lines):
+    names = ("feature", "scorer", "seed", "whose", "item", "context", "truth", "said", "asked", "question")
+    return {name: [line[name] for line in lines] for name in names}
+
+
+def test_a_lift_compares_the_same_contexts():
+    """A judge that is always right on the first draw and always wrong on the second, whatever it is told."""
+    lines = [
+        {
+            "feature": 0,
+            "scorer": "detection",
+            "seed": seed,
+            "whose": whose,
+            "item": f"w{seed}{n}",
+            "context": n,
+            "truth": float(n < 10),
+            "said": None if whose == "own" and seed == 2 else float((n < 10) == (seed == 1)),
+            "asked": True,
+            "question": seed * 3 + place,
+        }
+        for seed in (1, 2)
+        for place, whose in enumerate(("own", "other", "empty"))
+        for n in range(20)
+    ]
+    (own,) = judging.scores_of(table(lines), "detection", [(0, "f")], code=None)
+    assert (own.value, own.other, own.lift, own.n, own.failed) == (1, 1, 0, 20, 20)
+
+
+def test_codes_say_why_a_feature_has_no_score():
+    lines = [
+        {
+            "feature": 0,
+            "scorer": "simulation_random",
+            "seed": 1,
+            "whose": whose,
+            "item": f"w{n}",
+            "context": n // 10,
+            "truth": 0.0,
+            "said": float(n % 3),
+            "asked": True,
+            "question": place,
+        }
+        for place, whose in enumerate(("own", "other", "empty"))
+        for n in range(30)
+    ]
+    for code in (None, "budget_spent"):
+        (own,) = judging.scores_of(table(lines), "simulation_random", [(0, "f")], code=code)
+        assert (own.value, own.code) == (None, code or "flat_truth")
 
 
 def test_a_spent_budget_scores_what_was_answered(judged):

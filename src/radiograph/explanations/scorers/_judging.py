@@ -2,8 +2,9 @@
 
 1. for every feature, seed and scorer the same contexts are put three times: with the feature's own explanation, with
    that of another feature, and with none
-2. a question that fails takes its contexts with it: they are counted and left out, never scored. More than a tenth
-   failed: the scorer measured nothing
+2. a question that fails takes its contexts with it: they are counted and left out, never scored, and neither is what
+   the other explanations got on them: all three are compared on the same contexts. More than a tenth failed: the scorer
+   measured nothing
 3. a score is over the different contexts of all seeds; its spread is the standard deviation over seeds
 Scores follow from the table of answers alone, so anybody can compute them again.
 """
@@ -139,9 +140,12 @@ _COLUMNS = ("feature", "scorer", "seed", "whose", "item", "context", "truth", "s
 
 
 def scores_of(
-    columns: dict[str, list[Any]], scorer: str, features: Sequence[tuple[int, str]], *, measured: bool
+    columns: dict[str, list[Any]], scorer: str, features: Sequence[tuple[int, str]], *, code: str | None
 ) -> list[FeatureScore]:
-    """The scores of one scorer that follow from answers; `features` are number and id, by place."""
+    """The scores of one scorer that follow from answers; `features` are number and id, by place.
+
+    `code`: why the scorer measured nothing (`code_of`).
+    """
     own = np.array([name == scorer for name in columns["scorer"]], bool)
     feature = np.array(columns["feature"], np.int64)[own]
     table = {name: [c for c, kept in zip(columns[name], own, strict=True) if kept] for name in _COLUMNS[2:]}
@@ -149,7 +153,7 @@ def scores_of(
     for place in np.unique(feature).tolist():
         at = np.flatnonzero(feature == place)
         rows = {name: [column[n] for n in at] for name, column in table.items()}
-        out.append(_score(rows, scorer, *features[place], measured=measured))
+        out.append(_score(rows, scorer, *features[place], code=code))
     return out
 
 
@@ -185,18 +189,20 @@ def code_of(answers: Answers, scorer: str) -> str | None:
     return None
 
 
-def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, measured: bool) -> FeatureScore:
+def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, code: str | None) -> FeatureScore:
     unit = SCORERS[scorer]
     whose, seeds = np.array(rows["whose"]), np.array(rows["seed"])
-    lost = [said is None and asked for said, asked in zip(rows["said"], rows["asked"], strict=True)]
-    base = {"feature": number, "feature_id": name, "scorer": scorer, "chance": CHANCE[unit], "failed": sum(lost)}
-    if not measured:
-        return FeatureScore(value=None, n=0, code="too_many_failed", **base)
-    pooled = {w: _value(rows, unit, whose == w) for w in WHOSE}
+    lost = sum(said is None and asked for said, asked in zip(rows["said"], rows["asked"], strict=True))
+    base = {"feature": number, "feature_id": name, "scorer": scorer, "chance": CHANCE[unit], "failed": lost}
+    if code is not None:
+        return FeatureScore(value=None, n=0, code=code, **base)
+    shared = _answered_by_all(rows)
+    pooled = {w: _value(rows, unit, shared & (whose == w)) for w in WHOSE}
     own = pooled["own"]
     if own is None:
-        return FeatureScore(value=None, n=0, code="failed" if any(lost) else "not_asked", **base)
-    by_seed = [_value(rows, unit, (whose == "own") & (seeds == seed)) for seed in np.unique(seeds)]
+        flat = "flat_truth" if unit == "correlation" else "few_contexts"
+        return FeatureScore(value=None, n=0, code=flat if shared.any() else "failed" if lost else "not_asked", **base)
+    by_seed = [_value(rows, unit, shared & (whose == "own") & (seeds == seed)) for seed in np.unique(seeds)]
     values = [score.value for score in by_seed if score is not None]
     other, empty = (None if pooled[w] is None else pooled[w].value for w in ("other", "empty"))  # type: ignore[union-attr]
     return FeatureScore(
@@ -210,6 +216,18 @@ def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, m
         lift=None if other is None else own.value - other,
         **base,
     )
+
+
+def _answered_by_all(rows: dict[str, list[Any]]) -> NDArray[np.bool_]:
+    """Where an item of a seed was answered under every explanation that there was to put."""
+    put: dict[int, set[str]] = {}
+    answered: dict[tuple[int, str], set[str]] = {}
+    for seed, whose, item, said in zip(*(rows[name] for name in ("seed", "whose", "item", "said")), strict=True):
+        put.setdefault(seed, set()).add(whose)
+        if said is not None:
+            answered.setdefault((seed, item), set()).add(whose)
+    pairs = zip(rows["seed"], rows["item"], strict=True)
+    return np.array([answered.get((seed, item)) == put[seed] for seed, item in pairs], bool)
 
 
 def _value(rows: dict[str, list[Any]], unit: str, kept: NDArray[np.bool_]) -> Any:

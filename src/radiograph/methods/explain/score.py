@@ -129,8 +129,8 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         for summary in stored.summaries:
             if summary.scorer == "rule":
                 continue
-            fine = summary.code != "too_many_failed" and summary.own is not None
-            for again in judging.scores_of(columns, summary.scorer, listed, measured=fine):
+            why = None if summary.code == "few_contexts" else summary.code
+            for again in judging.scores_of(columns, summary.scorer, listed, code=why):
                 out += _differs(by_name.get((summary.scorer, again.feature)), again)
     rules = folder / "tables" / "rules.parquet"
     if rules.is_file():
@@ -234,7 +234,7 @@ def _of_judges(
     scores: list[FeatureScore] = []
     for name in (inner for outer in names for inner in _OF.get(outer, (outer,))):
         code = judging.code_of(answers, name)
-        own = judging.scores_of(answers.columns, name, listed, measured=code is None)
+        own = judging.scores_of(answers.columns, name, listed, code=code)
         known = {score.feature for score in own}
         own += [
             FeatureScore(
