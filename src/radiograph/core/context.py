@@ -125,6 +125,7 @@ class Context(Protocol):
         count: int = 400,
         near_duplicates: Literal["jaccard", "off"] = "jaccard",
         surface: bool = True,
+        continuous: bool = False,
         writer: Any = None,
         labeller: Any = None,
         chat: Any = None,
@@ -133,7 +134,8 @@ class Context(Protocol):
 
         `text` is the criterion in words, `world:ATTRIBUTE`, or a `criterion.json` that was compiled, which is read.
         `prompts` and `texts` are files or `suite:FILE`, `writer` and `labeller` are `store.chat.Endpoint`, `chat` a
-        `store.chat.ChatSettings`. Everything that is read is hashed; the halves depend on the seed of the run.
+        `store.chat.ChatSettings`. Scores that are ranked, `continuous`, need no two classes. Everything that is read is
+        hashed; the halves depend on the seed of the run.
         """
         ...
 

@@ -55,8 +55,11 @@ def compile_criterion(
     split: Split | None = None,
     discover: float = DISCOVER,
     surface: bool = True,
+    continuous: bool = False,
 ) -> Compiled:
     """Compile; `split` is one that an earlier compilation stored, `surface=False` leaves the surface check out.
+
+    Scores that are ranked, `continuous`, need no two classes.
 
     Raises:
         UserError: rows that cannot be used. Refusal: nothing can be compiled.
@@ -77,7 +80,7 @@ def compile_criterion(
     rows, groups = [given[i] for i in kept], [named[i] for i in kept]
     kinds: list[RowKind] = [row.kind for row in rows]
     sources = [row.source_group for row in rows]
-    counts = counted(kinds, groups, dropped)
+    counts = counted(kinds, groups, dropped, classes=not continuous)
     if split is None:
         first = halved(groups, kinds, [row.factors for row in rows], seed=seed, discover=discover)
         split = split_of(groups, sources, first, seed=seed, discover=discover)

@@ -30,14 +30,16 @@ LARGE_GROUP: Final = 0.5
 """Share of the rows in one group."""
 
 
-def counted(kinds: Sequence[RowKind], groups: Sequence[str], dropped: Mapping[str, int]) -> CriterionRows:
+def counted(
+    kinds: Sequence[RowKind], groups: Sequence[str], dropped: Mapping[str, int], *, classes: bool = True
+) -> CriterionRows:
     """Counts of what is left.
 
     Raises:
-        Refusal: `one_class`.
+        Refusal: no row, or rows of one class where there have to be two `classes` (`one_class`).
     """
     found = Counter(kinds)
-    if not found["positive"] or found["positive"] == len(kinds):
+    if not kinds or (classes and found["positive"] in (0, len(kinds))):
         parts = [f"{n} {name}" for name, n in [*sorted(found.items()), *sorted(dropped.items())] if n]
         raise Refusal(
             "one_class",

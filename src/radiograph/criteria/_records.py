@@ -86,8 +86,9 @@ def prepare_records(
     split: Split | None = None,
     discover: float = DISCOVER,
     surface: bool = True,
+    continuous: bool = False,
 ) -> Prepared:
-    """Group, halve and check.
+    """Group, halve and check; scores that are ranked, `continuous`, need no two classes.
 
     Raises:
         UserError: columns of unlike length, or a split that does not fit. Refusal: `one_class`, with counts.
@@ -97,7 +98,7 @@ def prepare_records(
     if lengths != {n}:
         raise UserError("every column of the records has one entry a row", expected=str(n), got=str(sorted(lengths)))
     groups = group_names(records.groups, records.texts, near=False)
-    counts = counted(records.kinds, groups, {})
+    counts = counted(records.kinds, groups, {}, classes=not continuous)
     if split is None:
         first = halved(groups, records.kinds, records.factors, seed=seed, discover=discover)
         split = split_of(groups, records.groups, first, seed=seed, discover=discover)

@@ -129,6 +129,7 @@ def criterion(
     count: int,
     near_duplicates: Literal["jaccard", "off"],
     surface: bool,
+    continuous: bool,
     writer: Endpoint | None,
     labeller: Endpoint | None,
     chat: ChatSettings | None,
@@ -168,7 +169,12 @@ def criterion(
             **clients,
         )
         return criteria.compile_criterion(
-            parts, seed=context.seed, near_duplicates=near_duplicates, split=held, surface=surface
+            parts,
+            seed=context.seed,
+            near_duplicates=near_duplicates,
+            split=held,
+            surface=surface,
+            continuous=continuous,
         )
 
 

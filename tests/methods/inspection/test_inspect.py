@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -218,6 +219,22 @@ def test_a_score_is_tested_by_its_ranks(files):
     result = inspect(score="continuous", threshold=0.7, cards=1).result
     assert result.study.design.name == "continuous"
     assert result.correlational.findings[0].statistic.name == "spearman"
+    low = inspect(score="continuous", threshold=1.0, cards=0).result  # no score is positive, and they are ranked
+    assert low.criterion.rows.positive == 0
+    assert low.outcome == "found" and low.study.design.name == "continuous"
+
+
+def test_scores_of_tokens_are_those_of_their_tokens(files):
+    rng = np.random.default_rng(0)
+    rows = []
+    for row in range(60):
+        for token, score in enumerate((row / 60 + 0.3 * rng.random(3)).round(4).tolist()):
+            head = {"model": "m", "prompt_id": f"p{row}", "token": token, "criterion_score": score / 2}
+            rows.append(head | {"features": {"same": score**2 + 0.01, "other": rng.random()}})
+    write(files, rows)
+    result = inspect(score="continuous", cards=0).result
+    assert result.study.design.pool == "token"
+    assert next(f for f in result.correlational.findings if f.feature == "same").statistic.estimate > 0.99
 
 
 def test_compiling_alone_stops_there(workspace):

@@ -2,7 +2,8 @@
 
 1. a compiled criterion labels rows by prompt id: whole prompts, or the tokens of a span; else the records' own label,
    score or kind does. Rows that nothing labels are left out and counted
-2. rows of tokens whose labels differ inside a prompt stay tokens; else they are pooled, a prompt a row
+2. rows of tokens whose labels (or scores, where these are ranked) differ inside a prompt stay tokens; else they are
+   pooled, a prompt a row
 3. records' own labels are grouped, halved and checked here; a compiled criterion brings groups and halves
 4. features that were chosen on one half (`selected`) are studied with that split alone
 """
@@ -145,7 +146,7 @@ def _by_records(records: Records, name: str, asked: Asked) -> tuple[StudyRows, P
     )
     numbers = np.array([_NUMBER[kind] for kind in kinds], dtype=np.int8)
     kept = kept.with_columns(pl.Series("kind", numbers))
-    tokens = _differ(kept)
+    tokens = _differ(kept, "score" if asked.continuous else "kind")
     if records.header.level == "token" and not tokens:
         kept = kept.unique("prompt_id", keep="first", maintain_order=True)
         rows, place = _pooled(table, kept, labelled)
@@ -175,7 +176,9 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
         sha256=records.header.features_sha256,
     )
     split = _split_of(records, name, kept, list(labelled.groups), asked)
-    made = prepare_records(asked.criterion, labelled, seed=asked.seed, split=split, surface=asked.surface)
+    made = prepare_records(
+        asked.criterion, labelled, seed=asked.seed, split=split, surface=asked.surface, continuous=asked.continuous
+    )
     label = made.positive.astype(np.float64)
     if asked.continuous:
         label = kept["score"].to_numpy().astype(np.float64)
@@ -295,13 +298,13 @@ def _table(records: Records, stratify: str | None, *, text: bool) -> polars.Data
     return records.rows.select([name for name in wanted if name in there]).collect()
 
 
-def _differ(table: polars.DataFrame) -> bool:
-    """Whether the tokens of some prompt have different labels."""
+def _differ(table: polars.DataFrame, column: str) -> bool:
+    """Whether the tokens of some prompt have different labels, or different scores."""
     import polars as pl
 
     if not (table["token"] >= 0).any():
         return False
-    found = table.group_by("prompt_id").agg(pl.col("kind").n_unique().alias("n"), pl.len().alias("rows"))
+    found = table.group_by("prompt_id").agg(pl.col(column).n_unique().alias("n"), pl.len().alias("rows"))
     return bool((found["n"] > 1).any())
 
 

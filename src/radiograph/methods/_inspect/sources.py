@@ -67,6 +67,7 @@ def compiled(config: Options, ctx: Context) -> Compiled:
             count=config.count,
             near_duplicates=config.near_duplicates,
             surface=config.surface == "on",
+            continuous=config.score == "continuous",
             writer=writer,
             labeller=labeller,
             chat=ChatSettings(seed=ctx.seed, max_calls=config.max_calls),
