@@ -118,8 +118,9 @@ def test_a_workflow_is_no_way_around_roles(agent, session, workspace):
     (workspace / "way.yaml").write_text(
         "schema: radiograph.workflow/1\nsteps:\n  - {name: a, verb: test.tell, with: {model: savanna/zebra-1}}\n"
     )
-    problem = agent.error("run", session_id=session, workflow="way.yaml")
-    assert problem["code"] == "unknown_role"
+    answer = agent.ok("run", session_id=session, workflow="way.yaml")
+    assert answer["exit_code"] == 3 and answer["result"]["steps"][0]["status"] == "failed"
+    assert "no such model in this investigation" in answer["headline"] and "zebra" not in json.dumps(answer)
 
 
 def test_every_tool_and_every_error_is_free_of_names(agent, session, workspace):
