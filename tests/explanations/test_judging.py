@@ -41,9 +41,13 @@ class Direct:
         return Batch(tuple(Answer(a.read(t), t, False) for a, t in zip(asks, texts, strict=True)), None)
 
 
+def code_of(answers, scorer):
+    return judging.code_of(answers.columns, scorer, None if answers.stopped is None else answers.stopped.code)
+
+
 def scores(answers, scorer):
     listed = [(n, f"f#{n}") for n in range(4)]
-    return judging.scores_of(answers.columns, scorer, listed, code=judging.code_of(answers, scorer))
+    return judging.scores_of(answers.columns, scorer, listed, code=code_of(answers, scorer))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +123,7 @@ def test_y3_14_shuffled_explanations_score_at_chance():
 def test_y3_14_an_endpoint_that_always_fails_measures_nothing(judged, fault):
     found = ask(judged, lambda payload, number: fault, ("detection",))
     own = scores(found, "detection")
-    code = judging.code_of(found, "detection")
+    code = code_of(found, "detection")
     assert code in ("too_many_failed", "endpoint_unauthorised")
     assert [s.value for s in own] == [None] * 3 and {s.code for s in own} == {code}
     summary = judging.summary_of("detection", own, "m", questions=1, failed=1, code="too_many_failed", seed=0)
@@ -129,13 +133,13 @@ def test_y3_14_an_endpoint_that_always_fails_measures_nothing(judged, fault):
 def test_failed_questions_are_left_out_and_counted(judged):
     """One of 27 questions fails: the score stands on the others, and never on a guess."""
     found = ask(judged, lambda payload, number: Fault(500) if number == 0 else judge(payload, number), ("detection",))
-    assert (found.questions["detection"], found.failed["detection"]) == (27, 1)
+    assert judging.questions_of(found.columns, "detection") == (27, 1)
     own = scores(found, "detection")[0]
     assert own.failed == 20 and own.value == 1 and own.n < 60
     third = ask(
         judged, lambda payload, number: Fault(500) if number % 8 == 0 else judge(payload, number), ("detection",)
     )
-    assert judging.code_of(third, "detection") == "too_many_failed"
+    assert code_of(third, "detection") == "too_many_failed"
 
 
 def table(lines):
@@ -190,7 +194,7 @@ def test_codes_say_why_a_feature_has_no_score():
 
 def test_a_spent_budget_scores_what_was_answered(judged):
     found = ask(judged, judge, ("detection",), max_calls=4)
-    assert found.stopped.code == "budget_spent" and found.questions["detection"] == 4
+    assert found.stopped.code == "budget_spent" and judging.questions_of(found.columns, "detection")[0] == 4
     own = scores(found, "detection")
     assert own[0].value == 1 and [s.code for s in own[1:]] == ["not_asked", "not_asked"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import json
@@ -84,8 +85,30 @@ def test_an_edited_result_is_found(here, tmp_path):
     go("explain score", run="told", out=str(tmp_path / "scored"))
     document = json.loads((tmp_path / "scored/result.json").read_text())
     assert score.recompute(document, tmp_path / "scored") == []
-    document["scores"][0]["value"] -= 0.1
-    assert score.recompute(document, tmp_path / "scored")
+    for path in (
+        ("scores", 0, "value"),
+        ("scores", 0, "low"),
+        ("scores", 0, "windows"),
+        ("scores", 1, "other"),
+        ("summaries", 0, "own", "low"),
+        ("summaries", 0, "lift", "value"),
+        ("summaries", 0, "chance_median"),
+        ("scored",),
+        ("tokens",),
+    ):
+        forged = copy.deepcopy(document)
+        place = forged
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] += 1
+        assert score.recompute(forged, tmp_path / "scored"), path
+    for change in ({"value": None, "lift": None, "code": "few_contexts"}, {"feature": 999}):
+        forged = copy.deepcopy(document)
+        forged["scores"][0] |= change
+        assert score.recompute(forged, tmp_path / "scored"), change
+    invented = copy.deepcopy(document)
+    invented["scores"].append(document["scores"][0] | {"feature": 999})
+    assert score.recompute(invented, tmp_path / "scored")
 
 
 def test_labels_lie_beside_a_dictionary_and_are_read_again(here):
@@ -120,6 +143,7 @@ def test_rules_are_scored_without_a_judge(here, tmp_path):
 
 def test_a_real_endpoint_explains_and_judges(here, tmp_path):
     """An LLM that names the words it saw marked, and a judge that takes explanations at their word."""
+    from radiograph.methods.explain import score
 
     def script(payload, number):
         content = payload["messages"][0]["content"]
@@ -149,6 +173,11 @@ def test_a_real_endpoint_explains_and_judges(here, tmp_path):
     assert (detection.judge, detection.questions, detection.failed) == ("tiny", 12, 0) and calls == 14
     assert detection.own.value > 0.9 and detection.lift.value > 0.3
     assert scored.exit_code is ExitCode.PASS and verify(tmp_path / "s").status == "intact"
+    document = json.loads((tmp_path / "s/result.json").read_text())
+    for change in ({"failed": 1}, {"questions": 11}, {"empty": document["summaries"][0]["own"]}, {"scorer": "fuzzing"}):
+        forged = copy.deepcopy(document)
+        forged["summaries"][0] |= change
+        assert score.recompute(forged, tmp_path / "s"), change
     table = polars.read_parquet(tmp_path / "s/tables/answers.parquet")
     assert set(table["whose"]) == {"own", "other", "empty"}
     # The answers are in the cache of the workspace: the same again needs nobody.

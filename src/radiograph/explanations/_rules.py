@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radiograph.evidence.explanations import HeldOut, RuleRecord
 from radiograph.explanations.texts._literals import Literal, catalogue, table
 from radiograph.explanations.texts._passages import Material
-from radiograph.numerics.explanations import Rules, applied, counted, f1, f1_limits, learn
+from radiograph.numerics.explanations import Counted, Rules, applied, counted, f1, f1_limits, learn
 
 JOINS: Final = ("", "or", "and", "and not")
 
@@ -61,15 +61,24 @@ def measured(rules: Rules, literals: tuple[Literal, ...], on: Material, *, seed:
 
 def measured_named(named: Any, on: Material, *, seed: int) -> Measured:
     """The same where it is known which tokens they name."""
+    return measured_counts(counts_of(named, on), len(on.passages.tokens), named, seed=seed)
+
+
+def counts_of(named: Any, on: Material) -> Counted:
+    """Tokens by group: named by the rule and fired, fired, named."""
     group, groups = on.passages.numbered
     fires = on.fires.copy()
     fires.data = np.ones_like(fires.data)
-    found = counted(fires, named, group[on.passages.text_of], groups)
+    return counted(fires, named, group[on.passages.text_of], groups)
+
+
+def measured_counts(found: Counted, n: int, named: Any, *, seed: int) -> Measured:
+    """What follows from counts over `n` tokens."""
     hits, fired, said = (part.sum(axis=1) for part in found)
     low, high = f1_limits(found, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = hits / said, hits / fired
-    n = len(on.passages.tokens)
+    groups = found.hits.shape[1]
     return Measured(named, precision, recall, f1(hits, fired, said), low, high, fired.astype(np.int64), n, groups)
 
 

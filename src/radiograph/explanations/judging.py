@@ -3,20 +3,24 @@
 from radiograph.explanations._asking import exchange
 from radiograph.explanations.scorers._judging import (
     CHANCE,
+    COLUMNS,
     JUDGED,
     Answers,
     Judged,
     Question,
     ask_judges,
     code_of,
+    questions_of,
     scores_of,
     summary_of,
 )
 from radiograph.explanations.scorers._proxies import agreement, proxies
+from radiograph.explanations.scorers.rule import counts as rule_counts
 from radiograph.explanations.scorers.rule import scores as rule_scores
 
 __all__ = [
     "CHANCE",
+    "COLUMNS",
     "JUDGED",
     "Answers",
     "Judged",
@@ -26,6 +30,8 @@ __all__ = [
     "code_of",
     "exchange",
     "proxies",
+    "questions_of",
+    "rule_counts",
     "rule_scores",
     "scores_of",
     "summary_of",

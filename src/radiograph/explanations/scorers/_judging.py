@@ -99,9 +99,6 @@ class Answers:
     """A line an item and answer, in the order of the questions."""
 
     columns: dict[str, list[Any]]
-    questions: dict[str, int]
-    """Questions put, by scorer."""
-    failed: dict[str, int]
     stopped: ChatError | None = None
     prompts: set[str] = field(default_factory=set)
 
@@ -119,24 +116,21 @@ def ask_judges(judged: Judged, scorers: Sequence[str], client: ChatClient, progr
                         asked += [(feature, seed, whose, q) for q in module.questions(judged, feature, seed, words)]
     with progress.task("judge", len(asked)) as task:
         batch = client.ask_all([q.ask for *_, q in asked], tolerated=MAX_FAILED, progress=task)
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    put, failed = dict.fromkeys(SCORERS, 0), dict.fromkeys(SCORERS, 0)
-    for (feature, seed, whose, question), reply in zip(asked, batch.replies, strict=True):
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for number, ((feature, seed, whose, question), reply) in enumerate(zip(asked, batch.replies, strict=True)):
         answered = isinstance(reply, Answer)
-        if answered or reply.asked:
-            put[question.scorer] += 1
-            failed[question.scorer] += not answered
+        put = answered or reply.asked
         said = reply.value if answered else [None] * len(question.items)
         rows = zip(question.items, question.contexts, question.truth, said, strict=True)
         for item, context, truth, value in rows:
-            line = (feature, question.scorer, seed, whose, item, context, truth, value, answered or reply.asked)
+            line = (feature, question.scorer, seed, whose, item, context, truth, value, put, number)
             for column, cell in zip(columns.values(), line, strict=True):
                 column.append(cell)
     prompts = {q.ask.version for *_, q in asked}
-    return Answers(columns, put, failed, batch.stopped, prompts)
+    return Answers(columns, batch.stopped, prompts)
 
 
-_COLUMNS = ("feature", "scorer", "seed", "whose", "item", "context", "truth", "said", "asked")
+COLUMNS: Final = ("feature", "scorer", "seed", "whose", "item", "context", "truth", "said", "asked", "question")
 
 
 def scores_of(
@@ -148,7 +142,7 @@ def scores_of(
     """
     own = np.array([name == scorer for name in columns["scorer"]], bool)
     feature = np.array(columns["feature"], np.int64)[own]
-    table = {name: [c for c, kept in zip(columns[name], own, strict=True) if kept] for name in _COLUMNS[2:]}
+    table = {name: [c for c, kept in zip(columns[name], own, strict=True) if kept] for name in COLUMNS[2:]}
     out: list[FeatureScore] = []
     for place in np.unique(feature).tolist():
         at = np.flatnonzero(feature == place)
@@ -179,14 +173,20 @@ def summary_of(
     )
 
 
-def code_of(answers: Answers, scorer: str) -> str | None:
-    """Why a scorer measured nothing."""
-    put, failed = answers.questions[scorer], answers.failed[scorer]
+def questions_of(columns: dict[str, list[Any]], scorer: str) -> tuple[int, int]:
+    """How many questions of a scorer were put, and how many of them failed."""
+    own = [name == scorer and put for name, put in zip(columns["scorer"], columns["asked"], strict=True)]
+    number = np.array(columns["question"], np.int64)[own]
+    lost = [said is None for said, kept in zip(columns["said"], own, strict=True) if kept]
+    return len(np.unique(number)), len(np.unique(number[lost]))
+
+
+def code_of(columns: dict[str, list[Any]], scorer: str, stopped: str | None) -> str | None:
+    """Why a scorer measured nothing; `stopped` is the code of what ended the questions early."""
+    put, failed = questions_of(columns, scorer)
     if failed > MAX_FAILED * put:
-        return "too_many_failed" if answers.stopped is None else answers.stopped.code
-    if answers.stopped is not None and not put:
-        return answers.stopped.code
-    return None
+        return "too_many_failed" if stopped is None else stopped
+    return stopped if not put else None
 
 
 def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, code: str | None) -> FeatureScore:

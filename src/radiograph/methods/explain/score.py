@@ -17,12 +17,14 @@ never averaged. Refuses when: nothing was explained; no scorer can be used.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from radiograph.core import Context, Refusal, RunPath, UserError, derive
+from radiograph.evidence import Record
 from radiograph.evidence.explanations import (
     SCORERS,
     ExplainFeatures,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from radiograph.explanations.judging import Answers
 
 Scorer = Literal["detection", "fuzzing", "simulation", "rule"]
+_RULES = ("rules", "rule_groups")
 _OF = {"simulation": ("simulation_top", "simulation_random")}
 
 
@@ -68,6 +71,7 @@ def run(config: Config, ctx: Context) -> ExplainScore:
     material, told = _narrowed(reserved, told, chosen)
     windowed = Windowed(material)
     seeds = tuple(derive(ctx.seed, "score", n) % 2**31 for n in range(config.seeds))
+    listed = [(e.feature, e.feature_id) for e in told.explanations]
     with chat_of(config, ctx) as chat:
         scorers = _scorers(config, told, chat is not None)
         summaries: list[ScorerSummary] = []
@@ -77,15 +81,20 @@ def run(config: Config, ctx: Context) -> ExplainScore:
         if judged and chat is not None:
             with ctx.measure("judge"):
                 answers = _asked(told, windowed, seeds, judged, chat, ctx)
-            more, own = _of_judges(answers, told, judged, chat.endpoint.model, ctx.seed)
+            inner = [name for outer in judged for name in _OF.get(outer, (outer,))]
+            stopped = None if answers.stopped is None else answers.stopped.code
+            more, own = _of_judges(answers.columns, stopped, listed, inner, chat.endpoint.model, seeds[0])
             summaries += more
             scores += own
             ctx.output.table("answers", _numbered(answers, told))
         exchange = None if answers is None or chat is None else judging.exchange(chat, answers.prompts, answers.stopped)
     if "rule" in scorers:
         with ctx.measure("rule"):
-            more, own = _of_rules(told, material, windowed, seeds, ctx)
-        summaries += more
+            counts = judging.rule_counts([e.rule for e in told.explanations], material, windowed, seeds)
+            for name, table in zip(_RULES, counts, strict=True):
+                ctx.output.table(name, table)
+            one, own = _of_rules(counts, listed, len(material.passages.tokens), told.groups["reserved"], seeds[0])
+        summaries.append(one)
         scores += own
     found = judging.proxies(told.explanations, windowed)
     against, own = _against(scores)
@@ -109,55 +118,70 @@ def run(config: Config, ctx: Context) -> ExplainScore:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Do scores and means follow from the answers and the counts?"""
+    """Does every score, mean and count follow from the answers and from the counts of rules?"""
     import polars
 
     from radiograph.explanations import judging
-    from radiograph.numerics.explanations import f1
 
     stored = ExplainScore.read(result)
-    out: list[str] = []
-    by_name = {(s.scorer, s.feature): s for s in stored.scores}
-    names = {s.feature: s.feature_id for s in stored.scores}
-    answers = folder / "tables" / "answers.parquet"
-    if answers.is_file():
-        table = polars.read_parquet(answers)
-        order = table["feature"].unique(maintain_order=True).to_list()
-        place = {number: n for n, number in enumerate(order)}
-        columns = {**table.to_dict(as_series=False), "feature": [place[n] for n in table["feature"].to_list()]}
-        listed = [(n, names.get(n, "")) for n in order]
-        for summary in stored.summaries:
-            if summary.scorer == "rule":
-                continue
-            why = None if summary.code == "few_contexts" else summary.code
-            for again in judging.scores_of(columns, summary.scorer, listed, code=why):
-                out += _differs(by_name.get((summary.scorer, again.feature)), again)
-    rules = folder / "tables" / "rules.parquet"
-    if rules.is_file():
-        table = polars.read_parquet(rules)
-        values = f1(*(table[name].to_numpy().astype(float) for name in ("hits", "fired", "named")))
-        for feature, value in zip(table["feature"].to_list(), values.tolist(), strict=True):
-            told = by_name.get(("rule", feature))
-            if told is None or (told.value is not None and abs(told.value - value) > 1e-9):
-                out.append(f"rule of feature {feature}: the counts give F1 {value:.4f}")
-    for summary in stored.summaries:
-        known = [s.value for s in stored.scores if s.scorer == summary.scorer and s.value is not None]
-        mean = sum(known) / len(known) if known else None
-        if (mean is None) != (summary.own is None) or (
-            mean is not None and summary.own is not None and abs(mean - summary.own.value) > 1e-9
-        ):
-            out.append(f"{summary.scorer}: the mean of the features is {mean}, not what is stated")
-    return out
+    ids = {s.feature: s.feature_id for s in stored.scores}
+    listed = [(p.feature, ids.get(p.feature, "")) for p in stored.proxies]
+    names: list[str] = [summary.scorer for summary in stored.summaries]
+    place = {feature: n for n, (feature, _) in enumerate(listed)}
+    tables = {
+        name: polars.read_parquet(path).to_dict(as_series=False)
+        for name in ("answers", *_RULES)
+        if (path := folder / "tables" / f"{name}.parquet").is_file()
+    }
+    held = set(tables.get("answers", {}).get("scorer", ())) | ({"rule"} if "rules" in tables else set[str]())
+    strange = {f for table in tables.values() for f in table["feature"]} - set(place)
+    if strange or held - set(names) or len(set(names)) < len(names) or (("rule" in names) != ("rules" in tables)):
+        return [f"the tables are of {', '.join(sorted(held))} and {len(strange)} features that are not in the result"]
+    summaries: list[ScorerSummary] = []
+    scores: list[FeatureScore] = []
+    if judged := [name for name in names if name != "rule"]:
+        columns = dict(tables.get("answers", {name: [] for name in judging.COLUMNS}))
+        columns["feature"] = [place[feature] for feature in columns["feature"]]
+        stopped = None if stored.exchange is None else stored.exchange.stopped
+        code = None if stopped is None else stopped.partition(":")[0]
+        summaries, scores = _of_judges(columns, code, listed, judged, stored.judge.name, stored.judge.seeds[0])
+    if "rule" in names:
+        counts = tables[_RULES[0]], tables[_RULES[1]]
+        try:
+            one, own = _of_rules(counts, listed, stored.tokens, stored.groups, stored.judge.seeds[0])
+        except (ValueError, IndexError) as error:
+            return [f"rules: {error}"]
+        summaries.append(one)
+        scores += own
+    against, own = _against(scores)
+    again = {
+        "summaries": summaries,
+        "scores": scores,
+        "scored": len({score.feature for score in scores if score.value is not None}),
+        "proxy_against": against,
+        "proxy_correlations": judging.agreement(stored.proxies, own),
+    }
+    return [f"{name}: {text}" for name, value in again.items() if (text := _apart(getattr(stored, name), value))]
 
 
-def _differs(told: FeatureScore | None, again: FeatureScore) -> list[str]:
-    for name in ("value", "low", "high", "other", "empty", "lift", "spread", "n"):
-        ours, stated = getattr(again, name), None if told is None else getattr(told, name)
-        if (ours is None) != (stated is None) or (
-            ours is not None and stated is not None and abs(ours - stated) > 1e-9
-        ):
-            return [f"{again.scorer} of feature {again.feature}: the answers give {name} {ours}, stated is {stated}"]
-    return []
+def _apart(told: Any, again: Any) -> str | None:
+    """Where two values differ by more than rounding."""
+    if isinstance(told, Record) and isinstance(again, Record):
+        head = [str(getattr(told, name)) for name in ("scorer", "feature") if hasattr(told, name)]
+        found = ((name, _apart(getattr(told, name), getattr(again, name))) for name in type(told).model_fields)
+        return next((" ".join([*head, f"{name}: {text}"]) for name, text in found if text), None)
+    if isinstance(told, Sequence) and isinstance(again, Sequence) and not isinstance(told, str):
+        if len(told) != len(again):
+            return f"{len(told)} are stated, the tables give {len(again)}"
+        return next((text for pair in zip(told, again, strict=True) if (text := _apart(*pair))), None)
+    if isinstance(told, dict) and isinstance(again, dict):
+        return next(
+            (f"{name}: {text}" for name in told | again if (text := _apart(told.get(name), again.get(name)))), None
+        )
+    same = told == again or (
+        isinstance(told, float | int) and isinstance(again, float | int) and abs(told - again) < 1e-9
+    )
+    return None if same else f"{told} is stated, the tables give {again}"
 
 
 def _read(folder: Path) -> ExplainFeatures:
@@ -225,44 +249,54 @@ def _asked(
 
 
 def _of_judges(
-    answers: Answers, told: ExplainFeatures, names: list[str], judge: str, seed: int
+    columns: dict[str, list[Any]],
+    stopped: str | None,
+    listed: Sequence[tuple[int, str]],
+    names: Sequence[str],
+    judge: str,
+    seed: int,
 ) -> tuple[list[ScorerSummary], list[FeatureScore]]:
+    """What follows from answers; their features are places in `listed`, its features number and id."""
     from radiograph.explanations import judging
 
-    listed = [(e.feature, e.feature_id) for e in told.explanations]
     summaries: list[ScorerSummary] = []
     scores: list[FeatureScore] = []
-    for name in (inner for outer in names for inner in _OF.get(outer, (outer,))):
-        code = judging.code_of(answers, name)
-        own = judging.scores_of(answers.columns, name, listed, code=code)
+    for name in names:
+        code = judging.code_of(columns, name, stopped)
+        own = judging.scores_of(columns, name, listed, code=code)
         known = {score.feature for score in own}
         own += [
             FeatureScore(
-                feature=e.feature,
-                feature_id=e.feature_id,
+                feature=feature,
+                feature_id=feature_id,
                 scorer=name,  # type: ignore[arg-type]  # one of the scorers
                 value=None,
                 n=0,
                 chance=judging.CHANCE[SCORERS[name]],
                 code="few_contexts",
             )
-            for e in told.explanations
-            if e.feature not in known and code is None
+            for feature, feature_id in listed
+            if feature not in known and code is None
         ]
         scores += own
-        put, failed = answers.questions[name], answers.failed[name]
+        put, failed = judging.questions_of(columns, name)
         summaries.append(judging.summary_of(name, own, judge, questions=put, failed=failed, code=code, seed=seed))
     return summaries, scores
 
 
 def _of_rules(
-    told: ExplainFeatures, material: Material, windowed: Any, seeds: tuple[int, ...], ctx: Context
-) -> tuple[list[ScorerSummary], list[FeatureScore]]:
+    counts: tuple[dict[str, list[Any]], dict[str, list[Any]]],
+    listed: Sequence[tuple[int, str]],
+    tokens: int,
+    groups: int,
+    seed: int,
+) -> tuple[ScorerSummary, list[FeatureScore]]:
+    """What follows from counts."""
     from radiograph.explanations import judging
 
-    own, counts = judging.rule_scores([e.rule for e in told.explanations], material, windowed, seeds)
-    ctx.output.table("rules", counts)
-    return [judging.summary_of("rule", own, "none", questions=0, failed=0, code=None, seed=ctx.seed)], own
+    name = dict(listed)
+    own = judging.rule_scores(*counts, [name[feature] for feature in counts[0]["feature"]], tokens, groups)
+    return judging.summary_of("rule", own, "none", questions=0, failed=0, code=None, seed=seed), own
 
 
 def _numbered(answers: Answers, told: ExplainFeatures) -> dict[str, list[Any]]:
