@@ -29,6 +29,12 @@ class InspectionSource(Record):
     """Rows on which they were measured; None: no activations."""
     unlabelled: int = 0
     """Rows left out because nothing says whether they meet the criterion."""
+    missing: int = 0
+    """Rows of the criterion left out because they have no record."""
+    pool: str | None = None
+    """How a row's value was made of its tokens: `as_stored`, `token`, `max`, `mean`, `last`, `sum`."""
+    citation: str | None = None
+    """Whom to name, where the source says so."""
     model: str | None = None
     absent: str | None = None
     """What a missing entry means: `zero`, `below`, `missing`."""
@@ -54,7 +60,7 @@ class Design(Record):
     near_miss: tuple[int, int] | None = None
     """Units of positives and of near misses on confirm."""
     pool: str
-    """How a row's value was made of its tokens: `as_stored`, `token`, `max`, `mean`, `last`, `sum`."""
+    """How a row's value was made of its tokens; several ways where sources differ."""
     stratify: str | None = None
     null: str
     """What chance may exchange."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from radiograph.methods._inspect.tables import Table, Tables
     from radiograph.models import LanguageModel
     from radiograph.numerics.association import Findings
-    from radiograph.sources import Given
+    from radiograph.sources import Given, Live, Stored
     from radiograph.store.interventions import Interventions
 
 TOKENS: Final = 8
@@ -29,22 +29,35 @@ DEFAULT: Final = 5
 """Candidates that are intervened on where nobody says how many."""
 RESIDUAL: Final = frozenset({"embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"})
 """Sites whose rows are, or are added to, the residual stream."""
+LAST: Final = ("units:", "direction:")
+"""Sources of which a prompt has the last value, where nobody says; of the others it has the largest code."""
 DIRECTIONS: Final = "directions.safetensors"
 
 
 def recorded(config: Options, ctx: Context, given: Sequence[Given], compiled: Compiled) -> list[Given]:
-    """Live sources measured on the criterion's rows by a step, as one folder of records; the others as they are.
+    """Live sources measured on the criterion's rows, a step and a folder of records for those that are pooled alike;
+    the others as they are.
 
     Raises:
         Refusal: what the step refuses.
     """
+    from radiograph.sources import Live
+
+    pairs = list(zip(config.features, given, strict=True))
+    alike: dict[bool, list[tuple[str, Live]]] = {}
+    for text, one in pairs:
+        if isinstance(one, Live):
+            alike.setdefault(text.startswith(LAST), []).append((text, one))
+    made = [_measured(config, ctx, own, compiled) for own in alike.values()]
+    return [*made, *(one for _, one in pairs if one.kind != "live")]
+
+
+def _measured(config: Options, ctx: Context, live: Sequence[tuple[str, Live]], compiled: Compiled) -> Stored:
+    """One step: units are pooled while the model runs, codes are kept token by token for the cards."""
     from radiograph.sources import Stored
     from radiograph.store.records import open_records
 
-    pairs = list(zip(config.features, given, strict=True))
-    live = [(text, one) for text, one in pairs if one.kind == "live"]
-    units = any(text.startswith("units:") for text, _ in live)
-    tokens = compiled.criterion.level == "token" or not units
+    tokens = compiled.criterion.level == "token" or not any(text.startswith("units:") for text, _ in live)
     criterion = ctx.output.folder("criterion") / "criterion.json"
     asked: dict[str, Any] = {"k": config.k, "max_features": config.max_features, "labels": config.labels}
     if not tokens and config.pool is not None:
@@ -61,13 +74,13 @@ def recorded(config: Options, ctx: Context, given: Sequence[Given], compiled: Co
         said = step.result
         raise Refusal(said.code, said.text, expected=said.expected, got=said.got, fix=said.fix)
     root: Path = ctx.output.folder("criterion").parent
-    made = Stored(
+    cited = dict.fromkeys(one.citation for _, one in live if one.citation is not None)
+    return Stored(
         name=" + ".join(one.name for _, one in live),
         records=open_records(root / step.path),
         codes=tuple(step.result.codes),
-        citation=next((one.citation for _, one in live if one.citation is not None), None),
+        citation="; ".join(cited) or None,
     )
-    return [made, *(one for _, one in pairs if one.kind != "live")]
 
 
 def intervened(

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from radiograph.criteria import Compiled
     from radiograph.evidence import Criterion, RowKind, Split
     from radiograph.methods._inspect.options import Asked
+    from radiograph.sources import Stored
     from radiograph.store.records import Records
 
 KINDS: Final[tuple[RowKind, ...]] = ("positive", "near_miss", "negative")
@@ -63,6 +65,13 @@ class StudyRows:
     discover: Bool[np.ndarray, " row"]
     stratum: Int64[np.ndarray, " row"] | None
     continuous: bool
+    of_criterion: Int64[np.ndarray, " criterion_row"] | None = None
+    """By the rows of a compiled criterion: the row of the study, −1 where no record has it."""
+
+    @property
+    def missing(self) -> int:
+        """Rows of the criterion that no record has."""
+        return 0 if self.of_criterion is None else int((self.of_criterion < 0).sum())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,51 +89,65 @@ class StudyRows:
         return ids * (int(token.max(initial=0)) + 1) + token
 
 
-def study_rows(records: Records, name: str, compiled: Compiled | None, asked: Asked) -> tuple[StudyRows, Placed]:
+def study_rows(source: Stored, compiled: Compiled | None, asked: Asked) -> tuple[StudyRows, Placed]:
     """The rows of a study from the first source of records.
 
     Raises:
         UserError: a split that does not fit. Refusal: `no_labels`, `one_class`.
     """
     if compiled is None:
-        return _by_records(records, name, asked)
-    return _by_criterion(records, name, compiled, asked)
+        return _by_records(source, asked)
+    return _by_criterion(source, compiled, asked)
 
 
-def placed_like(records: Records, name: str, first: StudyRows, pool: str) -> Placed:
-    """Rows of a further source, by prompt id and token.
+def placed_like(source: Stored, first: StudyRows, compiled: Compiled | None, asked: Asked) -> Placed:
+    """Rows of a further source: as those of the first by a compiled criterion, else by prompt id and token.
 
     Raises:
-        UserError: a row of the study that this source lacks.
+        UserError: a row of the study that this source lacks, features that were chosen on another split.
     """
+    require_split(source.records, source.name, first.split)
+    if compiled is None:
+        table, place, pool = _beside(source, first, asked)
+    else:
+        assert first.of_criterion is not None
+        table, chosen, pool = _chosen(source, compiled, asked)
+        place = np.where(chosen >= 0, first.of_criterion[chosen], -1)
+    rows = np.bincount(place[place >= 0], minlength=len(first))
+    lacking = np.flatnonzero(rows == 0)
+    if len(lacking):
+        raise UserError(
+            f"{source.name} was not measured on the rows of the other sources",
+            expected=f"prompt {first.names[int(lacking[0])]!r}, and {len(lacking) - 1} more",
+            fix="inspect sources of different prompts apart",
+            code="different_rows",
+        )
+    return Placed(_by_number(table, place), rows, pool, int((place < 0).sum()))
+
+
+def _beside(
+    source: Stored, first: StudyRows, asked: Asked
+) -> tuple[polars.DataFrame, Int64[np.ndarray, " record_row"], str]:
+    """Rows of records by the ids of the rows of a study."""
     import polars as pl
 
-    table = records.rows.select("row", "token", "prompt_id").collect()
+    table = source.records.rows.select("row", "token", "prompt_id").collect()
     tokens = bool((first.token >= 0).any())
     own = pl.DataFrame({"prompt_id": first.names.alias("prompt_id"), "token": pl.Series(first.token, dtype=pl.Int32)})
     own = own.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
     keys = ["prompt_id", "token"] if tokens else ["prompt_id"]
     joined = table.join(own.select(*keys, "place"), on=keys, how="left", maintain_order="left")
-    place = joined["place"].fill_null(-1).to_numpy()
-    rows = np.bincount(place[place >= 0], minlength=len(first))
-    lacking = np.flatnonzero(rows == 0)
-    if len(lacking):
-        raise UserError(
-            f"{name} was not measured on the rows of the other sources",
-            expected=f"prompt {first.names[int(lacking[0])]!r}, and {len(lacking) - 1} more",
-            fix="inspect sources of different prompts apart",
-            code="different_rows",
-        )
-    stored = not tokens and records.header.level == "prompt"
-    return Placed(_by_number(table, place), rows, "as_stored" if stored else pool, int((place < 0).sum()))
+    pool = "token" if tokens else _pool_of(source, asked)
+    return table, joined["place"].fill_null(-1).to_numpy(), pool
 
 
-def _by_records(records: Records, name: str, asked: Asked) -> tuple[StudyRows, Placed]:
+def _by_records(source: Stored, asked: Asked) -> tuple[StudyRows, Placed]:
     """Labels, scores or kinds of the records themselves."""
     import polars as pl
 
     from radiograph.criteria import kinds_of
 
+    records, name = source.records, source.name
     table = _table(records, asked.stratify, text=True)
     known = [column for column in (("score",) if asked.continuous else _OWN) if column in table.columns]
     labelled = np.zeros(len(table), dtype=bool)
@@ -147,14 +170,22 @@ def _by_records(records: Records, name: str, asked: Asked) -> tuple[StudyRows, P
     numbers = np.array([_NUMBER[kind] for kind in kinds], dtype=np.int8)
     kept = kept.with_columns(pl.Series("kind", numbers))
     tokens = _differ(kept, "score" if asked.continuous else "kind")
+    if tokens and asked.pool is not None:
+        raise UserError(
+            f"tokens of one prompt have different labels in {name}, so they stay tokens",
+            got=f"--pool {asked.pool}",
+            fix="leave --pool out",
+            where="--pool",
+            code="bad_value",
+        )
     if records.header.level == "token" and not tokens:
         kept = kept.unique("prompt_id", keep="first", maintain_order=True)
         rows, place = _pooled(table, kept, labelled)
-        pool = asked.pool or _default_pool(records)
+        pool = _pool_of(source, asked)
     else:
         place = np.full(len(table), -1, np.int64)
         place[labelled] = np.arange(len(kept))
-        rows, pool = np.ones(len(kept), np.int64), "token" if tokens else "as_stored"
+        rows, pool = np.ones(len(kept), np.int64), "token" if tokens else _pool_of(source, asked)
     made = _studied(records, name, kept, tokens, asked)
     return made, Placed(_by_number(table, place), rows, pool, int((~labelled).sum()))
 
@@ -192,38 +223,21 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
         label=label,
         group=made.group,
         discover=made.discover,
-        stratum=_levels(kept, asked.stratify),
+        stratum=None if factors is None else _levels(kept[f"factor.{asked.stratify}"].to_list(), str(asked.stratify)),
         continuous=asked.continuous,
     )
 
 
-def _by_criterion(records: Records, name: str, compiled: Compiled, asked: Asked) -> tuple[StudyRows, Placed]:
+def _by_criterion(source: Stored, compiled: Compiled, asked: Asked) -> tuple[StudyRows, Placed]:
     """Labels of a compiled criterion, by prompt id."""
     import polars as pl
 
+    records, name = source.records, source.name
     require_split(records, name, compiled.split)
-    spans = compiled.criterion.level == "token"
-    table = _table(records, None, text=spans)
     rows = compiled.rows
     if asked.continuous and any(row.score is None for row in rows):
         raise Refusal("no_labels", "--score continuous needs a score for every row", got="rows without one")
-    owner: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        owner.setdefault(row.prompt_id, []).append(number)
-    if spans and records.header.level == "token":
-        chosen = _at_spans(table, rows, owner)
-        pool = asked.pool or _default_pool(records)
-    else:
-        if any(len(own) > 1 for own in owner.values()):
-            raise UserError(
-                f"{name} holds whole prompts, the criterion labels several spans of one",
-                fix="record tokens: records export --level token",
-                code="mixed_levels",
-            )
-        first = {prompt: own[0] for prompt, own in owner.items()}
-        at = table["prompt_id"].replace_strict(list(first), list(first.values()), default=None, return_dtype=pl.Int64)
-        chosen = at.fill_null(-1).to_numpy()
-        pool = "as_stored" if records.header.level == "prompt" else asked.pool or _default_pool(records)
+    table, chosen, pool = _chosen(source, compiled, asked)
     found = np.unique(chosen[chosen >= 0])
     if not len(found):
         raise Refusal(
@@ -240,8 +254,10 @@ def _by_criterion(records: Records, name: str, compiled: Compiled, asked: Asked)
     label = [float(row.score or 0) if asked.continuous else float(row.positive) for row in kept]
     stratum = None
     if asked.stratify is not None:
-        levels = [str(row.factors.get(asked.stratify)) for row in kept]
-        stratum = np.unique(levels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        known = sorted({factor for row in kept for factor in row.factors})
+        if asked.stratify not in known:
+            raise _no_factor(asked.stratify, known)
+        stratum = _levels([row.factors.get(asked.stratify) for row in kept], asked.stratify)
     made = StudyRows(
         criterion=compiled.criterion,
         split=compiled.split,
@@ -253,17 +269,79 @@ def _by_criterion(records: Records, name: str, compiled: Compiled, asked: Asked)
         discover=np.array([row.half == "discover" for row in kept]),
         stratum=stratum,
         continuous=asked.continuous,
+        of_criterion=number,
     )
     counts = np.bincount(place[place >= 0], minlength=len(kept))
     unlabelled = int((place < 0).sum()) if records.header.level == "prompt" else 0
     return made, Placed(_by_number(table, place), counts, pool, unlabelled)
 
 
-def _default_pool(records: Records) -> str:
-    """The largest code of a dictionary, the last value of a unit or a direction."""
-    codes = bool(records.features["dictionary_sha256"].is_not_null().any())
-    addressed = records.features["site"].is_not_null().all()
-    return "last" if addressed and not codes else "max"
+def _chosen(
+    source: Stored, compiled: Compiled, asked: Asked
+) -> tuple[polars.DataFrame, Int64[np.ndarray, " record_row"], str]:
+    """The rows of some records, the row of the criterion of each (−1: none), and how they are pooled."""
+    import polars as pl
+
+    records = source.records
+    spans = compiled.criterion.level == "token"
+    table = _table(records, None, text=spans)
+    owner: dict[str, list[int]] = {}
+    for number, row in enumerate(compiled.rows):
+        owner.setdefault(row.prompt_id, []).append(number)
+    pool = _pool_of(source, asked)
+    if spans and records.header.level == "token":
+        return table, _at_spans(table, compiled.rows, owner), pool
+    if any(len(own) > 1 for own in owner.values()):
+        raise UserError(
+            f"{source.name} holds whole prompts, the criterion labels several spans of one",
+            fix="record tokens: records export --level token",
+            code="mixed_levels",
+        )
+    first = {prompt: own[0] for prompt, own in owner.items()}
+    at = table["prompt_id"].replace_strict(list(first), list(first.values()), default=None, return_dtype=pl.Int64)
+    return table, at.fill_null(-1).to_numpy(), pool
+
+
+def _pool_of(source: Stored, asked: Asked) -> str:
+    """How tokens become a row: as asked for; else the largest code of a dictionary, the last value of a unit.
+
+    Raises:
+        UserError: records that are pooled, and another way is asked for.
+    """
+    header = source.records.header
+    if header.level == "prompt":
+        if asked.pool is not None and asked.pool != header.pool:
+            raise UserError(
+                f"{source.name} holds a value for each prompt, so its tokens cannot be pooled again",
+                got=f"--pool {asked.pool}, and records of {header.pool or 'no stated pooling'}",
+                fix="leave --pool out, or record tokens: records export --level token",
+                where="--pool",
+                code="bad_value",
+            )
+        return "as_stored"
+    if asked.pool is not None:
+        return asked.pool
+    codes, units = _addressed(source)
+    return "last" if units.all() and not codes.any() else "max"
+
+
+def pooled_alike(source: Stored, asked: Asked) -> list[Stored]:
+    """Records of tokens, codes of dictionaries apart from units where nobody says how both are pooled."""
+    codes, units = _addressed(source)
+    if asked.pool is not None or source.records.header.level == "prompt" or not (codes.any() and units.any()):
+        return [source]
+    every = np.ones(len(source.records.features), dtype=bool) if source.chosen is None else source.chosen
+    own = np.zeros(len(every), dtype=bool)
+    own[np.flatnonzero(every)] = units
+    return [replace(source, chosen=every & ~own), replace(source, chosen=own)]
+
+
+def _addressed(source: Stored) -> tuple[Bool[np.ndarray, " chosen"], Bool[np.ndarray, " chosen"]]:
+    """Which of the features are codes of a dictionary, and which are other coordinates of a site."""
+    table = source.records.features
+    codes = table["dictionary_sha256"].is_not_null().to_numpy()
+    units = table["site"].is_not_null().to_numpy() & ~codes
+    return (codes, units) if source.chosen is None else (codes[source.chosen], units[source.chosen])
 
 
 def _at_spans(table: polars.DataFrame, rows: Any, owner: dict[str, list[int]]) -> Int64[np.ndarray, " record_row"]:
@@ -292,8 +370,7 @@ def _table(records: Records, stratify: str | None, *, text: bool) -> polars.Data
     wanted = ["row", "token", "prompt_id", "group_id", *_OWN, "split", *(["text", "offsets"] if text else [])]
     if stratify is not None:
         if f"factor.{stratify}" not in there:
-            known = ", ".join(records.factors) or "none"
-            raise UserError(f"rows have no factor {stratify!r}", expected=known, where="--stratify", code="bad_value")
+            raise _no_factor(stratify, records.factors)
         wanted.append(f"factor.{stratify}")
     return records.rows.select([name for name in wanted if name in there]).collect()
 
@@ -331,11 +408,26 @@ def _by_number(table: polars.DataFrame, place: Int[np.ndarray, " record_row"]) -
     return out
 
 
-def _levels(table: polars.DataFrame, stratify: str | None) -> Int64[np.ndarray, " row"] | None:
-    if stratify is None:
-        return None
-    levels = [str(level) for level in table[f"factor.{stratify}"].to_list()]
-    return np.unique(levels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+def _no_factor(name: str, known: Sequence[str]) -> UserError:
+    expected = ", ".join(known) or "none"
+    return UserError(f"rows have no factor {name!r}", expected=expected, where="--stratify", code="bad_value")
+
+
+def _levels(levels: list[Any], name: str) -> Int64[np.ndarray, " row"]:
+    """Levels as numbers.
+
+    Raises:
+        UserError: rows without one.
+    """
+    lacking = sum(level is None for level in levels)
+    if lacking:
+        raise UserError(
+            f"{lacking} rows have no level of {name!r}",
+            expected="a level for each labelled row",
+            where="--stratify",
+            code="bad_value",
+        )
+    return np.unique([str(level) for level in levels], return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _groups(table: polars.DataFrame) -> list[str]:

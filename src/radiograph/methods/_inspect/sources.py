@@ -74,8 +74,12 @@ def compiled(config: Options, ctx: Context) -> Compiled:
         )
 
 
-def recorded_source(source: Stored, placed: Placed, features: int, inside: str | None) -> InspectionSource:
-    """A source of records as the result names it; `inside` is its folder in this bundle."""
+def recorded_source(
+    source: Stored, placed: Placed, features: int, *, missing: int, inside: str | None
+) -> InspectionSource:
+    """A source of records as the result names it; `missing` rows of the criterion have no record, `inside` is its
+    folder in this bundle.
+    """
     header = source.records.header
     return InspectionSource(
         source=source.name,
@@ -83,11 +87,14 @@ def recorded_source(source: Stored, placed: Placed, features: int, inside: str |
         features=features,
         rows=int((placed.place >= 0).sum()),
         unlabelled=placed.unlabelled,
+        missing=missing,
+        pool=placed.pool,
         model=header.model.ref,
         absent=header.absent,
         sites=header.sites[:64],
         records=inside,
         sha256=header.features_sha256,
+        citation=source.citation,
     )
 
 
@@ -102,6 +109,7 @@ def dumped_source(source: Dumped) -> InspectionSource:
         model=dump.model,
         sites=tuple(sites[:64]),
         sha256=dump.sha256,
+        citation=source.citation,
     )
 
 

@@ -91,13 +91,14 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
     Raises:
         Refusal: nothing labels a row, one class, too few units, no eligible feature.
     """
-    from radiograph.methods._inspect.rows import placed_like, study_rows
+    from radiograph.methods._inspect.rows import placed_like, pooled_alike, study_rows
     from radiograph.methods._inspect.tables import beside
 
     with ctx.measure("rows"):
-        rows, first = study_rows(stored[0].records, stored[0].name, compiled, asked)
-        others = [placed_like(one.records, one.name, rows, first.pool) for one in stored[1:]]
-        tables = beside(list(zip(stored, (first, *others), strict=True)), len(rows))
+        alike = [part for one in stored for part in pooled_alike(one, asked)]
+        rows, first = study_rows(alike[0], compiled, asked)
+        others = [placed_like(one, rows, compiled, asked) for one in alike[1:]]
+        tables = beside(list(zip(alike, (first, *others), strict=True)), len(rows))
         if compiled is None:
             folder = "criterion"
             ctx.output.json(f"{folder}/criterion.json", rows.criterion)
@@ -167,8 +168,8 @@ def _said(
 ) -> dict[str, Any]:
     """Fields of the result that a study has."""
     parts = measured.tables.parts
-    pool = parts[0].placed.pool
-    record = findings.study_record(measured.found, measured.rows, pool, measured.asked)
+    pools = tuple(dict.fromkeys(part.placed.pool for part in parts))
+    record = findings.study_record(measured.found, measured.rows, ", ".join(pools), measured.asked)
     codes = measured.columns["codes"]
     ranking = findings.ranking(measured.found, measured.ids, codes, measured.rows.criterion.id, record.design)
     inside = _inside(ctx)
@@ -177,7 +178,16 @@ def _said(
     return {
         "outcome": measured.found.outcome,
         "sources": (
-            *(sources.recorded_source(part.source, part.placed, part.size, inside(part.source)) for part in parts),
+            *(
+                sources.recorded_source(
+                    part.source,
+                    part.placed,
+                    part.size,
+                    missing=measured.rows.missing,
+                    inside=inside(part.source),
+                )
+                for part in parts
+            ),
             *quoting,
         ),
         "study": record,
@@ -244,6 +254,9 @@ def _notes(criterion: Any, measured: _Measured | None, config: Options) -> list[
         notes += [CRITERION_WARNINGS[name] for name in criterion.warnings]
     if measured is None:
         return notes
+    if measured.rows.missing:
+        total = measured.rows.missing + len(measured.rows)
+        notes.append(f"{measured.rows.missing} of {total} rows of the criterion have no record and were left out")
     for part in measured.tables.parts:
         if part.placed.unlabelled:
             rows = part.placed.unlabelled

@@ -317,7 +317,15 @@ def _captured(
 def _pool(config: Config, parts: list[Features]) -> Literal["max", "last", "mean", "sum"] | None:
     if config.level == "token":
         return None
-    return config.pool or ("max" if any(part.pool == "max" for part in parts) else "last")
+    if config.pool is None and len({part.pool for part in parts}) > 1:
+        raise UserError(
+            "codes of a dictionary and units are pooled over tokens in two ways",
+            expected="max of codes, last of units",
+            fix="say which by --pool, record them apart, or record tokens: --level token",
+            where="--pool",
+            code="mixed_pool",
+        )
+    return config.pool or parts[0].pool
 
 
 def _sorted(
