@@ -13,6 +13,7 @@ from radiograph.explanations import (
     CHECK,
     LEARN,
     RESERVE,
+    Passages,
     Study,
     Windowed,
     explainer,
@@ -67,6 +68,19 @@ def test_parts_depend_on_names_and_seed_alone(given):
     with pytest.raises(Refusal, match="too few groups") as caught:
         parts(["a", "b", "b"], 0)
     assert caught.value.code == "few_groups"
+
+
+def test_copies_of_a_text_are_one_group(given):
+    """Twelve documents, two texts under many names, one of them in capitals: nothing can be parted."""
+    tokens = given.passages.tokens[:48].reshape(2, 24)
+    pieces = (*given.passages.pieces, *(piece.upper() for piece in given.passages.pieces))
+    rows = np.concatenate([tokens[n % 2] + (len(given.passages.pieces) if n == 2 else 0) for n in range(12)])
+    names = tuple(f"doc{n:02d}" for n in range(12))
+    made = Passages(pieces, rows, np.arange(12) * 24, names, names)
+    assert set(made.united().groups) == {"doc00", "doc01"}
+    assert made.united().groups[2] == "doc00"
+    alone = given.passages.united()
+    assert alone.groups == given.passages.groups, "texts of their own stay apart"
 
 
 def test_planted_features_are_described_and_noise_is_not(given):

@@ -82,6 +82,14 @@ def test_an_edited_result_is_found(here, tmp_path):
     leaked = open_records(Path("told/reserved")).rows.select("prompt_id").first().collect()["prompt_id"][0]
     document["explanations"][0]["contexts"][0]["prompt_id"] = leaked
     assert "shown and reserved" in features.recompute(document, Path("told"))[0]
+    copied = shutil.copytree(here / "told", tmp_path / "copied")
+    texts = polars.read_parquet(copied / "tables/texts.parquet")
+    first = texts.filter(polars.col("part") == "reserved")["text_sha256"][0]
+    hashes = (
+        [first, *texts["text_sha256"][1:]] if texts["part"][0] != "reserved" else [*texts["text_sha256"][:-1], first]
+    )
+    texts.with_columns(polars.Series("text_sha256", hashes)).write_parquet(copied / "tables/texts.parquet")
+    assert features.recompute(result("told"), copied)
     go("explain score", run="told", out=str(tmp_path / "scored"))
     document = json.loads((tmp_path / "scored/result.json").read_text())
     assert score.recompute(document, tmp_path / "scored") == []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from radiograph.explanations._study import Explained, Study, Truth
     from radiograph.explanations.texts._contexts import Context, Windowed
     from radiograph.explanations.texts._passages import CHECK, LEARN, RESERVE, Material, Passages, parts
-    from radiograph.explanations.texts._records import material_of, write_material
+    from radiograph.explanations.texts._records import material_of, passages_of, write_material
 
 _LAZY = {
     "_attributes": ("Choice", "Labelled", "choose"),
@@ -28,7 +28,7 @@ _LAZY = {
     "_find": ("Explainer", "explainer", "verbalizer_module"),
     "texts._passages": ("CHECK", "LEARN", "RESERVE", "Material", "Passages", "parts"),
     "_protocol": ("Reconstructor", "Verbalizer"),
-    "texts._records": ("material_of", "write_material"),
+    "texts._records": ("material_of", "passages_of", "write_material"),
     "_study": ("Explained", "Study", "Truth"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
@@ -62,6 +62,7 @@ __all__ = [
     "material_of",
     "open_labels",
     "parts",
+    "passages_of",
     "preferred",
     "verbalizer_module",
     "write_material",

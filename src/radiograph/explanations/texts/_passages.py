@@ -3,7 +3,8 @@
 1. a text is a run of tokens; a token knows its piece of text, with the space before it
 2. a feature fires on a token where its value is above a threshold of its own; below it, and above 0, it is weak: no
    evidence of firing and none of silence; a (feature, token) without an entry is silent
-3. groups of texts are parted by a keyed hash into three: half is reserved for scoring; of the rest two thirds teach and
+3. groups that hold the same text (case and spaces folded) are one group: a copy of a text is no new text
+4. groups of texts are parted by a keyed hash into three: half is reserved for scoring; of the rest two thirds teach and
    one third checks what was learned. Nobody who explains sees a reserved text
 """
 
@@ -20,6 +21,8 @@ from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
+from radiograph.numerics.criteria import united
+from radiograph.numerics.design import folded
 from radiograph.numerics.explanations import Sparse, owners
 
 RESERVED: Final = 0.5
@@ -60,6 +63,21 @@ class Passages:
         """The number of each text's group, and how many groups there are."""
         names, number = np.unique(np.array(self.groups, dtype=object).astype(str), return_inverse=True)
         return number.reshape(-1).astype(np.int64), len(names)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Each text with case and spaces folded: equal for copies."""
+        words = [self.pieces[n] for n in self.tokens]
+        bounds = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        return tuple(folded("".join(words[first:last])) for first, last in bounds)
+
+    def united(self) -> Passages:
+        """The same with one group for all that hold a common text, called after the smallest."""
+        number = united([self.groups, self.keys]).tolist()
+        name: dict[int, str] = {}
+        for group, n in zip(self.groups, number, strict=True):
+            name[n] = min(group, name.get(n, group))
+        return replace(self, groups=tuple(name[n] for n in number))
 
     @cached_property
     def words(self) -> NDArray[Any]:

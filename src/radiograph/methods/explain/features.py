@@ -2,9 +2,10 @@
 
 1. texts and features: stored records with the places of their tokens, or a dictionary (units, directions) and its model
    run over `--data`, of a model of the small world its own documents by default
-2. part the groups of texts by a keyed hash: half is reserved and kept as `reserved/`, of the rest two thirds teach and
-   one third checks. A feature fires above `--above` of the largest value it has in the texts that explain; a rule that
-   names a weaker token is wrong there, but no judge is shown a weak window as a silent one
+2. unite groups that hold a copy of a text, and part the groups by a keyed hash: half is reserved and kept as
+   `reserved/`, of the rest two thirds teach and one third checks. A feature fires above `--above` of the largest value
+   it has in the texts that explain; a rule that names a weaker token is wrong there, but no judge is shown a weak
+   window as a silent one
 3. `--with heuristic`: counts, contrastive n-grams, a learned rule with precision, recall and F1 on the texts that
    check; `llm`: a chat endpoint reads marked contexts and answers in JSON; `verbalizer:NAME`: a model says what the
    write direction means; `cache`: what somebody else wrote; `world`: the small world's own labels of its tokens
@@ -17,7 +18,9 @@ endpoint's budget is spent, or it fails, what was answered stands, and the exit 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from radiograph.explanations import Explained, LabelSource, Material
+    from radiograph.explanations import Explained, LabelSource, Material, Passages
     from radiograph.methods.explain._given import Gathered
 
 FeatureSource = Annotated[str, Input("dictionary")]
@@ -90,10 +93,11 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
         lambda size: _asked(size, config.share, ctx.seed),
         config.max_tokens,
     )
-    part = parts(given.material.passages.groups, ctx.seed)
+    whole = replace(given.material, passages=given.material.passages.united())
+    part = parts(whole.passages.groups, ctx.seed)
     explains = part != RESERVE
-    largest = given.material.take(explains).fires.max(axis=1).toarray().reshape(-1)
-    material = given.material.above(config.above * largest)
+    largest = whole.take(explains).fires.max(axis=1).toarray().reshape(-1)
+    material = whole.above(config.above * largest)
     teaching = material.take(explains)
     with chat_of(config, ctx) as chat:
         study = Study(
@@ -118,7 +122,7 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
     words = tuple(e.model_copy(update={"threshold": limit}) for e, limit in zip(said.explanations, limits, strict=True))
     reserved = material.take(~explains)
     _keep(ctx, given, reserved)
-    _table(ctx, words)
+    _tables(ctx, words, material.passages, part)
     sizes: dict[Part, Any] = {"learn": part == LEARN, "check": part == CHECK, "reserved": part == RESERVE}
     return ExplainFeatures(
         explainer=config.with_,
@@ -144,7 +148,10 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Do the counts follow from the explanations, and is nothing that was shown also reserved?"""
+    """Do the counts follow from the explanations, and is no text that explains, nor a copy of it, also reserved?"""
+    import polars as pl
+
+    from radiograph.explanations import passages_of
     from radiograph.store.records import open_records
 
     stored = ExplainFeatures.read(result)
@@ -154,13 +161,26 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         out.append(
             f"{stored.explained} of {stored.asked} explained, the list holds {explained} of {len(stored.explanations)}"
         )
-    rows = open_records(folder / "reserved", verify=True).rows.select("prompt_id", "group_id").unique().collect()
-    kept = set(rows["prompt_id"].to_list())
-    if both := sorted({c.prompt_id for e in stored.explanations for c in e.contexts} & kept):
-        out.append(f"{len(both)} texts were shown and reserved, as {both[0]}")
-    if rows["group_id"].n_unique() != stored.groups["reserved"]:
-        out.append(f"{stored.groups['reserved']} groups reserved, the records hold {rows['group_id'].n_unique()}")
+    table = pl.read_parquet(folder / "tables" / "texts.parquet")
+    kept = table["part"] == "reserved"
+    for column, what in (("prompt_id", "texts"), ("group_id", "groups"), ("text_sha256", "texts (as copies)")):
+        if both := set(table.filter(kept)[column]) & set(table.filter(~kept)[column]):
+            out.append(f"{len(both)} {what} explain and are reserved, as {min(both)}")
+    shown = {c.prompt_id for e in stored.explanations for c in e.contexts}
+    if both := shown - set(table.filter(~kept)["prompt_id"]):
+        out.append(f"{len(both)} texts were shown and reserved, or are not known, as {min(both)}")
+    held, _ = passages_of(open_records(folder / "reserved", verify=True))
+    rows = zip(held.names, held.groups, map(_hashed, held.keys), strict=True)
+    if set(rows) != set(table.filter(kept).select("prompt_id", "group_id", "text_sha256").iter_rows()):
+        out.append("the texts that are kept are not those that are listed as reserved")
+    many = {name: table.filter(pl.col("part") == name)["group_id"].n_unique() for name in get_args(Part)}
+    if many != stored.groups:
+        out.append(f"{stored.groups} groups are stated, {many} are listed")
     return out
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def _asked(size: int, share: float, seed: int) -> list[int]:
@@ -218,7 +238,17 @@ def _keep(ctx: Context, given: Gathered, reserved: Material) -> None:
     write_material(ctx.output.folder("reserved"), reserved, given.header)
 
 
-def _table(ctx: Context, explanations: tuple[FeatureExplanation, ...]) -> None:
+def _tables(ctx: Context, explanations: tuple[FeatureExplanation, ...], passages: Passages, part: np.ndarray) -> None:
+    names = get_args(Part)
+    ctx.output.table(
+        "texts",
+        {
+            "prompt_id": list(passages.names),
+            "group_id": list(passages.groups),
+            "part": [names[n] for n in part.tolist()],
+            "text_sha256": [_hashed(key) for key in passages.keys],
+        },
+    )
     rules = [e.rule for e in explanations]
     ctx.output.table(
         "explanations",
