@@ -149,6 +149,19 @@ def test_rules_are_scored_without_a_judge(here, tmp_path):
     assert "lift +" in found.headline
 
 
+def test_rejected_rules_are_not_scored_and_windows_are_those_of_the_run(here, tmp_path):
+    go("explain features", source="live/reserved", window=8, least_f1=0.95, out=str(tmp_path / "strict"))
+    told = result(tmp_path / "strict")
+    rejected = {e["feature"] for e in told["explanations"] if e["rule"] and e["rule"]["check"]["f1"] < 0.95}
+    kept = {e["feature"] for e in told["explanations"] if e["rule"]} - rejected
+    assert rejected and kept
+    found = go("explain score", run=str(tmp_path / "strict"), out=str(tmp_path / "s")).result
+    assert {s.feature for s in found.scores} == kept
+    table = polars.read_parquet(tmp_path / "s/tables/rules.parquet")
+    windows = table["windows_firing"] + table["windows_silent"]
+    assert windows.n_unique() == 1 and windows[0] >= found.tokens / 8
+
+
 def test_a_real_endpoint_explains_and_judges(here, tmp_path):
     """An LLM that names the words it saw marked, and a judge that takes explanations at their word."""
     from radiograph.methods.explain import score

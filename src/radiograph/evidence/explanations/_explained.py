@@ -37,6 +37,10 @@ class RuleRecord(Record):
     values: tuple[str, ...]
     check: HeldOut
 
+    def describes(self, least_f1: float) -> bool:
+        """Whether its F1 on texts that did not teach it makes it an explanation."""
+        return self.check.f1 is not None and self.check.f1 >= least_f1
+
 
 class TokenShare(Record):
     """One token of those on which a feature fires."""
@@ -99,6 +103,7 @@ class FeatureExplanation(Record):
     fires_on: tuple[str, ...] = ()
     not_on: tuple[str, ...] = ()
     rule: RuleRecord | None = None
+    """The best one; an explanation only where its F1 is large enough."""
     rule_said: str | None = None
     """A rule in words, by an explainer that learns none."""
     confidence: float | None = None
@@ -157,6 +162,10 @@ class ExplainFeatures(Result):
     model: str | None
     above: float
     """A feature fires above this share of its largest value."""
+    window: int = 32
+    """Tokens of a context."""
+    least_f1: float = 0.5
+    """F1 on checked texts below which a rule describes nothing."""
     features: int
     asked: int
     explained: int

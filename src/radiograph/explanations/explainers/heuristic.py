@@ -45,7 +45,7 @@ def _words(
     if base.statistics is None:
         return {"why": "it never fires on the texts that explain"}
     tokens = tuple(token.token for token in base.statistics.tokens)
-    if rule is not None and (rule.check.f1 or 0.0) >= study.least_f1:
+    if rule is not None and rule.describes(study.least_f1):
         return {
             "text": f"fires where {rule.text}",
             "fires_on": tokens,

@@ -109,7 +109,7 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
             pushes=pushes_of(given.model, given.vectors),
             chat=chat,
             labels=_labels(config, ctx, given) if kind == "cache" else None,
-            truth=_truth(given, explains, config.floor),
+            truth=_truth(given, explains, config.floor) if kind == "world" else None,
             progress=ctx.progress,
             vectors=given.vectors,
             **_verbalizing(config, ctx, given, name) if kind == "verbalizer" else {},
@@ -133,6 +133,8 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
         decoder_sha256=given.decoder_sha256,
         model=None if config.model is None else ctx.label(config.model),
         above=config.above,
+        window=config.window,
+        least_f1=config.least_f1,
         features=given.features,
         asked=len(material),
         explained=sum(e.text is not None for e in words),
@@ -141,7 +143,7 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
         tokens={name: len(material.passages.take(own).tokens) for name, own in sizes.items()},
         explanations=_shown(words, config.cards),
         exchange=said.exchange,
-        labels_sha256=_written(ctx, given, said),
+        labels_sha256=_written(ctx, given, said, config.least_f1),
         notes=said.notes,
         **said.extra,
     )
@@ -268,7 +270,7 @@ def _tables(ctx: Context, explanations: tuple[FeatureExplanation, ...], passages
     )
 
 
-def _written(ctx: Context, given: Gathered, said: Explained) -> str | None:
+def _written(ctx: Context, given: Gathered, said: Explained, least_f1: float) -> str | None:
     """Labels beside the result, in the shape that others publish theirs in; their hash."""
     from radiograph.explanations import LABELS_FILE, SHIPPED
     from radiograph.store import Binding, ExplanationCache
@@ -279,19 +281,21 @@ def _written(ctx: Context, given: Gathered, said: Explained) -> str | None:
     with ExplanationCache.create(path) as cache:
         cache.bind(*SHIPPED, Binding(given.decoder_sha256, given.site or "", given.features))
         answered = (e for e in said.explanations if e.why not in ("failed", "not asked"))
-        cache.put(*SHIPPED, ({"index": e.feature, "explanations": _payload(e, said.author)} for e in answered))
+        cache.put(
+            *SHIPPED, ({"index": e.feature, "explanations": _payload(e, said.author, least_f1)} for e in answered)
+        )
     with ExplanationCache.open(path) as cache:
         return cache.snapshot_sha256(*SHIPPED)
 
 
-def _payload(explanation: FeatureExplanation, author: str) -> list[dict[str, Any]]:
+def _payload(explanation: FeatureExplanation, author: str, least_f1: float) -> list[dict[str, Any]]:
     """The public wire shape."""
     if explanation.text is None:
         return []
     scores: list[dict[str, Any]] = []
     if explanation.score is not None:
         scores = [{"value": explanation.score.value, "explanationScoreTypeName": f"held_out_{explanation.score.unit}"}]
-    elif explanation.rule is not None and explanation.rule.check.f1 is not None:
+    elif explanation.rule is not None and explanation.rule.describes(least_f1):
         scores = [{"value": explanation.rule.check.f1, "explanationScoreTypeName": "checked_rule_f1"}]
     return [
         {

@@ -31,6 +31,7 @@ from radiograph.evidence.explanations import (
     ExplainScore,
     FeatureScore,
     JudgeRecord,
+    RuleRecord,
     ScorerSummary,
 )
 from radiograph.methods.explain._endpoint import ChatOptions, chat_of
@@ -69,7 +70,7 @@ def run(config: Config, ctx: Context) -> ExplainScore:
     reserved = material_of(open_records(folder / "reserved", verify=True))
     chosen = _chosen(told, config.most, ctx.seed)
     material, told = _narrowed(reserved, told, chosen)
-    windowed = Windowed(material)
+    windowed = Windowed(material, told.window)
     seeds = tuple(derive(ctx.seed, "score", n) % 2**31 for n in range(config.seeds))
     listed = [(e.feature, e.feature_id) for e in told.explanations]
     with chat_of(config, ctx) as chat:
@@ -90,7 +91,7 @@ def run(config: Config, ctx: Context) -> ExplainScore:
         exchange = None if answers is None or chat is None else judging.exchange(chat, answers.prompts, answers.stopped)
     if "rule" in scorers:
         with ctx.measure("rule"):
-            counts = judging.rule_counts([e.rule for e in told.explanations], material, windowed, seeds)
+            counts = judging.rule_counts(_rules(told), material, windowed, seeds)
             for name, table in zip(_RULES, counts, strict=True):
                 ctx.output.table(name, table)
             one, own = _of_rules(counts, listed, len(material.passages.tokens), told.groups["reserved"], seeds[0])
@@ -219,7 +220,7 @@ def _narrowed(reserved: Material, told: ExplainFeatures, chosen: list[int]) -> t
 
 
 def _scorers(config: Config, told: ExplainFeatures, judge: bool) -> list[str]:
-    rules = any(e.rule is not None for e in told.explanations)
+    rules = any(rule is not None for rule in _rules(told))
     wanted: list[str] = list(config.scorer)
     if not wanted:
         wanted = (["detection", "fuzzing", "simulation"] if judge else []) + (["rule"] if rules else [])
@@ -231,6 +232,11 @@ def _scorers(config: Config, told: ExplainFeatures, judge: bool) -> list[str]:
     if not wanted:
         raise Refusal("no_scorer", "without a judge only learned rules can be scored, and there are none")
     return list(dict.fromkeys(wanted))
+
+
+def _rules(told: ExplainFeatures) -> list[RuleRecord | None]:
+    """Those that are explanations; the others were only counted."""
+    return [e.rule if e.rule is not None and e.rule.describes(told.least_f1) else None for e in told.explanations]
 
 
 def _asked(
