@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from radiograph.core import Refusal
+from radiograph.core import Refusal, UserError
 from radiograph.evidence.interventions import OrderedCondition
 from radiograph.methods._intervene.options import Options
 from radiograph.methods._intervene.prepare import conditions_of, controls_for
@@ -32,8 +32,13 @@ def planned_of(study: Study, every: Sequence[Tested], config: Options, seed: int
     """Conditions and controls of every feature.
 
     Raises:
-        UserError: a dose that has no size for a feature, a feature twice.
+        UserError: a dose that has no size for a feature, a feature twice, a write that the outcome cannot show.
     """
+    for one in every:
+        study.outcome.require_after(one.site)
+    names = [one.id for one in every]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise UserError(f"{', '.join(twice[:3])} is named twice", fix="name each feature once", code="bad_value")
     return [
         Planned(one, conditions_of(study, one, config.dose, config.unit), controls_for(study, one, every, seed))
         for one in every

@@ -5,6 +5,8 @@
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
 | choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
 | feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
+
+A feature that reads where something is written, or before, is no outcome: there it shows the write itself, or nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from radiograph.core import Refusal, UserError
+from radiograph.core import Refusal, Site, UserError
 from radiograph.methods._intervene.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class Outcome(Protocol):
 
     def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
         """The number of each prompt."""
+        ...
+
+    def require_after(self, site: Site) -> None:
+        """Refuse writes at a site whose effect it cannot show."""
         ...
 
 
@@ -78,6 +84,9 @@ class LogProb:
             for p, value in zip(prompts, found, strict=True)
         ]
 
+    def require_after(self, site: Site) -> None:
+        """The logits come last."""
+
 
 class Activation:
     """`feature:SOURCE`, as `feature:dictionary:bundled#12`."""
@@ -99,6 +108,22 @@ class Activation:
         found = codes_on(self.model, self.features.codec, (self.number,), tokens, writes if hooked else None)
         values = [own[-1, 0] if self.features.pool == "last" else own.max() for own in found]
         return [float(np.float64(value)) for value in values]
+
+    def require_after(self, site: Site) -> None:
+        """Refuse writes at a site whose effect it cannot show.
+
+        Raises:
+            UserError: it reads there, or earlier.
+        """
+        from radiograph.interventions.features import own_site
+
+        reads = [own_site(self.model, address) for address in self.features.codec.sites]
+        if any(one.depth <= site.depth for one in reads):
+            raise UserError(
+                f"{self.name} reads {', '.join(map(str, reads))}, written is {site}: that would show the write itself",
+                expected="a feature that reads later than what is moved writes",
+                code="no_outcome",
+            )
 
 
 def outcome_of(model: LanguageModel, prompts: Sequence[Prompt], name: str, open_features: Any) -> Outcome:
