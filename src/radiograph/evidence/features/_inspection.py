@@ -59,6 +59,8 @@ class Design(Record):
     """Rows left out, so that cells that are compared have equally many."""
     near_miss: tuple[int, int] | None = None
     """Units of positives and of near misses on confirm."""
+    near_miss_design: Literal["between", "within", "mixed", "continuous"] | None = None
+    """How these are compared."""
     pool: str
     """How a row's value was made of its tokens; several ways where sources differ."""
     stratify: str | None = None

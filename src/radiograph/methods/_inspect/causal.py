@@ -16,11 +16,14 @@ from radiograph.evidence.features import GRADES, Band, DosePoint, Finding, Ranki
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import polars
+
     from radiograph.methods._causal.judge import Causal
     from radiograph.methods._inspect.options import Asked
     from radiograph.store.interventions import Interventions
 
 TABLE: Final = "causal"
+ROWS: Final = "causal_rows"
 _ORDER = {grade: place for place, grade in enumerate(GRADES["causal"])}
 
 
@@ -30,7 +33,8 @@ class Tested:
 
     judged: Causal
     ranking: Ranking
-    rows: int
+    rows: polars.DataFrame
+    """What was judged."""
     left_out: int
     """Rows that were made for another criterion."""
     responses: dict[str, Response]
@@ -45,16 +49,21 @@ def tested(
     any_criterion: bool,
 ) -> Tested | None:
     """Judge the rows that fit; None where none does."""
-    from radiograph.methods._causal.findings import findings
     from radiograph.methods._causal.judge import judge
 
     table, left_out = given.of_criterion(criterion_id, asked.criterion, anyone=any_criterion)
     if not len(table):
         return None
     judged = judge(table, seed=asked.seed, fdr=asked.fdr, association=association)
+    return Tested(judged, ranking(judged, criterion_id), table, left_out, responses(judged))
+
+
+def ranking(judged: Causal, criterion_id: str | None) -> Ranking:
+    """Features and outcomes that were tested, the most effective first."""
+    from radiograph.methods._causal.findings import findings
+
     found = [f for f in findings(judged, criterion_id or "") if f.grade != GRADES["causal"][0]]
-    found.sort(key=_strength)
-    return Tested(judged, Ranking(kind="causal", findings=tuple(found)), len(table), left_out, _responses(judged))
+    return Ranking(kind="causal", findings=tuple(sorted(found, key=_strength)))
 
 
 def columns_of(judged: Causal | None, ids: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +95,7 @@ def grade_counts(columns: Mapping[str, Any]) -> dict[str, int]:
     return {grade: found[grade] for grade in GRADES["causal"] if found[grade]}
 
 
-def _responses(judged: Causal) -> dict[str, Response]:
+def responses(judged: Causal) -> dict[str, Response]:
     """Dose-response of every feature's first outcome on the half that judges, beside what its controls reach."""
     import polars as pl
 

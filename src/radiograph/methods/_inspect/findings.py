@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from typing import Any, Final, Literal
-
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from radiograph.evidence.features import (
     GRADES,
@@ -23,9 +21,10 @@ from radiograph.evidence.features import (
     Study,
 )
 from radiograph.methods._inspect.options import Asked
-from radiograph.methods._inspect.rows import StudyRows
-from radiograph.methods._inspect.study import ranks
-from radiograph.numerics.association import Findings, Units, units_of
+from radiograph.numerics.association import Findings, Units
+
+if TYPE_CHECKING:
+    import polars
 
 NULLS: Final = {
     "between": "labels permuted between groups",
@@ -42,26 +41,17 @@ NAMES: Final[dict[str, Literal["auroc", "pairs", "spearman"]]] = {
 ANALYTIC: Final = {"between": "delong", "within": "score", "mixed": "delong", "continuous": "fisher"}
 
 
-def ranking(found: Findings, ids: list[str], codes: list[str], criterion: str, design: Design) -> Ranking:
-    """The candidates, best first."""
-    rank = ranks(found)
-    place = np.searchsorted(found.screen.feature, found.candidates.feature)
-    order = np.argsort(rank[place], kind="stable")
-    findings = [_finding(found, i, int(place[i]), ids, codes, criterion, design) for i in order.tolist()]
-    return Ranking(kind="correlational", findings=tuple(findings))
-
-
-def study_record(found: Findings, rows: StudyRows, pool: str, asked: Asked) -> Study:
-    """What was done, and what it could have seen."""
-    units = units_of(
-        rows.group,
-        rows.label,
-        rows.discover,
-        stratum=rows.stratum,
-        name=rows.name,
-        continuous=rows.continuous,
-        seed=asked.settings.seed,
+def ranking(table: polars.DataFrame, study: Study, criterion: str) -> Ranking:
+    """The candidates of a table, best first."""
+    chosen = table.filter("candidate").sort("rank")
+    return Ranking(
+        kind="correlational",
+        findings=tuple(_finding(row, study, criterion) for row in chosen.iter_rows(named=True)),
     )
+
+
+def study_record(found: Findings, units: Units, pool: str, asked: Asked) -> Study:
+    """What was done, and what it could have seen."""
     halves = [units.among(units.discover), units.among(~units.discover)]
     eligible = int(found.screen.eligible.sum())
     settings = asked.settings
@@ -75,6 +65,7 @@ def study_record(found: Findings, rows: StudyRows, pool: str, asked: Asked) -> S
             dropped=found.dropped,
             left=units.left,
             near_miss=found.near,
+            near_miss_design=found.near_design,
             pool=pool,
             stratify=asked.stratify,
             null=NULLS[found.design],
@@ -104,75 +95,69 @@ def counts(grades: Any) -> dict[str, int]:
     return {grade: found[grade] for grade in GRADES["correlational"] if found[grade]}
 
 
-def _finding(
-    found: Findings, i: int, place: int, ids: list[str], codes: list[str], criterion: str, design: Design
-) -> Finding:
-    c = found.candidates
-    screened = found.screen
-    low, high = number(c.low[i]), number(c.high[i])
-    n = StatisticN(units=found.units[1], groups=found.groups[1], active=int(c.active[i]))
+def _finding(row: Mapping[str, Any], study: Study, criterion: str) -> Finding:
+    design = study.design
+    interval = _interval(row, "low", "high")
     statistic = Statistic(
-        name=NAMES[found.design],
-        estimate=float(c.estimate[i]),
-        interval=None if low is None or high is None else (low, high),
-        method=None if low is None else "cluster_bootstrap" if c.resampled[i] else ANALYTIC[found.design],
-        n=n,
-        null=NULLS[found.design],
-        p=number(c.p[i]),
-        q=number(c.q[i]),
-        family=len(c.feature),
+        name=NAMES[design.name],
+        estimate=row["estimate"],
+        interval=interval,
+        method=None if interval is None else "cluster_bootstrap" if row["resampled"] else ANALYTIC[design.name],
+        n=StatisticN(units=design.units[1], groups=design.groups[1], active=row["active"]),
+        null=design.null,
+        p=row["p"],
+        q=row["q"],
+        family=study.candidates,
     )
-    selection, agreement = number(c.selection[i]), number(c.agreement[i])
     stability = None
-    if selection is not None and agreement is not None:
-        stability = Stability(selection=selection, agreement=agreement, intraclass=number(c.intraclass[i]))
-    needed = number(c.needed[i])
+    if row["selection"] is not None and row["agreement"] is not None:
+        stability = Stability(selection=row["selection"], agreement=row["agreement"], intraclass=row["intraclass"])
     return Finding(
         kind="correlational",
-        feature=ids[place],
+        feature=row["feature_id"],
         criterion=criterion,
-        grade=str(found.grade[place]),
-        codes=tuple(codes[place].split(",")) if codes[place] else (),
+        grade=row["grade"],
+        codes=tuple(row["codes"].split(",")) if row["codes"] else (),
         statistic=statistic,
-        discover=Discovered(estimate=float(screened.estimate[place]), z=float(screened.z[place])),
-        effect_size=EffectSize(r=number(c.r[i]), g=number(c.g[i])),
-        recall=_rate(c.recall[i], design.positive[1]),
-        false_firing=_rate(c.false_firing[i], design.negative[1]),
-        lift=number(c.lift[i]),
-        near_miss=_near(found, i),
+        discover=Discovered(estimate=row["discover_estimate"], z=row["discover_z"]),
+        effect_size=EffectSize(r=row["r"], g=row["g"]),
+        recall=_rate(row, "recall", design.positive[1]),
+        false_firing=_rate(row, "false_firing", design.negative[1]),
+        lift=row["lift"],
+        near_miss=_near(row, study),
         stability=stability,
-        power=Power(detectable=float(c.detectable[i]), units_needed=None if needed is None else int(needed)),
-        p_analytic=number(c.p_analytic[i]),
-        p_permutation=number(c.p_permutation[i]),
-        p_family=number(c.p_family[i]),
+        power=Power(detectable=row["detectable"], units_needed=None if row["needed"] is None else int(row["needed"])),
+        p_analytic=row["p_analytic"],
+        p_permutation=row["p_permutation"],
+        p_family=row["p_family"],
     )
 
 
-def _near(found: Findings, i: int) -> Statistic | None:
-    estimate, low, high = (number(x) for x in found.candidates.near[i])
-    if estimate is None or found.near is None:
+def _near(row: Mapping[str, Any], study: Study) -> Statistic | None:
+    design, counted = study.design.near_miss_design, study.design.near_miss
+    if row["near"] is None or design is None or counted is None:
         return None
+    interval = _interval(row, "near_low", "near_high")
+    # As limits are made there: those of a mixed design are resampled, unless nothing varies.
+    resampled = design == "mixed" and study.bootstrap > 0 and 0 < row["near"] < 1
     return Statistic(
-        name="auroc",
-        estimate=estimate,
-        interval=None if low is None or high is None else (low, high),
-        method=None if low is None else "delong",
-        n=StatisticN(units=sum(found.near), groups=found.groups[1]),
+        name=NAMES[design],
+        estimate=row["near"],
+        interval=interval,
+        method=None if interval is None else "cluster_bootstrap" if resampled else ANALYTIC[design],
+        n=StatisticN(units=sum(counted), groups=study.design.groups[1]),
         null="positives and near misses alike",
     )
 
 
-def _rate(values: np.ndarray, n: int) -> Rate | None:
-    estimate, low, high = (number(x) for x in values)
-    if estimate is None or low is None or high is None:
-        return None
-    return Rate(estimate=estimate, interval=(low, high), n=n)
+def _rate(row: Mapping[str, Any], name: str, n: int) -> Rate | None:
+    interval = _interval(row, f"{name}_low", f"{name}_high")
+    return None if row[name] is None or interval is None else Rate(estimate=row[name], interval=interval, n=n)
+
+
+def _interval(row: Mapping[str, Any], low: str, high: str) -> tuple[float, float] | None:
+    return None if row[low] is None or row[high] is None else (row[low], row[high])
 
 
 def _pair(halves: list[Units], name: str) -> tuple[int, int]:
     return getattr(halves[0], name), getattr(halves[1], name)
-
-
-def number(value: Any) -> float | None:
-    """None for what was not measured."""
-    return float(value) if math.isfinite(value) else None

@@ -1,7 +1,17 @@
-"""What follows from the stored numbers, derived again: p to use, q, grades, codes, counts, outcome, the ranking."""
+"""What follows from the stored numbers, derived again.
+
+1. from units and the options of the run: how many units, groups and classes, and what could have been seen
+2. from z of discover and eligibility: the candidates, of real and of sham labels
+3. from z and p of both: p to use, q, grades, codes, ranks, counts, sham count, outcome, and every finding
+4. from the rows of the interventions: their tables, findings and responses
+
+Not derived: what only the records tell (estimates, z, intervals, stability), once it stands in the table.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,78 +19,197 @@ import numpy as np
 from jaxtyping import Float64
 
 from radiograph.core import FormatError
-from radiograph.evidence.features import GRADES, Finding, Inspection, Study
-from radiograph.methods._inspect.causal import TABLE as CAUSAL
-from radiograph.methods._inspect.causal import grade_counts
-from radiograph.methods._inspect.findings import counts
-from radiograph.methods._inspect.study import TABLE, code_texts
-from radiograph.numerics.association import Facts, chosen_p, codes, family_q, grades, outcome_of
+from radiograph.evidence.features import Inspection, Ranking, Study
+from radiograph.methods._inspect import causal as causes
+from radiograph.methods._inspect.findings import counts, ranking
+from radiograph.methods._inspect.study import TABLE, UNITS, code_texts, ranks
+from radiograph.numerics.association import (
+    Facts,
+    Units,
+    chosen_p,
+    codes,
+    dense_mde,
+    draws_of,
+    family_q,
+    grades,
+    held_up,
+    null_value,
+    outcome_of,
+    units_needed,
+)
+from radiograph.numerics.association.estimates import two_sided
 
 if TYPE_CHECKING:
     import polars
 
-CLOSE: Final = 1e-12
+CLOSE: Final = 1e-9
 _SHOWN = 5
+_OF_SOURCE: Final = frozenset({"toy_evidence", "claimed_by_source"})
+_OPTIONS: Final = ("q", "fdr", "smallest_effect", "bootstrap")
 
 
 def differences(result: Inspection, folder: Path) -> list[str]:
     """What does not follow; empty where all does."""
+    from radiograph.store import Bundle
+
+    manifest = Bundle(folder).manifest
     found: list[str] = []
+    table: polars.DataFrame | None = None
     if result.study is not None:
-        found += _correlational(result, result.study, _table(folder, TABLE))
+        table = _table(folder, TABLE)
+        units = _units(result.study, _table(folder, UNITS))
+        found += _study(result.study, manifest.config, table, units)
+        found += _correlational(result, result.study, table, units)
     if result.outcome != "compiled":
-        found += _causal(result, _table(folder, CAUSAL))
+        found += _causal(result, folder, table, manifest.config, manifest.seed)
     return found
 
 
-def _correlational(result: Inspection, study: Study, table: polars.DataFrame) -> list[str]:
-    chosen = table["candidate"].to_numpy()
-    held = {name: _floats(table, name)[chosen] for name in ("p_analytic", "p_permutation", "loose", "p", "q")}
-    p, apart = chosen_p(
-        held["p_analytic"],
-        held["p_permutation"],
-        held["loose"].astype(np.int64),
-        study.permutations,
-        mixed=study.design.name == "mixed",
+def _study(study: Study, config: Mapping[str, Any], table: polars.DataFrame, units: Units) -> list[str]:
+    """Counts, power and the choice of candidates."""
+    halves = [units.among(units.discover), units.among(~units.discover)]
+    family = min(int(config["candidates"]), len(table))
+    eligible = table["eligible"].to_numpy()
+    real, sham = (_strongest(_floats(table, name), eligible, family) for name in ("discover_z", "discover_sham_z"))
+    pretended = table["sham_p"].is_not_null().to_numpy() | table["sham_z"].is_not_null().to_numpy()
+    passed = held_up(
+        _floats(table, "discover_sham_z")[sham],
+        _floats(table, "sham_z")[sham],
+        family_q(_floats(table, "sham_p")[sham], study.fdr),
+        study.q,
     )
+    dense = dense_mde(halves[1], study.q, family)
+    size = [_size(half) for half in halves]
+    measured = int(table["measured"].sum())
+    design = study.design
+    expected: dict[str, tuple[Any, Any]] = {
+        **{name: (getattr(study, name), config[name]) for name in _OPTIONS},
+        "permutations": (study.permutations, draws_of(int(config["permutations"]), family, study.q)),
+        "candidates": (study.candidates, len(real)),
+        "units": (design.units, tuple(size)),
+        "groups": (design.groups, tuple(half.groups for half in halves)),
+        "positive": (design.positive, tuple(half.positive for half in halves)),
+        "negative": (design.negative, tuple(half.negative for half in halves)),
+        "null_value": (design.null_value, null_value(halves[1])),
+        "tested": (study.tested, measured),
+        "eligible": (study.eligible, int(eligible.sum())),
+        "few_active": (study.few_active, measured - int(eligible.sum())),
+        "sham": (study.sham, int(passed.sum())),
+        "detectable": (study.detectable, dense),
+        "units_needed": (study.units_needed, math.ceil(size[1] * (dense / _smallest(study)) ** 2)),
+    }
     said = [
-        *_unlike("p", p, held["p"], table["feature_id"].filter(table["candidate"]).to_list()),
-        *_unlike("q", family_q(p, study.fdr), held["q"], table["feature_id"].filter(table["candidate"]).to_list()),
+        f"study.{name} is {own}, and {again} follows"
+        for name, (own, again) in expected.items()
+        if not _alike(own, again)
     ]
-    facts = _facts(result, study, table, apart)
-    own = grades(facts)
-    stored = table["grade"].to_list()
+    chosen = np.flatnonzero(table["candidate"].to_numpy())
+    if set(chosen.tolist()) != set(real.tolist()):
+        said.append("the candidates are not the eligible features of the largest |z| on discover")
+    if set(np.flatnonzero(pretended).tolist()) != set(sham.tolist()):
+        said.append("the sham candidates are not the eligible features of the largest sham |z| on discover")
+    return said
+
+
+def _correlational(result: Inspection, study: Study, table: polars.DataFrame, units: Units) -> list[str]:
+    chosen = table["candidate"].to_numpy()
     ids = table["feature_id"].to_list()
-    said += [
-        f"{ids[i]}: grade {stored[i]!r} does not follow, {own[i]!r} does"
-        for i in np.flatnonzero(own != np.array(stored, dtype=object))[:_SHOWN].tolist()
+    names = table["feature_id"].filter(table["candidate"]).to_list()
+    analytic, permutation, family, loose, z = (
+        _floats(table, name)[chosen] for name in ("p_analytic", "p_permutation", "p_family", "loose", "z")
+    )
+    mixed = study.design.name == "mixed"
+    p, apart = chosen_p(analytic, permutation, loose.astype(np.int64), study.permutations, mixed=mixed)
+    said = [
+        *_unlike("p_analytic", two_sided(z), analytic, names),
+        *_unlike("p", p, _floats(table, "p")[chosen], names),
+        *_unlike("q", family_q(p, study.fdr), _floats(table, "q")[chosen], names),
+        *(f"{names[i]}: p_permutation is more than p_family" for i in np.flatnonzero(permutation > family + CLOSE)),
     ]
+    effect = _floats(table, "estimate")[chosen] - study.design.null_value
+    needed = units_needed(study.design.units[1], _floats(table, "detectable")[chosen], effect)
+    said += _unlike("needed", needed, _floats(table, "needed")[chosen], names)
+    facts = _facts(result, study, table, apart)
+    if (facts.measured != (table["stored"].to_numpy() > 0)).any():
+        said.append("measured does not follow from stored")
+    if (facts.partial != (table["stored"].to_numpy() < len(units))).any():
+        said.append("partial does not follow from stored")
+    own = grades(facts)
+    said += _unequal("grade", ids, table["grade"].to_list(), own.tolist())
     extra = tuple(dict.fromkeys(code for f in result.correlational.findings for code in f.codes if code in _OF_SOURCE))
-    expected = code_texts(codes(facts), extra, facts.measured)
-    said += [
-        f"{name}: codes {was!r} do not follow, {now!r} do"
-        for name, was, now in zip(ids, table["codes"].to_list(), expected, strict=True)
-        if was != now
-    ][:_SHOWN]
+    said += _unequal("codes", ids, table["codes"].to_list(), code_texts(codes(facts), extra, facts.measured))
+    again = ranks(own, chosen, _floats(table, "p"), _floats(table, "z"), _floats(table, "discover_z"))
+    said += _unequal("rank", ids, table["rank"].to_list(), again.tolist())
     if counts(own) != result.grades:
         said.append(f"grades {result.grades} do not follow, {counts(own)} do")
     outcome = outcome_of(facts, study.detectable)
     if outcome != result.outcome:
         said.append(f"outcome {result.outcome} does not follow, {outcome} does")
-    rows = {row["feature_id"]: row for row in table.filter("candidate").iter_rows(named=True)}
-    for finding in result.correlational.findings:
-        said += _unlike_row(finding, rows.get(finding.feature))
-    return said[: 4 * _SHOWN]
+    criterion = "" if result.criterion is None else result.criterion.id
+    return [*said, *_rankings(result.correlational, ranking(table, study, criterion))]
 
 
-_OF_SOURCE: Final = frozenset({"toy_evidence", "claimed_by_source"})
-_FIELDS: Final = ("estimate", "p", "q")
+def _causal(
+    result: Inspection, folder: Path, correlational: polars.DataFrame | None, config: Mapping[str, Any], seed: int
+) -> list[str]:
+    """The tables of the interventions from their rows, and what the result says of them."""
+    table = _table(folder, causes.TABLE)
+    said: list[str] = []
+    if causes.grade_counts({"grade": table["grade"].to_list()}) != result.causal_grades:
+        said.append(f"causal grades {result.causal_grades} do not follow from the table")
+    if not (folder / "tables" / f"{causes.ROWS}.parquet").is_file():
+        moved = table.filter(table["grade"] != "untested")["feature_id"].to_list()
+        said += [f"{name}: graded, and no intervention is stored" for name in moved[:_SHOWN]]
+        return [*said, *_rankings(result.causal, Ranking(kind="causal"))]
+    from radiograph.methods._causal.judge import judge
+
+    signs = {} if correlational is None else causes.association_of(correlational.to_dict())
+    judged = judge(_table(folder, causes.ROWS), seed=seed, fdr=config["fdr"], association=signs)
+    ids = table.filter(table["feature"].is_not_null())["feature_id"].to_list()
+    said += _frames(causes.TABLE, table, _frame(causes.columns_of(judged, ids)))
+    said += _frames("causal_doses", _table(folder, "causal_doses"), judged.doses)
+    said += _frames("causal_controls", _table(folder, "causal_controls"), judged.controls)
+    responses = causes.responses(judged)
+    said += [
+        f"{card.feature}: its response does not follow from the interventions"
+        for card in result.cards
+        if not _alike(_plain(card.response), _plain(responses.get(card.feature)))
+    ]
+    criterion = None if result.criterion is None else result.criterion.id
+    return [*said, *_rankings(result.causal, causes.ranking(judged, criterion))]
+
+
+def _units(study: Study, table: polars.DataFrame) -> Units:
+    """Units as they were counted, without their rows."""
+    return Units(
+        design=study.design.name,
+        label=_floats(table, "label"),
+        group=table["group"].to_numpy(),
+        block=table["block"].to_numpy(),
+        stratum=table["stratum"].to_numpy(),
+        rows=table["rows"].to_numpy(),
+        discover=table["discover"].to_numpy(),
+        cell=np.zeros(0, np.int64),
+    )
+
+
+def _size(units: Units) -> int:
+    return units.blocks if units.design == "within" else len(units)
+
+
+def _smallest(study: Study) -> float:
+    return (study.smallest_effect - 0.5) * (2 if study.design.name == "continuous" else 1)
+
+
+def _strongest(z: Float64[np.ndarray, " feature"], eligible: np.ndarray, family: int) -> np.ndarray:
+    """The eligible features of the largest |z|; ties go to the lower number."""
+    places = np.flatnonzero(eligible)
+    return places[np.argsort(-np.abs(z[places]), kind="stable")][:family]
 
 
 def _facts(result: Inspection, study: Study, table: polars.DataFrame, apart: np.ndarray) -> Facts:
     spread = np.zeros(len(table), dtype=bool)
     spread[table["candidate"].to_numpy()] = apart
-    scale = 2 if study.design.name == "continuous" else 1
     return Facts(
         measured=table["measured"].to_numpy(),
         eligible=table["eligible"].to_numpy(),
@@ -97,46 +226,68 @@ def _facts(result: Inspection, study: Study, table: polars.DataFrame, apart: np.
         p_disagreement=spread,
         partial=table["partial"].to_numpy(),
         level=study.q,
-        smallest=(study.smallest_effect - 0.5) * scale,
+        smallest=_smallest(study),
         preselected=study.preselected,
         censored=study.censored,
         surface_labels=result.criterion is not None and "surface_labels" in result.criterion.warnings,
     )
 
 
-def _causal(result: Inspection, table: polars.DataFrame) -> list[str]:
+def _rankings(stored: Ranking, again: Ranking) -> list[str]:
+    """Findings that the tables do not give, field by field."""
+    own, other = ([(f.feature, f.outcome) for f in one.findings] for one in (stored, again))
+    if own != other:
+        return [f"the {stored.kind} ranking does not hold the features of its table, in their order"]
     said: list[str] = []
-    if grade_counts({"grade": table["grade"].to_list()}) != result.causal_grades:
-        said.append(f"causal grades {result.causal_grades} do not follow from the table")
-    outcome = "outcome" in table.columns
-    rows = {(row["feature_id"], row["outcome"] if outcome else None): row for row in table.iter_rows(named=True)}
-    for finding in result.causal.findings:
-        said += _unlike_row(finding, rows.get((finding.feature, finding.outcome)))
-    untested = GRADES["causal"][0]
-    if sum(row["grade"] != untested for row in rows.values()) != len(result.causal.findings):
-        said.append("the causal ranking does not hold the features that were tested")
+    for finding, expected in zip(stored.findings, again.findings, strict=True):
+        held, given = _plain(finding), _plain(expected)
+        said += [
+            f"{finding.feature}: {name} {held[name]} does not follow, {given[name]} does"
+            for name in given
+            if not _alike(held[name], given[name])
+        ]
     return said[: 4 * _SHOWN]
 
 
-def _unlike_row(finding: Finding, row: dict[str, Any] | None) -> list[str]:
-    if row is None:
-        return [f"{finding.feature}: not in the {finding.kind} table"]
-    said: list[str] = []
-    if row["grade"] != finding.grade:
-        said.append(f"{finding.feature}: grade {finding.grade!r} is {row['grade']!r} in the table")
-    if (row["codes"] or "") != ",".join(finding.codes):
-        said.append(f"{finding.feature}: codes {','.join(finding.codes)!r} are {row['codes']!r} in the table")
-    for name in _FIELDS:
-        mine = None if finding.statistic is None else getattr(finding.statistic, name)
-        if mine != row[name] and not (mine is not None and row[name] is not None and abs(mine - row[name]) <= CLOSE):
-            said.append(f"{finding.feature}: {name} {mine} is {row[name]} in the table")
-    return said
+def _frames(name: str, stored: polars.DataFrame, again: polars.DataFrame) -> list[str]:
+    if stored.columns != again.columns or len(stored) != len(again):
+        return [f"{name} does not have the lines and columns that follow from the interventions"]
+    return [
+        f"{name}: {column} does not follow from the interventions"
+        for column in stored.columns
+        if not _alike(stored[column].to_list(), again[column].to_list())
+    ][:_SHOWN]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two plain values are the same, numbers but for rounding."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=0.0) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return one == other
+
+
+def _plain(record: Any) -> Any:
+    return None if record is None else record.model_dump()
+
+
+def _unequal(what: str, ids: Sequence[str], stored: Sequence[Any], again: Sequence[Any]) -> list[str]:
+    return [
+        f"{name}: {what} {was!r} does not follow, {now!r} does"
+        for name, was, now in zip(ids, stored, again, strict=True)
+        if was != now
+    ][:_SHOWN]
 
 
 def _unlike(
     name: str, own: Float64[np.ndarray, " candidate"], stored: Float64[np.ndarray, " candidate"], ids: list[str]
 ) -> list[str]:
-    alike = np.isclose(own, stored, rtol=1e-9, atol=0, equal_nan=True)
+    alike = np.isclose(own, stored, rtol=CLOSE, atol=0, equal_nan=True)
     return [
         f"{ids[i]}: {name} {stored[i]:.6g} does not follow, {own[i]:.6g} does"
         for i in np.flatnonzero(~alike)[:_SHOWN].tolist()
@@ -147,6 +298,12 @@ def _floats(table: polars.DataFrame, name: str) -> Float64[np.ndarray, " feature
     import polars as pl
 
     return table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _frame(columns: Mapping[str, Any]) -> polars.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame(columns)
 
 
 def _table(folder: Path, name: str) -> polars.DataFrame:

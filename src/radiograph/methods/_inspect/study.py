@@ -1,7 +1,7 @@
 """The held-out protocol on streamed tables, and its numbers as a table of all features.
 
 `correlational.parquet` holds what grades, codes and q follow from, so that anyone can derive them again
-(`_recompute`). NaN is null. Order: the features' own.
+(`recompute`). NaN is null. Order: the features' own.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from radiograph.numerics.association import (
     CODES,
     GRADES,
     Findings,
+    Units,
     conclude,
     joined,
     named,
     screen,
     select,
     study,
+    units_of,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from radiograph.methods._inspect.tables import Tables
 
 TABLE = "correlational"
+UNITS = "units"
+"""What was counted: a line a unit."""
 CONFIRMED = (
     *("estimate", "z", "low", "high", "resampled", "analytic_low", "analytic_high"),
     *("p_analytic", "p_permutation", "p_family", "p", "p_disagreement", "q", "r", "g"),
@@ -62,16 +66,37 @@ def associated(rows: StudyRows, tables: Tables, asked: Asked) -> Findings:
     return conclude(given, screened, real, sham, tables.of(np.union1d(real, sham), asked.block))
 
 
-def ranks(found: Findings) -> Int64[np.ndarray, " feature"]:
+def units(rows: StudyRows, asked: Asked) -> Units:
+    """What is counted."""
+    return units_of(
+        rows.group,
+        rows.label,
+        rows.discover,
+        stratum=rows.stratum,
+        name=rows.name,
+        continuous=rows.continuous,
+        seed=asked.settings.seed,
+    )
+
+
+def units_table(own: Units) -> dict[str, Any]:
+    """Units as a table."""
+    return {name: getattr(own, name) for name in ("group", "label", "block", "stratum", "discover", "rows")}
+
+
+def ranks(
+    grade: np.ndarray,
+    candidate: Bool[np.ndarray, " feature"],
+    p: Float64[np.ndarray, " feature"],
+    z: Float64[np.ndarray, " feature"],
+    discover_z: Float64[np.ndarray, " feature"],
+) -> Int64[np.ndarray, " feature"]:
     """1 for the first: by grade, p on confirm, |z| there; features that are no candidates by |z| on discover."""
-    p = np.full(len(found.grade), np.inf)
-    z = np.abs(found.screen.z)
-    place = np.searchsorted(found.screen.feature, found.candidates.feature)
-    p[place], z[place] = np.nan_to_num(found.candidates.p, nan=1.0), np.abs(found.candidates.z)
-    grade = np.array([GRADES.index(name) for name in GRADES])[_rung(found)]
-    order = np.lexsort((np.arange(len(z)), -np.nan_to_num(z), p, -grade))
-    rank = np.empty(len(z), np.int64)
-    rank[order] = np.arange(1, len(z) + 1)
+    chance = np.where(candidate, np.nan_to_num(p, nan=1.0), np.inf)
+    strength = np.nan_to_num(np.abs(np.where(candidate, z, discover_z)), nan=0.0, posinf=0.0)
+    order = np.lexsort((np.arange(len(grade)), -strength, chance, -_rung(grade)))
+    rank = np.empty(len(grade), np.int64)
+    rank[order] = np.arange(1, len(grade) + 1)
     return rank
 
 
@@ -82,6 +107,12 @@ def columns_of(found: Findings, tables: Tables, extra: tuple[str, ...]) -> dict[
     size = len(found.grade)
     candidates, screened = found.candidates, found.screen
     place = np.searchsorted(screened.feature, candidates.feature)
+
+    def full(values: Float64[np.ndarray, " candidate"]) -> Float64[np.ndarray, " feature"]:
+        out = np.full(size, np.nan)
+        out[place] = values
+        return out
+
     names = pl.concat([part.source.records.features[part.chosen] for part in tables.parts])
     owners = np.repeat(np.arange(len(tables.parts)), [part.size for part in tables.parts])
     sources = [part.source.name for part in tables.parts]
@@ -91,7 +122,7 @@ def columns_of(found: Findings, tables: Tables, extra: tuple[str, ...]) -> dict[
         "source": pl.Series([sources[0]] * size if len(sources) == 1 else [sources[i] for i in owners.tolist()]),
         "site": names["site"],
         "label": names["label"],
-        "rank": ranks(found),
+        "rank": ranks(found.grade, found.facts.candidate, full(candidates.p), full(candidates.z), screened.z),
         "grade": found.grade.astype(object),
         "codes": code_texts(found.codes, extra, found.facts.measured),
         "measured": found.facts.measured,
@@ -104,6 +135,8 @@ def columns_of(found: Findings, tables: Tables, extra: tuple[str, ...]) -> dict[
     for name in ("estimate", "z", "r", "g", "detectable"):
         columns[f"discover_{name}"] = _nulls(getattr(screened, name))
     columns["discover_sham_z"] = _nulls(screened.sham)
+    sham = np.searchsorted(screened.feature, found.pretended.feature)
+    columns["sham_z"], columns["sham_p"] = (_spread(own, sham, size) for own in (found.pretended.z, found.pretended.p))
     for name in CONFIRMED:
         columns[name] = _spread(getattr(candidates, name), place, size)
     for name in TRIPLES:
@@ -129,10 +162,10 @@ def code_texts(
     return [texts[i] for i in of.tolist()]
 
 
-def _rung(found: Findings) -> Int64[np.ndarray, " feature"]:
+def _rung(grade: np.ndarray) -> Int64[np.ndarray, " feature"]:
     names = np.array(GRADES)
     order = np.argsort(names)
-    return order[np.searchsorted(names, found.grade, sorter=order)]
+    return order[np.searchsorted(names, grade.astype(names.dtype), sorter=order)]
 
 
 def _spread(values: np.ndarray, place: Int64[np.ndarray, " candidate"], size: int) -> Any:

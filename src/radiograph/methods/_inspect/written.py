@@ -11,7 +11,7 @@ from radiograph.evidence import CRITERION_WARNINGS, RefusalRecord
 from radiograph.evidence.features import Card, Inspection, InspectionSource, Ranking, Requirement
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect import findings, sources
-from radiograph.methods._inspect.study import TABLE, associated, columns_of
+from radiograph.methods._inspect.study import TABLE, UNITS, associated, columns_of, units, units_table
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from radiograph.methods._inspect.options import Asked, Options
     from radiograph.methods._inspect.rows import StudyRows
     from radiograph.methods._inspect.tables import Tables
-    from radiograph.numerics.association import Findings
+    from radiograph.numerics.association import Findings, Units
     from radiograph.sources import Dumped, Given, Stored
 
 STEPS: Final = "steps/"
@@ -35,6 +35,7 @@ class _Measured:
     found: Findings
     columns: dict[str, Any]
     """The table of all features."""
+    units: Units
 
     @property
     def ids(self) -> list[str]:
@@ -114,7 +115,7 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
     with ctx.measure("study"):
         found = associated(rows, tables, own)
     extra = tuple(dict.fromkeys(code for one in stored for code in one.codes))
-    return _Measured(own, rows, tables, found, columns_of(found, tables, extra))
+    return _Measured(own, rows, tables, found, columns_of(found, tables, extra), units(rows, own))
 
 
 def _tested(
@@ -167,11 +168,12 @@ def _said(
     config: Options, ctx: Context, measured: _Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
 ) -> dict[str, Any]:
     """Fields of the result that a study has."""
+    import polars as pl
+
     parts = measured.tables.parts
     pools = tuple(dict.fromkeys(part.placed.pool for part in parts))
-    record = findings.study_record(measured.found, measured.rows, ", ".join(pools), measured.asked)
-    codes = measured.columns["codes"]
-    ranking = findings.ranking(measured.found, measured.ids, codes, measured.rows.criterion.id, record.design)
+    record = findings.study_record(measured.found, measured.units, ", ".join(pools), measured.asked)
+    ranking = findings.ranking(pl.DataFrame(measured.columns), record, measured.rows.criterion.id)
     inside = _inside(ctx)
     with ctx.measure("cards"):
         shown = _cards(config, ctx, measured, ranking, tested)
@@ -215,11 +217,14 @@ def _cards(
 def _write(ctx: Context, measured: _Measured | None, tested: Tested | None, columns: dict[str, Any]) -> None:
     if measured is not None:
         ctx.output.table(TABLE, measured.columns)
+        ctx.output.table(UNITS, units_table(measured.units))
     ctx.output.table(causes.TABLE, columns)
     if tested is not None:
         for name in ("doses", "controls"):
             table: dict[str, Any] = getattr(tested.judged, name).to_dict()
             ctx.output.table(f"causal_{name}", table)
+        rows: dict[str, Any] = tested.rows.to_dict()
+        ctx.output.table(causes.ROWS, rows)
 
 
 def _inside(ctx: Context) -> Any:

@@ -20,7 +20,16 @@ from radiograph.numerics.association._grades import (
 from radiograph.numerics.association._measure import Measured, limits, measured, null_value, resampled_limits, sizes
 from radiograph.numerics.association._pooling import RowPool, pool_rows
 from radiograph.numerics.association._power import dense_mde, needed_z, units_needed
-from radiograph.numerics.association._protocol import Candidates, Findings, associate, chosen_p, conclude, family_q
+from radiograph.numerics.association._protocol import (
+    Candidates,
+    Findings,
+    associate,
+    chosen_p,
+    conclude,
+    draws_of,
+    family_q,
+    held_up,
+)
 from radiograph.numerics.association._study import Screen, Settings, Study, joined, screen, select, study
 from radiograph.numerics.association._units import Design, Units, check_sizes, units_of
 
@@ -48,8 +57,10 @@ __all__ = [
     "columns",
     "conclude",
     "dense_mde",
+    "draws_of",
     "family_q",
     "grades",
+    "held_up",
     "joined",
     "limits",
     "measured",

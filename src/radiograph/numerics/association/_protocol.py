@@ -101,6 +101,15 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
+class Pretended:
+    """Candidates under sham labels, on confirm."""
+
+    feature: Int64[np.ndarray, " sham"]
+    z: Float64[np.ndarray, " sham"]
+    p: Float64[np.ndarray, " sham"]
+
+
+@dataclass(frozen=True, eq=False)
 class Findings:
     """A study's result: all features on discover, candidates on confirm, and what the study could have seen."""
 
@@ -114,6 +123,7 @@ class Findings:
     """What grades and codes were derived from, to be stored beside them."""
     sham: int
     """Features that sham labels confirmed."""
+    pretended: Pretended
     rank_stability: float | None
     detectable: float
     """Minimal detectable effect of a dense feature on confirm."""
@@ -127,6 +137,7 @@ class Findings:
     """Groups (of each stratum) that a within design could not use."""
     near: tuple[int, int] | None
     """Units of positives and of near misses on confirm; None without enough of either."""
+    near_design: Design | None
     permutations: int
     null: float
     """The estimate if nothing is associated."""
@@ -178,8 +189,9 @@ def conclude(
     tested, pretended, draws = _tests(given, found, of_real, of_sham)
     steady = stability(screened.halves[screened.eligible], given.family)
     made = _candidates(given, screened, found, cells, rows, real, of_real, tested, steady)
-    signs = np.sign(screened.sham[place[of_sham]]) * np.sign(pretended.z)
-    q_sham = family_q(pretended.p, given.settings.fdr)
+    passed = held_up(
+        screened.sham[place[of_sham]], pretended.z, family_q(pretended.p, given.settings.fdr), given.settings.q
+    )
     facts = _facts(given, screened, made)
     dense = dense_mde(units, given.settings.q, given.family)
     target = _smallest(given)
@@ -190,7 +202,8 @@ def conclude(
         grade=grades(facts),
         codes=codes(facts),
         facts=facts,
-        sham=int(((np.nan_to_num(q_sham, nan=1.0) <= given.settings.q) & (signs > 0)).sum()),
+        sham=int(passed.sum()),
+        pretended=Pretended(sham, pretended.z, pretended.p),
         rank_stability=steady.rank,
         detectable=dense,
         outcome=outcome_of(facts, dense),
@@ -199,6 +212,7 @@ def conclude(
         groups=(given.discover.groups, units.groups),
         dropped=given.units.dropped,
         near=None if given.near is None else (given.near.positive, given.near.negative),
+        near_design=None if given.near is None else given.near.design,
         permutations=draws,
         null=null_value(units),
     )
@@ -236,15 +250,28 @@ def family_q(p: Float64[np.ndarray, " candidate"], fdr: Fdr) -> Float64[np.ndarr
     return np.where(np.isnan(p), np.nan, q_values(np.nan_to_num(p, nan=1.0), fdr))
 
 
+def held_up(
+    discover: Float64[np.ndarray, " candidate"],
+    confirm: Float64[np.ndarray, " candidate"],
+    q: Float64[np.ndarray, " candidate"],
+    level: float,
+) -> Bool[np.ndarray, " candidate"]:
+    """Which candidates confirm shows again: q at most the level, and the sign of discover."""
+    return (np.nan_to_num(q, nan=1.0) <= level) & (np.sign(discover) * np.sign(confirm) > 0)
+
+
+def draws_of(permutations: int, family: int, q: float) -> int:
+    """Draws for a family: enough for its smallest threshold, none where none are asked for."""
+    return max(permutations, math.ceil(round(2 * family / q, 9))) if permutations else 0
+
+
 def _tests(
     given: Study, found: Measured, real: Int64[np.ndarray, " candidate"], sham: Int64[np.ndarray, " sham"]
 ) -> tuple[_Tested, _Tested, int]:
     """Z and every p of the candidates under real and under sham labels, from one set of draws."""
     units, settings = given.confirm, given.settings
     z = {"real": found.law.z[real], "sham": z_of(units, found, given.sham_confirm)[sham]}
-    draws = 0
-    if settings.permutations:
-        draws = max(settings.permutations, math.ceil(round(2 * given.family / settings.q, 9)))
+    draws = draws_of(settings.permutations, given.family, settings.q)
     own = [Permuted(np.full(len(x), np.nan), np.full(len(x), np.nan)) for x in (real, sham)]
     if draws:
         seed = derive(settings.seed, "permutations")
@@ -291,8 +318,7 @@ def _candidates(
     detectable = needed_z(settings.q, given.family) * own.detectable
     effect = own.estimate - null_value(units)
     q = family_q(tested.p, settings.fdr)
-    confirmed = (np.nan_to_num(q, nan=1.0) <= settings.q) & (np.sign(tested.z) * np.sign(screened.z[place]) > 0)
-    confirmed &= not settings.preselected
+    confirmed = held_up(screened.z[place], tested.z, q, settings.q) & (not settings.preselected)
     fires = firing(kept, units.classes)
     return Candidates(
         feature=real,

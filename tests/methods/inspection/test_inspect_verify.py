@@ -1,0 +1,113 @@
+"""What `verify` notices: numbers of an inspection that were changed so that they agree with each other."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from radiograph.methods.inspect import recompute
+from radiograph.store import Bundle
+
+from .make import inspect, lines, write
+from .test_inspect_sources import moved
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    """A run with interventions, its result and its tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("verify"))
+        patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+        write(Path("records.jsonl"), lines(80))
+        write(Path("moved.jsonl"), moved(24))
+        yield Bundle(inspect(out="run", cards=2, candidates=10, interventions="moved.jsonl").path)
+
+
+def changed(result, **values):
+    """A result in which fields by their path have other values."""
+    made = copy.deepcopy(result)
+    for path, value in values.items():
+        at = made
+        *way, last = path.split("__")
+        for step in way:
+            at = at[int(step)] if step.isdigit() else at[step]
+        assert at[last] != value
+        at[last] = value
+    return made
+
+
+FIRST = "correlational__findings__0__"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (f"{FIRST}statistic__interval", [0.998, 0.999], "statistic"),
+        (f"{FIRST}effect_size__g", 9.0, "effect_size"),
+        (f"{FIRST}statistic__n__units", 10**5, "statistic"),
+        (f"{FIRST}near_miss__estimate", 0.123, "near_miss"),
+        (f"{FIRST}stability__agreement", 0.123, "stability"),
+        (f"{FIRST}discover__estimate", 0.999, "discover"),
+        ("study__sham", 9, "study.sham"),
+        ("study__tested", 10**6, "study.tested"),
+        ("study__few_active", 9, "study.few_active"),
+        ("study__detectable", 0.05, "study.detectable"),
+        ("study__units_needed", 1, "study.units_needed"),
+        ("study__q", 0.5, "study.q"),
+        ("study__design__units", [4, 400], "study.units"),
+        ("cards__0__response__unit", "bit", "response"),
+    ],
+)
+def test_a_field_of_the_result_follows_from_the_tables(held, path, value, said):
+    assert recompute(held.result, held.path) == []
+    assert any(said in text for text in recompute(changed(held.result, **{path: value}), held.path))
+
+
+def test_a_finding_left_out_shows(held):
+    made = copy.deepcopy(held.result)
+    made["correlational"]["findings"].pop()
+    assert any("does not hold the features" in text for text in recompute(made, held.path))
+
+
+def test_effects_follow_from_the_interventions(held, tmp_path):
+    folder, made = shutil.copytree(held.path, tmp_path / "copy"), copy.deepcopy(held.result)
+    table = pl.read_parquet(folder / "tables" / "causal.parquet")
+    form = pl.col("feature_id") == "form"
+    forged = {"grade": "validated", "codes": "", "q": 1e-9, "estimate": 0.9}
+    table = table.with_columns(pl.when(form).then(pl.lit(v)).otherwise(k).alias(k) for k, v in forged.items())
+    table.write_parquet(folder / "tables" / "causal.parquet")
+    finding = next(f for f in made["causal"]["findings"] if f["feature"] == "form")
+    was, finding["grade"], finding["codes"] = finding["grade"], "validated", []
+    finding["statistic"] |= {"q": 1e-9, "estimate": 0.9}
+    made["causal_grades"][was] -= 1
+    made["causal_grades"] = {k: v for k, v in made["causal_grades"].items() if v} | {"validated": 1}
+    assert any(text.startswith("causal: grade") for text in recompute(made, folder))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("p_analytic", 1e-6, "p_analytic"),
+        ("p_permutation", 1.0, "p_permutation is more than p_family"),
+        ("discover_z", 99.0, "the candidates are not"),
+        ("sham_p", 1e-9, "study.sham"),
+        ("rank", 0, "rank 0"),
+        ("needed", 1.0, "needed"),
+    ],
+)
+def test_a_number_of_the_table_follows_from_the_others(held, tmp_path, column, value, said):
+    folder = shutil.copytree(held.path, tmp_path / "copy")
+    path = folder / "tables" / "correlational.parquet"
+    table = pl.read_parquet(path)
+    place = {
+        "discover_z": table["candidate"].not_().arg_true(),
+        "sham_p": (table["sham_z"] * table["discover_sham_z"] > 0).arg_true(),
+    }.get(column, (table["candidate"] & (table["p_family"] < 1)).arg_true())[0]
+    values = table[column].to_list()
+    values[place] = value
+    table.with_columns(pl.Series(column, values, dtype=table.schema[column])).write_parquet(path)
+    assert any(said in text for text in recompute(held.result, folder))
