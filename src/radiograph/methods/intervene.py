@@ -13,7 +13,8 @@ Rows stand in tables/interventions.parquet (`radiograph.intervention/1`), and `v
 
 Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:SOURCE).
 Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit.
-Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met.
+Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met. Exit 4: no dose can be
+accepted because its cost was not measured (`patch`).
 """
 
 from __future__ import annotations

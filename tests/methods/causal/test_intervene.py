@@ -123,6 +123,9 @@ def test_y3_8_every_verb_tells_its_push(place, verb, dose):
         directed = effects["push"] * (effects["intervened"] - effects["baseline"])
         assert directed.filter(effects["kind"] == "positive").mean() > 0
     assert "no_controls" in own.codes
+    if verb == "patch":  # nothing like it can be done to neutral text, so its cost is not known
+        assert outcome.exit_code is ExitCode.NOT_MEASURED and outcome.result.headline.startswith("not measured")
+        assert "side_effects" not in own.codes
 
 
 def test_y3_9_no_acceptable_dose_is_an_outcome(place):

@@ -134,6 +134,63 @@ def test_rows_without_halves_are_graded_but_never_validated():
     assert own["dose"] is None and own["acceptable"] is None
 
 
+def test_side_effects_are_those_that_were_measured_and_exceed_a_limit():
+    idle = judge(rows_of({f"nothing {n}": 0.0 for n in range(5)}, controls=0, seed=1), seed=0)
+    reasons = dict(
+        idle.doses.filter((pl.col("split") == "discover") & pl.col("graded"))["feature_id", "reasons"].rows()
+    )
+    for own in idle.features.iter_rows(named=True):
+        assert own["acceptable"] is False
+        if "no_effect" in reasons[own["feature_id"]]:
+            assert "side_effects" not in own["codes"], "cheap, and a share of nothing"
+    assert sum("no_effect" in why for why in reasons.values()) >= 3
+    table = rows_of({"cause": 0.6}, controls=0)
+    unknown = table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("kl", "nll_ratio"))
+    own = line(judge(unknown, seed=0), "cause")
+    assert own["acceptable"] is False and "side_effects" not in own["codes"] and "limits" in own["failing"]
+
+
+def test_controls_count_where_the_effect_was_measured():
+    """Controls at other doses, on other groups, or of one group, are no controls: they block the grade."""
+    table = rows_of({"cause": 0.6})
+    family = (pl.col("control") == "norm_matched").fill_null(False)
+    for change in (
+        pl.when(family).then(pl.col("dose") * 0.01).otherwise("dose").alias("dose"),
+        pl.when(family).then(pl.lit("elsewhere-") + pl.col("group_id")).otherwise("group_id").alias("group_id"),
+        pl.when(family).then(pl.lit("confirm-positive-0")).otherwise("group_id").alias("group_id"),
+        pl.when(family).then(pl.lit("discover")).otherwise("split").alias("split"),
+    ):
+        found = judge(table.with_columns(change), seed=0)
+        own, controls = line(found, "cause"), found.controls.filter(pl.col("family") == "norm_matched")
+        assert (own["grade"], own["score"]) == ("effect", None) and "few_controls" in own["codes"]
+        assert controls.row(0, named=True) | {"n": 0, "p": None, "band": None} == controls.row(0, named=True)
+    half = table.filter(~family | pl.col("group_id").str.ends_with("1"))
+    assert judge(half, seed=0).controls["n"].to_list() == [0, 20], "3 groups are too few"
+
+
+def test_a_control_is_compared_with_the_effect_in_its_own_groups():
+    """Twelve groups in which the effect is 0, and there alone the controls were run: none of them is beaten."""
+    still = pl.col("group_id").str.extract(r"(\d+)$").cast(pl.Int64) < 12
+    moved = pl.when(still & pl.col("control").is_null()).then("baseline").otherwise("intervened").alias("intervened")
+    table = rows_of({"cause": 0.9}).with_columns(moved)
+    own = line(judge(table, seed=0), "cause")
+    part = judge(table.filter(pl.col("control").is_null() | (pl.col("control") == "placebo") | still), seed=0)
+    assert own["grade"] != "effect" and line(part, "cause")["grade"] == "effect"
+    assert part.controls["p"].to_list() == [1.0, 1.0] and part.controls["n"].to_list() == [20, 20]
+
+
+def test_dose_response_is_that_of_one_verb_unit_and_positions(judged):
+    table = rows_of({"cause": 0.6})
+    raw = table.filter(pl.col("control").is_null()).with_columns(
+        pl.col("dose") * 20, pl.lit("raw").alias("dose_unit"), pl.col("baseline").alias("intervened")
+    )
+    own, alone = line(judge(pl.concat([table, raw]), seed=0), "cause"), line(judged, "cause")
+    assert own["dose_unit"] == "sd" and own["slope"] == pytest.approx(alone["slope"], abs=0.05)
+    assert own["shape"] == "linear"
+    mixed = pl.concat([table, raw]).with_columns(split=pl.lit(None, pl.String))
+    assert line(judge(mixed, seed=0), "cause")["slope"] is None
+
+
 def test_x5_5_ablations_of_500_features_find_the_five():
     rng = np.random.default_rng(0)
     effect = np.zeros(500)

@@ -185,6 +185,21 @@ class Effects(Result):
         return tuple(f for f in self.features if f.acceptable)
 
     @property
+    def unmeasured(self) -> bool:
+        """No dose is acceptable, and of some nothing but the cost is missing."""
+        missing = (d for f in self.features for d in f.doses if d.half == "discover" and d.reasons)
+        return not self.acceptable and any(all(why.endswith("_missing") for why in d.reasons) for d in missing)
+
+    @property
+    def without(self) -> str:
+        """What is said first where no dose is acceptable."""
+        if self.acceptable or not self.features:
+            return ""
+        if self.unmeasured:
+            return "not measured: side effects, so that no dose can be accepted; "
+        return f"{NONE_ACCEPTABLE}: no dose moves the outcome within the limits; "
+
+    @property
     def best(self) -> FeatureEffect | None:
         """The highest grade, then the largest score, then the smallest q."""
 
@@ -203,19 +218,16 @@ class Effects(Result):
             )
         counts = {g: sum(f.grade == g for f in self.features) for g in reversed(GRADES["causal"])}
         said = ", ".join(f"{n} {WORDS[grade]}" for grade, n in counts.items() if n)
-        none = (
-            ""
-            if self.acceptable or not self.features
-            else f"{NONE_ACCEPTABLE}: no dose moves the outcome within the limits; "
-        )
         best = self.best
         return (
-            none + f"{said} of {len(self.features)} tested" + ("" if best is None else f"; {_line(best, self.order)}")
+            self.without
+            + f"{said} of {len(self.features)} tested"
+            + ("" if best is None else f"; {_line(best, self.order)}")
         )
 
     @property
     def exit_code(self) -> ExitCode:
-        """2: no dose of any feature is acceptable, or what was required is not met. 4: nothing was measured."""
+        """2: no dose of any feature is acceptable, or what was required is not met. 4: not measured."""
         if self.planned or not self.features:
             return ExitCode.PASS if self.planned else ExitCode.NOT_MEASURED
         measured = [f for f in self.features if f.grade != GRADES["causal"][0]]
@@ -225,8 +237,10 @@ class Effects(Result):
             return ExitCode.PASS
         if self.required is not None:
             least = Requirement.parse(self.required).grade
-            met = any(at_least("causal", f.grade, least) for f in measured)
-            return ExitCode.PASS if met else ExitCode.GATE_FAILED
+            if not any(at_least("causal", f.grade, least) for f in measured):
+                return ExitCode.GATE_FAILED
+        if self.unmeasured:
+            return ExitCode.NOT_MEASURED
         return ExitCode.PASS if self.acceptable else ExitCode.GATE_FAILED
 
 
@@ -278,10 +292,9 @@ class Steering(Result):
         if self.effects.planned:
             return self.effects.headline
         own = self.chosen
-        none = "" if self.effects.acceptable else f"{NONE_ACCEPTABLE}: "
         (only,) = self.effects.features
         kept = f"written to {self.written}" if self.written else "no vector written"
-        return f"{none}{_line(only, self.effects.order)}; held-out AUROC {own.auroc:.3f}; {kept}"
+        return f"{self.effects.without}{_line(only, self.effects.order)}; held-out AUROC {own.auroc:.3f}; {kept}"
 
     @property
     def exit_code(self) -> ExitCode:

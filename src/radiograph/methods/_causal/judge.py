@@ -5,8 +5,11 @@
    confirm under it. Where none is acceptable the reasons of each stand in `doses`, and the line is graded under the
    condition that does most on discover, never as validated
 2. lines without halves are judged over all their rows together, and never as validated: nothing was held out
-3. E, interval, p, q over all lines (`numerics.effects`); each control is an E of its own under the same condition
-4. slope, monotonicity and shape over all doses of the half that judges; D on near misses and negatives
+3. E, interval, p, q over all lines (`numerics.effects`); each control is an E of its own, compared with E under the
+   conditions and in the groups in which both were measured, 6 groups at least. A family without such a control is one
+   of 0 controls: nothing is beyond it
+4. slope, monotonicity and shape over doses of the half that judges, those of the verb, unit and positions of the graded
+   one; without halves where there is one such kind. D on near misses and negatives
 5. strong causal score and grade
 
 Rows are sorted before they are summed, so that their order changes no digit. O(rows log rows).
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from radiograph.methods._causal.controls import by_family, families_of
 from radiograph.methods._causal.rows import CONDITION, LINE, Part, Rows, rows_of
 from radiograph.numerics import Interval
 from radiograph.numerics.effects import (
@@ -73,6 +77,8 @@ class _Choice:
     held_out: Bool[np.ndarray, " line"]
     condition: Int64[np.ndarray, " line"]
     acceptable: Bool[np.ndarray, " line"]
+    harmful: Bool[np.ndarray, " line"]
+    """A side effect of it exceeds its limit on discover."""
 
 
 def judge(
@@ -104,7 +110,7 @@ def judge(
     )
     drift = _drift(_graded(rows.sides, choice), rows.size)
     kl, ppl = (_means(getattr(graded, name), graded.line, rows.size) for name in ("kl", "ppl"))
-    families = _families(rows, choice, found)
+    families = families_of(rows, _graded(rows.controlled, choice), graded, found)
     responses = _responses(rows, choice, seed)
     exact = _exact(rows)
     signs = association or {}
@@ -198,7 +204,7 @@ def _present(lines: Int64[np.ndarray, " row"], size: int) -> Bool[np.ndarray, " 
 
 def _choose(rows: Rows, discover: _Doses, limits: Limits, judged: Bool[np.ndarray, " line"]) -> _Choice:
     """Per line the condition of the largest bound among the acceptable ones, else the one that does most."""
-    chosen, acceptable = np.full(rows.size, -1), np.zeros(rows.size, dtype=bool)
+    chosen, acceptable, harmful = np.full(rows.size, -1), *np.zeros((2, rows.size), dtype=bool)
     starts = np.searchsorted(discover.line, np.arange(rows.size + 1))
     for line in np.flatnonzero(judged & (np.diff(starts) > 0)).tolist():
         part = slice(starts[line], starts[line + 1])
@@ -208,8 +214,14 @@ def _choose(rows: Rows, discover: _Doses, limits: Limits, judged: Bool[np.ndarra
         else:
             place = int(np.lexsort((np.abs(discover.estimate[part]), picked.bound))[-1])
         chosen[line] = discover.condition[part][place]
+        harmful[line] = _harms(picked.reasons[place])
     held = judged & (chosen >= 0)
-    return _Choice(held, np.where(held, chosen, -1), acceptable)
+    return _Choice(held, np.where(held, chosen, -1), acceptable, harmful)
+
+
+def _harms(reasons: tuple[str, ...]) -> bool:
+    """Whether a cost that was measured exceeds its limit; one that counts in shares of E needs an E."""
+    return not {"kl", "ppl"}.isdisjoint(reasons) or ("negative" in reasons and "no_effect" not in reasons)
 
 
 def _selected(doses: _Doses, part: slice, limits: Limits) -> Any:
@@ -255,34 +267,24 @@ def _means(
     return first + rest / np.maximum(count, 1)
 
 
-def _families(rows: Rows, choice: _Choice, found: Effects) -> list[tuple[ControlFamily, ...]]:
-    part = _graded(rows.controlled, choice)
-    estimate = group_means(part.directed, part.control, part.group, len(rows.controls)).estimate
-    out: list[tuple[ControlFamily, ...]] = [()] * rows.size
-    measured = np.flatnonzero(~np.isnan(estimate))
-    family = rows.controls["family"].to_numpy()[measured].astype(str)
-    # Controls stand in the order of their lines.
-    starts = np.searchsorted(rows.controls["line"].to_numpy()[measured], np.arange(rows.size + 1))
-    for line in np.flatnonzero((np.diff(starts) > 0) & ~np.isnan(found.estimate)).tolist():
-        mine = slice(starts[line], starts[line + 1])
-        out[line] = control_families(float(found.estimate[line]), _by_family(family[mine], estimate[measured[mine]]))
-    return out
-
-
-def _by_family(family: np.ndarray, values: Float64[np.ndarray, " control"]) -> dict[str, np.ndarray]:
-    return {str(name): values[family == name] for name in np.unique(family)}
-
-
 def _responses(rows: Rows, choice: _Choice, seed: int) -> list[DoseResponse | None]:
     part = _graded(rows.effects, choice, every=True)
     dose = rows.conditions["from_neutral"].fill_null(float("nan")).to_numpy()[part.condition]
     usable = ~np.isnan(dose) & (dose != 0)
     part, dose = part.of(usable), dose[usable]
+    kinds = rows.conditions.select("verb", "dose_unit", "positions").rows()
+    number = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
+    kind = np.array([number[one] for one in kinds], np.int64)
+    chosen = np.where(choice.condition >= 0, kind[choice.condition], -1) if len(kind) else choice.condition
+    alike = (chosen[part.line] == kind[part.condition]) | (chosen[part.line] < 0)
+    part, dose = part.of(alike), dose[alike]
     order = np.argsort(part.line, kind="stable")
     starts = np.searchsorted(part.line[order], np.arange(rows.size + 1))
     out: list[DoseResponse | None] = [None] * rows.size
     for line in np.flatnonzero(np.diff(starts)).tolist():
         mine = order[starts[line] : starts[line + 1]]
+        if len(np.unique(kind[part.condition[mine]])) > 1:
+            continue
         out[line] = dose_response(dose[mine], part.change[mine], part.group[mine], seed=seed)
     return out
 
@@ -305,13 +307,14 @@ def _within(
 ) -> bool | None:
     if not choice.held_out[line]:
         return None
-    if not choice.acceptable[line]:
-        return False
     costs = np.array([kl[line], ppl[line], drift[line]])
     allowed = np.array([limits.kl, limits.ppl, limits.negative * abs(found.estimate[line])])
-    if (costs > allowed).any():
+    exceeded = costs > allowed
+    # A share of an effect that is perhaps 0 says nothing.
+    exceeded[2] &= bool(found.low[line] > 0 or found.high[line] < 0)
+    if choice.harmful[line] or exceeded.any():
         return False
-    return None if np.isnan(costs).any() else True
+    return True if choice.acceptable[line] and not np.isnan(costs).any() else None
 
 
 def _features(
@@ -436,7 +439,7 @@ def _bands(rows: Rows, doses: _Doses, half: str) -> list[float | None]:
     out: list[float | None] = []
     for key in (doses.line * wide + doses.condition).tolist():
         mine = slice(np.searchsorted(place, key), np.searchsorted(place, key, "right"))
-        found = control_families(0.0, _by_family(family[mine], change[mine]))
+        found = control_families(0.0, by_family(family[mine], change[mine]))
         out.append(max((f.band for f in found if f.band is not None), default=None))
     return out
 

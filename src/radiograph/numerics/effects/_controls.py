@@ -2,7 +2,8 @@
 
 1. Placebo: dose 0 changes nothing, to the last bit; else the splice itself leaks and nothing is measured.
 2. Randomisation p of each family of controls = (1 + #{|c| ≥ |E|})/(1 + n) (Phipson and Smyth 2010). Under 19 controls
-   no p below .05 can be reached: none is given, and the band is null (`few_controls`).
+   no p below .05 can be reached: none is given, and the band is null (`few_controls`). A control that was not measured
+   wherever the effect was is compared with the effect where both were.
 3. `beyond_controls`: p ≤ .05 in every family that applies.
 4. Strong causal score = max(0, |E|_lo − max(C, D)). |E|_lo: the bound of E's interval nearest 0, 0 if it contains 0.
    C: the ⌈.95(n + 1)⌉-th smallest |c| of the worst family. D: mean |Δ outcome| on near misses and negatives. In units
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from radiograph.core import Refusal
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
-from radiograph.numerics.units import FEWEST, control_test
+from radiograph.numerics.units import FEWEST
 
 LEVEL = 0.05
 
@@ -43,13 +44,23 @@ class ControlFamily:
         return self.n < FEWEST
 
 
-def control_families(effect: float, controls: Mapping[str, Float[np.ndarray, " control"]]) -> tuple[ControlFamily, ...]:
+def control_families(
+    effect: float,
+    controls: Mapping[str, Float[np.ndarray, " control"]],
+    beside: Mapping[str, Float[np.ndarray, " control"]] | None = None,
+) -> tuple[ControlFamily, ...]:
     """The families that apply, sorted by name; each control is an E of its own, measured as the tested one was.
+
+    Args:
+        effect: E.
+        controls: of each family; a family without any counts as too small.
+        beside: E where each control was measured; by default E.
 
     Raises:
         UserError: an effect that is not finite.
     """
-    return tuple(_family(name, effect, controls[name]) for name in sorted(controls))
+    own = {name: np.full(len(values), float(effect)) for name, values in controls.items()} | dict(beside or {})
+    return tuple(_family(name, own[name], controls[name]) for name in sorted(controls))
 
 
 def beyond(families: tuple[ControlFamily, ...]) -> bool:
@@ -89,14 +100,15 @@ def strong_causal_score(
     return max(0.0, nearest_bound(interval) - max(*bands, drift))
 
 
-def _family(name: str, effect: float, controls: Float[np.ndarray, " control"]) -> ControlFamily:
-    sizes = np.sort(np.abs(finite(controls, f"{name} controls")))
-    n = len(sizes)
+def _family(name: str, effect: Float[np.ndarray, " control"], controls: Float[np.ndarray, " control"]) -> ControlFamily:
+    values = np.abs(finite(controls, f"{name} controls"))
+    sizes, n = np.sort(values), len(values)
     place = math.ceil(round(0.95 * (n + 1), 9))
+    as_large = int((values >= np.abs(finite(effect, "effect"))).sum())
     return ControlFamily(
         name=name,
         n=n,
-        p=control_test(abs(float(finite(effect, "effect"))), sizes).p,
+        p=(1 + as_large) / (1 + n) if n >= FEWEST else None,
         band=float(sizes[place - 1]) if n >= FEWEST else None,
         largest=float(sizes[-1]) if n else None,
     )
