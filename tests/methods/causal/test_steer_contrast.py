@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from moved import TARGETS, write_prompts
@@ -57,6 +59,24 @@ def test_a_direction_that_is_that_of_length_is_seen_and_not_written(place):
     chosen = next(one for one in fitted.values() if one["chosen"])
     assert chosen["bound"] == max(one["bound"] or 0 for one in fitted.values())
     assert verify(place / "run").exit_code is ExitCode.PASS
+
+
+def test_sites_that_do_equally_little_are_chosen_alike_by_run_and_verify(place):
+    """No dose does anything at either site: the first that was named stands, whatever its name."""
+    from radiograph.methods.steer import contrast
+
+    shutil.copytree(place / "run", place / "tied")
+    path = place / "tied" / "tables" / "sites.parquet"
+    pl.read_parquet(path).with_columns(pl.col("baseline").alias("intervened")).write_parquet(path)
+    result = json.loads((place / "tied" / "result.json").read_bytes())
+    for order in (1, -1):
+        fitted = [one | {"bound": None} for one in result["fitted"]][::order]
+        tied = result | {"fitted": [one | {"chosen": n == 0} for n, one in enumerate(fitted)]}
+        assert not [
+            text for text in contrast.recompute(tied, place / "tied") if "on discover" in text or "bound" in text
+        ]
+        other = result | {"fitted": [one | {"chosen": n == 1} for n, one in enumerate(fitted)]}
+        assert any("on discover choose" in text for text in contrast.recompute(other, place / "tied"))
 
 
 @pytest.mark.slow

@@ -45,11 +45,33 @@ def write_sites(folder: Path, found: Sequence[polars.DataFrame]) -> None:
     write_interventions(folder / f"{SITES}.parquet", pl.concat(found))
 
 
-def best_site(folder: Path, order: InterventionOrder) -> str:
-    """The direction that the rows of all sites on discover choose."""
-    table = read_interventions(folder / f"{SITES}.parquet").table
-    picked = choose(table, seed=order.seed, limits=_limits(order)).sort("acceptable", "bound", descending=True)
-    return picked["feature_id"][0]
+def chosen_site(found: Sequence[polars.DataFrame], *, seed: int, limits: Limits) -> tuple[list[float | None], int]:
+    """The bound of each site at its own dose, None without an acceptable one; and the place of the best site.
+
+    `found` are the rows of each on discover. The largest bound, acceptable ones first; equal ones: the first given.
+    """
+    picked = [choose(own, seed=seed, limits=limits).row(0, named=True) for own in found]
+    best = max(range(len(picked)), key=lambda place: (picked[place]["acceptable"], picked[place]["bound"], -place))
+    return [one["bound"] if one["acceptable"] else None for one in picked], best
+
+
+def unlike_sites(stored: Steering, folder: Path) -> list[str]:
+    """What of the sites does not follow from their rows on discover."""
+    order = stored.effects.order
+    table = read_interventions(folder / f"{SITES}.parquet").table.drop("row")
+    names = [fact.name for fact in stored.fitted]
+    if set(names) != set(table["feature_id"]) or len(set(names)) < len(names):
+        return [f"the rows of discover are of {', '.join(sorted(set(table['feature_id'])))}"]
+    rows = [table.filter(table["feature_id"] == name) for name in names]
+    bounds, best = chosen_site(rows, seed=order.seed, limits=_limits(order))
+    out = [
+        f"{fact.name}: bound is {fact.bound}, its rows give {bound}"
+        for fact, bound in zip(stored.fitted, bounds, strict=True)
+        if fact.bound != bound
+    ]
+    if [fact.name for fact in stored.fitted if fact.chosen] != [names[best]]:
+        out.append(f"the direction tested is {stored.chosen.name}, its rows on discover choose {names[best]}")
+    return out
 
 
 def unlike_vector(stored: Steering, folder: Path) -> list[str]:

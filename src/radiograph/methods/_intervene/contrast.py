@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from radiograph.core import Refusal, Site, UserError, derive
 from radiograph.evidence.interventions import ContrastFacts, FeatureEffect
-from radiograph.methods._causal.judge import choose
+from radiograph.methods._intervene.conclude import chosen_site
 from radiograph.methods._intervene.measure import Planned, discovered
 from radiograph.methods._intervene.study import Study
 from radiograph.methods._intervene.tested import Tested
@@ -96,14 +96,8 @@ def discover(
 ) -> tuple[list[polars.DataFrame], list[float | None], int]:
     """Rows of every site on discover, the bound of each at its own dose, and the place of the best site."""
     rows = [discovered(study, one, f"{place:04d}") for place, one in enumerate(planned)]
-    picked = [choose(own, seed=seed, limits=study.limits).row(0, named=True) for own in rows]
-    bounds = [one["bound"] if one["acceptable"] else None for one in picked]
-    return rows, bounds, best_of([(one["acceptable"], one["bound"]) for one in picked])
-
-
-def best_of(found: Sequence[tuple[bool, float]]) -> int:
-    """The largest bound, acceptable ones before others; equal ones: the first."""
-    return max(range(len(found)), key=lambda place: (*found[place], -place))
+    bounds, best = chosen_site(rows, seed=seed, limits=study.limits)
+    return rows, bounds, best
 
 
 def write_direction(

@@ -100,9 +100,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     if stored.effects.planned:
         return []
     out = conclude.differences(result["effects"], folder)
-    best = conclude.best_site(folder / "tables", stored.effects.order)
-    if best != stored.chosen.name:
-        out.append(f"the direction tested is {stored.chosen.name}, its rows on discover choose {best}")
+    out += conclude.unlike_sites(stored, folder / "tables")
     return out + conclude.unlike_vector(stored, folder)
 
 
