@@ -113,3 +113,36 @@ def test_an_unvalidated_one_says_so_in_name_and_header(place):
     with pytest.raises(Refusal, match="another model") as raised:
         open_directions(place / "anyway" / "steering.unvalidated.safetensors", model_sha256="0" * 64)
     assert raised.value.exit_code is ExitCode.BAD_INPUT
+    forged_bundles_are_found(place / "anyway")
+
+
+def forged_bundles_are_found(run: Path) -> None:
+    from radiograph.methods.steer import contrast
+    from radiograph.store.directions import write_directions
+
+    document = json.loads((run / "result.json").read_bytes())
+    assert contrast.recompute(document, run) == []
+    for change in ({"auroc": 0.99}, {"paired": False}, {"rows": [1, 1]}, {"auroc_interval": [0.98, 1.0]}):
+        fitted = [one | change for one in document["fitted"]]
+        assert contrast.recompute(document | {"fitted": fitted}, run), change
+    effects = document["effects"]
+    for change in (
+        {"order": effects["order"] | {"limits": {"kl": 1e9, "ppl": 1e9, "negative": 1e9}}},
+        {"order": effects["order"] | {"seed": 77}},
+        {"required": "causal:effect"},
+        {"planned": True},
+    ):
+        assert contrast.recompute(document | {"effects": effects | change}, run), change
+    vector, (header, found) = run / "steering.unvalidated.safetensors", open_directions(run / document["written"])
+    for field, value in (("doses", (50.0,)), ("failing", ()), ("provenance", header.provenance | {"effect": 9.9})):
+        vector.unlink()
+        write_directions(vector, header.model_copy(update={field: value}), found)
+        assert any(field in text for text in contrast.recompute(document, run)), field
+    vector.unlink()
+    write_directions(vector, header, found)
+    path = run / "tables" / "causal.parquet"
+    pl.read_parquet(path).with_columns(pl.lit("validated").alias("grade")).write_parquet(path)
+    (said,) = contrast.recompute(document, run)
+    assert "causal.parquet" in said
+    (run / "order.json").write_text(json.dumps(effects["order"] | {"seed": 77}))
+    assert any("order.json" in text for text in contrast.recompute(document, run))

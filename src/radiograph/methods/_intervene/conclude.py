@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from radiograph.evidence import document_sha256
-from radiograph.evidence.interventions import ControlRow, DoseRow, Effects, FeatureEffect, InterventionOrder, Steering
+from radiograph.evidence.interventions import (
+    ContrastFacts,
+    ControlRow,
+    DoseRow,
+    Effects,
+    FeatureEffect,
+    InterventionOrder,
+    Steering,
+)
 from radiograph.methods._causal.judge import Causal, choose, judge
 from radiograph.numerics.effects import Limits
-from radiograph.store.directions import read_directions_header
+from radiograph.store import file_sha256
+from radiograph.store.directions import MatrixRecord, read_directions_header
 from radiograph.store.interventions import in_order, read_interventions, write_interventions
 
 if TYPE_CHECKING:
@@ -19,6 +29,8 @@ if TYPE_CHECKING:
 ROWS: Final = "interventions"
 COSTS: Final = "costs"
 SITES: Final = "sites"
+PROJECTIONS: Final = "projections"
+ORDER: Final = "order.json"
 VECTORS: Final = {True: "steering.safetensors", False: "steering.unvalidated.safetensors"}
 """The file of a direction, by whether it is validated."""
 COST_COLUMNS: Final = ("feature_id", "verb", "dose", "dose_unit", "kl", "kl_q95", "ppl", "tokens")
@@ -74,18 +86,87 @@ def unlike_sites(stored: Steering, folder: Path) -> list[str]:
     return out
 
 
+def vector_facts(effects: Effects, site: ContrastFacts, rows: Path) -> dict[str, Any]:
+    """What the file of a direction says of it, beside its tensor and the tokenizer."""
+    (own,) = effects.features
+    order = effects.order
+    return {
+        "tensors": {site.name.partition("~")[2]: MatrixRecord(site=site.site)},
+        "model_sha256": order.model_sha256,
+        "scale": "unit_norm",
+        "provenance": {
+            "verb": "steer.contrast",
+            "method": site.method,
+            "criterion_id": order.criterion_id,
+            "criterion": order.criterion,
+            "order_sha256": effects.order_sha256,
+            "interventions_sha256": file_sha256(rows),
+            "positions": order.positions,
+            "outcome": order.outcome,
+            "dose": {"value": own.dose, "unit": own.unit, "raw": own.raw},
+            "effect": own.effect,
+            "kl": own.kl,
+            "ppl": own.ppl,
+        },
+        "grade": own.grade,
+        "failing": own.failing,
+        "doses": () if own.raw is None else (own.raw,),
+        "dose_unit": "raw",
+    }
+
+
 def unlike_vector(stored: Steering, folder: Path) -> list[str]:
     """What of the file of the direction does not fit the result."""
     if stored.written is None:
         held = [name for name in VECTORS.values() if (folder / name).is_file()]
         return [f"{held[0]} was written, and the result does not say so"] if held else []
-    header = read_directions_header(folder / stored.written)
     (own,) = stored.effects.features
+    if stored.written != VECTORS[own.grade == "validated"] or not (folder / stored.written).is_file():
+        return [f"{stored.written} is no file of a direction that is {own.grade}"]
+    header = read_directions_header(folder / stored.written)
+    facts = vector_facts(stored.effects, stored.chosen, folder / "tables" / f"{ROWS}.parquet")
+    return [
+        f"{stored.written}: {name} is {getattr(header, name)}, the result gives {value}"
+        for name, value in facts.items()
+        if getattr(header, name) != value
+    ]
+
+
+def unlike_projections(stored: Steering, folder: Path) -> list[str]:
+    """What of the fitted directions does not follow from the projections of the prompts on them."""
+    import numpy as np
+    import polars as pl
+
+    from radiograph.numerics import contrasts
+
+    table = pl.read_parquet(folder / f"{PROJECTIONS}.parquet")
     out: list[str] = []
-    if (header.grade == "validated") != (stored.written == VECTORS[True]) or header.grade != own.grade:
-        out.append(f"{stored.written} says {header.grade}, the result {own.grade}")
-    if header.model_sha256 != stored.effects.order.model_sha256:
-        out.append(f"{stored.written} is of another model")
+    for fact in stored.fitted:
+        halves = {
+            half: contrasts.cells_of(
+                own["projection"].to_numpy()[:, None],
+                own["positive"].to_numpy(),
+                np.unique(own["group_id"].to_numpy(), return_inverse=True)[1],
+            )
+            for half in ("discover", "confirm")
+            if len(own := table.filter((pl.col("name") == fact.name) & (pl.col("split") == half)))
+        }
+        if len(halves) < 2:
+            out.append(f"{fact.name} has no projections")
+            continue
+        positive = table.filter((pl.col("name") == fact.name) & (pl.col("split") == "discover"))["positive"]
+        area, interval = contrasts.separation(np.ones(1), halves["confirm"])
+        again = {
+            "auroc": area,
+            "auroc_interval": None if interval is None else (interval.low, interval.high),
+            "paired": halves["discover"].paired,
+            "rows": (int(positive.sum()), int((~positive).sum())),
+        }
+        out += [
+            f"{fact.name}: {name} is {getattr(fact, name)}, its projections give {value}"
+            for name, value in again.items()
+            if getattr(fact, name) != value
+        ]
     return out
 
 
@@ -162,24 +243,57 @@ def planned(order: InterventionOrder) -> Effects:
 
 
 def differences(document: Mapping[str, Any], folder: Path) -> list[str]:
-    """What of a stored result does not follow from its rows."""
+    """What of a stored result does not follow from its rows, its order, and what was asked."""
+    import polars as pl
+
     stored = Effects.read(dict(document))
+    out = _unlike_asked(stored, folder)
     if stored.planned:
-        return []
-    said = conclude(folder / "tables", stored.order, shard=stored.shard, required=stored.required, notes=stored.notes)
-    out: list[str] = []
-    if stored.order_sha256 != said[0].order_sha256:
-        out.append("the order is not that of its hash")
-    found = {one.feature: one for one in said[0].features}
+        return out + ["nothing was run, and there are tables"] * (folder / "tables").exists()
+    said, found = conclude(
+        folder / "tables", stored.order, shard=stored.shard, required=stored.required, notes=stored.notes
+    )
+    again = {one.feature: one for one in said.features}
     for one in stored.features:
-        again = found.get(one.feature)
-        if again is None:
+        other = again.get(one.feature)
+        if other is None:
             out.append(f"{one.feature} has no rows")
-        elif again != one:
-            key = next(k for k in type(one).model_fields if getattr(one, k) != getattr(again, k))
-            out.append(f"{one.feature}: {key} is {getattr(one, key)}, its rows give {getattr(again, key)}")
-    if len(found) != len(stored.features):
-        out.append(f"{len(found)} features have rows, the result has {len(stored.features)}")
+        elif other != one:
+            key = next(k for k in type(one).model_fields if getattr(one, k) != getattr(other, k))
+            out.append(f"{one.feature}: {key} is {getattr(one, key)}, its rows give {getattr(other, key)}")
+    if len(again) != len(stored.features):
+        out.append(f"{len(again)} features have rows, the result has {len(stored.features)}")
+    for field, name in TABLES.items():
+        table: pl.DataFrame = getattr(found, field)
+        held = pl.read_parquet(folder / "tables" / f"{name}.parquet")
+        if held.columns != table.columns or held.rows() != table.rows():
+            out.append(f"tables/{name}.parquet does not follow from the rows")
+    return out
+
+
+def _unlike_asked(stored: Effects, folder: Path) -> list[str]:
+    """What of the order and the demand is not what `order.json` and the manifest say."""
+    order, out = stored.order, []
+    if stored.order_sha256 != document_sha256(order):
+        out.append("the order is not that of its hash")
+    path = folder / ORDER
+    if path.is_file() and InterventionOrder.read(json.loads(path.read_bytes()), where=ORDER) != order:
+        out.append(f"{ORDER} is another order than that of the result")
+    if not path.is_file() and not stored.planned:
+        out.append(f"{ORDER} is missing")
+    manifest = folder / "manifest.json"
+    held = json.loads(manifest.read_bytes()) if manifest.is_file() else {}
+    config: Mapping[str, Any] = held.get("config", {})
+    asked = {"required": config.get("require", stored.required), "shard": config.get("shard", stored.shard)}
+    out += [
+        f"{name} is {getattr(stored, name)}, asked was {value}"
+        for name, value in asked.items()
+        if getattr(stored, name) != value
+    ]
+    if held and not config.get("merge") and not config.get("order"):
+        limits = {name: config.get(f"max_{name}", value) for name, value in order.limits.model_dump().items()}
+        if limits != order.limits.model_dump() or held["seed"] != order.seed:
+            out.append(f"limits and seed are {order.limits} and {order.seed}, asked were {limits} and {held['seed']}")
     return out
 
 

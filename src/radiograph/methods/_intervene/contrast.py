@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from radiograph.core import Refusal, Site, UserError, derive
-from radiograph.evidence.interventions import ContrastFacts, FeatureEffect
-from radiograph.methods._intervene.conclude import chosen_site
+from radiograph.evidence.interventions import ContrastFacts, Effects
+from radiograph.methods._intervene.conclude import PROJECTIONS, chosen_site, vector_facts
 from radiograph.methods._intervene.measure import Planned, discovered
 from radiograph.methods._intervene.study import Study
 from radiograph.methods._intervene.tested import Tested
@@ -34,6 +34,7 @@ class Fitted:
     unit: Float64[np.ndarray, " width"]
     cells: Cells
     method: Method
+    projections: Float64[np.ndarray, " prompt"]
 
 
 def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int) -> Fitted:
@@ -46,11 +47,13 @@ def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int
     halves = {half: study.half(half) for half in ("discover", "confirm")}
     positive = np.array([one.kind == "positive" for one in study.prompts])
     _, group = np.unique([one.group for one in study.prompts], return_inverse=True)
-    fit, held = (contrasts.cells_of(rows[p], positive[p], group[p]) for p in map(np.array, halves.values()))
+    fit = contrasts.cells_of(*(table[halves["discover"]] for table in (rows, positive, group)))
     found = contrasts.contrast(fit, method)
     length = float(np.linalg.norm(found))
     unit = found / length
-    area, interval = contrasts.separation(unit, held)
+    along = rows @ unit
+    held = contrasts.cells_of(along[halves["confirm"], None], positive[halves["confirm"]], group[halves["confirm"]])
+    area, interval = contrasts.separation(np.ones(1), held)
     lengths = np.array([len(one.ids) for one in study.prompts], dtype=np.float64)[halves["discover"]]
     own = contrasts.cells_of(lengths[:, None], positive[halves["discover"]], group[halves["discover"]])
     used = positive[halves["discover"]]
@@ -70,7 +73,27 @@ def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int
         bound=None,
         chosen=False,
     )
-    return Fitted(facts, site, unit, fit, method)
+    return Fitted(facts, site, unit, fit, method, along)
+
+
+def write_projections(folder: Path, study: Study, fits: Sequence[Fitted]) -> None:
+    """`projections.parquet`: every prompt along every direction, by which `verify` separates them again."""
+    import polars as pl
+
+    parts = [
+        pl.DataFrame(
+            {
+                "name": [fit.facts.name] * len(study.prompts),
+                "prompt_id": [one.id for one in study.prompts],
+                "group_id": [one.group for one in study.prompts],
+                "split": [one.half for one in study.prompts],
+                "positive": [one.kind == "positive" for one in study.prompts],
+                "projection": fit.projections,
+            }
+        )
+        for fit in fits
+    ]
+    pl.concat(parts).write_parquet(folder / f"{PROJECTIONS}.parquet", compression="zstd")
 
 
 def tested_of(study: Study, fit: Fitted, seed: int) -> Tested:
@@ -100,40 +123,14 @@ def discover(
     return rows, bounds, best
 
 
-def write_direction(
-    path: Path, study: Study, fit: Fitted, effect: FeatureEffect, order_sha256: str, rows: Path
-) -> None:
+def write_direction(path: Path, study: Study, fit: Fitted, effects: Effects, rows: Path) -> None:
     """The direction with all that was shown of it."""
-    from radiograph.store import file_sha256
-    from radiograph.store.directions import DirectionsHeader, MatrixRecord, write_directions
+    from radiograph.store.directions import DirectionsHeader, write_directions
 
-    identity = study.model.identity
-    name = fit.facts.name.partition("~")[2]
     header = DirectionsHeader(
-        tensors={name: MatrixRecord(site=fit.facts.site)},
-        model_sha256=identity.tensors_sha256,
-        tokenizer_sha256=identity.tokenizer_sha256,
-        scale="unit_norm",
-        provenance={
-            "verb": "steer.contrast",
-            "method": fit.method,
-            "criterion_id": study.identity["criterion_id"],
-            "criterion": study.identity["criterion"],
-            "order_sha256": order_sha256,
-            "interventions_sha256": file_sha256(rows),
-            "positions": study.positions,
-            "outcome": study.outcome.name,
-            "dose": {"value": effect.dose, "unit": effect.unit, "raw": effect.raw},
-            "effect": effect.effect,
-            "kl": effect.kl,
-            "ppl": effect.ppl,
-        },
-        grade=effect.grade,
-        failing=effect.failing,
-        doses=() if effect.raw is None else (effect.raw,),
-        dose_unit="raw",
+        tokenizer_sha256=study.model.identity.tokenizer_sha256, **vector_facts(effects, fit.facts, rows)
     )
-    write_directions(path, header, {name: fit.unit.astype(np.float32)})
+    write_directions(path, header, {fit.facts.name.partition("~")[2]: fit.unit.astype(np.float32)})
 
 
 def _activations(study: Study, site: Site, pool: Pool) -> tuple[Float64[np.ndarray, "prompt width"], float]:

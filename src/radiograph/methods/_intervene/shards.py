@@ -92,18 +92,24 @@ def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
     for number, run in enumerate(runs):
         folder = ctx.path(run, f"merge.{number}")
         result = _effects(folder)
-        if order is not None and document_sha256(order) != result.order_sha256:
-            raise UserError(
-                f"{folder.name} is a shard of another order", expected=document_sha256(order), got=result.order_sha256
+        digest = document_sha256(result.order)
+        if digest != result.order_sha256:
+            raise FormatError(
+                "the order is not that of its hash", expected=result.order_sha256, got=digest, where=folder.name
             )
+        if order is not None and document_sha256(order) != digest:
+            raise UserError(f"{folder.name} is a shard of another order", expected=document_sha256(order), got=digest)
         order = result.order
         table = read_interventions(folder / "tables" / f"{ROWS}.parquet").table.drop("row")
         spent = pl.read_parquet(folder / "tables" / f"{COSTS}.parquet")
         owner = pl.coalesce("control_of", "feature_id")
         for one in result.features:
             own = table.filter(owner == one.feature)
+            cost = spent.filter(pl.col("feature_id") == one.feature)
             known = rows.get(one.feature)
-            if known is not None and not known.equals(own, null_equal=True):
+            if known is not None and not (
+                known.equals(own, null_equal=True) and costs[one.feature].equals(cost, null_equal=True)
+            ):
                 raise FormatError(
                     f"two shards measured {one.feature} and disagree",
                     where=folder.name,
@@ -111,7 +117,7 @@ def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
                     code="conflict",
                 )
             rows[one.feature] = own
-            costs[one.feature] = spent.filter(pl.col("feature_id") == one.feature)
+            costs[one.feature] = cost
     assert order is not None, "the caller has at least one run"
     missing = [one for one in order.features if one.feature not in rows]
     if missing:

@@ -50,7 +50,7 @@ class Config(Options):
 
 def run(config: Config, ctx: Context) -> Steering:
     """Fit, choose a site, measure, judge, and write what may be written."""
-    from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of
+    from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of, write_projections
     from radiograph.methods._intervene.measure import confirmed, costs_of, planned_of
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
 
@@ -86,6 +86,7 @@ def run(config: Config, ctx: Context) -> Steering:
     tables = ctx.output.folder("tables")
     conclude.write_rows(tables, rows, costs_of(study, one, f"{best:04d}"))
     conclude.write_sites(tables, found)
+    write_projections(tables, study, fits)
     study.clear()
     effects, judged = conclude.conclude(tables, order, required=config.require)
     for field, name in conclude.TABLES.items():
@@ -97,9 +98,10 @@ def run(config: Config, ctx: Context) -> Steering:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Whether grades, numbers, the chosen site and what was written follow from the stored rows."""
     stored = Steering.read(result)
-    if stored.effects.planned:
-        return []
     out = conclude.differences(result["effects"], folder)
+    if stored.effects.planned:
+        return out + conclude.unlike_vector(stored, folder)
+    out += conclude.unlike_projections(stored, folder / "tables")
     out += conclude.unlike_sites(stored, folder / "tables")
     return out + conclude.unlike_vector(stored, folder)
 
@@ -119,5 +121,5 @@ def _write(config: Config, study: Study, fit: Fitted, effects: Effects, tables: 
     if own.grade != "validated" and not config.allow_unvalidated:
         return None
     name = "steering.safetensors" if own.grade == "validated" else "steering.unvalidated.safetensors"
-    write_direction(tables.parent / name, study, fit, own, effects.order_sha256, tables / "interventions.parquet")
+    write_direction(tables.parent / name, study, fit, effects, tables / f"{conclude.ROWS}.parquet")
     return name
