@@ -142,6 +142,7 @@ ROWS: dict[str, Row] = {
             "prompts": "world:next_unit",
             "count": 40,
             "level": "prompt",
+            "pool": "max",
         }
     ),
     "replay": Row({"run": "{weights.diff}"}, repeatable=False),

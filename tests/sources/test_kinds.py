@@ -128,6 +128,22 @@ def test_records_are_read_and_numbers_choose_among_them(context, workspace):
         context.features("records:none.jsonl")
 
 
+def test_records_are_drawn_from_and_labelled_as_the_user_says(context, workspace):
+    lines(workspace / "r.jsonl", *RECORDS)
+    lines(workspace / "labels.jsonl", {"index": 7, "label": "seven"}, {"index": 2, "label": "x"})
+    found = context.features("records:r.jsonl", "features", Options(max_features=2, labels="labels.jsonl"))
+    assert found.chosen.sum() == 2
+    assert found.records.features["label"].to_list() == [None, "seven", "x"]
+    assert context.features("records:r.jsonl", "features", Options(max_features=3)).chosen is None
+
+
+def test_hidden_states_have_sites_where_the_depth_is_known(context, workspace):
+    lines(workspace / "r.jsonl", *({**row, "features": {"L1:D3": 1.0}} for row in RECORDS))
+    assert context.features("records:r.jsonl").records.features["site"].to_list() == [None]
+    deep = context.features("records:r.jsonl", "features", Options(n_layers=6))
+    assert deep.records.features["site"].to_list() == ["resid_pre.1"]
+
+
 def test_y3_18_a_dump_is_not_measured_and_its_effects_are_claims(context, workspace):
     lines(
         workspace / "d.jsonl",

@@ -54,7 +54,10 @@ def test_z_all_three_forms_of_a_reference_name_one_feature():
         "https://neuronpedia.org/api/feature/gpt2-small/6-res-jb/650?x=1",
     )
     assert {Dashboard.parse(form) for form in forms} == {Dashboard("gpt2-small", "6-res-jb", 650)}
-    for bad in ("gpt2-small/6-res-jb", "https://www.neuronpedia.org/gpt2-small", "https://elsewhere.org/a/b/3"):
+    for bad in (
+        *("gpt2-small/6-res-jb", "https://www.neuronpedia.org/gpt2-small", "https://elsewhere.org/a/b/3"),
+        *("..@..:7", "m@.:7", "https://www.neuronpedia.org/a/%2E%2E/3"),
+    ):
         with pytest.raises(UserError):
             Dashboard.parse(bad)
 
@@ -96,7 +99,8 @@ def test_z_a_list_of_references_and_a_key_that_stays_in_its_header(workspace, mo
     context = make_context(workspace, offline=False)
     (workspace / "list.txt").write_text("# mine\nm@s:3\n\nm@s:1\n")
     with serving(dashboard) as served:
-        found = asked(context, served.url, "neuronpedia:@list.txt", key_env="NP_KEY")
+        found = asked(context, served.url, f"neuronpedia:@{workspace / 'list.txt'}", key_env="NP_KEY")
+        assert found.name == "neuronpedia:@list.txt"
         assert found.table["feature_id"].to_list() == ["m@s:3", "m@s:1"]
         assert all(headers["x-api-key"] == KEY for headers in served.headers)
         (workspace / "two.txt").write_text("m@s:3\nn@s:1\n")

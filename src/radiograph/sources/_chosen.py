@@ -17,7 +17,11 @@ def chosen(reference: Reference, size: int, parts: Parts) -> NDArray[np.int64]:
     Raises:
         UserError: a number that is not there.
     """
-    numbers = reference.within(size)
+    return drawn(reference.within(size), parts)
+
+
+def drawn(numbers: NDArray[np.int64], parts: Parts) -> NDArray[np.int64]:
+    """At most `max_features` of some numbers, drawn with the seed of the run; ascending."""
     most = parts.options.max_features
     if most is None or len(numbers) <= most:
         return numbers

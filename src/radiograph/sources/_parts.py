@@ -68,6 +68,8 @@ class Options:
     """A file of labels, over those that come with the features."""
     max_features: int | None = None
     """Most features, drawn with the seed."""
+    memory: int | None = None
+    """Bytes for entries while a file of records is turned; None: as its reader likes."""
     search: str | None = None
     """What to search for where features are found by searching: the criterion's words."""
     url: str | None = None

@@ -74,6 +74,18 @@ def test_rows_of_the_criterion_without_record_are_counted(files, workspace):
     assert "40 of 160 rows of the criterion have no record and were left out" in done.result.notes
 
 
+def test_a_feature_stands_in_one_source(files):
+    with pytest.raises(UserError, match="22 features stand in more than one source"):
+        inspect(["records:records.jsonl", "records:records.jsonl"])
+
+
+def test_hidden_states_of_a_model_that_lies_here_have_sites(files, workspace):
+    write(files, [row | {"features": {"L1:D3": 1.0 + n}} for n, row in enumerate(lines(40))])
+    (workspace / "m").mkdir()
+    write(workspace / "m" / "config.json", [{"num_hidden_layers": 6}])
+    assert table(inspect(cards=0, bootstrap=0))["site"].to_list() == ["resid_pre.1"]
+
+
 def test_what_is_pooled_is_not_pooled_again(files):
     with pytest.raises(UserError, match="cannot be pooled again"):
         inspect(pool="mean")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from radiograph.core import Context
+from radiograph.core import Context, UserError
 from radiograph.evidence.features import Claim, InspectionSource, SearchHit
 
 if TYPE_CHECKING:
@@ -38,9 +39,25 @@ def opened(config: Options, ctx: Context) -> list[Given]:
         url=config.neuronpedia_url,
         key_env=config.key_env,
         refresh=config.refresh,
+        memory=config.memory,
+        n_layers=_layers(config.model, ctx),
     )
     roles = ["features", *(f"features{n}" for n in range(2, len(config.features) + 1))]
     return [ctx.features(source, role, options) for source, role in zip(config.features, roles, strict=True)]
+
+
+def _layers(model: str, ctx: Context) -> int | None:
+    """Blocks of MODEL, as its config.json says, where it lies here; None where it is no more than a name."""
+    from radiograph.organisms import bundled_path
+
+    place = model.partition("+")[0]
+    try:
+        folder = bundled_path(place) if place.startswith("bundled:") else ctx.place(place)
+        config = json.loads((folder / "config.json").read_bytes())
+        config = config.get("text_config", config)
+        return int(config.get("num_hidden_layers") or config["n_layer"])
+    except (UserError, OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def compiled(config: Options, ctx: Context) -> Compiled:

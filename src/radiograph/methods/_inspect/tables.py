@@ -141,10 +141,21 @@ def beside(sources: Sequence[tuple[Stored, Placed]], rows: int) -> Tables:
         UserError: measured entries that are missing beside ones that are silent; a feature that stands twice.
     """
     parts: list[Table] = []
+    seen: set[str] = set()
     first = 0
     for source, placed in sources:
         every = np.arange(source.records.header.features)
         chosen = every if source.chosen is None else every[source.chosen]
+        ids = source.records.features["feature_id"][chosen].to_list()
+        if twice := seen.intersection(ids):
+            raise UserError(
+                f"{len(twice)} features stand in more than one source",
+                got=f"{min(twice)} in {source.name} again",
+                expected="every feature once",
+                fix="leave one of the sources out, or choose others of its features after #",
+                code="feature_twice",
+            )
+        seen.update(ids)
         parts.append(Table(source, placed, first, chosen))
         first += len(chosen)
     kinds = {part.absent == "missing" for part in parts}

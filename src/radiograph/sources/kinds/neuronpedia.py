@@ -44,7 +44,9 @@ def open(reference: Reference, parts: Parts) -> Dumped:
     rows = [_row(feature, shelf.fetch(feature), parts) for feature in wanted]
     dump = dump_of(models[0], rows)
     parts.record(parts.role, f"neuronpedia:{models[0]}", "service", dump.sha256)
-    return Dumped(reference.text, dump, citation=CITATION)
+    listed = reference.where.startswith("@")
+    name = reference.named("@" + parts.label(reference.where[1:])) if listed else reference.text
+    return Dumped(name, dump, citation=CITATION)
 
 
 def _wanted(reference: Reference, parts: Parts, hosts: set[str]) -> list[Dashboard]:

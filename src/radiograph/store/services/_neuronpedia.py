@@ -36,6 +36,12 @@ class Dashboard:
     source: str
     index: int
 
+    def __post_init__(self) -> None:
+        """Raises: UserError, a model or source that is no name: both are folders of the cache."""
+        for name in (self.model, self.source):
+            if name.strip() in ("", ".", ".."):
+                raise UserError(f"{self} names no feature of Neuronpedia", got=repr(name), code="bad_features")
+
     def __str__(self) -> str:
         return f"{self.model}@{self.source}:{self.index}"
 

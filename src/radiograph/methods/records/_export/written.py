@@ -1,8 +1,8 @@
 """From parts by row to the folder that is left: rows with texts and labels, entries by feature, write directions.
 
 1. parts that were captured are read by feature in bounded memory
-2. with `per_site`, features of each site are screened on the discover half, as `inspect` screens them; the n with the
-   largest |z| stay, and the header carries the hash of that split
+2. with `per_site`, features of each site go through the rank test of `inspect` on the discover half, with its default
+   settings and no condition; the n with the largest |z| stay, and the header carries the hash of that split
 3. rows are written with what is known of their prompts, entries in the order of features, then the table of features
    and the directions that features write
 """
@@ -165,7 +165,9 @@ def per_site(
 
 
 def _screened(captured: Records, fed: Fed, made: Marked, seed: int) -> Float64[np.ndarray, " feature"]:
-    """Z of every feature on discover; NaN for those that fire too rarely."""
+    """Z of every feature on the labelled rows of discover, as they were captured; NaN for those that fire too rarely to
+    be among 50 candidates.
+    """
     import polars as pl
 
     from radiograph.methods.records._export.fed import row_columns
