@@ -84,7 +84,8 @@ def kill_and_resume(workspace: Path, name: str, chance: random.Random, **config)
     return sums(outcome.path)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("dense", marks=pytest.mark.slow), "both"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dense", "both"])
 def test_a_killed_run_resumes_to_the_same_bytes(kind, workspace, undisturbed):
     more = RECORDS if kind == "both" else {}
     assert kill_and_resume(workspace, kind, random.Random(kind), **CONFIG, **more) == undisturbed[kind]

@@ -34,6 +34,7 @@ def plainly(model: LanguageModel, tokens: list[list[int]], site: Site) -> np.nda
     return torch.cat([capture(model, pad([ids]), [site])[site][0, 1:] for ids in tokens]).double().numpy()
 
 
+@pytest.mark.slow
 def test_r20_scans_over_one_two_and_five_shards_are_equal_bytes(model: LanguageModel, tmp_path: Path):
     tokens = make.prompts(60, seed=1)
     rows = rows_of_tokens(tokens)

@@ -136,6 +136,7 @@ def test_wrong_orientation_is_no_dictionary(workspace, suite):
     assert not list(workspace.glob("run*"))
 
 
+@pytest.mark.slow
 def test_a_name_changes_nothing(workspace, suite):
     shutil.copytree(DICTIONARY, workspace / "blocks.0.hook_resid_pre")
     noisy(workspace / "c", 0.1)
@@ -166,7 +167,7 @@ def test_labels_that_cannot_be_read(workspace, suite, damage):
         (workspace / "labels.sqlite").write_bytes(data[:4096] + b"\x00" * (len(data) - 4096))
     elif damage == "newer":
         connection = sqlite3.connect(workspace / "labels.sqlite")
-        connection.executescript("UPDATE meta SET value = '2'")
+        connection.executescript("UPDATE meta SET value = '99'")
         connection.close()
     source = "none/such" if damage == "no source" else "shipped/dictionary"
     name = "missing.sqlite" if damage == "no file" else "labels.sqlite"

@@ -188,6 +188,7 @@ def test_verify_needs_no_torch(moved):
     assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_another_seed_changes_intervals_alone(moved, workspace):
     source = moved.parent
     outcome = go(

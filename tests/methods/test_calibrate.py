@@ -79,6 +79,7 @@ def test_a23_adapters_are_made_with_recipes_of_their_own(place):
     assert verify(place / "cal").status == "intact"
 
 
+@pytest.mark.slow
 def test_a23_what_was_made_and_measured_is_neither_made_nor_measured_again(place, monkeypatch):
     from radiograph.methods._audit import make, measure
 

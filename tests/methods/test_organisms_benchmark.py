@@ -60,6 +60,7 @@ def test_a18_what_does_not_separate_does_not_beat_kl() -> None:
     assert control.passed is True
 
 
+@pytest.mark.slow
 def test_a13_realised_false_positive_rate_is_nominal_over_many_seeds() -> None:
     """Twenty benchmarks without an effect: rates over all test models, with and without their family."""
     hits, folds, n = 0, 0, 0

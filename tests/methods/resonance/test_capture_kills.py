@@ -77,7 +77,8 @@ def kill_and_resume(workspace, config, undisturbed, chance: random.Random, kills
     return hits
 
 
-@pytest.mark.parametrize("follow", ["own", pytest.param("reference", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("follow", ["own", "reference"])
 def test_e8_killed_and_resumed_leaves_equal_bytes(workspace, undisturbed, follow):
     assert kill_and_resume(workspace, CONFIG | {"follow": follow}, undisturbed, random.Random(0), kills=1)
 

@@ -110,7 +110,7 @@ def test_r7_planes_of_equal_covariance_give_even_p():
     even(p)
 
 
-@pytest.mark.parametrize("kind", ["probe", "difference"])
+@pytest.mark.parametrize("kind", ["probe", pytest.param("difference", marks=pytest.mark.slow)])
 def test_r7_refitted_probes_and_differences_with_a_component_give_even_p(kind):
     labels, p = Labels(NAMES, CORES), []
     for seed in range(500):

@@ -56,7 +56,7 @@ def even(p: list[float]) -> None:
     assert 0.025 <= np.mean(np.array(p) < 0.0501) <= 0.08
 
 
-@pytest.mark.parametrize("anisotropic", [False, True])
+@pytest.mark.parametrize("anisotropic", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_r7_p_is_even_where_labels_mean_nothing(anisotropic):
     cores, names = design(4, 4)
     labels = Labels(names, cores)
