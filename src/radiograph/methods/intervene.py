@@ -34,6 +34,7 @@ from radiograph.methods._intervene.options import Options
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
     from radiograph.evidence.interventions import InterventionOrder
+    from radiograph.methods._intervene.inspected import Inspected
     from radiograph.methods._intervene.tested import Opened, Tested
     from radiograph.models import LanguageModel
 
@@ -95,12 +96,21 @@ def _run(config: Config, ctx: Context) -> Effects:
     if config.model is None:
         raise UserError("no model to intervene on", expected="a folder, hub id or bundled:NAME", code="missing")
     model = ctx.model(config.model, "model")
-    sources, compiled, ids = _asked(config, ctx)
+    known = _inspected(config, ctx, model)
+    sources, compiled, ids = _asked(config, ctx, known)
     study = study_of(config, ctx, model, compiled, config.model, verb=config.verb)
     found: Opened = opened(ctx, model, sources)
     with ctx.measure("natural"):
         planned = planned_of(study, _tested(config, model, found, ids), config, ctx.seed)
-    order = order_of(study, compiled, planned, config=config, codes=found.codes, targets=targets_of(study))
+    order = order_of(
+        study,
+        compiled,
+        planned,
+        config=config,
+        codes=found.codes,
+        targets=targets_of(study),
+        association=None if known is None else known.association,
+    )
     if config.order is not None:
         shards.require_same(order, ctx.path(config.order, "order"))
     ctx.output.json("order.json", order)
@@ -115,13 +125,32 @@ def _run(config: Config, ctx: Context) -> Effects:
     return _concluded(ctx, order, shard=config.shard, required=config.require)
 
 
-def _asked(config: Config, ctx: Context) -> tuple[list[str], Compiled, list[str]]:
+def _inspected(config: Config, ctx: Context, model: LanguageModel) -> Inspected | None:
+    """The run of --from.
+
+    Raises:
+        UserError: it ran another model.
+    """
+    if config.from_ is None:
+        return None
+    from radiograph.methods._intervene.inspected import read_inspected
+
+    known = read_inspected(ctx.path(config.from_, "from"), top=config.top)
+    if known.model_sha256 not in (None, model.identity.tensors_sha256):
+        raise UserError(
+            f"{Path(config.from_).name} inspected another model",
+            expected=known.model_sha256,
+            got=model.identity.tensors_sha256,
+            fix="give the model that was inspected, or name features and criterion without --from",
+            code="another_model",
+        )
+    return known
+
+
+def _asked(config: Config, ctx: Context, known: Inspected | None) -> tuple[list[str], Compiled, list[str]]:
     """Sources, criterion, and the features to move by address; no address: all of the sources."""
     sources, criterion, ids = list(config.features), config.criterion, list(config.only)
-    if config.from_ is not None:
-        from radiograph.methods._intervene.inspected import read_inspected
-
-        known = read_inspected(ctx.path(config.from_, "from"), top=config.top)
+    if known is not None:
         ids = ids or list(known.candidates)
         sources = sources or list(known.sources)
         if criterion is None:

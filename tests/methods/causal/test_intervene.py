@@ -80,6 +80,34 @@ def test_y3_10_the_placebo_is_exactly_nothing(place):
     assert ((decoy["baseline"] - decoy["intervened"]).abs() < 1e-6).all()
 
 
+def test_y3_10_a_leaking_splice_is_refused(place, monkeypatch):
+    from radiograph.interventions.features import _write
+
+    added = _write._added
+
+    def leaking(*given: Any) -> Any:
+        places, values = added(*given)
+        return places, values + 1e-3
+
+    monkeypatch.setattr(_write, "_added", leaking)
+    asked = {**ASKED, "controls": 0, "features": ["units:mlp_hidden.1#3"], "rows": 12, "neutral_texts": 2}
+    outcome = go("intervene", out="leak", **asked)
+    assert "placebo_leak" in outcome.result.model_dump_json() and outcome.exit_code is ExitCode.NOT_MEASURED
+
+
+def test_candidates_come_with_their_association_and_their_model(place, tmp_path):
+    from radiograph.evidence.interventions import Effects
+    from radiograph.methods._intervene.conclude import conclude
+
+    run = place / "run"
+    order = Effects.read(json.loads((run / "result.json").read_bytes())).order
+    signed = [
+        one.model_copy(update={"association": sign}) for one, sign in zip(order.features, (-3.0, None), strict=True)
+    ]
+    result, _ = conclude(run / "tables", order.model_copy(update={"features": tuple(signed)}))
+    assert [one.contradicted for one in result.features] == [True, None]
+
+
 def test_rows_say_what_was_done(place, result):
     rows = read_interventions(place / "run" / "tables" / "interventions.parquet").table
     order = json.loads((place / "run" / "order.json").read_bytes())
@@ -235,6 +263,10 @@ def test_z_candidates_of_an_inspection_are_moved(place):
     table = pl.read_parquet(place / "found" / "tables" / "correlational.parquet").filter("candidate")
     strongest = table.sort(pl.col("discover_z").abs(), "feature_id", descending=[True, False])["feature_id"]
     assert names == strongest[:2].to_list()
+    signs = dict(zip(table["feature_id"], table["discover_z"], strict=True))
+    assert [one.association for one in outcome.result.order.features] == [signs[name] for name in names]
+    with pytest.raises(UserError, match="another model"):
+        go("intervene", out="foreign", model="bundled:base", from_="found", **small)
     held = json.loads((place / "found" / "criterion" / "criterion.json").read_bytes())
     assert outcome.result.order.criterion_id == held["id"]
 

@@ -77,7 +77,8 @@ class FeatureEffect(Record):
     codes: tuple[str, ...]
     failing: tuple[str, ...]
     """Conditions of `validated` that are not met."""
-    contradicted: bool
+    contradicted: bool | None
+    """Its sign is opposite to that of the association; None: no association is known."""
     verb: str | None
     dose: float | None
     """Chosen on discover; where none was acceptable, the one it is graded at."""
@@ -129,6 +130,8 @@ class OrderedFeature(Record):
     id: str
     feature: str
     label: str | None = None
+    association: float | None = None
+    """With the criterion, signed, as `inspect` found it on discover; None: not known."""
     conditions: tuple[OrderedCondition, ...]
     controls: dict[str, int]
     """Family to number."""

@@ -172,7 +172,9 @@ def unlike_projections(stored: Steering, folder: Path) -> list[str]:
 
 def judged(folder: Path, order: InterventionOrder) -> Causal:
     """Grades of the rows in a folder."""
-    return judge(read_interventions(folder / f"{ROWS}.parquet").table, seed=order.seed, limits=_limits(order))
+    signs = {one.feature: one.association for one in order.features if one.association is not None}
+    table = read_interventions(folder / f"{ROWS}.parquet").table
+    return judge(table, seed=order.seed, limits=_limits(order), association=signs)
 
 
 def conclude(
@@ -204,7 +206,7 @@ def conclude(
                 grade=line["grade"],
                 codes=(*_split(line["codes"]), *order.codes),
                 failing=_split(line["failing"]),
-                contradicted=line["contradicted"],
+                contradicted=None if name not in ordered or ordered[name].association is None else line["contradicted"],
                 **{key: line[key] for key in ("verb", "dose", "norm_fraction", "acceptable", "groups")},
                 unit=line["dose_unit"],
                 raw=line["dose_raw"],

@@ -22,6 +22,10 @@ class Inspected:
     criterion: Path
     sources: tuple[str, ...]
     """Those that a model can be run through."""
+    association: dict[str, float]
+    """Signed, on discover, of every candidate."""
+    model_sha256: str | None
+    """Of the model that was run; None: records were read."""
 
 
 def read_inspected(run: Path, *, top: int) -> Inspected:
@@ -40,9 +44,17 @@ def read_inspected(run: Path, *, top: int) -> Inspected:
     if not (run / TABLE).is_file() or not criterion.is_file():
         raise FormatError(f"{run.name} holds no features with a criterion", expected=TABLE, where=run.name)
     table = pl.read_parquet(run / TABLE, columns=["feature_id", "candidate", "discover_z"]).filter("candidate")
+    known = table.filter(pl.col("discover_z").is_not_null())
     table = table.sort(pl.col("discover_z").abs(), "feature_id", descending=[True, False])
     if not len(table):
         raise Refusal("no_candidate", f"{run.name} has no candidate to move", fix="name features with --only")
-    config = json.loads((run / "manifest.json").read_bytes())["config"]
-    sources = tuple(text for text in config.get("features", ()) if text.partition(":")[0].partition("#")[0] in LIVE)
-    return Inspected(tuple(table["feature_id"][:top].to_list()), criterion, sources)
+    manifest = json.loads((run / "manifest.json").read_bytes())
+    asked = manifest["config"].get("features", ())
+    sources = tuple(text for text in asked if text.partition(":")[0].partition("#")[0] in LIVE)
+    return Inspected(
+        candidates=tuple(table["feature_id"][:top].to_list()),
+        criterion=criterion,
+        sources=sources,
+        association=dict(zip(known["feature_id"].to_list(), known["discover_z"].to_list(), strict=True)),
+        model_sha256=next((one.get("tensors_sha256") for one in manifest["inputs"] if one["role"] == "model"), None),
+    )

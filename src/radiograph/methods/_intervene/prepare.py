@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,7 @@ def order_of(
     config: Options,
     codes: tuple[str, ...],
     targets: Sequence[str],
+    association: Mapping[str, float] | None = None,
 ) -> InterventionOrder:
     """Everything that is to be done, with the number of rows that pass through the model."""
     features: list[OrderedFeature] = []
@@ -130,6 +131,7 @@ def order_of(
                 id=f"{number:04d}",
                 feature=tested.id,
                 label=tested.label,
+                association=(association or {}).get(tested.id),
                 conditions=tuple(conditions),
                 controls=families,
             )

@@ -27,7 +27,7 @@ from radiograph.methods._causal.judge import choose
 from radiograph.methods._intervene.outcomes import Outcome
 from radiograph.methods._intervene.prompts import Prompt
 from radiograph.methods._intervene.tested import Tested
-from radiograph.numerics.effects import Limits, pushes
+from radiograph.numerics.effects import Limits, check_placebo, pushes
 
 if TYPE_CHECKING:
     import polars
@@ -143,11 +143,16 @@ class Study:
         return self._table(tested, jobs, found, [conditions[c] for _, c in jobs], costs=[costs[c] for _, c in jobs])
 
     def _placebo(self, tested: Tested, name: str) -> polars.DataFrame:
-        """Dose 0 through the same hooks, beside the same batches without them."""
+        """Dose 0 through the same hooks, beside the same batches without them.
+
+        Raises:
+            Refusal: it moves an outcome (`placebo_leak`).
+        """
         none = OrderedCondition(id="placebo", verb="steer", dose=0.0, unit="raw", raw=0.0, norm_fraction=0.0)
         jobs = [(p, 0) for p in self._by_length(self.half("confirm", positive=True))]
         idle = self._measured(tested, f"{name}-idle", jobs, {0: none}, None, hooked=False)
         found = self._measured(tested, f"{name}-placebo", jobs, {0: none}, None)
+        check_placebo(np.array(found) - np.array(idle))
         return self._table(tested, jobs, found, [none] * len(jobs), control="placebo", baseline=idle)
 
     def _controlled(
