@@ -101,7 +101,8 @@ def _run(config: Config, ctx: Context) -> Effects:
     study = study_of(config, ctx, model, compiled, config.model, verb=config.verb)
     found: Opened = opened(ctx, model, sources)
     with ctx.measure("natural"):
-        planned = planned_of(study, _tested(config, model, found, ids), config, ctx.seed)
+        barred = found.barred(() if known is None else known.association)
+        planned = planned_of(study, _tested(config, model, found, ids), config, ctx.seed, barred)
     order = order_of(
         study,
         compiled,

@@ -119,3 +119,8 @@ def test_hooks_are_gone_and_a_codec_that_writes_elsewhere_is_not_read_live(given
     with pytest.raises(UserError, match="cannot be read"):
         live(write, {})
     assert Pushed(Site("embed"), np.ones((1, 2)), np.zeros((3, 1))).still
+
+
+def test_a_group_is_set_to_a_value_of_each_feature(given):
+    _, write, _, _ = written(given, "latents", "set", (5.0, 1.0))
+    assert write.change(np.zeros((2, 2))).tolist() == [[5, 1]] * 2

@@ -194,6 +194,24 @@ def test_z_a_group_is_one_feature(place):
     (own,) = go("intervene", out="group", **asked).result.features
     assert own.feature == "mlp_hidden.2[5]+mlp_hidden.2[9]"
     assert {row.family for row in own.controls} == {"random_direction", "covariance_matched"}
+    patched = perform("intervene", {**asked, "verb": "patch", "controls": 0}, out="group-patch").result
+    assert patched.features[0].effect is not None
+
+
+def test_z_a_group_is_as_long_as_its_sum_and_what_is_tested_is_no_control():
+    from types import SimpleNamespace
+
+    from radiograph.interventions.features import Naturals
+    from radiograph.methods._intervene.tested import Opened, Tested, excluded
+
+    ones, codecs = np.ones(8), [SimpleNamespace(hash=name) for name in ("a", "a", "b")]
+    naturals = Naturals(10, ones.astype(int), ones, ones, ones, 10.0, np.eye(4))
+    every = [Tested(str(n), codec, None, (n, n + 1), np.eye(4)[:2], np.eye(4).take) for n, codec in enumerate(codecs)]
+    raw = every[0].natural(naturals).raw(0.1, "norm", "g")
+    assert np.linalg.norm(raw * every[0].directions.sum(axis=0)) / 10 == pytest.approx(0.1)
+    assert excluded(every, every[0]) == [0, 1, 1, 2], "another opening of the same dictionary too"
+    part = SimpleNamespace(numbers=np.arange(3), address=lambda n: f"f{n}", codec=codecs[2])
+    assert Opened((part,), ()).barred(["f2", "elsewhere"]) == {"b": [2]}
 
 
 def test_another_feature_is_an_outcome(place):

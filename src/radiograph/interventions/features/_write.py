@@ -47,20 +47,20 @@ class FeatureWrite:
     directions: Float64[np.ndarray, "feature width"]
     """What a code of 1 writes."""
     op: Op
-    value: float
-    """In the codec's unit; the same for all."""
+    value: float | tuple[float, ...]
+    """In the codec's unit; the same for all, or one of each feature."""
     where: Where = "all"
 
     def change(self, codes: Float[np.ndarray, "position feature"]) -> Float64[np.ndarray, "position feature"]:
         """Δcode."""
-        held = np.asarray(codes, np.float64)
+        held, value = np.asarray(codes, np.float64), np.asarray(self.value, np.float64)
         match self.op:
             case "add":
-                moved = np.full(held.shape, self.value)
+                moved = np.broadcast_to(value, held.shape)
             case "scale":
-                moved = (self.value - 1) * held
+                moved = (value - 1) * held
             case _:
-                moved = self.value - held
+                moved = value - held
         return np.where(held != 0, moved, 0.0) if self.where == "active" else moved
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,14 @@ class Planned:
     controls: Sequence[Control]
 
 
-def planned_of(study: Study, every: Sequence[Tested], config: Options, seed: int) -> list[Planned]:
-    """Conditions and controls of every feature.
+def planned_of(
+    study: Study,
+    every: Sequence[Tested],
+    config: Options,
+    seed: int,
+    barred: Mapping[str, Sequence[int]] | None = None,
+) -> list[Planned]:
+    """Conditions and controls of every feature; `barred` ones are no controls, by the hash of their codec.
 
     Raises:
         UserError: a dose that has no size for a feature, a feature twice, a write that the outcome cannot show.
@@ -40,7 +46,11 @@ def planned_of(study: Study, every: Sequence[Tested], config: Options, seed: int
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise UserError(f"{', '.join(twice[:3])} is named twice", fix="name each feature once", code="bad_value")
     return [
-        Planned(one, conditions_of(study, one, config.dose, config.unit), controls_for(study, one, every, seed))
+        Planned(
+            one,
+            conditions_of(study, one, config.dose, config.unit),
+            controls_for(study, one, every, seed, barred or {}),
+        )
         for one in every
     ]
 

@@ -70,7 +70,7 @@ def conditions_of(study: Study, tested: Tested, dose: str, unit: str) -> list[Or
     Raises:
         UserError: a dose that cannot be read, or that has no size for this feature.
     """
-    natural = study.natural(tested).of(tested.numbers[0], tested.directions[0])
+    natural = tested.natural(study.natural(tested))
     values: Sequence[float | None] = doses_of(dose, study.verb) or (None,)
     out: list[OrderedCondition] = []
     for value in values:
@@ -88,8 +88,13 @@ def conditions_of(study: Study, tested: Tested, dose: str, unit: str) -> list[Or
     return out
 
 
-def controls_for(study: Study, tested: Tested, every: Sequence[Tested], seed: int) -> list[Control]:
-    """The controls of one feature; of a group only those that no feature is matched to."""
+def controls_for(
+    study: Study, tested: Tested, every: Sequence[Tested], seed: int, barred: Mapping[str, Sequence[int]]
+) -> list[Control]:
+    """The controls of one feature; of a group only those that no feature is matched to.
+
+    `barred` are features that are no controls though they are not tested, by the hash of their codec.
+    """
     from radiograph.interventions.features import controls_of
 
     found = controls_of(
@@ -98,7 +103,7 @@ def controls_for(study: Study, tested: Tested, every: Sequence[Tested], seed: in
         tested.write,
         count=study.controls,
         seed=seed,
-        exclude=excluded(every, tested),
+        exclude=[*excluded(every, tested), *barred.get(tested.codec.hash, ())],
         shuffled=tested.shuffled,
     )
     if len(tested.numbers) > 1 or tested.shuffled is not None:

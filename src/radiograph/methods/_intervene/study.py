@@ -286,7 +286,7 @@ class Study:
     def _write(self, tested: Tested, condition: OrderedCondition, prompt: int | None) -> FeatureWrite:
         from radiograph.interventions.features import FeatureWrite
 
-        value = condition.raw or 0.0
+        value: float | tuple[float, ...] = condition.raw or 0.0
         if condition.verb == "patch" and prompt is not None:
             value = self.sources(tested)[prompt]
         return FeatureWrite(
@@ -299,17 +299,17 @@ class Study:
             "active" if self.positions == "active" else "all",
         )
 
-    def sources(self, tested: Tested) -> dict[int, float]:
-        """Of `patch`: the code at the last token of the first prompt of the group that has the other label."""
+    def sources(self, tested: Tested) -> dict[int, tuple[float, ...]]:
+        """Of `patch`: the codes at the last token of the first prompt of the group that has the other label."""
         partner: dict[tuple[str, bool], int] = {}
         for place, one in enumerate(self.prompts):
             partner.setdefault((one.group, one.kind == "positive"), place)
         codes = self._codes_of(tested, [one.ids for one in self.prompts], "prompts")
-        out: dict[int, float] = {}
+        out: dict[int, tuple[float, ...]] = {}
         for place, one in enumerate(self.prompts):
             other = partner.get((one.group, one.kind != "positive"))
             # Without a partner the own value is put back: nothing is pushed, and the row is left out.
-            out[place] = float(codes[place if other is None else other][-1, 0])
+            out[place] = tuple(codes[place if other is None else other][-1].astype(float).tolist())
         return out
 
     def _line_codes(self, tested: Tested, p: int, lines: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:

@@ -37,8 +37,12 @@ class Tested:
     """A fitted direction refitted on permuted labels."""
 
     def natural(self, naturals: Naturals) -> Natural:
-        """What its doses refer to; of a group the first feature speaks for all."""
-        return naturals.of(self.numbers[0], self.directions[0])
+        """What its doses refer to.
+
+        Of a group the sd and the largest code are those of the first feature; the length is that of what a code of 1 of
+        all of them writes together.
+        """
+        return naturals.of(self.numbers[0], self.directions.sum(axis=0))
 
 
 @dataclass(eq=False)
@@ -54,6 +58,13 @@ class Opened:
         for place, part in enumerate(self.parts):
             for number in part.numbers.tolist():
                 self.places[part.address(number)] = (place, number)
+
+    def barred(self, ids: Collection[str]) -> dict[str, list[int]]:
+        """Numbers of those features that are known here, by the hash of their codec."""
+        found: dict[str, list[int]] = {}
+        for part, number in (self.places[one] for one in ids if one in self.places):
+            found.setdefault(self.parts[part].codec.hash, []).append(number)
+        return found
 
     def of(self, model: LanguageModel, ids: Sequence[str]) -> Tested:
         """One feature, or several of one codec as one.
@@ -117,8 +128,8 @@ def opened(ctx: Context, model: LanguageModel, sources: Sequence[str]) -> Opened
 
 
 def excluded(every: Collection[Tested], own: Tested) -> list[int]:
-    """Numbers of the same codec that are tested themselves."""
-    return [number for one in every if one.codec is own.codec for number in one.numbers]
+    """Numbers of the same codec, however often it was opened, that are tested themselves."""
+    return [number for one in every if one.codec.hash == own.codec.hash for number in one.numbers]
 
 
 def _target(model: LanguageModel, codec: Codec) -> Site:
