@@ -142,6 +142,8 @@ def _compared(
     table = _tables.table(sides, numbers, found, causal)
     ctx.output.table("matches", table)
     ctx.output.table("features", _tables.fates(sides, numbers))
+    null: dict[str, Any] = {"best": numbers.null.ravel()}
+    ctx.output.table("null", null)
     excluded = {"few_active": _tables.few_active(sides, numbers)}
     for reason in sorted({name for side in sides for name in side.excluded}):
         left, right = (int(side.excluded[reason].sum()) if reason in side.excluded else 0 for side in sides)
@@ -348,36 +350,7 @@ def _structural(config: Config, ctx: Context, sides: tuple[Side, Side], gaps: li
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Do q, matches and counts follow from the p-values and partners that are stored?"""
-    import polars as pl
+    """Do q, matches, counts and words follow from what is stored?"""
+    from radiograph.methods._match.recompute import differences
 
-    from radiograph.numerics.multiplicity import q_values
-
-    stored = Matches.read(result)
-    table = pl.read_parquet(folder / "tables" / "matches.parquet")
-    problems: list[str] = []
-    own = table["mutual"]
-    if stored.kind == "correlational":
-        q = q_values(table["p"].to_numpy())
-        if not np.allclose(q, table["q"].to_numpy(), atol=1e-12):
-            problems.append("tables/matches.parquet: q does not follow from p")
-        own = table["mutual"] & pl.Series(q <= stored.level)
-        if (own != table["matched"]).any():
-            problems.append("tables/matches.parquet: matched is not q ≤ level and mutual")
-    matched = table.filter(own).sort("score", descending=True, maintain_order=True)
-    counts = {
-        "found": len(matched),
-        "left_only": stored.left.compared - len(matched),
-        "right_only": stored.right.compared - len(matched),
-    }
-    problems += [
-        f"{name} is {getattr(stored, name)}, the table gives {value}"
-        for name, value in counts.items()
-        if getattr(stored, name) != value
-    ]
-    rows = matched.head(LISTED).to_dicts()
-    listed = tuple(_tables.pair_of_row(row, line.components) for row, line in zip(rows, stored.matches, strict=False))
-    without = tuple(pair.model_copy(update={"transfer": ()}) for pair in stored.matches)
-    if listed != without:
-        problems.append("the matches listed are not those of tables/matches.parquet")
-    return problems
+    return differences(Matches.read(result), folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 
 from radiograph.core import ExitCode, FormatError, UserError
-from radiograph.evidence.matches import Matches
+from radiograph.evidence.matches import Matches, TransferRecord
+from radiograph.methods._match.transfer import judged
 from radiograph.methods.match import recompute
 from radiograph.runtime import verify
 from running import contents, go
@@ -105,11 +107,45 @@ def test_verify_recomputes_q_matches_and_counts(found, tmp_path):
     assert verify(found.path).status == "intact"
     document = json.loads((found.path / "result.json").read_text())
     assert recompute(document, found.path) == []
-    assert any("found" in text for text in recompute({**document, "found": 9}, found.path))
-    table = pl.read_parquet(found.path / "tables" / "matches.parquet")
-    (tmp_path / "tables").mkdir()
-    table.with_columns(p=pl.col("p") * 0.5).write_parquet(tmp_path / "tables" / "matches.parquet")
-    assert "q does not follow from p" in recompute(document, tmp_path)[0]
+    forged = {
+        "found": 9,
+        "ambiguous": 99,
+        "assigned_only": 99,
+        "excluded": {"few_active": [7, 7]},
+        "null": document["null"] | {"q95": 0.01},
+    }
+    for name, value in forged.items():
+        assert any(name in text for text in recompute({**document, name: value}, found.path)), name
+    fewer = {**document, "matches": document["matches"][:1]}
+    assert recompute(fewer, found.path) == ["the matches listed are not those of tables/matches.parquet"]
+    folder = shutil.copytree(found.path, tmp_path / "copy")
+    table = pl.read_parquet(folder / "tables" / "matches.parquet")
+    table.with_columns(p=pl.col("p") * 0.5).write_parquet(folder / "tables" / "matches.parquet")
+    assert "q does not follow from p" in recompute(document, folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "transfers"),
+        ({"shuffled": 0.35}, "fails"),
+        ({"acceptable": False}, "not_measured"),
+        ({"controls": 18}, "not_measured"),
+        ({"own_interval": (-0.1, 0.9)}, "not_measured"),
+        ({"kind": "readout", "own_interval": (-0.4, -0.2), "own": -0.3}, "not_measured"),
+    ],
+)
+def test_words_of_transfers_follow_from_their_numbers(changed, said):
+    numbers = {"effect": 0.4, "interval": (0.3, 0.5), "own": 0.5, "own_interval": (0.4, 0.6), "p": 0.01, "controls": 20}
+    more = {"kind": "steering", "shuffled": 0.1, "acceptable": True, "verdict": "transfers"}
+    (made,) = judged([TransferRecord.model_validate(numbers | more | changed)])
+    assert made.verdict == said and (made.reason is None) == (said != "not_measured")
+
+
+def test_one_readout_of_many_by_luck_is_none():
+    each = {"kind": "readout", "verdict": "fails", "effect": 0.4, "interval": (0.3, 0.5), "own": 0.4, "controls": 200}
+    lucky = [TransferRecord.model_validate(each | {"own_interval": (0.3, 0.5), "p": p}) for p in (0.04, *[0.6] * 9)]
+    assert {one.verdict for one in judged(lucky) if one is not None} == {"fails"}
 
 
 @pytest.mark.slow
@@ -281,12 +317,17 @@ def test_z_a_readout_transfers_where_the_match_reads_the_labels(workspace, table
         score = {"criterion_score": lambda r: float(labels[r])} if name == "A" else {}
         write(workspace / f"{name}.jsonl", lines(name, table, **score))
     outcome = go("match", left="A.jsonl", right="B.jsonl", transfer=["readout"])
-    found = {m.left: m.transfer[0] for m in outcome.result.matches}
+    found = {m.left: m.transfer[0] for m in outcome.result.matches if m.transfer}
+    assert len(found) == 1, "38 others tell one readout from chance"
     first = found.pop("A#0")
     assert (first.verdict, first.controls) == ("transfers", 38)
     assert 0.2 < first.interval[0] < first.effect <= first.own < 0.5 and first.p < 0.05
-    assert {one.verdict for one in found.values()} <= {"fails", "not_measured"}
+    assert first.own_interval[0] > 0 and first.q == first.p
     assert verify(outcome.path).status == "intact"
+    document = json.loads((outcome.path / "result.json").read_text())
+    record = next(pair for pair in document["matches"] if pair["transfer"])["transfer"][0]
+    record["own_interval"] = [-0.1, 0.4]
+    assert any("readout transfers does not follow" in said for said in recompute(document, outcome.path))
 
 
 def test_a_readout_without_labels_is_not_measured_and_says_why(found):

@@ -137,3 +137,6 @@ def test_more_dimensions_than_rows_still_predict():
 )
 def test_the_word_for_a_transfer(effect, interval, own, p, said):
     assert verdict(effect, interval, own, p) == said
+    if said in ("transfers", "partial"):  # a map of shuffled rows that does as much takes it back
+        assert verdict(effect, interval, own, p, effect) == "fails"
+        assert verdict(effect, interval, own, p, -effect) == said

@@ -72,13 +72,18 @@ class TransferRecord(Record):
     interval: tuple[float, float] | None = None
     own: float | None = None
     """Readout: the same on the left. Steering: what the right feature's own push does."""
+    own_interval: tuple[float, float] | None = None
     p: float | None = None
     """Against random features or directions."""
+    q: float | None = None
+    """Readout: adjusted over the matches that were tried."""
     controls: int = 0
     explained: float | None = None
     """Steering: share of the variance of held-out right rows that the map explains; may be below 0."""
     shuffled: float | None = None
     """Steering: what a map fitted on shuffled rows does."""
+    acceptable: bool | None = None
+    """Steering: whether a dose of the mapped direction stays within the limits of side effects."""
     reason: str | None = None
 
 

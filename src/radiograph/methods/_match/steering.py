@@ -7,7 +7,8 @@
    own direction
 3. `intervene` pushes all three on the right at doses chosen on discover, by the same share of the residual norm, and
    judges them on confirm beside random directions of equal length
-Verdict from the effect of the mapped direction, its interval, the own push, and p against the random directions.
+Verdict from the effect of the mapped direction, its interval, the own push, the shuffled map, and p against 19 random
+directions or more; none where no dose stays within the limits of side effects, or the own push moves nothing for sure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from radiograph.evidence import Refused
 from radiograph.evidence.interventions import Effects, FeatureEffect
 from radiograph.evidence.matches import TransferRecord
 from radiograph.methods._match import aligned, sides
+from radiograph.methods._match.transfer import judged
 
 if TYPE_CHECKING:
     from radiograph.methods._match.sides import Side
@@ -93,26 +95,26 @@ def _steered(
 
 
 def _judged(found: Effects, site: str, explained: float) -> TransferRecord:
-    from radiograph.numerics import Interval
-    from radiograph.numerics.matching import verdict
-
     effects: dict[str, FeatureEffect] = {one.feature: one for one in found.features}
     mapped, shuffled, own = (effects[f"{site}~{name}"] for name in NAMES)
     family = next((one for one in mapped.controls if one.family == FAMILY), None)
-    interval = None if mapped.interval is None else Interval(*mapped.interval)
-    p = None if family is None else family.p
-    return TransferRecord(
+    record = TransferRecord(
         kind="steering",
-        verdict=verdict(mapped.effect, interval, own.effect, p),
+        verdict="not_measured",
         effect=mapped.effect,
         interval=mapped.interval,
         own=own.effect,
-        p=p,
+        own_interval=own.interval,
+        p=None if family is None else family.p,
         controls=0 if family is None else family.n,
         explained=explained,
         shuffled=shuffled.effect,
-        reason=None if mapped.acceptable else "no dose of the mapped direction stays within the limits",
+        acceptable=mapped.acceptable,
+        reason="the push has no effect to measure" if mapped.effect is None else None,
     )
+    made = judged([record])[0]
+    assert made is not None
+    return made
 
 
 def _write_of(side: Side, feature: int) -> tuple[str, Float64[np.ndarray, " width"]]:

@@ -2,14 +2,16 @@
 
 1. labelled units in two halves: those of the records, else groups parted by lot
 2. on discover: the cut of the left feature that separates labels best, and the share of units above it; the matches
-   that read the labels best go on
+   that read the labels best go on, as many as n random features can tell apart: .05·(1 + n), so that one alone may pass
 3. on confirm: the right feature at the cut of the same share; AUROC − ½ with its interval over groups, beside the same
-   of the left feature (`own`) and of random right features (p)
+   of the left feature (`own`) and of random right features (p); q over the matches that went on
+4. what the left feature does not surely read on confirm cannot carry over: `not_measured`
 Nothing of the right side but the shares, and nothing of confirm, decides a cut.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,18 +19,19 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from radiograph.core import derive
-from radiograph.evidence.matches import TransferRecord
+from radiograph.evidence.matches import TransferRecord, TransferWord
 from radiograph.methods._match.aligned import Aligned
 from radiograph.methods._match.sides import Side
+from radiograph.numerics import Interval
+from radiograph.numerics.matching import LEVEL, verdict, weighted_area
+from radiograph.numerics.multiplicity import q_values
 
 if TYPE_CHECKING:
     from radiograph.numerics.matching import Threshold
 
 RANDOM = 200
-MOST = 50
-"""Matches that go on to confirm."""
-FEWEST_RANDOM = 19
-"""Random features below which p cannot reach .05."""
+FEWEST_CONTROLS = 19
+"""Random features or directions below which p cannot reach .05."""
 FEWEST = 8
 """Units of either label in either half."""
 
@@ -58,14 +61,47 @@ def readouts(
     out: list[TransferRecord | None] = [None] * len(pairs[0])
     labels = found.positive[found.discover]
     fits = [fit_threshold(shared.left.dense(pairs[0][[n]])[found.discover, 0], labels) for n in range(len(pairs[0]))]
-    best = np.argsort([-fit.accuracy for fit in fits], kind="stable")[:MOST].tolist()
     drawn = np.random.default_rng(derive(seed, "readout")).permutation(among)[: RANDOM + 1]
     table = shared.right.dense(drawn)[found.confirm]
+    most = max(1, int(LEVEL * (1 + min(RANDOM, max(0, len(drawn) - 1))) + 1e-9))
+    best = np.argsort([-fit.accuracy for fit in fits], kind="stable")[:most].tolist()
     for n in best:
         left, right = (side.dense(own[[n]])[:, 0] for side, own in zip((shared.left, shared.right), pairs, strict=True))
         others = np.flatnonzero(drawn != pairs[1][n])[:RANDOM]
         out[n] = _record(fits[n], left, right, table[:, others], found, shared, derive(seed, "readout", n))
-    return out, None
+    return judged(out), None
+
+
+def judged(records: Sequence[TransferRecord | None]) -> list[TransferRecord | None]:
+    """Records with the q and the words that follow from their numbers; q over all readouts among them."""
+    tried = [one for one in records if one is not None and one.kind == "readout" and one.p is not None]
+    q = dict(zip(map(id, tried), q_values(np.array([one.p for one in tried], dtype=np.float64)).tolist(), strict=True))
+    out: list[TransferRecord | None] = []
+    for one in records:
+        if one is None or one.effect is None:
+            out.append(one)
+            continue
+        held = one.model_copy(update={"q": q.get(id(one))})
+        word, reason = _word(held)
+        out.append(held.model_copy(update={"verdict": word, "reason": reason}))
+    return out
+
+
+def _word(one: TransferRecord) -> tuple[TransferWord, str | None]:
+    """What the numbers say, and why they say nothing."""
+    readout = one.kind == "readout"
+    if one.controls < FEWEST_CONTROLS:
+        others = "other right features" if readout else "random directions"
+        return "not_measured", f"only {one.controls} {others} to compare with"
+    low, high = one.own_interval or (0.0, 0.0)
+    if readout and low <= 0:
+        return "not_measured", "on confirm the left feature does not surely read the labels"
+    if low * high <= 0:
+        return "not_measured", "the right feature's own push moves nothing for sure"
+    if one.acceptable is False:
+        return "not_measured", "no dose of the mapped direction stays within the limits"
+    interval = None if one.interval is None else Interval(*one.interval)
+    return verdict(one.effect, interval, one.own, one.q if readout else one.p, one.shuffled), None
 
 
 def _labelled(sides: tuple[Side, Side], shared: Aligned, seed: int) -> _Labelled | str:
@@ -94,22 +130,22 @@ def _record(
     shared: Aligned,
     seed: int,
 ) -> TransferRecord:
-    from radiograph.numerics import Interval
-    from radiograph.numerics.matching import areas, readout_transfer, verdict
+    from radiograph.numerics.matching import areas, readout_transfer
+    from radiograph.numerics.resampling import bootstrap
 
     discovered = left[found.discover], right[found.discover]
     labels, groups = found.positive[found.confirm], shared.groups[found.confirm]
     made = readout_transfer(fitted, discovered, right[found.confirm], labels, random, groups, seed=seed)
-    own = float(areas(fitted.sign * left[found.confirm][:, None], labels)[0]) - 0.5
-    interval = Interval(made.interval.low - 0.5, made.interval.high - 0.5)
-    few = random.shape[1] < FEWEST_RANDOM
+    reads = fitted.sign * left[found.confirm]
+    own = float(areas(reads[:, None], labels)[0]) - 0.5
+    kept = bootstrap(weighted_area(reads, labels), len(reads), seed=derive(seed, "own"), clusters=groups).interval()
     return TransferRecord(
         kind="readout",
-        verdict="not_measured" if few else verdict(made.effect, interval, own, made.p),
-        reason=f"only {random.shape[1]} other right features to compare with" if few else None,
+        verdict="not_measured",
         effect=made.effect,
-        interval=(interval.low, interval.high),
+        interval=(made.interval.low - 0.5, made.interval.high - 0.5),
         own=own,
+        own_interval=(kept.low - 0.5, kept.high - 0.5),
         p=made.p,
         controls=random.shape[1],
     )

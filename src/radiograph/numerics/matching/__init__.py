@@ -39,6 +39,7 @@ from radiograph.numerics.matching._transfer import (
     readout_transfer,
     ridge_map,
     verdict,
+    weighted_area,
 )
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "text_similarity",
     "unit_places",
     "verdict",
+    "weighted_area",
     "word_spans",
     "words_of",
 ]

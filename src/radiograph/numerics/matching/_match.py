@@ -67,7 +67,9 @@ class Matches:
     """Features left out on either side."""
     draws: int
     q95: float
-    """95th percentile of the best match under the null."""
+    """95th percentile of `null`."""
+    null: Float64[np.ndarray, "draw left"]
+    """Best matches by chance."""
     units: int
     groups: int
 
@@ -183,6 +185,7 @@ def _judged(
         few_active=excluded,
         draws=null.draws,
         q95=null.q95,
+        null=null.null,
         units=len(groups),
         groups=len(np.unique(groups)),
     )

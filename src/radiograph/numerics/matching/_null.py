@@ -41,7 +41,9 @@ class NullTest:
     q: Float64[np.ndarray, " left"]
     """Benjamini and Hochberg over left features."""
     q95: float
-    """95th percentile of the best matches of the first draws."""
+    """95th percentile of `null`."""
+    null: Float64[np.ndarray, "draw left"]
+    """Best matches of the first draws."""
     draws: int
     redrawn: Bool[np.ndarray, " left"]
 
@@ -110,7 +112,7 @@ def null_test(
             continue
         values = _again(similarity, mine, groups, wanted, derive(seed, "again", int(d)))
         p[mine], redrawn[mine] = _pooled_p(observed[mine], values), True
-    return NullTest(p, q_values(p), float(np.quantile(null, 0.95)), draws, redrawn)
+    return NullTest(p, q_values(p), float(np.quantile(null, 0.95)), null, draws, redrawn)
 
 
 def _again(

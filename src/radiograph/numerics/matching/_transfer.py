@@ -10,9 +10,10 @@
 3. Steering: a ridge map of activations left → right, fitted on discover, its penalty the best of 13 by generalised
    cross-validation (Golub, Heath and Wahba 1979); directions go through its linear part. Control: the same with
    the right rows shuffled by groups.
-4. Verdict, from the effect with its interval, the target's own effect, and p against controls: `transfers` if p ≤ .05,
-   the interval excludes 0 and the effect is half of the own one or more; `partial` if less; `fails` otherwise;
-   `not_measured` without a number, or where the own effect is not above 0.
+4. Verdict, from the effect with its interval, the target's own effect, and p (or q, of several) against controls, all
+   counted in the direction of the own effect: `transfers` if p ≤ .05, the interval lies above 0 and above what a rival
+   does (a map of shuffled rows), and the effect is half of the own one or more; `partial` if less; `fails` otherwise;
+   `not_measured` without a number, or where the own effect is 0.
 
 Effects of a readout are AUROC − ½. Fits refuse a single class and fewer than two rows.
 """
@@ -181,7 +182,7 @@ def readout_transfer(
     accuracy = 0.5 * float(fired[labels].mean() + (~fired[~labels]).mean())
     signed = fitted.sign * np.column_stack([right, random])
     every = areas(signed, labels)
-    samples = bootstrap(_weighted_area(signed[:, 0], labels), len(right), seed=seed, clusters=groups)
+    samples = bootstrap(weighted_area(signed[:, 0], labels), len(right), seed=seed, clusters=groups)
     reached = int((every[1:] >= every[0] - 1e-12).sum())
     p = (1 + reached) / (1 + random.shape[1])
     return Readout(cut, accuracy, float(every[0]), samples.interval(), every[1:], p)
@@ -211,13 +212,15 @@ def ridge_map(
     return RidgeMap(matrix, *means, chosen)
 
 
-def verdict(effect: float | None, interval: Interval | None, own: float | None, p: float | None) -> Transfer:
-    """The word for a transfer; `own` is what the target's own feature does, in the same unit."""
+def verdict(
+    effect: float | None, interval: Interval | None, own: float | None, p: float | None, rival: float | None = None
+) -> Transfer:
+    """The word for a transfer; `own` is what the target's own feature does, `rival` a control, in the same unit."""
     if effect is None or interval is None or own is None or p is None or own == 0:
         return "not_measured"
     sign = 1.0 if own > 0 else -1.0
     low = min(sign * interval.low, sign * interval.high)
-    if p > LEVEL or low <= 0:
+    if p > LEVEL or low <= max(0.0, 0.0 if rival is None else sign * rival):
         return "fails"
     return "transfers" if sign * effect >= HALF * abs(own) else "partial"
 
@@ -239,7 +242,7 @@ def _best_penalty(
     return float(_PENALTIES[int(score.argmin())]) if np.isfinite(score).any() else float(_PENALTIES[-1])
 
 
-def _weighted_area(
+def weighted_area(
     values: Float64[np.ndarray, " row"], labels: Bool[np.ndarray, " row"]
 ) -> Callable[[Float64[np.ndarray, "draw row"]], Float64[np.ndarray, " draw"]]:
     """AUROC of rows counted several times, for `bootstrap`; ½ in a draw without one of the labels."""
