@@ -449,7 +449,8 @@ def test_z_a_push_is_mapped_to_the_other_model_and_judged_there(workspace):
     first, *rest = outcome.result.matches
     assert first.left == first.right and not any(pair.transfer for pair in rest)
     (record,) = first.transfer
-    assert record.kind == "steering" and record.verdict in ("transfers", "partial", "fails")
+    # On so few prompts the right feature's own push moves nothing for sure, and nothing is said of the mapped one.
+    assert (record.kind, record.verdict) == ("steering", "not_measured") and "own push" in record.reason
     assert record.controls == 20 and record.p >= 1 / 21
     assert record.explained > 0.5, "the map of a model onto itself"
     assert record.effect == pytest.approx(record.own, rel=0.5, abs=0.05)
