@@ -3,7 +3,7 @@
 | column | ours | interp-lab |
 |---|---|---|
 | verb | `verb` | `intervention`, case folded |
-| dose | `dose.value`, `unit`, `raw`, `norm_fraction` | `metadata.steer_strength` × `steer_sign`; `amplify`: `factor` |
+| dose | `dose.value`, `unit`, `raw`, `norm_fraction` | `metadata.steer_strength` × `steer_sign` (`amplify`: `factor`) |
 | target and own value | – | `metadata.target_value`, else `clamp_value`, else `source_value`; `metadata.own_value` |
 | baseline, intervened | `baseline` `intervened` | `baseline_score` `intervention_score` |
 | criterion | `criterion_id`, else `criterion` | `criterion` |
@@ -122,11 +122,19 @@ def _of_theirs(rows: Sequence[dict[str, Any]], numbers: Sequence[int], mistakes:
     said = _objects(rows, numbers, "metadata", Mistakes(mistakes.name))
     targets = [next((meta[key] for key in _TARGETS if meta.get(key) is not None), None) for meta in said]
     columns["verb"] = [None if verb is None else verb.lower() for verb in columns["verb"]]
+    signs = columns.pop("sign")
+    # A direction without a strength: the push is known, the dose is not.
+    columns["push"] = [
+        (1 if sign > 0 else -1) if verb == "steer" and dose is None and sign else None
+        for verb, dose, sign in zip(columns["verb"], columns["dose"], signs, strict=True)
+    ]
     columns["dose"] = [
-        factor if verb == "amplify" else None if dose is None else dose * (1.0 if sign is None else sign)
-        for verb, dose, sign, factor in zip(
-            columns["verb"], columns["dose"], columns.pop("sign"), columns.pop("factor"), strict=True
-        )
+        factor
+        if verb == "amplify" and factor is not None
+        else None
+        if dose is None
+        else dose * (1.0 if sign is None else sign)
+        for verb, dose, sign, factor in zip(columns["verb"], columns["dose"], signs, columns.pop("factor"), strict=True)
     ]
     columns["dose_unit"] = [None if dose is None else "raw" for dose in columns["dose"]]
     columns["control_said"] = [None if word is None else word.lower() for word in columns["control"]]
