@@ -103,6 +103,7 @@ def _run(config: Config, ctx: Context) -> Effects:
     with ctx.measure("natural"):
         barred = found.barred(() if known is None else known.association)
         planned = planned_of(study, _tested(config, model, found, ids), config, ctx.seed, barred)
+    mine = range(len(planned)) if part is None else part.of(len(planned))
     order = order_of(
         study,
         compiled,
@@ -118,7 +119,6 @@ def _run(config: Config, ctx: Context) -> Effects:
     if config.dry_run or config.order_only:
         study.clear()
         return conclude.planned(order)
-    mine = range(len(planned)) if part is None else part.of(len(planned))
     with ctx.measure("forwards"):
         rows, costs = measure(study, planned, mine, ctx.seed)
     conclude.write_rows(ctx.output.folder("tables"), rows, costs)

@@ -166,6 +166,15 @@ def test_y3_9_no_acceptable_dose_is_an_outcome(place):
     assert "KL above its limit" in page and "no dose moves the outcome" in page
 
 
+def test_forwards_count_every_row_that_is_read(place):
+    """A continuation of three tokens needs a row of its own beside the prompt's."""
+    asked = {**ASKED, "dry_run": True, "rows": 12, "neutral_texts": 2}
+    (one, long) = (go("intervene", out=f"rows-{n}", **asked | {"targets": t}).result.order.forwards for n, t in
+                   enumerate((" metres", " metres metres")))  # fmt: skip
+    neutral = 2 * 2 * 5
+    assert long - neutral == 2 * (one - neutral)
+
+
 def test_a_dry_run_counts_and_runs_nothing(place):
     outcome = go("intervene", out="dry", **{**ASKED, "dry_run": True})
     assert outcome.exit_code is ExitCode.PASS and "nothing was run" in outcome.result.headline
@@ -233,6 +242,7 @@ def test_another_feature_is_an_outcome(place):
         ({"require": "correlational:confirmed"}, UserError, "causal:GRADE"),
         ({"shard": "3/2"}, UserError, "1 <= i <= n"),
         ({"criterion": None}, UserError, "no criterion"),
+        ({"shard": "3/3"}, UserError, "nothing to do"),
         ({"outcome": "feature:units:mlp_hidden.2#5"}, UserError, "show the write itself"),
         ({"outcome": "feature:units:mlp_hidden.0#5"}, UserError, "reads later"),
         ({"only": ["mlp_hidden.2[5]"] * 2}, UserError, "named twice"),

@@ -33,6 +33,8 @@ class Outcome(Protocol):
 
     name: str
     unit: str
+    codec_sha256: str | None
+    """Of the codec that reads it, if one does."""
 
     def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
         """Rows that are read: place in `prompts`, and tokens. Writes come in this order."""
@@ -49,6 +51,8 @@ class Outcome(Protocol):
 
 class LogProb:
     """`logprob` and `choice`."""
+
+    codec_sha256: str | None = None
 
     def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], name: str) -> None:
         from radiograph.interventions.features import question_of
@@ -96,6 +100,7 @@ class Activation:
     def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], features: Features, number: int) -> None:
         self.model, self.prompts = model, prompts
         self.features, self.number = features, number
+        self.codec_sha256: str | None = features.codec.hash
         self.name = f"feature:{features.address(number)}"
 
     def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:

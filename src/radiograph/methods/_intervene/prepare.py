@@ -123,9 +123,9 @@ def order_of(
 ) -> InterventionOrder:
     """Everything that is to be done, with the number of rows that pass through the model."""
     features: list[OrderedFeature] = []
-    size = {half: len(study.half(half)) for half in ("discover", "confirm")}
-    positive = len(study.half("confirm", positive=True))
-    forwards = len(study.prompts)
+    size = {half: study.rows_of(study.half(half)) for half in ("discover", "confirm")}
+    positive = study.rows_of(study.half("confirm", positive=True))
+    forwards = study.rows_of(range(len(study.prompts)))
     for number, one in enumerate(planned):
         tested, conditions, controls = one.tested, one.conditions, one.controls
         families: dict[str, int] = {}

@@ -38,7 +38,18 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def of(self, size: int) -> range:
-        """Places of its features."""
+        """Places of its features.
+
+        Raises:
+            UserError: it has none.
+        """
+        if self.number > size:
+            raise UserError(
+                f"shard {self.number}/{self.many} has nothing to do",
+                expected=f"at most {size} shards, a feature each",
+                where="--shard",
+                code="bad_value",
+            )
         return range(self.number - 1, size, self.many)
 
 

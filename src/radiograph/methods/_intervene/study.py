@@ -12,7 +12,8 @@ the same bytes. Where a write adds nothing to a row its outcome is the untouched
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,14 @@ class Study:
             for place, one in enumerate(self.prompts)
             if one.half == name and positive in (None, one.kind == "positive")
         ]
+
+    def rows_of(self, places: Iterable[int]) -> int:
+        """Rows that the outcome of these prompts reads: one a prompt, and one for each longer continuation."""
+        return sum(self._rows[place] for place in places)
+
+    @cached_property
+    def _rows(self) -> Counter[int]:
+        return Counter(place for place, _ in self._lines)
 
     @cached_property
     def baseline(self) -> list[float]:
@@ -419,6 +428,7 @@ class Study:
                 "adapter": identity.adapter_tensors_sha256,
                 "dtype": str(self.model.dtype),
                 "outcome": self.outcome.name,
+                "read_by": self.outcome.codec_sha256,
                 "prompts": [[one.id, list(one.ids), list(one.targets), list(one.foils)] for one in self.prompts],
                 "neutral": [list(ids) for ids in self.neutral],
                 "positions": self.positions,
