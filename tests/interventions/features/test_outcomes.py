@@ -76,6 +76,16 @@ def test_targets_are_tokens_that_follow_the_prompt(given):
         question_of(tokenizer, ids, text, (), ())
 
 
+def test_a_target_that_begins_with_another_is_part_of_it(given):
+    tokenizer = given.model.tokenizer
+    text = "It is 5"
+    ids = tuple(tokenizer(text)["input_ids"])
+    both = question_of(tokenizer, ids, text, (" metres", " metres long"), (" days",))
+    assert both == question_of(tokenizer, ids, text, (" metres",), (" days",))
+    with pytest.raises(UserError, match="begins with one"):
+        question_of(tokenizer, ids, text, (" metres",), (" metres long",))
+
+
 def test_natural_sizes_are_those_of_the_dense_table(given):
     model, codec = given.model, given.codecs["latents"]
     found = naturals_of(model, codec, given.site(codec), given.tokens)

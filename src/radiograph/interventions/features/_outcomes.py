@@ -58,17 +58,32 @@ def question_of(
 ) -> Question:
     """Targets and foils as tokens that continue the prompt.
 
+    One that begins with another says nothing more: its probability is part of the other's, so it is left out.
+
     Raises:
-        UserError: a target without tokens, or the same one as target and foil.
+        UserError: a target without tokens, the same one as target and foil, or one that begins with the other.
     """
     wanted, others = (tuple(_continued(tokenizer, ids, text, one) for one in some) for some in (targets, foils))
     if not wanted or not all((*wanted, *others)):
         raise UserError("a target has no tokens", got=", ".join(map(repr, (*targets, *foils))), code="bad_targets")
-    if shared := set(wanted) & set(others):
+    clash = next((b for a in wanted for b in others if _begins(a, b) or _begins(b, a)), None)
+    if clash is not None:
         raise UserError(
-            "a continuation is target and foil", got=str(tokenizer.decode(list(shared.pop()))), code="bad_targets"
+            "a continuation is target and foil, or begins with one",
+            got=str(tokenizer.decode(list(clash))),
+            fix="name continuations of which none begins with another",
+            code="bad_targets",
         )
-    return Question(tuple(ids), tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(others)))
+    return Question(tuple(ids), _shortest(wanted), _shortest(others))
+
+
+def _begins(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return one[: len(other)] == other
+
+
+def _shortest(some: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    different = list(dict.fromkeys(some))
+    return tuple(one for one in different if not any(_begins(one, other) for other in different if other != one))
 
 
 def lines_of(questions: Sequence[Question]) -> list[tuple[int, tuple[int, ...]]]:

@@ -84,7 +84,7 @@ class LogProb:
         if self.name == "logprob":
             return found
         return [
-            1 / (1 + math.exp(-value)) if self.questions[p].foils else math.exp(value)
+            (1 + math.tanh(value / 2)) / 2 if self.questions[p].foils else math.exp(value)
             for p, value in zip(prompts, found, strict=True)
         ]
 
