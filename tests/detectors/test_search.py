@@ -75,6 +75,7 @@ def test_a_budget_for_nothing_is_refused(triggered):
     assert error.value.code == "budget_too_small"
 
 
+@pytest.mark.slow
 def test_same_seed_same_search(triggered):
     again = replace(triggered, _parts={})
     assert again.triggers == triggered.triggers

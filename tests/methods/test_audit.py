@@ -71,6 +71,7 @@ class TestAgainstABrokenCopy:
         assert found.score.aggregate_score > 0 and found.p_combined is None
         assert {d.p for d in found.score.detectors} == {None}
 
+    @pytest.mark.slow
     def test_the_threshold_decides_nothing(self, workspace, suite):
         noisy(workspace / "c", 0.05)
         runs = [
@@ -167,7 +168,14 @@ class TestMissingEvidence:
     """D4: never 0.0, never a pass."""
 
     @pytest.mark.parametrize(
-        "name", ["weights.top_share", "kl.suite_max", "panel.flip_contrast", "features.neutral_drift"]
+        "name",
+        [
+            "weights.top_share",
+            *(
+                pytest.param(n, marks=pytest.mark.slow)
+                for n in ("kl.suite_max", "panel.flip_contrast", "features.neutral_drift")
+            ),
+        ],
     )
     def test_a_detector_that_fails_is_not_measured(self, workspace, suite, monkeypatch, name):
         from dataclasses import replace
@@ -187,7 +195,14 @@ class TestMissingEvidence:
         assert outcome.result.verdict == "inconclusive"
         assert name in (outcome.path / "report.md").read_text()
 
-    @pytest.mark.parametrize("part", ["weights", "behaviour", "panel", "neutral", "features", "explained"])
+    @pytest.mark.parametrize(
+        "part",
+        [
+            "behaviour",
+            "features",
+            *(pytest.param(p, marks=pytest.mark.slow) for p in ("weights", "panel", "neutral", "explained")),
+        ],
+    )
     def test_a_part_that_fails_is_listed_and_the_run_goes_on(self, workspace, suite, monkeypatch, part):
         from radiograph.detectors.measure import _evidence, _measurement
         from radiograph.detectors.measure import _features as features
@@ -270,6 +285,7 @@ class TestMissingEvidence:
         assert not (outcome.path / "score.json").exists()
 
 
+@pytest.mark.slow
 def test_settings_reach_the_score(workspace, suite):
     noisy(workspace / "c", 0.2)
     usual = audit("bundled:base", "c", suite=suite).result.score

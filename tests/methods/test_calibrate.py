@@ -93,6 +93,7 @@ def test_a23_what_was_made_and_measured_is_neither_made_nor_measured_again(place
     assert again.result.n == N
 
 
+@pytest.mark.slow
 def test_a3_the_kind_of_change_that_was_calibrated_is_no_alarm_and_another_is_none_either_without_a_witness(place):
     made = sorted((place / ".radiograph/calibrate/made").glob("*/made-*"))[0]
     shutil.copytree(made, place / "like", dirs_exist_ok=True)
@@ -108,12 +109,14 @@ def test_a3_the_kind_of_change_that_was_calibrated_is_no_alarm_and_another_is_no
     assert far.calibration.support is None or not far.calibration.support.inside or far.calibration.p_combined <= 0.1
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_a_benign_model_does_not_judge_itself(place):
     made = sorted((place / ".radiograph/calibrate/made").glob("*/made-*"))[0]
     with pytest.raises(Refusal, match="judge itself"):
         judged(place, "itself", f"bundled:base+{made}")
 
 
+@pytest.mark.slow
 def test_an_alpha_below_the_floor_is_no_verdict(place):
     found = judged(place, "fine", str(moved(place, "moved", 3.0)), alpha=0.05).result
     assert found.axes.targeted == "unknown"
@@ -121,11 +124,13 @@ def test_an_alpha_below_the_floor_is_no_verdict(place):
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, "nan"])
+@pytest.mark.slow
 def test_an_alpha_that_is_no_rate_is_bad_input(place, alpha):
     with pytest.raises(UserError, match="alpha"):
         judged(place, "bad", "bundled:base", alpha=alpha)
 
 
+@pytest.mark.slow
 def test_a_calibration_measured_in_another_way_is_refused_with_both_sides(place):
     with pytest.raises(Refusal) as caught:
         judged(place, "other", str(moved(place, "moved", 3.0)), chat="plain")
@@ -146,6 +151,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.slow
 def test_a7_a8_an_edited_place_with_every_hash_redone_no_longer_follows(place, tmp_path, edit):
     if not (place / "whole").is_dir():
         judged(place, "whole", str(moved(place, "moved", 3.0)))
@@ -169,6 +175,7 @@ def test_a7_a8_an_edited_place_with_every_hash_redone_no_longer_follows(place, t
         ({}, "too few|benign"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_calibrate_says_why(place, config, said):
     (place / "empty.jsonl").write_text("\n")
     (place / "prompts.jsonl").write_text('{"prompt": "and then?"}\n')

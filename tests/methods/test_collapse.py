@@ -200,6 +200,7 @@ def test_the_report_of_a_sweep_counts_what_the_sweep_counted(swept: Path, worksp
     assert found.baseline_n >= ours["baseline_n"]
 
 
+@pytest.mark.slow
 def test_d12_plain_decoding_is_seeded_and_the_zero_write_changes_nothing_by_itself(workspace: Path):
     config = {**SWEEP, "where": "level=1,type=telling", "write": ["mlp_hidden.2[5]:scale:1"], "controls": 0}
     one = go("collapse sweep", **config, decoding_baselines=True).result
@@ -233,7 +234,10 @@ def test_sweeps_that_make_no_sense_are_bad_input(change: dict[str, Any]):
         go("collapse sweep", **{**SWEEP, "where": "level=1", "controls": 0, **change})
 
 
-@pytest.mark.parametrize("part", ["texts", pytest.param("forced", marks=SLOW), pytest.param("controls", marks=SLOW)])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param("texts", marks=SLOW), pytest.param("forced", marks=SLOW), pytest.param("controls", marks=SLOW)],
+)
 def test_e8_a_killed_sweep_goes_on_and_ends_with_the_same_tables(
     workspace: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ):

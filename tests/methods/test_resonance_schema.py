@@ -94,6 +94,7 @@ def altered(workspace, change) -> str:
     return str(folder.name)
 
 
+@pytest.mark.slow
 def test_r12_the_loud_unit_is_first_by_kl(workspace):
     def louder(down):
         down[:, 99] *= 10

@@ -205,6 +205,7 @@ def resumed_at(tmp_path, activation, kills):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_kill_9_in_training(tmp_path):
     assert any(step is not None for step in resumed_at(tmp_path, "batchtopk", 3))
 

@@ -75,6 +75,7 @@ def assert_close(left, right, tolerance):
         assert float((a - b).abs().max()) <= tolerance, name
 
 
+@pytest.mark.slow
 def test_two_ranks_on_halves_equal_one_on_the_whole(tmp_path):
     ((whole, numbers), said) = on(1, config(), tmp_path)[0]
     ((first, n1), said1), ((second, n2), said2) = on(2, config(), tmp_path)
