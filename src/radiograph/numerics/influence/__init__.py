@@ -1,0 +1,50 @@
+"""Which training rows moved a model: closed forms over row gradients, cheap rivals, and what a ranking is worth."""
+
+from radiograph.numerics.influence._closed import (
+    DAMPING,
+    Blocks,
+    cosines,
+    damping,
+    datainf_direction,
+    datainf_energy,
+    mean_squares,
+    parts_of,
+    products,
+    squares,
+)
+from radiograph.numerics.influence._ekfac import (
+    Eigenbasis,
+    eigenbasis,
+    eigenvalues,
+    ekfac_direction,
+    ekfac_energy,
+)
+from radiograph.numerics.influence._layout import Layout, cut, orthonormal
+from radiograph.numerics.influence._ranking import lds, ranked, ranks, recall_at
+from radiograph.numerics.influence._words import bm25
+
+__all__ = [
+    "DAMPING",
+    "Blocks",
+    "Eigenbasis",
+    "Layout",
+    "bm25",
+    "cosines",
+    "cut",
+    "damping",
+    "datainf_direction",
+    "datainf_energy",
+    "eigenbasis",
+    "eigenvalues",
+    "ekfac_direction",
+    "ekfac_energy",
+    "lds",
+    "mean_squares",
+    "orthonormal",
+    "parts_of",
+    "products",
+    "ranked",
+    "ranks",
+    "recall_at",
+    "squares",
+]
