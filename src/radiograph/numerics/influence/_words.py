@@ -1,7 +1,8 @@
 """Word overlap of rows with a query: BM25 (Robertson, Walker, Jones, Hancock-Beaulieu and Gatford 1994).
 
 Σ over words of the query of idf·tf·(k + 1)/(tf + k·(1 − b + b·length/mean length)),
-idf = log(1 + (n − df + ½)/(df + ½)), k = 1.5, b = .75. A word that the query holds twice counts twice. What any cheap search finds; influence has to beat it.
+idf = log(1 + (n − df + ½)/(df + ½)), k = 1.5, b = .75. A word that the query holds twice
+counts twice. What any cheap search finds; influence has to beat it.
 """
 
 from __future__ import annotations
