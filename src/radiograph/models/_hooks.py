@@ -107,6 +107,40 @@ def hooked(
         assert _counted(model) == counted, "a hook was left behind"
 
 
+@contextmanager
+def tracking(model: LanguageModel, modules: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Input and output of linear modules in every forward inside the context, by path, in forward order.
+
+    A gradient of what follows can be taken by each output: weights are frozen for the time, and an output that depends
+    on nothing that has a gradient begins a graph of its own, so that nothing below the first of them is differentiated.
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def keep(path: str) -> Callable[..., Tensor | None]:
+        def after(_: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            if not model.is_current:
+                return None
+            new = output if output.requires_grad else output.detach().requires_grad_()
+            found[path] = args[0].detach(), new
+            return None if new is output else new
+
+        return after
+
+    counted = _counted(model)
+    frozen = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
+    try:
+        with model.lock, ExitStack() as hooks:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+            for path in modules:
+                hooks.callback(model.model.get_submodule(path).register_forward_hook(keep(path)).remove)
+            yield found
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        assert _counted(model) == counted, "a hook was left behind"
+
+
 def _counted(model: LanguageModel) -> list[tuple[int, int]]:
     """Hooks on every module."""
     return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.model.modules()]

@@ -29,6 +29,7 @@ CODES = {
     "torch.bfloat16": "BF16",
     "float64": "F64",
     "float32": "F32",
+    "float16": "F16",
     "int64": "I64",
     "uint32": "U32",
     "uint16": "U16",

@@ -1,0 +1,30 @@
+"""Rows and a model to row gradients: in memory for a few, in shards for many."""
+
+from radiograph.harvest.gradients._curvature import Curvature, Fisher, curvature
+from radiograph.harvest.gradients._engine import (
+    BATCH_TOKENS,
+    GradientEngine,
+    Learned,
+    Projection,
+    Reduction,
+    RowGradients,
+    gradient_engine,
+    weights_of,
+)
+from radiograph.harvest.gradients._run import gradient_index, write_gradients
+
+__all__ = [
+    "BATCH_TOKENS",
+    "Curvature",
+    "Fisher",
+    "GradientEngine",
+    "Learned",
+    "Projection",
+    "Reduction",
+    "RowGradients",
+    "curvature",
+    "gradient_engine",
+    "gradient_index",
+    "weights_of",
+    "write_gradients",
+]
