@@ -126,7 +126,7 @@ def wilson(success: int | float, n: int | float, confidence: float = 0.95) -> In
     return Interval(0.0 if success == 0 else centre - half, 1.0 if success == n else centre + half)
 
 
-def clopper_pearson(success: int, n: int, confidence: float = 0.95) -> Interval:
+def clopper_pearson(success: int | float, n: int | float, confidence: float = 0.95) -> Interval:
     """Two-sided exact interval of a proportion: quantiles of Beta(x, n − x + 1) and Beta(x + 1, n − x)."""
     from scipy.special import betaincinv  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
 

@@ -1,0 +1,121 @@
+"""A threshold with a promised false positive rate, the rate of flags among rows that come in groups, and its band.
+
+1. threshold: of m scores of calibration negatives the one of rank ⌈(m+1)(1−f)⌉. A row scores above it with a chance of
+   at most f, if it is exchangeable with them (Vovk, Gammerman and Shafer 2005). m ≥ 1/f − 1, or there is none
+2. ρ: correlation of the flags of one group, (D − 1)/(m̄ − 1), D = n·V/(r(1−r)) the design effect, V the variance of
+   the rate from sums over groups, m̄ rows a group. A handful of flags says nothing about ρ, so that the flags of a cut
+   at the upper twentieth count as well, and the larger of both is taken; 0 … 1
+3. rate: flagged/n, its interval that of Clopper and Pearson at n/(1 + (m̄ − 1)ρ) rows
+4. band, from the interval alone: entirely above the upper edge MAJOR, its end at most the lower edge OK, at most the
+   upper MINOR, else INCONCLUSIVE. `point_band` reads the estimate as if it were the truth: an edge belongs below
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from radiograph.core import Refusal
+from radiograph.numerics.conformal import models_needed
+from radiograph.numerics.proportions import Interval, clopper_pearson
+
+Band = Literal["OK", "MINOR", "MAJOR", "INCONCLUSIVE"]
+EDGES = (0.01, 0.05)
+UPPER = 0.95
+"""The cut whose flags are many enough to see how rows of one group go together."""
+_MOST = 1 << 40
+
+
+class Rate(NamedTuple):
+    """A share of rows that are flagged."""
+
+    estimate: float
+    interval: Interval
+    flagged: int
+    n: int
+    effective: float
+    """Independent rows that the interval is of."""
+
+
+def threshold(negatives: Float[np.ndarray, " row"], rate: float) -> float:
+    """The score above which a row is flagged.
+
+    Raises:
+        Refusal: too few negatives for the rate (`too_few_negatives`).
+    """
+    need = models_needed(rate)
+    if len(negatives) < need:
+        raise Refusal(
+            "too_few_negatives",
+            f"a false positive rate of {rate:g} needs more negatives to calibrate on",
+            expected=f"{need} or more",
+            got=str(len(negatives)),
+            fix="give clean text with --negatives, more rows, or a larger --fpr",
+        )
+    rank = math.ceil(round((len(negatives) + 1) * (1 - rate), 9))
+    return float(np.sort(negatives)[min(rank, len(negatives)) - 1])
+
+
+def correlation(scores: Float[np.ndarray, " row"], group: Int64[np.ndarray, " row"], cut: float) -> float:
+    """ρ of the flags above a cut, or above the upper twentieth of the scores, whichever is larger."""
+    if len(scores) < 2:
+        return 0.0
+    return max(_correlation(scores > at, group) for at in (cut, float(np.quantile(scores, UPPER))))
+
+
+def rate(flagged: int, n: int, groups: int, rho: float) -> Rate:
+    """The share and its interval; `n` rows in `groups` groups."""
+    effective = n / (1 + (max(n / groups, 1.0) - 1) * rho)
+    share = flagged / n
+    return Rate(share, clopper_pearson(share * effective, effective), flagged, n, effective)
+
+
+def band(interval: Interval, edges: tuple[float, float] = EDGES) -> Band:
+    """What the interval allows to say."""
+    low, high = edges
+    if interval.low > high:
+        return "MAJOR"
+    if interval.high <= low:
+        return "OK"
+    return "MINOR" if interval.high <= high else "INCONCLUSIVE"
+
+
+def point_band(estimate: float, edges: tuple[float, float] = EDGES) -> Band:
+    """The reading of the estimate alone."""
+    return "OK" if estimate <= edges[0] else "MINOR" if estimate <= edges[1] else "MAJOR"
+
+
+def rows_needed(found: Rate, edges: tuple[float, float] = EDGES) -> int | None:
+    """Rows with which the same rate would decide; None where none are enough."""
+    share, per = found.estimate, found.n / found.effective
+    if share in edges:
+        return None
+
+    def decides(n: float) -> bool:
+        return band(clopper_pearson(share * n, n), edges) != "INCONCLUSIVE"
+
+    high = max(found.effective, 1.0)
+    while not decides(high):
+        high *= 2
+        if high > _MOST:
+            return None
+    low = high / 2
+    while high - low > max(1.0, low * 1e-3):
+        middle = (low + high) / 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return math.ceil(high * per)
+
+
+def _correlation(flags: Bool[np.ndarray, " row"], group: Int64[np.ndarray, " row"]) -> float:
+    _, own = np.unique(group, return_inverse=True)
+    groups, n = int(own.max()) + 1, len(flags)
+    share = float(flags.mean())
+    if groups < 2 or n == groups or not 0 < share < 1:
+        return 0.0
+    apart = np.bincount(own, flags - share)
+    variance = groups / (groups - 1) * float(np.square(apart).sum()) / n**2
+    design = n * variance / (share * (1 - share))
+    return min(max((design - 1) / (n / groups - 1), 0.0), 1.0)
