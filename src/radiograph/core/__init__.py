@@ -1,6 +1,7 @@
 """Floor 0: errors, addresses, seeds, configuration, progress. Nothing here imports torch."""
 
 from radiograph.core.config import (
+    ActivationsRef,
     Config,
     DictionaryRef,
     ExplanationsRef,
@@ -35,6 +36,7 @@ from radiograph.core.work.cluster import Workers
 
 __all__ = [
     "REFERENCE",
+    "ActivationsRef",
     "Config",
     "Context",
     "DictionaryRef",

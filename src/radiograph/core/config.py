@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-InputKind = Literal["model", "dictionary", "suite", "explanations", "features", "file", "folder", "run"]
+InputKind = Literal["model", "dictionary", "suite", "explanations", "features", "activations", "file", "folder", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ ExplanationsRef = Annotated[str, Input("explanations")]
 """`auto`, `none`, or `cache:FILE#MODEL/SOURCE`."""
 FeaturesRef = Annotated[str, Input("features")]
 """A source of features, `KIND[:WHERE][#650,700-720]`."""
+ActivationsRef = Annotated[str, Input("activations")]
+"""Stored activations: a file, or `FOLDER[#SOURCE]`."""
 FilePath = Annotated[str, Input("file")]
 """A file to read."""
 FolderPath = Annotated[str, Input("folder")]

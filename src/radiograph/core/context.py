@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from radiograph.core.limits import Limits
 from radiograph.core.progress import Progress
 
 
@@ -48,9 +49,19 @@ class Context(Protocol):
     """Who asked: `cli`, `python`, or `mcp` for an agent."""
     offline: bool
     """Whether the run was started without leave to use the network."""
+    limits: Limits
+    """How much of what a person hands over is read; only a command line raises one."""
 
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""
+        ...
+
+    def opened(self, reference: str, role: str) -> Any:
+        """A `store.opened.Opened`: a file that is opened once, hashed and read through that descriptor."""
+        ...
+
+    def activations(self, reference: str, role: str) -> Any:
+        """A `store.activations.ActivationStore`: a file, or `FOLDER[#SOURCE]`; needs no torch."""
         ...
 
     def label(self, reference: str) -> str:

@@ -1,8 +1,9 @@
 """Floor 6: finding verbs, running them into bundles, workflows, replay, verify. Imports no torch by itself."""
 
-from radiograph.runtime._catalogue import Verb, catalogue, find
+from radiograph.runtime._catalogue import Verb, aliases, catalogue, find
 from radiograph.runtime._context import RunContext
 from radiograph.runtime._execute import Outcome, Settings, execute, portable
+from radiograph.runtime._handed import check_place, document_text, hand_over
 from radiograph.runtime._replay import Replay, replay
 from radiograph.runtime._resolve import Resolved, expand_environment, read_mapping, resolve
 from radiograph.runtime._roles import Roles
@@ -24,10 +25,14 @@ __all__ = [
     "Verb",
     "Verification",
     "WorkflowResult",
+    "aliases",
     "catalogue",
+    "check_place",
+    "document_text",
     "execute",
     "expand_environment",
     "find",
+    "hand_over",
     "is_session",
     "place_of",
     "portable",

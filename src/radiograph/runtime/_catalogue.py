@@ -4,7 +4,9 @@
    (`methods/weights/diff.py` is `weights diff`), and a trailing underscore is dropped (`import_.py` is `import`).
 2. Its first docstring line is read from the source, so that listing verbs imports none of them.
 3. The module is imported only when its configuration or its `run` is needed; it must not import torch at its top.
-4. Other packages join through the entry-point group `radiograph.verbs`: name `weights.diff`, value the module.
+4. `ALIASES = ("adapters bisect",)` in a verb's file are former names of it: they work when typed, are listed nowhere
+   and are read from the source, too.
+5. Other packages join through the entry-point group `radiograph.verbs`: name `weights.diff`, value the module.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from radiograph.core import Config, UserError, nearest
 
 GROUP = "radiograph.verbs"
+ALIASES = "ALIASES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class Verb:
         return getattr(self.module, "SERVES", False)
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """Raisable limits that a run holds its input to (`LIMITS = ("tokens", "width")`)."""
+        return tuple(getattr(self.module, "LIMITS", ()))
+
+    @property
     def writes_bundle(self) -> bool:
         """False for verbs about runs or surfaces, which say so with `BUNDLE = False`."""
         return getattr(self.module, "BUNDLE", True)
@@ -116,6 +124,21 @@ def catalogue() -> dict[str, Verb]:
             )
         verbs[verb.key] = verb
     return dict(sorted(verbs.items()))
+
+
+def aliases() -> dict[str, Verb]:
+    """Former names, with dots, and the verbs that they are now."""
+    found: dict[str, Verb] = {}
+    for verb in catalogue().values():
+        text = verb.source.read_text(encoding="utf-8")
+        if f"\n{ALIASES} = " not in text:
+            continue
+        for node in ast.parse(text).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if any(isinstance(t, ast.Name) and t.id == ALIASES for t in targets):
+                names: tuple[str, ...] = ast.literal_eval(node.value)  # type: ignore[union-attr]
+                found |= {name.replace(" ", "."): verb for name in names}
+    return {name: verb for name, verb in found.items() if name not in catalogue()}
 
 
 def find(name: str) -> Verb:

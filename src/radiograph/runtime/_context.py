@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from radiograph.core import ExitCode, Progress, RadiographError
+from radiograph.core.limits import Limits
 from radiograph.evidence import InputRecord, StepRecord
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from radiograph.models import LanguageModel, Pair, StoredModel
     from radiograph.runtime._roles import Roles
     from radiograph.sources import Given, Options
+    from radiograph.store.activations import ActivationStore
     from radiograph.store.calibration import StoredCalibration
     from radiograph.store.chat import ChatSettings, Endpoint
+    from radiograph.store.opened import Opened
 
 Runner = Callable[..., Any]
 AnyModel = TypeVar("AnyModel", bound="LanguageModel | StoredModel")
@@ -52,6 +55,7 @@ class RunContext:
     settings: Any = None
     services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     offline: bool = True
+    limits: Limits = field(default_factory=Limits)
     roles: Roles | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that the workflow read."""
@@ -73,6 +77,18 @@ class RunContext:
             )
         )
         return path
+
+    def opened(self, reference: str, role: str) -> Opened:
+        """Open a file once; hash it through its descriptor."""
+        from radiograph.runtime._data import opened
+
+        return opened(self, reference, role)
+
+    def activations(self, reference: str, role: str) -> ActivationStore:
+        """Stored activations."""
+        from radiograph.runtime._data import activations
+
+        return activations(self, reference, role)
 
     def label(self, reference: str) -> str:
         """A reference as it may be written into evidence."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from radiograph.core import UserError
@@ -17,6 +18,8 @@ from radiograph.evidence import InputRecord, document_sha256
 if TYPE_CHECKING:
     from radiograph.harvest import Corpus, Fields, Text
     from radiograph.runtime._context import RunContext
+    from radiograph.store.activations import ActivationStore
+    from radiograph.store.opened import Opened
 
 
 def corpus(context: RunContext, sources: Sequence[str], role: str, fields: Fields | None = None) -> Corpus:
@@ -95,3 +98,48 @@ def _check_dataset(context: RunContext, source: str, role: str) -> None:
             code="offline",
         )
     context.record(InputRecord(role=role, ref=source, kind="dataset", sha256=document_sha256(source)))
+
+
+def opened(context: RunContext, reference: str, role: str) -> Opened:
+    """A file that is opened once: what is hashed is what is read.
+
+    Raises:
+        UserError: nothing there, no file, outside the workspace.
+    """
+    from radiograph.store.opened import Opened
+
+    workspace = context.workspace
+    name = workspace.label(workspace.resolve(reference))
+    file = Opened(workspace.open(reference), name)
+    context.record(InputRecord(role=role, ref=name, kind="file", sha256=file.sha256))
+    return file
+
+
+def activations(context: RunContext, reference: str, role: str) -> ActivationStore:
+    """Stored activations: a file, or `FOLDER[#SOURCE]`, either with `store:` before it.
+
+    Raises:
+        UserError: nothing there, or no such source. FormatError: the file is not what its suffix says.
+    """
+    from radiograph.store.activations import open_activations
+    from radiograph.store.opened import Opened
+
+    workspace = context.workspace
+    bare = reference.removeprefix("store:")
+    whole = workspace.resolve(bare, must_exist=False).exists()
+    path, _, source = (bare, "", "") if whole else bare.partition("#")
+    real = workspace.resolve(path)
+
+    def opener(inner: Path, name: str) -> Opened:
+        return Opened(workspace.open(str(inner)), name)
+
+    # Where links are refused, the path as typed is walked; resolved, it has none left to find.
+    store = open_activations(
+        real if workspace.links else workspace.base / path,
+        source=source or None,
+        name=workspace.label(real),
+        limits=context.limits,
+        opener=opener,
+    )
+    context.record(InputRecord(role=role, ref=store.name, kind="activations", sha256=store.sha256))
+    return store

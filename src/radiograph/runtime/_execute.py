@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, inputs_of
+from radiograph.core.limits import Limits
 from radiograph.evidence import Device, Manifest, Refused, Result, document_sha256
 from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
@@ -47,6 +48,8 @@ class Settings:
     """Where bundles go if not into `runs` of the workspace: the folder of a session."""
     roles: Roles | None = None
     """The only models there are, under role names."""
+    limits: Limits = field(default_factory=Limits)
+    """Raised by a person on a command line, never by a file, a tool call or a request."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that a workflow read: no configuration is stored with their values."""
 
@@ -182,6 +185,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         settings=settings,
         services=settings.services,
         offline=settings.offline,
+        limits=settings.limits,
         roles=settings.roles,
         secrets=settings.secrets,
     )

@@ -1,5 +1,6 @@
 """Floor 2: every byte in and out. Bundles, transcripts, suites, caches, and the paths that may be touched."""
 
+from radiograph.store._atomic import write_whole
 from radiograph.store._bundle import (
     MANIFEST,
     PARTIAL,
@@ -46,4 +47,5 @@ __all__ = [
     "suite_from_document",
     "suite_sha256",
     "tree",
+    "write_whole",
 ]

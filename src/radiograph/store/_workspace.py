@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from radiograph.core import UserError, nearest, visible
+from radiograph.store.opened import descriptor_without_links, refuse_links
 
 _SUITE = "suite:"
 _FEATURES = re.compile(
     r"(?P<kind>(?:records|jsonl|direction|dictionary|saelens):|scope:[\w-]+/)(?!bundled(?:#|$))"
     r"(?P<file>[^#]+)(?P<rest>#[\d, -]+)?"
 )
+_STORE = re.compile(r"(?P<kind>store:|model:)?(?P<file>[^#]+)(?P<rest>#[\w./,-]+)?")
 _CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
 
 
@@ -34,6 +36,8 @@ class Workspace:
     confined: bool = False
     open_run: Path | None = None
     """The bundle that is being written; what it holds counts as inside, wherever it lies."""
+    links: bool = True
+    """Whether a path that is read may lead through links; False refuses one in any component."""
 
     @classmethod
     def current(cls, confined: bool = False) -> Workspace:
@@ -49,9 +53,12 @@ class Workspace:
         if "\x00" in text:
             raise self._outside(text)
         path = Path(text)
-        real = (path if path.is_absolute() else self.base / path).resolve()
+        given = path if path.is_absolute() else self.base / path
+        real = given.resolve()
         if self.confined and not self._holds(real):
             raise self._outside(text)
+        if not self.links:
+            refuse_links(given, text)
         if must_exist and not real.exists():
             near = _neighbours(real)
             raise UserError(
@@ -64,11 +71,13 @@ class Workspace:
 
     def open(self, text: str) -> BinaryIO:
         """Open a file for reading; if confined, check where the opened file really is, so that a link swapped after
-        the first look is caught.
+        the first look is caught. Where no link is allowed, every component is opened without following one.
         """
         real = self.resolve(text)
         if not real.is_file():
             raise UserError(f"{visible(text)!r} is not a file", code="not_found")
+        if not self.links:
+            return os.fdopen(descriptor_without_links(self.base / text, text), "rb")
         handle = real.open("rb")
         if self.confined:
             after = real.resolve()
@@ -84,7 +93,7 @@ class Workspace:
         """Refuse a model reference that names a place outside, whether or not there is anything.
 
         Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name; of
-        `cache:FILE#MODEL/SOURCE`, `suite:FILE` and sources of features the file.
+        `cache:FILE#MODEL/SOURCE`, `suite:FILE`, sources of features and `store:FILE#SOURCE` the file.
 
         Raises:
             UserError: `path_outside_workspace`.
@@ -92,7 +101,7 @@ class Workspace:
         if not self.confined:
             return
         inner = _CACHE.fullmatch(reference) or _FEATURES.fullmatch(reference)
-        named = inner["file"] if inner else reference.removeprefix(_SUITE)
+        named = inner["file"] if inner else re.sub(r"^(?:suite|store|model):", "", reference)
         for text in {named, *named.split("+")}:
             home_or_nul = text.startswith("~") or "\x00" in text
             if home_or_nul or not self._holds((self.base / text).resolve()):
@@ -113,7 +122,7 @@ class Workspace:
     def portable(self, reference: str) -> str:
         """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
         existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…`,
-        `suite:FILE` and sources of features.
+        `suite:FILE`, sources of features and `store:FILE#SOURCE`.
         """
         if reference.startswith(_SUITE):
             return f"{_SUITE}{self.portable(reference.removeprefix(_SUITE))}"
@@ -121,6 +130,9 @@ class Workspace:
             return f"cache:{self.portable(cache['file'])}{cache['rest']}"
         if source := _FEATURES.fullmatch(reference):
             return f"{source['kind']}{self.portable(source['file'])}{source['rest'] or ''}"
+        store = _STORE.fullmatch(reference)
+        if store and (store["kind"] or (store["rest"] and not self._is_path(reference))):
+            return f"{store['kind'] or ''}{self.portable(store['file'])}{store['rest'] or ''}"
         parts = reference.split("+")
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
 

@@ -89,6 +89,8 @@ def _same(record: InputRecord, given: dict[str, str], context: RunContext) -> bo
             return (identity.files_sha256 or identity.tensors_sha256) == record.sha256
         if record.kind == "dictionary":
             return context.dictionary(reference, "dictionary of a former run").hash == record.sha256
+        if record.kind == "activations":
+            return context.activations(reference, "activations of a former run").sha256 == record.sha256
         path = context.workspace.resolve(reference)
     except RadiographError:
         return False

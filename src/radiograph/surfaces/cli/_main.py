@@ -8,13 +8,14 @@ is bad input (3), never a failed gate (2).
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from radiograph.core import ExitCode, RadiographError, nearest, visible
-from radiograph.runtime import Verb, catalogue
+from radiograph.runtime import Verb, aliases, catalogue
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,6 +72,11 @@ class Group(click.Group):
             return _command(verb)
         if any(v.words[: len(words)] == words for v in catalogue().values()):
             return Group(words)
+        if (former := aliases().get(".".join(words))) is not None:
+            sys.stderr.write(f"{' '.join(words)} is `radiograph {former.name}`\n")
+            return _command(former)
+        if any(name.split(".")[: len(words)] == list(words) for name in aliases()):
+            return Group(words)
         close = nearest(cmd_name, self.list_commands(ctx))
         hint = f" Did you mean {', '.join(close)}?" if close else ""
         raise click.UsageError(f"no such command {visible(cmd_name)!r}.{hint}", ctx)
@@ -95,11 +101,16 @@ def _command(verb: Verb) -> click.Command:
         click.Option(["--out"], type=click.Path(path_type=Path), help="Folder of the bundle.  [default: runs/…]"),
         click.Option(["--config"], type=click.Path(path_type=Path), help="YAML, TOML or JSON file with these options."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print result.json on stdout and nothing else there."),
+        click.Option(["--output"], metavar="FILE", help="Write result.json to this file too."),
         click.Option(["--seed"], type=int, default=0, show_default=True, help="Every random choice derives from it."),
         click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
         click.Option(["--online"], is_flag=True, help="Allow downloads from the model hub."),
+        click.Option(["--no-links"], is_flag=True, help="Refuse input paths with a link in any component."),
         click.Option(["--quiet"], is_flag=True, help="No progress."),
     ]
+    if verb.limits:
+        said = f"Raise a limit, as tokens=2B.  ({', '.join(verb.limits)})"
+        common.append(click.Option(["--limit"], multiple=True, metavar="NAME=VALUE", help=said))
     own = parameters(verb.config)
     taken = {p.name for p in own}
     return VerbCommand(
@@ -111,7 +122,8 @@ def _command(verb: Verb) -> click.Command:
 
 
 def _invoke(verb: Verb, values: dict[str, Any]) -> int:
-    from radiograph.runtime import Settings, execute, resolve
+    from radiograph.core.limits import Limits
+    from radiograph.runtime import Settings, check_place, execute, resolve
     from radiograph.store import Workspace
     from radiograph.surfaces._services import services
     from radiograph.surfaces.cli._options import given
@@ -121,7 +133,8 @@ def _invoke(verb: Verb, values: dict[str, Any]) -> int:
     names = set(verb.config.model_fields)
     own = {k: v for k, v in values.items() if k in names}
     rest = {k: v for k, v in values.items() if k not in names}
-    workspace = Workspace.current()
+    workspace = replace(Workspace.current(), links=not rest.get("no_links"))
+    output = None if rest.get("output") is None else check_place(workspace, rest["output"])
     file: Path | None = rest.get("config")
     resolved = resolve(verb, given(own), workspace.resolve(str(file)) if file else None)
     settings = Settings(
@@ -132,11 +145,11 @@ def _invoke(verb: Verb, values: dict[str, Any]) -> int:
         workspace=workspace,
         caller="cli",
         offline=not rest["online"],
+        limits=Limits.parse(rest.get("limit") or ()),
         services=services(),
     )
     outcome = execute(verb, resolved, settings)
-    show(verb, outcome, as_json=rest["as_json"], progress=settings.progress)
-    return int(outcome.exit_code)
+    return int(show(verb, resolved.config, outcome, as_json=rest["as_json"], output=output, progress=settings.progress))
 
 
 def _group_help(words: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""What the probes find, one file each. Imported from their modules: a verb needs those of one."""

@@ -1,0 +1,1 @@
+"""Pages of the probes: what moved, what a probe says, who is to blame, where it broke."""
