@@ -1,0 +1,38 @@
+"""Probe files, vectors of others, and packs of probes. Torch is never needed."""
+
+from radiograph.store.probes._files import (
+    TENSORS,
+    ForeignProbe,
+    StoredProbe,
+    card_bytes,
+    find_card,
+    placeholder,
+    probe_bytes,
+    read_foreign,
+    read_probe,
+    weights_path,
+    weights_sha256,
+    write_probe,
+)
+from radiograph.store.probes._packs import MANIFEST, check_pack, pack_bytes, plain, read_pack, write_pack
+
+__all__ = [
+    "MANIFEST",
+    "TENSORS",
+    "ForeignProbe",
+    "StoredProbe",
+    "card_bytes",
+    "check_pack",
+    "find_card",
+    "pack_bytes",
+    "placeholder",
+    "plain",
+    "probe_bytes",
+    "read_foreign",
+    "read_pack",
+    "read_probe",
+    "weights_path",
+    "weights_sha256",
+    "write_pack",
+    "write_probe",
+]
