@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -42,7 +41,7 @@ CRITERION = "mentions of physical units"
 PLAIN = {"permutations": 0, "bootstrap": 0, "surface": "off", "cards": 8}
 BARS = {"jsonl": 10.0, "parquet": 25.0, "cards": 3.0, "interventions": 20.0}
 THEIRS = """
-import json, sys, resource
+import json, sys
 from time import perf_counter, process_time
 from oracle_sae.cli import main
 warm, out, *arguments = sys.argv[1:]
@@ -57,8 +56,8 @@ at = small.index("--interventions") if "--interventions" in small else len(small
 call(small[:at], out + "-warm")
 wall, cpu = perf_counter(), process_time()
 call(arguments, out)
-found = [perf_counter() - wall, process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
-print(json.dumps(found))
+resident = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
+print(json.dumps([perf_counter() - wall, process_time() - cpu, resident]))
 """
 
 
@@ -110,7 +109,8 @@ def ours(config: dict[str, Any], warm: dict[str, Any] | None) -> dict[str, Any]:
     if warm is not None:
         shutil.rmtree(run(warm, "warm")[0].path)
     done, wall, cpu = run(config, "run")
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    resident = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     found = done.result.correlational.findings
     sure = {f.feature for f in found if f.grade not in ("none", "candidate")}
     names = {f"f{n}" for n in range(FEATURES - PLANTED, FEATURES)}

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -101,7 +100,7 @@ def measured(side: str, folder: Path) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     pairs = {"ours": ours, "theirs": theirs}[side](folder)
     spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     json.dump({**spent, "rss_mib": peak, "pairs": pairs}, sys.stdout)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars
 import pytest
 
-from radiograph.core import FormatError, UserError
+from radiograph.core import FormatError, UserError, extras, plugins
 from radiograph.criteria import (
     Parts,
     Prompts,
@@ -250,17 +250,17 @@ def test_another_package_may_add_a_route(monkeypatch):
 
     point = Point()
     point.module = Module()
-    monkeypatch.setattr("radiograph.criteria._find.entry_points", lambda group: [point])
-    routes.cache_clear()
+    monkeypatch.setattr(extras, "entry_points", lambda group: [point])
+    plugins.cache_clear()
     try:
         criterion = compile_criterion(Parts(text="x")).criterion
         assert [(r.route, r.rows) for r in criterion.routes] == [("shop", 12)]
         point.module = object()
-        routes.cache_clear()
+        plugins.cache_clear()
         with pytest.raises(FormatError, match="cannot be the route 'shop'"):
             routes()
     finally:
-        routes.cache_clear()
+        plugins.cache_clear()
 
 
 def test_a_template_that_makes_too_many_rows_is_refused():

@@ -234,7 +234,7 @@ def test_z_other_packages_bring_explainers(given, monkeypatch):
     from importlib.metadata import EntryPoint
     from types import ModuleType
 
-    from radiograph.explanations import _find
+    from radiograph.core import extras, plugins
     from radiograph.explanations._study import Explained
 
     own = ModuleType("somebody")
@@ -242,13 +242,13 @@ def test_z_other_packages_bring_explainers(given, monkeypatch):
     own.explain = lambda study: Explained("somebody", ())
     monkeypatch.setitem(sys.modules, "somebody", own)
     point = EntryPoint("loud", "somebody", "radiograph.explainers")
-    monkeypatch.setattr(_find, "entry_points", lambda group: [point] if group == "radiograph.explainers" else [])
-    _find._modules.cache_clear()
+    monkeypatch.setattr(extras, "entry_points", lambda group: [point] if group == "radiograph.explainers" else [])
+    plugins.cache_clear()
     try:
         assert explainer("loud").explain(study(given)).author == "somebody"
         del own.explain
-        _find._modules.cache_clear()
+        plugins.cache_clear()
         with pytest.raises(FormatError, match="cannot be the explainer"):
             explainer("loud")
     finally:
-        _find._modules.cache_clear()
+        plugins.cache_clear()

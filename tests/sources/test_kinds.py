@@ -274,21 +274,20 @@ class TestSaeLens:
 def test_another_package_can_register_a_kind(monkeypatch):
     from types import SimpleNamespace
 
-    from radiograph.core import FormatError
-    from radiograph.sources import _find
+    from radiograph.core import FormatError, extras, plugins
 
     module = SimpleNamespace(open=lambda reference, parts: None)
     for name, value, fits in (("mine", module, True), ("toy", module, False), ("odd", SimpleNamespace(), False)):
         point = SimpleNamespace(name=name, value=f"p:{name}", load=lambda value=value: value)
-        monkeypatch.setattr(_find, "entry_points", lambda group, point=point: [point])
-        kinds.cache_clear()
+        monkeypatch.setattr(extras, "entry_points", lambda group, point=point: [point])
+        plugins.cache_clear()
         if fits:
             assert kinds()["mine"] is module
         else:
             with pytest.raises(FormatError):
                 kinds()
     monkeypatch.undo()
-    kinds.cache_clear()
+    plugins.cache_clear()
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from radiograph.core.errors import (
     WorkerLost,
     nearest,
 )
-from radiograph.core.extras import deferred, require
+from radiograph.core.extras import deferred, plugins, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive, derive_many
 from radiograph.core.sites import REFERENCE, FeatureAddress, Site, Source, canonical, expand, hidden_state
@@ -72,6 +72,7 @@ __all__ = [
     "hidden_state",
     "inputs_of",
     "nearest",
+    "plugins",
     "positional",
     "require",
     "visible",

@@ -1,14 +1,20 @@
-"""Imports that wait: optional dependencies (one door, one error with the install line) and names that need torch."""
+"""Imports that wait: optional packages (one door, one error with the install line), names that need torch, plug-ins.
+
+A plug-in is a module: a file of a folder, whose name is its own, or what another package registers as an entry point.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from radiograph.core.errors import MissingExtra
+from radiograph.core.errors import FormatError, MissingExtra
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -42,3 +48,37 @@ def deferred(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return get
+
+
+@cache
+def plugins(folder: str, group: str, kind: str, calls: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """Every plug-in of a kind by name, sorted, each to be imported by a call.
+
+    Args:
+        folder: the package whose modules are plug-ins, those with an underscore left out.
+        group: where other packages register theirs: name, and module.
+        kind: what one is called in an error.
+        calls: functions that every one has.
+
+    Raises:
+        FormatError: another package registers a name that is taken, or something that is no plug-in.
+    """
+    found: dict[str, Callable[[], Any]] = {
+        module.name: partial(import_module, f"{folder}.{module.name}")
+        for module in pkgutil.iter_modules(import_module(folder).__path__)
+        if not module.name.startswith("_")
+    }
+    for point in entry_points(group=group):
+        module = point.load()
+        if point.name in found or not all(callable(getattr(module, call, None)) for call in calls):
+            raise FormatError(
+                f"{point.value} cannot be the {kind} {point.name!r}",
+                expected=f"a name that is free, and a module with {' and '.join(calls)}",
+                where=f"entry point {point.name} = {point.value}",
+            )
+        found[point.name] = partial(_itself, module)
+    return dict(sorted(found.items()))
+
+
+def _itself(module: Any) -> Any:
+    return module

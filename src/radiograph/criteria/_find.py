@@ -7,13 +7,9 @@ A route has a docstring whose first line says what it does, `lacks(parts) -> str
 
 from __future__ import annotations
 
-import pkgutil
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Protocol, cast
 
-from radiograph.core import FormatError
+from radiograph.core import plugins
 from radiograph.criteria._parts import Drawn, Parts
 
 GROUP = "radiograph.criteria"
@@ -31,26 +27,14 @@ class Route(Protocol):
         ...
 
 
-@cache
 def routes() -> dict[str, Route]:
     """Every route by name, sorted.
 
     Raises:
         FormatError: another package registers something that is no route.
     """
-    home = import_module(f"{__name__.rpartition('.')[0]}.routes")
-    names = [module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("_")]
-    found = {name: cast(Route, import_module(f"{home.__name__}.{name}")) for name in names}
-    for point in entry_points(group=GROUP):
-        module = point.load()
-        if point.name in found or not (callable(getattr(module, "lacks", None)) and callable(module.draw)):
-            raise FormatError(
-                f"{point.value} cannot be the route {point.name!r}",
-                expected="a name that is free, and a module with lacks(parts) and draw(parts, seed)",
-                where=f"entry point {point.name} = {point.value}",
-            )
-        found[point.name] = module
-    return dict(sorted(found.items()))
+    found = plugins(f"{__name__.rpartition('.')[0]}.routes", GROUP, "route", ("lacks", "draw"))
+    return {name: cast(Route, load()) for name, load in found.items()}
 
 
 def available(parts: Parts) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 from radiograph.criteria._rows import Row
-from radiograph.numerics.criteria import near_clusters, text_key, united
+from radiograph.numerics.criteria import near_clusters, text_keys, united
 
 
 def group_names(sources: Sequence[str], texts: Sequence[str | None] | None, *, near: bool) -> list[str]:
@@ -22,7 +22,7 @@ def group_names(sources: Sequence[str], texts: Sequence[str | None] | None, *, n
         return []
     columns: list[Sequence[Hashable]] = [sources]
     if texts is not None:
-        keys = [None if text is None else text_key(text) for text in texts]
+        keys = text_keys(texts)
         columns.append(keys)
         if near:
             spelled = [key for key in keys if key is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +59,7 @@ def counted(
 def rows_sha256(columns: Mapping[str, Sequence[Any]]) -> str:
     """Over named columns, rows in the order of their values, so that the order of a file does not matter."""
     names = sorted(columns)
-    places = sorted(zip(*(map(_text, columns[name]) for name in names), strict=True))
+    places = sorted(zip(*(_texts(columns[name]) for name in names), strict=True))
     return document_sha256([names, places])
 
 
@@ -98,6 +98,10 @@ def warnings_of(
         "contradictions": rows.dropped.get("contradiction", 0) > 0,
     }
     return tuple(name for name, true in holds.items() if true)
+
+
+def _texts(values: Sequence[Any]) -> Iterable[str]:
+    return values if set(map(type, values)) == {str} else map(_text, values)
 
 
 def _text(value: Any) -> str:

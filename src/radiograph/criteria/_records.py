@@ -63,6 +63,12 @@ def kinds_of(
         FormatError: rows without any of them, scores outside 0 to 1, contradictions: the first five, and a count.
     """
     n = max(len(column) for column in (labels or (), scores or (), kinds or ()))
+    alone = all(column is None or set(map(type, column)) == {type(None)} for column in (labels, kinds))
+    if alone and scores is not None and set(map(type, scores)) == {float}:
+        held = np.array(scores)
+        if ((held >= 0) & (held <= 1)).all():
+            names: tuple[RowKind, RowKind] = ("negative", "positive")
+            return [names[positive] for positive in (held >= threshold).tolist()]
     mistakes = Mistakes(name)
     out: list[RowKind] = []
     for row in range(n):
@@ -99,8 +105,9 @@ def prepare_records(
         raise UserError("every column of the records has one entry a row", expected=str(n), got=str(sorted(lengths)))
     groups = group_names(records.groups, records.texts, near=False)
     counts = counted(records.kinds, groups, {}, classes=not continuous)
+    known = numbered(groups)
     if split is None:
-        first = halved(groups, records.kinds, records.factors, seed=seed, discover=discover)
+        first = halved(groups, records.kinds, records.factors, seed=seed, discover=discover, known=known)
         split = split_of(groups, records.groups, first, seed=seed, discover=discover)
     else:
         first = as_given(groups, records.groups, split)
@@ -120,5 +127,4 @@ def prepare_records(
         surface=measured,
         warnings=warnings_of(groups, counts, halves, measured),
     )
-    names, group = numbered(groups)
-    return Prepared(criterion, split, names, group, positive, first)
+    return Prepared(criterion, split, *known, positive, first)

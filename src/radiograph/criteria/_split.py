@@ -34,9 +34,10 @@ def halved(
     *,
     seed: int,
     discover: float = DISCOVER,
+    known: tuple[list[str], NDArray[np.int64]] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which rows are discover."""
-    names, row = numbered(groups)
+    """Which rows are discover; `known` is what `numbered` says of the groups."""
+    names, row = numbered(groups) if known is None else known
     mixes = np.zeros(len(names), dtype=np.int64)
     np.bitwise_or.at(mixes, row, np.array([_BIT[kind] for kind in kinds], dtype=np.int64))
     strata = mixes if factors is None else _strata(mixes, row, factors, seed)

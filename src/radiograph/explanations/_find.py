@@ -8,14 +8,13 @@ it) and `explain(study) -> Explained`. Adding a file adds one; other packages jo
 
 from __future__ import annotations
 
-import pkgutil
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
-from radiograph.core import FormatError, UserError, nearest
+from radiograph.core import UserError, nearest, plugins
 from radiograph.explanations._study import Explained, Study
+
+_CALL: Final = {"explainers": "explain", "verbalizers": "make"}
 
 
 class Explainer(Protocol):
@@ -36,7 +35,7 @@ def explainer(name: str) -> Explainer:
     Raises:
         UserError: there is none; the nearest are named.
     """
-    return cast(Explainer, _named(name, "explainers", "explain"))
+    return cast(Explainer, _named(name, "explainers"))
 
 
 def verbalizer_module(name: str) -> Any:
@@ -45,45 +44,27 @@ def verbalizer_module(name: str) -> Any:
     Raises:
         UserError: there is none; the nearest are named.
     """
-    return _named(name, "verbalizers", "make")
+    return _named(name, "verbalizers")
 
 
 def names(folder: str) -> list[str]:
     """Every name of a kind, sorted."""
-    return sorted(_modules(folder, {"explainers": "explain", "verbalizers": "make"}[folder]))
+    return list(_modules(folder))
 
 
-def _named(name: str, folder: str, call: str) -> Any:
-    known = _modules(folder, call)
+def _named(name: str, folder: str) -> Any:
+    known = _modules(folder)
     if name not in known:
         close = nearest(name, list(known))
         raise UserError(
             f"no {folder.removesuffix('s')} {name!r}",
-            expected=", ".join(sorted(known)),
+            expected=", ".join(known),
             fix=f"did you mean {', '.join(close)}?" if close else None,
             code="bad_value",
         )
-    return import_module(known[name])
+    return known[name]()
 
 
-@cache
-def _modules(folder: str, call: str) -> dict[str, str]:
-    """Name to module; a module is imported when it is used."""
-    home = import_module(f"{__name__.rpartition('.')[0]}.{folder}")
-    found = {
-        module.name: f"{home.__name__}.{module.name}"
-        for module in pkgutil.iter_modules(home.__path__)
-        if not module.name.startswith("_")
-    }
-    for point in entry_points(group=f"radiograph.{folder}"):
-        module = point.load()
-        if point.name in found or not (
-            callable(getattr(module, "lacks", None)) and callable(getattr(module, call, None))
-        ):
-            raise FormatError(
-                f"{point.value} cannot be the {folder.removesuffix('s')} {point.name!r}",
-                expected=f"a name that is free, and a module with lacks and {call}",
-                where=f"entry point {point.name} = {point.value}",
-            )
-        found[point.name] = module.__name__
-    return found
+def _modules(folder: str) -> dict[str, Callable[[], Any]]:
+    home = f"{__name__.rpartition('.')[0]}.{folder}"
+    return plugins(home, f"radiograph.{folder}", folder.removesuffix("s"), ("lacks", _CALL[folder]))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,7 @@ def _exit_code(result: object) -> ExitCode:
     return result.exit_code if isinstance(result, Result) else ExitCode.PASS
 
 
+@cache
 def _version(package: str) -> str:
     with suppress(PackageNotFoundError):
         return version(package)

@@ -7,13 +7,10 @@ entry-point group `radiograph.sources` (name of the kind, module).
 
 from __future__ import annotations
 
-import pkgutil
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
-from radiograph.core import FormatError, UserError, nearest
+from radiograph.core import UserError, nearest, plugins
 from radiograph.sources._given import Given
 from radiograph.sources._grammar import Reference
 from radiograph.sources._parts import Parts
@@ -29,26 +26,13 @@ class Kind(Protocol):
         ...
 
 
-@cache
 def kinds() -> dict[str, Kind]:
     """Every kind by name, sorted.
 
     Raises:
         FormatError: another package registers something that is no kind.
     """
-    home = import_module(f"{__name__.rpartition('.')[0]}.kinds")
-    names = [module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("_")]
-    found = {name: cast(Kind, import_module(f"{home.__name__}.{name}")) for name in names}
-    for point in entry_points(group=GROUP):
-        module = point.load()
-        if point.name in found or not callable(getattr(module, "open", None)):
-            raise FormatError(
-                f"{point.value} cannot be the kind {point.name!r}",
-                expected="a name that is free, and a module with open(reference, parts)",
-                where=f"entry point {point.name} = {point.value}",
-            )
-        found[point.name] = module
-    return dict(sorted(found.items()))
+    return {name: cast(Kind, load()) for name, load in _known().items()}
 
 
 def open_source(text: str, parts: Parts) -> Given:
@@ -58,7 +42,7 @@ def open_source(text: str, parts: Parts) -> Given:
         UserError: no such kind (the nearest are named), or what the kind refuses.
     """
     reference = Reference.parse(text)
-    known = kinds()
+    known = _known()
     if reference.kind not in known:
         close = nearest(reference.kind, list(known))
         raise UserError(
@@ -68,4 +52,8 @@ def open_source(text: str, parts: Parts) -> Given:
             fix=f"did you mean {', '.join(close)}?" if close else "write KIND:WHERE, as dictionary:FOLDER",
             code="unknown_source",
         )
-    return known[reference.kind].open(reference, parts)
+    return known[reference.kind]().open(reference, parts)
+
+
+def _known() -> dict[str, Callable[[], Any]]:
+    return plugins(f"{__name__.rpartition('.')[0]}.kinds", GROUP, "kind", ("open",))

@@ -18,6 +18,7 @@ from radiograph.numerics.criteria import (
     near_clusters,
     surface_aurocs,
     text_key,
+    text_keys,
     united,
     word_auroc,
 )
@@ -137,6 +138,12 @@ def test_no_texts_are_no_clusters():
 @pytest.mark.parametrize(("one", "two"), [("It is 5 m", "it  IS 12 m"), ("ﬁve\n", "five"), ("9", "10")])
 def test_text_key_folds_case_blanks_and_digits(one, two):
     assert text_key(one) == text_key(two)
+
+
+def test_keys_of_many_texts_are_those_of_each():
+    texts = ["Ten  10 METRES", None, "", "ﬁve\tkm", "ﬁve\nkm 2", "é", "e", "\u0301x", "ΣΑΣ", "9" * 3, " 8 "]
+    for given in (texts, [*texts, "a\0b"], [], [None]):
+        assert text_keys(given) == [None if text is None else text_key(text) for text in given]
 
 
 def test_text_key_keeps_words_apart():

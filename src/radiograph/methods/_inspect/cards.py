@@ -137,7 +137,6 @@ class _Drawn:
             zeros=(int((measured - active)[0]), int((measured - active)[1]), int((measured - active)[2])),
             logarithmic=bars.logarithmic,
         )
-        self.value = dict(zip(row.tolist(), value.tolist(), strict=True))
         own = derive(seed, "near misses shown", self.number)
         shown = shown_rows(row, value, rows.near_miss, top=TOP, near=NEAR, seed=own)
         self.shown: list[tuple[str, int, int | None]] = [
@@ -146,6 +145,9 @@ class _Drawn:
             *(("near_miss_fires", r, None) for r in shown.near_fires.tolist()),
             *(("near_miss_silent", r, None) for r in shown.near_silent.tolist()),
         ]
+        wanted = [r for _, r, _ in self.shown]
+        self.value = dict(zip(wanted, _At(row, value).of(np.array(wanted, dtype=np.int64)), strict=True))
+        """Of the rows that are shown."""
 
 
 def _contexts(part: Table, rows: StudyRows, stored: Columns, drawn: Sequence[_Drawn]) -> Iterator[tuple[Context, ...]]:
@@ -154,7 +156,7 @@ def _contexts(part: Table, rows: StudyRows, stored: Columns, drawn: Sequence[_Dr
     texts = _Texts(part, wanted)
     for i, one in enumerate(drawn):
         entries = slice(stored.offsets[i], stored.offsets[i + 1])
-        at = dict(zip(stored.unit[entries].tolist(), stored.value[entries].tolist(), strict=True))
+        at = _At(stored.unit[entries], stored.value[entries])
         found: list[Context] = []
         for role, row, tenth in one.shown:
             around = texts.around(rows.names[row], row, at)
@@ -164,7 +166,7 @@ def _contexts(part: Table, rows: StudyRows, stored: Columns, drawn: Sequence[_Dr
                     prompt_id=rows.names[row],
                     kind=KINDS[rows.kind[row]],
                     half="discover" if rows.discover[row] else "confirm",
-                    value=one.value.get(row, 0.0),
+                    value=one.value[row],
                     decile=tenth,
                     tokens=around.tokens,
                     values=around.values,
@@ -187,6 +189,21 @@ class _Around:
     after: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class _At:
+    """Values of one feature by record row, ascending."""
+
+    row: Int64[np.ndarray, " entry"]
+    value: Float[np.ndarray, " entry"]
+
+    def of(self, rows: np.ndarray) -> list[float]:
+        """Those of some rows; 0 where there is none."""
+        if not len(self.row):
+            return [0.0] * len(rows)
+        place = np.minimum(np.searchsorted(self.row, rows), len(self.row) - 1)
+        return np.where(self.row[place] == rows, self.value[place], 0.0).tolist()
+
+
 class _Texts:
     """Texts of some prompts of a source, token by token where tokens and offsets are known."""
 
@@ -205,7 +222,7 @@ class _Texts:
         for (prompt,), own in found.partition_by("prompt_id", as_dict=True, maintain_order=True).items():
             self._of[str(prompt)] = own.sort("token", "row")
 
-    def around(self, prompt: str, row: int, values: Mapping[int, float]) -> _Around:
+    def around(self, prompt: str, row: int, values: _At) -> _Around:
         """Tokens about the strongest one of the row; the whole text if there are no tokens."""
         own = self._of.get(prompt)
         text = None if own is None else next((t for t in own["text"].to_list() if t is not None), None)
@@ -216,7 +233,7 @@ class _Texts:
             short = len(text) > CHARACTERS
             return _Around((text[:CHARACTERS],), after=short)
         numbers = own["row"].to_numpy()
-        level = [values.get(number, 0.0) for number in numbers.tolist()]
+        level = values.of(numbers)
         mine = self._place[numbers] == row
         size = np.where(mine, np.abs(level), -1.0)
         # Where all is silent the last of its tokens stands for the row: what was read ends there.

@@ -22,7 +22,6 @@ from radiograph.numerics.association import (
     screen,
     select,
     study,
-    units_of,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ TRIPLES = ("recall", "false_firing", "near")
 """Estimate, low and high."""
 
 
-def associated(rows: StudyRows, tables: Tables, asked: Asked) -> Findings:
-    """Discover on one half, confirm on the other; a range of features at a time.
+def associated(rows: StudyRows, tables: Tables, asked: Asked) -> tuple[Findings, Units]:
+    """Discover on one half, confirm on the other, a range of features at a time; and what was counted.
 
     Raises:
         Refusal: too few units, one class, no eligible feature.
@@ -63,20 +62,7 @@ def associated(rows: StudyRows, tables: Tables, asked: Asked) -> Findings:
     screens = [screen(given, part, numbers) for part, numbers in tables.ranges(asked.block)]
     screened = screens[0] if len(screens) == 1 else joined(screens)
     real, sham = select(given, screened)
-    return conclude(given, screened, real, sham, tables.of(np.union1d(real, sham), asked.block))
-
-
-def units(rows: StudyRows, asked: Asked) -> Units:
-    """What is counted."""
-    return units_of(
-        rows.group,
-        rows.label,
-        rows.discover,
-        stratum=rows.stratum,
-        name=rows.name,
-        continuous=rows.continuous,
-        seed=asked.settings.seed,
-    )
+    return conclude(given, screened, real, sham, tables.of(np.union1d(real, sham), asked.block)), given.units
 
 
 def units_table(own: Units) -> dict[str, Any]:

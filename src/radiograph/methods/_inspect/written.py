@@ -11,7 +11,7 @@ from radiograph.evidence import CRITERION_WARNINGS, RefusalRecord
 from radiograph.evidence.features import Card, Inspection, InspectionSource, Ranking, Requirement
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect import findings, sources
-from radiograph.methods._inspect.study import TABLE, UNITS, associated, columns_of, units, units_table
+from radiograph.methods._inspect.study import TABLE, UNITS, associated, columns_of, units_table
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
@@ -113,9 +113,9 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
     )
     own = replace(asked, settings=settings)
     with ctx.measure("study"):
-        found = associated(rows, tables, own)
+        found, units = associated(rows, tables, own)
     extra = tuple(dict.fromkeys(code for one in stored for code in one.codes))
-    return _Measured(own, rows, tables, found, columns_of(found, tables, extra), units(rows, own))
+    return _Measured(own, rows, tables, found, columns_of(found, tables, extra), units)
 
 
 def _tested(

@@ -21,6 +21,7 @@ group would be exchanged as if they were independent).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -72,7 +73,7 @@ class Units:
         """Q."""
         return len(self) - self.positive if self.design != "continuous" else 0
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Distinct groups."""
         return len(np.unique(self.group))

@@ -10,6 +10,7 @@ Clusters chain: a group may hold two texts that are not alike through a third th
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -20,11 +21,25 @@ from radiograph.numerics.criteria.similar import by_appearance
 from radiograph.numerics.design.texts import folded
 
 _DIGITS = re.compile(r"\d+")
+_END = "\0"
 
 
 def text_key(text: str) -> str:
     """What duplicates have in common."""
     return _DIGITS.sub("0", folded(text))
+
+
+def text_keys(texts: Sequence[str | None]) -> list[str | None]:
+    """`text_key` of many texts, several times as fast; None stays."""
+    given = [text for text in texts if text is not None]
+    whole = _END.join(given)
+    # Folded together: nothing composes over the end of a text, and no digit or blank runs over it.
+    if whole.count(_END) == len(given) - 1:
+        parts = _DIGITS.sub("0", unicodedata.normalize("NFKC", whole).casefold()).split(_END)
+        keys = iter([" ".join(part.split()) for part in parts])
+    else:
+        keys = map(text_key, given)
+    return [None if text is None else next(keys) for text in texts]
 
 
 def united(columns: Sequence[Sequence[Hashable]]) -> Int64[np.ndarray, " row"]:

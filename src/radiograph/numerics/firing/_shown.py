@@ -39,12 +39,11 @@ def shown_rows(
     first = ranked[:top]
     n = len(ranked)
     tenths: list[tuple[int, int]] = []
-    taken = set(first.tolist())
     for tenth in range(TENTHS, 0, -1):
         low, high = (n * (TENTHS - tenth)) // TENTHS, (n * (TENTHS - tenth + 1)) // TENTHS
-        own = [r for r in ranked[low:high].tolist() if r not in taken]
-        if own:
-            tenths.append((tenth, own[len(own) // 2]))
+        own = ranked[max(low, top) : high]
+        if len(own):
+            tenths.append((tenth, int(own[len(own) // 2])))
     fires = ranked[near_miss[ranked]][:near]
     silent = np.setdiff1d(np.flatnonzero(near_miss), row)
     drawn = np.random.default_rng(seed).permutation(len(silent))[:near]

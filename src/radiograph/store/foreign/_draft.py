@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,15 +59,20 @@ class Draft:
         wanted = self._wanted(found)
         if not wanted.any():
             return
-        heads = [head for head, own in zip(found.heads, wanted, strict=True) if own]
-        numbers = [number for number, own in zip(found.numbers, wanted, strict=True) if own]
-        raw = [text for text, own in zip(found.raw, wanted, strict=True) if own]
+        heads, numbers, raw = found.heads, found.numbers, found.raw
+        if not wanted.all():
+            heads, numbers, raw = (
+                list(compress(heads, wanted)),
+                list(compress(numbers, wanted)),
+                list(compress(raw, wanted)),
+            )
         self.facts.from_items(item for place, item in found.items if wanted[place])
-        for head, number in zip(heads, numbers, strict=True):
+        keys = set[str]().union(*heads)
+        for head, number in zip(heads, numbers, strict=True) if "feature_metadata" in keys else ():
             if head.get("feature_metadata") is not None:
                 self.facts.from_head(head["feature_metadata"], number, self.mistakes)
         self._add_entries(found, wanted)
-        self._add_rows(heads, numbers, raw)
+        self._add_rows(heads, numbers, raw, keys)
 
     def entries(self) -> Iterator[NDArray[Any]]:
         """All entries, a piece at a time."""
@@ -78,8 +84,9 @@ class Draft:
 
     def _wanted(self, found: Parsed) -> NDArray[np.bool_]:
         own = np.zeros(len(found.heads), bool)
-        models = {head.get("model") if isinstance(head.get("model"), str) else None for head in found.heads}
-        if len(models) == 1 and (only := next(iter(models))) is not None and self.models.keys() <= models:
+        given = [head.get("model") for head in found.heads]
+        models = set(given) if set(map(type, given)) == {str} else set[str]()
+        if len(models) == 1 and (only := next(iter(models))) and self.models.keys() <= models:
             self.models[only] = self.models.get(only, 0) + len(found.heads)
             own[:] = self.model in (None, only)
             return own
@@ -119,10 +126,10 @@ class Draft:
                     part.tofile(handle)
             self._entries, self._held["entries"] = [], 0
 
-    def _add_rows(self, heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes]) -> None:
+    def _add_rows(self, heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], keys: Set[str]) -> None:
         import polars as pl
 
-        table = _rows(heads, numbers, raw, self.mistakes)
+        table = _rows(heads, numbers, raw, keys, self.mistakes)
         table = table.with_columns(pl.int_range(self.lines, self.lines + len(table), dtype=pl.UInt32).alias("at"))
         self.lines += len(table)
         hashed = pl.when(pl.col("text").is_not_null()).then(pl.col("text").hash()).alias("text_hash")
@@ -138,10 +145,11 @@ class Draft:
         self.tables.append(path)
 
 
-def _rows(heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], mistakes: Mistakes) -> polars.DataFrame:
+def _rows(
+    heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], there: Set[str], mistakes: Mistakes
+) -> polars.DataFrame:
     import polars as pl
 
-    there = set().union(*heads)
     nothing: list[None] = [None] * len(heads)
 
     def column(key: str) -> list[Any]:

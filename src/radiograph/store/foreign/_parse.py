@@ -49,19 +49,12 @@ class Parsed:
 
 def parse(lines: Lines, mistakes: Mistakes) -> Iterator[Parsed]:
     """The lines in at most two pieces."""
-    heads, bodies, quotes, fast, slow = [], [], [], [], []
-    for place, text in enumerate(lines.texts):
-        cut = _cut(text)
-        if cut is None:
-            slow.append(place)
-            continue
-        start, end, quoted = cut
-        heads.append(text[:start] + b"0" + text[end + 1 :])
-        bodies.append(text[start + 1 : end])
-        quotes.append(quoted)
-        fast.append(place)
+    cuts = list(map(_cut, lines.texts))
+    slow = [place for place, cut in enumerate(cuts) if cut is None]
+    fast = [place for place, cut in enumerate(cuts) if cut is not None] if slow else list(range(len(cuts)))
     if fast:
-        found = _together(heads, bodies, np.array(quotes) // 2, _some(lines, fast), mistakes)
+        heads, bodies, quotes = zip(*(cut for cut in cuts if cut is not None), strict=True)
+        found = _together(heads, bodies, np.array(quotes) // 2, _some(lines, fast) if slow else lines, mistakes)
         if found is not None:
             yield found
         else:
@@ -75,7 +68,7 @@ def _some(lines: Lines, places: list[int]) -> Lines:
 
 
 def _together(
-    heads: list[bytes], bodies: list[bytes], counts: NDArray[np.int64], lines: Lines, mistakes: Mistakes
+    heads: Sequence[bytes], bodies: Sequence[bytes], counts: NDArray[np.int64], lines: Lines, mistakes: Mistakes
 ) -> Parsed | None:
     """All lines at once; None where something does not come out."""
     from pydantic_core import from_json
@@ -99,7 +92,7 @@ def _as_table(joined: bytes, total: int) -> _Entries | None:
     """Names, index and values of `"id": number, …`, where every colon and comma stands between ids and numbers."""
     import polars as pl
 
-    if not total or joined.count(b":") != total or joined.count(b",") != total - 1:
+    if not total or _count(joined, ":") != total or _count(joined, ",") != total - 1:
         return None
     kinds: dict[str, Any] = {"name": pl.String, "value": pl.Float64}
     try:
@@ -113,10 +106,14 @@ def _as_table(joined: bytes, total: int) -> _Entries | None:
         return None
     numbers = Codes()
     codes = pl.Series(numbers.of((name[1:-1] for name in names), len(names)))
-    index = table["name"].replace_strict(raw, codes, return_dtype=pl.UInt32)
+    index = codes.to_numpy()[table["name"].cast(pl.Enum(raw)).to_physical().to_numpy()]
     values = table["value"].to_numpy()
     # A table may hold `nan`; JSON may not, and says so better.
-    return (list(numbers), index.to_numpy(), values) if np.isfinite(values).all() else None
+    return (list(numbers), index, values) if np.isfinite(values).all() else None
+
+
+def _count(text: bytes, character: str) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(character)))
 
 
 def _as_array(joined: bytes, total: int) -> _Entries | None:
@@ -134,19 +131,19 @@ def _as_array(joined: bytes, total: int) -> _Entries | None:
     return list(numbers), index, flat[1::2]
 
 
-def _cut(text: bytes) -> tuple[int, int, int] | None:
-    """Where the braces of a flat map of features stand, and the quotes in it; None where another reader must look."""
-    at = text.find(_KEY)
-    start = text.find(b"{", at)
-    end = text.find(b"}", start)
-    if at < 0 or start < 0 or end < 0 or text[at + len(_KEY) : start].strip() != b":" or text.find(_KEY, end) >= 0:
+def _cut(text: bytes) -> tuple[bytes, bytes, int] | None:
+    """A line without its flat map of features, the map's inside, the quotes there; None: another reader must look."""
+    before, key, after = text.partition(_KEY)
+    start = after.find(b"{")
+    end = after.find(b"}", start)
+    if not key or start < 0 or end < 0 or after[:start].strip() != b":" or after.find(_KEY, end) >= 0:
         return None
-    body = text[start + 1 : end]
+    body = after[start + 1 : end]
     # An odd number of quotes: the brace belongs to an id. Escapes and inner objects need a real parser.
     quotes = body.count(b'"')
     if b"\\" in body or b"{" in body or quotes % 2:
         return None
-    return start, end, quotes
+    return before + key + b":0" + after[end + 1 :], body, quotes
 
 
 def _line_by_line(lines: Lines, mistakes: Mistakes) -> Parsed:

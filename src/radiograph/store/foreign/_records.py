@@ -176,7 +176,10 @@ def _write(
     number = np.zeros(len(names), np.uint32)
     number[order] = np.arange(len(order), dtype=np.uint32)
     ids = [names[code] for code in order.tolist()]
-    writer = SortedWriter(folder, _header_of(head, draft, placed, ids, n_layers))
+    facts = [draft.facts.of.get(name, {}) for name in ids]
+    addresses = [FeatureAddress.parse(name, n_layers) for name in ids]
+    sites = [_site(address, said) for address, said in zip(addresses, facts, strict=True)]
+    writer = SortedWriter(folder, _header_of(head, draft, placed, sites))
     for table in row_tables(draft, placed):
         writer.rows(table)
     bounds = ranges(draft.counts[order], memory)
@@ -185,9 +188,6 @@ def _write(
         feature, row, value = _single((feature, row, value), duplicates, ids, placed, draft.mistakes.name)
         offsets = np.searchsorted(feature, np.arange(first, last + 1))
         writer.values(offsets, row, value, placed.token[row] if placed.tokens else -1)
-    facts = [draft.facts.of.get(name, {}) for name in ids]
-    addresses = [FeatureAddress.parse(name, n_layers) for name in ids]
-    sites = [_site(address, said) for address, said in zip(addresses, facts, strict=True)]
     whole = str(head.get("dictionary_sha256") or "")
     writer.finish(
         feature_id=ids,
@@ -228,10 +228,9 @@ def _single(
     return feature[starts], row[starts], merged
 
 
-def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, ids: list[str], n_layers: int | None) -> Header:
+def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, sites: list[str | None]) -> Header:
     given = head.get("model")
     said: dict[str, Any] = given if isinstance(given, dict) else {}
-    sites = {_site(FeatureAddress.parse(name, n_layers), draft.facts.of.get(name, {})) for name in ids}
     model = RecordsModel(
         ref=next(iter(draft.models)) if draft.model is None else draft.model, sha256=said.get("sha256")
     )
@@ -240,7 +239,7 @@ def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, ids: list[str
         "tokenizer_sha256": None,
         "dictionary_sha256": None,
         "level": "token" if placed.tokens else "prompt",
-        "sites": sorted(site for site in sites if site is not None),
+        "sites": sorted({site for site in sites if site is not None}),
         "preselected": any(_PRESELECTED in known for known in draft.facts.of.values())
         or head.get("preselected") is True,
         "features": 0,

@@ -42,7 +42,8 @@ def statistics_of(offsets: Int[np.ndarray, " offset"], values: Float[np.ndarray,
     owner = np.repeat(np.arange(size), np.diff(offsets))
     value = values.astype(np.float64)
     active = value != 0
-    owner, value = owner[active], value[active]
+    if not active.all():
+        owner, value = owner[active], value[active]
     count = np.bincount(owner, minlength=size)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(owner, value, size) / count
