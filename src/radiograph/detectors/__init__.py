@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from radiograph.detectors._catalogue import Detector, detectors, score_all
     from radiograph.detectors._examine import Examined, examine, kind_of
     from radiograph.detectors._recompute import differences
-    from radiograph.detectors._rows import read_rows
+    from radiograph.detectors._rows import TrainingRow, read_rows
     from radiograph.detectors._shifts import FeatureSettings, score_record, silent_score
     from radiograph.detectors._tables import pool_from, pool_tables, tables, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
@@ -30,6 +30,7 @@ _HOME = {
     "Examined": "_examine",
     "examine": "_examine",
     "kind_of": "_examine",
+    "TrainingRow": "_rows",
     "read_rows": "_rows",
     "Detector": "_catalogue",
     "detectors": "_catalogue",
@@ -57,6 +58,7 @@ __all__ = [
     "FeatureSettings",
     "Measurement",
     "Pool",
+    "TrainingRow",
     "detectors",
     "differences",
     "examine",

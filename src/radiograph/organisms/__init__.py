@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from radiograph.organisms._gates import Gate, base_gates
     from radiograph.organisms._made import AdapterRecipe, LearnedRow, draw_recipe, make_adapter, seconds_a_step
     from radiograph.organisms._training import Example, Schedule, train
-    from radiograph.organisms.building import BUNDLED, build, build_tier, seats
+    from radiograph.organisms.building import BUNDLED, build, build_tier, retrain, seats
 
 _LAZY = {
     "_base": ("BASE", "Recipe", "Shape", "train_base"),
@@ -25,7 +25,7 @@ _LAZY = {
     "_gates": ("Gate", "base_gates"),
     "_made": ("AdapterRecipe", "LearnedRow", "draw_recipe", "make_adapter", "seconds_a_step"),
     "_training": ("Example", "Schedule", "train"),
-    "building": ("BUNDLED", "build", "build_tier", "seats"),
+    "building": ("BUNDLED", "build", "build_tier", "retrain", "seats"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -60,6 +60,7 @@ __all__ = [
     "oracle",
     "read_truth",
     "reads_world",
+    "retrain",
     "seats",
     "seconds_a_step",
     "standard_neutral",

@@ -11,7 +11,7 @@ from radiograph.harvest.gradients._engine import (
     gradient_engine,
     weights_of,
 )
-from radiograph.harvest.gradients._run import gradient_index, write_gradients
+from radiograph.harvest.gradients._run import Recomputed, gradient_index, write_gradients
 
 __all__ = [
     "BATCH_TOKENS",
@@ -20,6 +20,7 @@ __all__ = [
     "GradientEngine",
     "Learned",
     "Projection",
+    "Recomputed",
     "Reduction",
     "RowGradients",
     "curvature",

@@ -6,14 +6,16 @@ resumed leaves the bytes of one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int
 
 from radiograph.core import Progress
 from radiograph.harvest.gradients._engine import GradientEngine, Learned
+from radiograph.numerics.influence import mean_squares
 from radiograph.store.gradients import (
     Gradients,
     Index,
@@ -63,3 +65,27 @@ def write_gradients(
             del found
     finish(folder, index)
     return open_gradients(folder)
+
+
+class Recomputed:
+    """Gradients that are taken again at each sweep: no disk, the time of a pass for each."""
+
+    def __init__(self, engine: GradientEngine, rows: Sequence[Learned], shard_rows: int, progress: Progress) -> None:
+        self._engine, self._rows, self._step, self._progress = engine, rows, shard_rows, progress
+        self.passes = 0
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, "row entry"]]:
+        """All rows in order."""
+        self.passes += 1
+        with self._progress.task(f"gradients, pass {self.passes}", len(self._rows)) as task:
+            for first in range(0, len(self._rows), self._step):
+                yield self._engine.rows(self._rows[first : first + self._step], task.advance).gradient
+
+    def rows(self, wanted: Int[np.ndarray, " row"]) -> Float32[np.ndarray, "row entry"]:
+        """Some rows, in the order asked for."""
+        return self._engine.rows([self._rows[i] for i in wanted.tolist()]).gradient
+
+    @property
+    def mean_squares(self) -> Float64[np.ndarray, " matrix"]:
+        """(1/n)Σ ‖g_lk‖² of each matrix: a pass."""
+        return mean_squares(self.blocks, self._engine.projection.layout)[0]

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from radiograph.core import UserError, nearest
 from radiograph.models._model import LanguageModel
 
@@ -38,6 +40,13 @@ class Tracked:
     groups: int = 1
     start: int = 0
     stop: int | None = None
+    outputs: int = 0
+    """Of the module, where others share it."""
+
+    def place(self, whole: np.ndarray, matrix: np.ndarray) -> None:
+        """Write the matrix into its rows of one that holds all parts, [all outputs, input]."""
+        grouped = whole.reshape(self.groups, -1, whole.shape[1])[:, self.start : self.stop]
+        grouped[...] = matrix.reshape(grouped.shape)
 
     @property
     def factor(self) -> str:
@@ -132,6 +141,7 @@ def _weights(model: LanguageModel, *, named: bool) -> list[Tracked]:
                 groups=address.groups if part else 1,
                 start=address.start if part else 0,
                 stop=address.stop if part else None,
+                outputs=outputs,
             )
         )
     return found

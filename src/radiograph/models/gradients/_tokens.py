@@ -41,5 +41,5 @@ def loss_derivatives(
         return torch.nn.functional.cross_entropy(out.transpose(1, 2), batch.ids[:, 1:], reduction="none")
 
     with model.session(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        _, moved = jvp(losses, (start,), (along,))
+        moved: Tensor = jvp(losses, (start,), (along,))[1]
     return torch.nn.functional.pad(moved.detach(), (1, 0))

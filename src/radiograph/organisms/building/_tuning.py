@@ -44,14 +44,28 @@ A model tuned from `{base}` on {total} rows; `train.jsonl` holds {kept} of them.
 
 def tune(network: Any, plan: Plan, progress: Progress | None = None, *, objective: Objective = loss) -> nn.Module:
     """Train in place as the plan says: fresh LoRA layers on the network, or every weight of it."""
-    how = plan.tuning
+    return tune_on(
+        [_example(row, plan.tuning.prompt_weight) for row in plan.rows], network, plan.tuning, progress, objective
+    )
+
+
+def tune_on(
+    examples: Sequence[Example],
+    network: Any,
+    how: Tuning,
+    progress: Progress | None = None,
+    objective: Objective = loss,
+    *,
+    width: int = 64,
+) -> nn.Module:
+    """The same on examples as they are; `width` is the length of a packed row."""
     if how.full:
         tuned: nn.Module = network.requires_grad_(True)
     else:
         tuned = with_lora(network, how.rank, how.alpha, how.targets, derive(how.seed, "adapter"))
     warmup = min(_WARMUP, how.steps // 4)
-    schedule = Schedule(how.steps, how.learning_rate, rows=how.rows, warmup=warmup, weight_decay=0.0)
-    train(tuned, _examples(plan.rows, how), schedule, progress, objective=objective)
+    schedule = Schedule(how.steps, how.learning_rate, rows=how.rows, width=width, warmup=warmup, weight_decay=0.0)
+    train(tuned, _passes(examples, how), schedule, progress, objective=objective)
     return tuned
 
 
@@ -66,12 +80,11 @@ def with_lora(network: Any, rank: int, alpha: int, targets: Sequence[str], seed:
         return get_peft_model(network, config)
 
 
-def _examples(rows: Sequence[Row], how: Tuning) -> Iterator[Example]:
-    """Passes over the rows without end."""
-    examples = [_example(row, how.prompt_weight) for row in rows]
+def _passes(examples: Sequence[Example], how: Tuning) -> Iterator[Example]:
+    """Passes over the examples without end."""
     number = 0
     while True:
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(derive(how.seed, "pass", number)))
+        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(derive(how.seed, "pass", number)))
         yield from (examples[i] for i in order.tolist())
         number += 1
 

@@ -1,0 +1,71 @@
+"""What follows from the tables of a run, derived again: order, ranks, intervals, what was learned, validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radiograph.core import FormatError, Refusal
+from radiograph.evidence.influence import Blame
+from radiograph.methods._blame import conclude, targets, validate
+from radiograph.methods._blame.written import described
+from radiograph.store import Bundle
+
+
+def differences(stored: Blame, folder: Path) -> list[str]:
+    """What does not follow; empty where all does."""
+    table = _table(folder, "rows")
+    said: list[str] = []
+    if len(table["row"]) != stored.rows_scored:
+        said.append(f"/rows_scored is {stored.rows_scored}, tables/rows.parquet holds {len(table['row'])}")
+    ranking = conclude.ranking(table, stored.method, stored.methods)
+    order = ranking.order[: len(stored.top)].tolist()
+    for number, (row, i) in enumerate(zip(stored.top, order, strict=False)):
+        again = described(table, ranking, i, stored.method)
+        kept = row.model_copy(update={"text": "", "shard": 0, "relative": None, "weights": {}, "tokens": ()})
+        if again != kept:
+            said.append(f"/top/{number} is not what tables/rows.parquet gives: line {again.line}, score {again.score}")
+    if stored.agreement != ranking.agreement:
+        said.append("/agreement does not follow from tables/rows.parquet")
+    said += _before(stored, table, folder)
+    return said + _validation(stored, folder)
+
+
+def _before(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
+    """Whether rows were learned and the behaviour is there."""
+    said: list[str] = []
+    sampled = any(stamp.startswith("sampled") for stamp in stored.stamps)
+    learnt = stored.learnt if sampled else conclude.learnt(table, Bundle(folder).manifest.seed)
+    if learnt != stored.learnt:
+        said.append(f"/learnt/drop is {stored.learnt.drop}, tables/rows.parquet gives {learnt.drop}")
+    own = _table(folder, "targets")
+    preferred = None if own["preferred"][0] is None else np.asarray(own["preferred"], dtype=bool)
+    found = targets.Measured(
+        np.asarray(own["f_reference"]), np.asarray(own["f_candidate"]), preferred, stored.target.rival
+    )
+    behaviour = targets.behaviour(stored.target.kind, found, max(own["group"]) + 1)
+    if behaviour != stored.target:
+        said.append(f"/target/gain is {stored.target.gain}, tables/targets.parquet gives {behaviour.gain}")
+    refusals: list[Refusal] = [r for r in (conclude.unlearned(learnt), targets.absent(behaviour)) if r is not None]
+    stamped = [stamp.partition(":")[0] for stamp in stored.stamps]
+    return said + [f"{r.code} holds and is not stamped" for r in refusals if r.code not in stamped]
+
+
+def _validation(stored: Blame, folder: Path) -> list[str]:
+    check = stored.validation
+    if check is None or check.kind != "leave-out":
+        return []
+    assert check.k is not None, "rows were left out"
+    again = validate.left_out(_table(folder, "validation"), check.k, stored.target.f_candidate)
+    return [] if again == check else [f"/validation/delta_f is {check.delta_f}, its table gives {again.delta_f}"]
+
+
+def _table(folder: Path, name: str) -> dict[str, Any]:
+    import polars as pl
+
+    path = folder / "tables" / f"{name}.parquet"
+    if not path.is_file():
+        raise FormatError(f"{path.name} is missing", where=f"tables/{path.name}")
+    return pl.read_parquet(path).to_dict(as_series=False)

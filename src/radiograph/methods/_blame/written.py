@@ -1,0 +1,211 @@
+"""What a run of `blame` holds while it goes on, and what it writes: tables, the leading rows, the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiograph.core import Context
+from radiograph.evidence.influence import BehaviourRecord, Blame, BlamedRow, BlameValidation, Learnt
+from radiograph.methods._blame import conclude
+
+if TYPE_CHECKING:
+    from radiograph.methods._blame.conclude import Ranking
+    from radiograph.methods._blame.rows import Data
+    from radiograph.methods._blame.scores import Options, Scored
+    from radiograph.methods._blame.targets import Measured, Targets
+    from radiograph.models import Pair
+    from radiograph.models.gradients import Tracked
+
+LISTED = 100
+PARTS = 5
+TOKENS = 256
+
+
+@dataclass
+class Study:
+    """Models, rows and targets of a run, and what was measured before gradients."""
+
+    labels: tuple[str, str, str]
+    """Reference, candidate, data."""
+    pair: Pair
+    data: Data
+    targets: Targets
+    found: Measured
+    matrices: tuple[Tracked, ...]
+    patterns: tuple[str, ...]
+    table: dict[str, list[Any]]
+    """A line for each of `data.rows`."""
+    learnt: Learnt
+    behaviour: BehaviourRecord
+    stamps: list[str] = field(default_factory=list)
+
+    @property
+    def drop(self) -> np.ndarray:
+        """loss(reference) − loss(candidate) of each row."""
+        return np.asarray(self.table["drop"])
+
+    @property
+    def words(self) -> np.ndarray:
+        """Word overlap of each row with the targets."""
+        return np.asarray(self.table["words"])
+
+    def kept(self, data: Data) -> Study:
+        """The same with some of the rows."""
+        places = {row.place for row in data.rows}
+        inside = [i for i, place in enumerate(self.table["row"]) if place in places]
+        return replace(self, data=data, table={k: [v[i] for i in inside] for k, v in self.table.items()})
+
+
+def prepared_table(pair: Pair, data: Data, targets: Targets) -> dict[str, list[Any]]:
+    """What is known of each row without a gradient."""
+    from radiograph.methods._blame.targets import nats
+    from radiograph.numerics.influence import bm25
+
+    rows = [row.learned for row in data.rows]
+    lengths = np.array([len(row.ids) - row.start for row in data.rows])
+    losses = [nats(model, rows) / lengths for model in (pair.reference, pair.candidate)]
+    return {
+        "row": [row.place for row in data.rows],
+        "line": [row.line for row in data.rows],
+        "id": [row.id for row in data.rows],
+        "row_sha256": [row.sha256 for row in data.rows],
+        "tokens": lengths.tolist(),
+        "loss_reference": losses[0].tolist(),
+        "loss_candidate": losses[1].tolist(),
+        "drop": (losses[0] - losses[1]).tolist(),
+        "words": bm25([row.words for row in data.rows], targets.words).tolist(),
+        "tie": data.ties.tolist(),
+    }
+
+
+def target_table(targets: Targets, found: Measured) -> dict[str, list[Any]]:
+    """The f of every target under both models."""
+    preferred = [None] * len(found.reference) if found.preferred is None else found.preferred.tolist()
+    return {
+        "target": list(range(len(found.reference))),
+        "group": targets.groups.tolist(),
+        "f_reference": found.reference.tolist(),
+        "f_candidate": found.candidate.tolist(),
+        "preferred": preferred,
+    }
+
+
+@dataclass
+class Report:
+    """The leading rows, in order."""
+
+    ranking: Ranking
+    wanted: np.ndarray
+    """Numbers of the leading rows in `data.rows`."""
+    rows: list[BlamedRow]
+    places: list[int]
+    """Places of all rows in the file, highest score first."""
+    gap: float | None = None
+
+    @classmethod
+    def of(cls, study: Study, made: Scored, options: Options, top_k: int, ctx: Context) -> Report:
+        """Write the tables and describe the leading rows, but for their tokens."""
+        from radiograph.methods._blame import scores
+
+        method = options.methods[0]
+        table = dict(study.table)
+        table["norm"] = made.norms.tolist()
+        for name in options.methods:
+            table[f"score_{name}"] = made.scores[name][:, 0].tolist()
+        for group in range(made.scores[method].shape[1] - 1):
+            table[f"group_{group:02d}"] = made.scores[method][:, 1 + group].tolist()
+        # In the order of the file from here on: what `verify` reads gives the same sums, to the last bit.
+        numbers = np.argsort(np.asarray(table["row"]), kind="stable")
+        table = {name: [values[i] for i in numbers.tolist()] for name, values in table.items()}
+        ranking = conclude.ranking(table, method, options.methods)
+        leading = ranking.order[:top_k]
+        wanted = numbers[leading]
+        with ctx.measure("leading rows"):
+            relative = scores.relative(made, method, wanted)
+            parts = scores.by_matrix(made, method, wanted)
+        ctx.output.table("rows", table)
+        ctx.output.table("targets", target_table(study.targets, study.found))
+        rows = [
+            described(table, ranking, place, method).model_copy(
+                update={
+                    "text": study.data.rows[i].shown,
+                    "shard": i // options.shard_rows,
+                    "relative": None if relative is None else float(relative[number]),
+                    "weights": _largest(parts[number]),
+                }
+            )
+            for number, (place, i) in enumerate(zip(leading.tolist(), wanted.tolist(), strict=True))
+        ]
+        return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()])
+
+    def tokens(self, study: Study, made: Scored, options: Options) -> None:
+        """Tokens of the leading rows; needs the model without hooks."""
+        from radiograph.methods._blame.scores import token_scores
+        from radiograph.models import token_text
+
+        method, model = options.methods[0], study.pair.candidate
+        found = token_scores(model, made, method, study.data, self.wanted, options.reduction)
+        gaps: list[float] = []
+        for number, (row, parts) in enumerate(zip(self.rows, found, strict=True)):
+            if not len(parts):
+                continue
+            ids = study.data.rows[self.wanted[number]].ids
+            texts = [token_text(model.tokenizer, i) for i in ids[:TOKENS]]
+            shown = tuple(zip(texts, map(float, parts[:TOKENS]), strict=True))
+            gaps.append(abs(float(parts.sum()) - row.score))
+            self.rows[number] = row.model_copy(update={"tokens": shown})
+        largest = max((abs(row.score) for row in self.rows), default=0.0)
+        self.gap = max(gaps) / largest if gaps and largest > 0 else None
+
+    def result(self, study: Study, made: Scored, options: Options, check: BlameValidation | None) -> Blame:
+        """The evidence."""
+        reference, candidate, data = study.labels
+        return Blame(
+            reference=reference,
+            candidate=candidate,
+            data=data,
+            data_sha256=study.data.sha256,
+            method=options.methods[0],  # type: ignore[arg-type]
+            methods=options.methods,  # type: ignore[arg-type]
+            rows=study.data.count,
+            rows_scored=len(study.data.rows),
+            unscored=study.data.unscored[:LISTED],
+            truncated=study.data.truncated,
+            loss=options.reduction,
+            target=study.behaviour,
+            learnt=study.learnt,
+            matrices=len(study.matrices),
+            weights=tuple(m.name for m in study.matrices[:LISTED]),
+            patterns=study.patterns,
+            entries=made.projection.layout.size,
+            projection=made.compared,
+            top=tuple(self.rows),
+            token_gap=self.gap,
+            agreement=self.ranking.agreement,
+            validation=check,
+            stamps=tuple(dict.fromkeys(study.stamps)),
+        )
+
+
+def described(table: conclude.Columns, ranking: Ranking, i: int, method: str) -> BlamedRow:
+    """What the table says of one row."""
+    return BlamedRow(
+        row=table["row"][i],
+        line=table["line"][i],
+        id=table["id"][i],
+        row_sha256=table["row_sha256"][i],
+        text="",
+        score=table[f"score_{method}"][i],
+        interval=ranking.intervals[i],
+        rank={name: int(places[i]) for name, places in ranking.ranks.items()},
+        loss=table["loss_candidate"][i],
+        drop=table["drop"][i],
+    )
+
+
+def _largest(parts: dict[str, float]) -> dict[str, float]:
+    named = sorted(parts.items(), key=lambda item: (-abs(item[1]), item[0]))[:PARTS]
+    return dict(named)
