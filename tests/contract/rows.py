@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from auditing import noisy
+from blaming import write_blamed
 from moved import write_prompts
 
 
@@ -36,6 +37,14 @@ ROWS: dict[str, Row] = {
             "effort": "none",
         },
         exits=frozenset({0, 4}),
+    ),
+    "blame": Row(
+        {
+            "candidate": "bundled:base+data/blamed",
+            "data": "data/blamed/train.jsonl",
+            "target": "data/blamed/target.jsonl",
+            "top_k": 5,
+        }
     ),
     "calibrate": Row(
         {
@@ -217,6 +226,7 @@ def write_files(workspace: Path) -> None:
     _write_benchmark(data)
     _write_records(data / "records.jsonl")
     write_prompts(data / "moved.jsonl")
+    write_blamed(data / "blamed")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
 

@@ -26,8 +26,8 @@ from radiograph.models.gradients._matrices import Tracked
 class Edges:
     """Of one batch: inputs and output gradients of each matrix in order, and the loss of every token."""
 
-    inputs: list[Float[Tensor, "row token input"]]
-    deltas: list[Float[Tensor, "row token output"]]
+    inputs: list[Float[Tensor, "row token _"]]
+    deltas: list[Float[Tensor, "row token _"]]
     losses: Float[Tensor, "row token"]
     """Weighted, in nats; of the token at its own position, 0 at the first."""
 
