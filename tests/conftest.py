@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -17,10 +18,23 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["NO_COLOR"] = "1"
 
+# Rewritten tests, shape-checked modules and what children import are compiled once, not by every worker and child.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# What is imported stays: a third of collection would go into looking for garbage among it, and every test would again.
+gc.disable()
+
 # Before the first import of these packages: jaxtyping rewrites a module while it is loaded. Not `dictionaries`, whose
 # constructor is itself what refuses the wrong shapes of a file, and is tested for it.
 SHAPED = ("numerics", "models", "harvest", "interventions")
 install_import_hook([f"radiograph.{name}" for name in SHAPED], "beartype.beartype")
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for in what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
