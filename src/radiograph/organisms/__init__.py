@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
+from radiograph.organisms._contrasts import CONTRASTS, contrast_of_attribute, contrast_set
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import ADAPTER, MODEL, RECIPE, model_folders, read_truth, truth_path
@@ -33,6 +34,7 @@ __all__ = [
     "ADAPTER",
     "BASE",
     "BUNDLED",
+    "CONTRASTS",
     "MODEL",
     "RECIPE",
     "AdapterRecipe",
@@ -49,6 +51,8 @@ __all__ = [
     "bundled_names",
     "bundled_organism",
     "bundled_path",
+    "contrast_of_attribute",
+    "contrast_set",
     "draw_recipe",
     "families",
     "jammed",

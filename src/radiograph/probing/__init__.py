@@ -5,6 +5,8 @@ Arrays in, records out: models and files are met by the verbs. Torch is never ne
 
 from radiograph.probing._build import Built, Settings, build
 from radiograph.probing._card import About, Measured, failing_of, measured, reads_text
+from radiograph.probing._contrast import ContrastRow, check_distinct
+from radiograph.probing._contrast import row_of as contrast_row
 from radiograph.probing._judge import Judged, judged, paired, separated, shift
 from radiograph.probing._probe import Probe, check_width
 from radiograph.probing._read import CHUNK, Chunk, Read, read
@@ -32,6 +34,7 @@ __all__ = [
     "About",
     "Built",
     "Chunk",
+    "ContrastRow",
     "Judged",
     "Measured",
     "Probe",
@@ -40,7 +43,9 @@ __all__ = [
     "Settings",
     "build",
     "check_classes",
+    "check_distinct",
     "check_width",
+    "contrast_row",
     "failing_of",
     "given_parts",
     "group_numbers",

@@ -61,10 +61,9 @@ class Samples:
         starts = np.flatnonzero(np.diff(self.unit, prepend=-1))
         return np.add.reduceat(rows, starts, axis=0) / np.diff(np.append(starts, len(rows)))[:, None].astype(rows.dtype)
 
-    def at(self, names: Sequence[str]) -> Samples:
-        """At some of the sites."""
-        kept = [self.sites.index(name) for name in names]
-        return replace(self, sites=tuple(names), values=tuple(self.values[i] for i in kept))
+    def named(self, sites: Sequence[str]) -> Samples:
+        """The same rows, their sites called otherwise."""
+        return replace(self, sites=tuple(sites))
 
 
 def normalised(rows: Float[np.ndarray, "row width"], how: ProbeNormalise) -> Float[np.ndarray, "row width"]:

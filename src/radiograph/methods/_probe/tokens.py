@@ -1,0 +1,125 @@
+"""Texts to tokens, and which of them a label, or a probe, is about.
+
+1. tokenised as the model is fed; conversations through its chat template; given tokens are taken as they are
+2. marked are: the tokens that overlap the spans of a row, its last token, or every token of content (no special one)
+3. longer texts are cut at the context of the model, and counted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiograph.core import Refusal, UserError, visible
+from radiograph.probing import ContrastRow
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """One text as a model is fed it."""
+
+    id: str
+    group: str
+    ids: tuple[int, ...]
+    marked: NDArray[np.bool_]
+    shown: str | None
+
+
+def of_rows(model: Any, rows: Iterable[ContrastRow]) -> list[Tokens]:
+    """Labelled rows as tokens.
+
+    Raises:
+        UserError: a span that meets no token, a conversation without a template.
+    """
+    special = np.array(sorted(model.tokenizer.all_special_ids), dtype=np.int64)
+    return [_of_row(model, row, special) for row in rows]
+
+
+def of_texts(model: Any, texts: Iterable[Any]) -> list[Tokens]:
+    """`harvest.Text`s as tokens, those of content marked.
+
+    Raises:
+        Refusal: `no_evidence`, no text with a token of content.
+    """
+    found = of_rows(
+        model,
+        (
+            ContrastRow(
+                id=text.id,
+                group=text.group,
+                label=False,
+                text=None if text.messages or text.tokens else text.text,
+                messages=text.messages,
+                tokens=text.tokens,
+            )
+            for text in texts
+            if text.messages or text.tokens or text.text.strip()
+        ),
+    )
+    found = [one for one in found if one.marked.any()]
+    if not found:
+        raise Refusal(
+            "no_evidence", "there is no text with a token to read", fix="give text with --data, or --evidence"
+        )
+    return found
+
+
+def cut(texts: Sequence[Tokens], length: int) -> tuple[list[Tokens], int]:
+    """Texts of at most `length` tokens, and how many lost their end; those that lost all that is marked are gone."""
+    out: list[Tokens] = []
+    count = 0
+    for text in texts:
+        if len(text.ids) <= length:
+            out.append(text)
+            continue
+        count += 1
+        shorter = Tokens(text.id, text.group, text.ids[:length], text.marked[:length], text.shown)
+        if shorter.marked.any():
+            out.append(shorter)
+    return out, count
+
+
+def _of_row(model: Any, row: ContrastRow, special: NDArray[np.int64]) -> Tokens:
+    ids, offsets, start = _tokenised(model.tokenizer, row)
+    content = ~np.isin(np.array(ids, dtype=np.int64), special)
+    if row.last:
+        marked = np.zeros(len(ids), dtype=bool)
+        marked[-1] = True
+    elif row.spans is None:
+        marked = content
+    else:
+        marked = np.zeros(len(ids), dtype=bool)
+        for first, stop in row.spans:
+            marked |= np.array([a < start + stop and b > start + first and b > a for a, b in offsets], dtype=bool)
+        if not marked.any():
+            raise UserError("no token lies in the spans of a row", where=visible(row.id, 80), got=str(row.spans))
+    return Tokens(row.id, row.group, ids, marked, row.shown)
+
+
+def _tokenised(tokenizer: Any, row: ContrastRow) -> tuple[tuple[int, ...], Sequence[tuple[int, int]], int]:
+    """Ids, offsets of each token where spans need them, and where the text that spans count from begins."""
+    if row.tokens:
+        return row.tokens, (), 0
+    if not row.messages:
+        made = tokenizer(row.text, return_offsets_mapping=row.spans is not None, verbose=False)
+        return tuple(made["input_ids"]), made.get("offset_mapping", ()), 0
+    if row.spans is None:
+        from radiograph.models import render_conversation
+
+        return render_conversation(tokenizer, row.messages).ids, (), 0
+    text = tokenizer.apply_chat_template(
+        [dict(turn) for turn in row.messages],
+        tokenize=False,
+        add_generation_prompt=row.messages[-1]["role"] != "assistant",
+    )
+    start = text.rfind(row.messages[-1]["content"])
+    if start < 0:
+        raise UserError(
+            "the chat template changes the last turn, so that its spans are lost", where=visible(row.id, 80)
+        )
+    made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return tuple(made["input_ids"]), made["offset_mapping"], start
