@@ -13,7 +13,8 @@ from radiograph.dictionaries._metadata import Metadata, ModelIdentity, Provenanc
 if TYPE_CHECKING:
     from radiograph.dictionaries._control import principal_control, random_control
     from radiograph.dictionaries._dictionary import Dictionary
-    from radiograph.dictionaries._files import DictionaryDocument, load, save
+    from radiograph.dictionaries._document import DictionaryDocument
+    from radiograph.dictionaries._files import load, save
     from radiograph.dictionaries._guard import Check, check, neighbours, require
     from radiograph.dictionaries._quality import Measured, evaluate, measure
     from radiograph.dictionaries.activations import Activation, activation
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "_control": ("principal_control", "random_control"),
     "_dictionary": ("Dictionary",),
-    "_files": ("DictionaryDocument", "load", "save"),
+    "_document": ("DictionaryDocument",),
+    "_files": ("load", "save"),
     "_guard": ("Check", "check", "neighbours", "require"),
     "_quality": ("Measured", "evaluate", "measure"),
     "activations": ("Activation", "activation"),

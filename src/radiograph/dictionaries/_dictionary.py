@@ -25,18 +25,16 @@ from torch import Tensor
 
 from radiograph.core import FormatError, Source, UserError
 from radiograph.core.codec import Codes
+from radiograph.dictionaries._document import Kind, Normalisation, Selection
 from radiograph.dictionaries._hash import functional_sha256, tensor_sha256
 from radiograph.dictionaries._metadata import Metadata
-from radiograph.dictionaries._normalisation import Affine, Normalisation, affine
+from radiograph.dictionaries._normalisation import Affine, affine
 from radiograph.dictionaries.activations import Activation
 from radiograph.numerics.sparse import codes_of_dense, dense, gather_sum, linear
 
 PREACTIVATION_BYTES: Final = {"cpu": 32 * 2**20, "cuda": 512 * 2**20}
 TENSORS: Final = ("encoder", "decoder", "encoder_bias", "input_bias", "decoder_bias")
 UNIT_NORM_TOLERANCE: Final = 1e-4
-
-Kind = Literal["sae", "transcoder", "crosscoder"]
-Selection = Literal["value", "decoder_norm"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,9 @@ and no code runs. File and folder names mean nothing: identity is the hash, and 
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Final
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,38 +21,12 @@ from torch import Tensor
 
 from radiograph.core import FormatError, UserError
 from radiograph.dictionaries._card import card
-from radiograph.dictionaries._dictionary import TENSORS, Dictionary, Kind, Selection
-from radiograph.dictionaries._metadata import Metadata
-from radiograph.dictionaries._normalisation import Normalisation
+from radiograph.dictionaries._dictionary import TENSORS, Dictionary
+from radiograph.dictionaries._document import DOCUMENT, STORED_TYPES, WEIGHTS, DictionaryDocument, parse_document
 from radiograph.dictionaries.activations import activation
-from radiograph.evidence import Document, pretty_json
+from radiograph.evidence import pretty_json
 
-WEIGHTS: Final = "dictionary.safetensors"
-DOCUMENT: Final = "dictionary.json"
 CARD: Final = "card.md"
-STORED_TYPES: Final = ("F32", "F64")
-
-
-class DictionaryDocument(Document):
-    """`dictionary.json`."""
-
-    SCHEMA: ClassVar[str] = "radiograph.dictionary/1"
-
-    kind: Kind
-    activation: dict[str, Any]
-    """Its name, and its constants."""
-    selection: Selection
-    normalisation: Normalisation
-    denormalise: bool
-    sites: list[str]
-    widths: list[int]
-    target: str | None
-    target_width: int
-    size: int
-    value_unit: Literal["write_norm", "raw"]
-    sha256: str
-    decoder_sha256: str
-    metadata: Metadata
 
 
 def save(dictionary: Dictionary, folder: Path) -> None:
@@ -97,7 +70,7 @@ def load(folder: Path) -> Dictionary:
     for name in (DOCUMENT, WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"no dictionary in {folder}", expected=f"{DOCUMENT} and {WEIGHTS}", got=f"no {name}")
-    stated = _read_document(folder / DOCUMENT)
+    stated = parse_document((folder / DOCUMENT).read_bytes(), str(folder / DOCUMENT))
     tensors = _read_tensors(folder / WEIGHTS)
     constants = dict(stated.activation)
     sigma = activation(str(constants.pop("name", "")), constants)
@@ -119,18 +92,6 @@ def load(folder: Path) -> Dictionary:
     )
     _expect_equal(stated, document(dictionary), folder / DOCUMENT)
     return dictionary
-
-
-def _read_document(path: Path) -> DictionaryDocument:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FormatError("not JSON", where=str(path), got=str(error)) from error
-    if not isinstance(content, dict):
-        raise FormatError(
-            "not a dictionary document", where=str(path), expected="an object", got=type(content).__name__
-        )
-    return DictionaryDocument.read(content, where=str(path))
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Normalisation = Literal["none", "centre", "layer_norm", "unit_rms"]
+from radiograph.dictionaries._document import Normalisation
+
 EPSILON: Final = 1e-5
 
 

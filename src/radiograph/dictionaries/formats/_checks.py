@@ -27,9 +27,9 @@ from torch import Tensor
 from radiograph.core import Site, Source, derive
 from radiograph.core.sites import SiteKind
 from radiograph.dictionaries._dictionary import Dictionary
+from radiograph.dictionaries._document import Normalisation
 from radiograph.dictionaries._guard import EXPLAINED_VARIANCE_TOLERANCE, FACTOR, NEUTRAL_ROWS
 from radiograph.dictionaries._metadata import Quality
-from radiograph.dictionaries._normalisation import Normalisation
 from radiograph.dictionaries._quality import evaluate
 from radiograph.dictionaries.formats._fold import scaled
 from radiograph.dictionaries.formats._imported import Recorded

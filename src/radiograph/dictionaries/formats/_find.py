@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.dictionaries._dictionary import Dictionary
-from radiograph.dictionaries._files import DOCUMENT, WEIGHTS
+from radiograph.dictionaries._document import DOCUMENT, WEIGHTS
 from radiograph.dictionaries.formats._imported import Imported, Options
 from radiograph.dictionaries.formats._source import Source
 

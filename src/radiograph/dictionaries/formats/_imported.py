@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError
-from radiograph.dictionaries._dictionary import Dictionary, Kind, Selection
-from radiograph.dictionaries._normalisation import Normalisation
+from radiograph.dictionaries._dictionary import Dictionary
+from radiograph.dictionaries._document import Kind, Normalisation, Selection
 from radiograph.dictionaries.activations import Activation, activation
 from radiograph.dictionaries.formats._places import place_of
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 
 from radiograph.core import Site, Source, UserError, canonical
-from radiograph.dictionaries._normalisation import Normalisation
+from radiograph.dictionaries._document import Normalisation
 
 _BLOCK = r"(?:model\.layers|model\.language_model\.layers|transformer\.h|gpt_neox\.layers|layers|h)\.(\d+)"
 _NAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(

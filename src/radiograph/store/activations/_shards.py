@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from radiograph.core import FormatError, Source, UserError
 from radiograph.store.activations._store import Found, regrouped
-from radiograph.store.activations._tensors import NAMES, Tensors
-from radiograph.store.opened import Opened
+from radiograph.store.activations._tensors import NAMES, rows_of
+from radiograph.store.opened import Opened, Tensors
 from radiograph.store.shards import INDEX, PROMPTS, Index
 
 FOLDER = "activations"
@@ -47,7 +47,7 @@ def read_folder(path: Path, wanted: str | None, name: str, opened: Open) -> Foun
 
     def parts(count: int) -> Iterator[NDArray[Any]]:
         for shard in shards:
-            yield from shard.tensors.blocks(source)(count)
+            yield from rows_of(shard.tensors, source)(count)
 
     ids = {
         column: np.concatenate([shard.tensors.array(column) for shard in shards])

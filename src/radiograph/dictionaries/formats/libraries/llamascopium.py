@@ -22,7 +22,7 @@ from torch import Tensor
 
 from radiograph.core import FormatError
 from radiograph.core import Source as Address
-from radiograph.dictionaries._normalisation import Normalisation
+from radiograph.dictionaries._document import Normalisation
 from radiograph.dictionaries.formats import Imported, Ledger, Options, Source, build, unsettled
 
 NAME: Final = "llamascopium"

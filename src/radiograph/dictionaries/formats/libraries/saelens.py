@@ -30,7 +30,7 @@ from torch import Tensor
 from radiograph.core import FormatError, Site
 from radiograph.core import Source as Address
 from radiograph.dictionaries._dictionary import Dictionary
-from radiograph.dictionaries._normalisation import Normalisation
+from radiograph.dictionaries._document import Normalisation
 from radiograph.dictionaries.formats import (
     Imported,
     Ledger,

@@ -1,0 +1,36 @@
+"""What moved between two sets of rows: per feature, jointly, and as a whole. Arrays in, arrays out; no torch.
+
+`Paired` and `Unpaired` say which relabellings are as likely as the data if nothing moved; everything else asks them.
+"""
+
+from radiograph.numerics.shifts._carried import Carried, Chosen, Rest, carried
+from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Paired, Unpaired
+from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length
+from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, feature_shifts, feature_tests
+from radiograph.numerics.shifts._rates import CodeSums, FeatureRates, feature_rates
+from radiograph.numerics.shifts._sums import GroupSums, RowSpread, keyed_bins, segments
+
+__all__ = [
+    "LEAST_GROUPS",
+    "Carried",
+    "Chosen",
+    "CodeSums",
+    "Design",
+    "Drift",
+    "FeatureRates",
+    "FeatureShifts",
+    "FeatureTests",
+    "GroupSums",
+    "Paired",
+    "Rest",
+    "RowSpread",
+    "Unpaired",
+    "carried",
+    "feature_rates",
+    "feature_shifts",
+    "feature_tests",
+    "keyed_bins",
+    "seen_null",
+    "segments",
+    "shift_length",
+]

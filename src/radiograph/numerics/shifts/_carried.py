@@ -1,0 +1,225 @@
+"""Which rows of a dictionary carry the shift, jointly: greedy selection with two tests a step.
+
+1. R [group, width] sums the shift by group, r̄ = W_0·R; D̂ are the rows, of length 1. The next row j* has the largest
+   |⟨D̂_j, r̄⟩| among those not chosen.
+2. *Noise*: p = (1 + #{b: max_j |⟨D̂_j, W_b·R⟩| ≥ |⟨D̂_j*, r̄⟩|}) / (1 + B) ≤ .05. Relabelled groups shift that little.
+   *Chance*: ⟨D̂_j*, r̄⟩² / ‖r̄‖² exceeds the 95 % quantile of max_j ⟨D̂_j, u⟩² over 200 random unit u: in an
+   overcomplete dictionary every direction has a near row.
+3. Both pass: the span of the chosen rows leaves R, and the next row is looked for, up to 64. Noise passed and chance
+   not: the rest is `diffuse`, real, without a row that stands out. q of a row is the largest p so far.
+4. Least squares of the whole shift on the chosen rows: coefficients, their interval over groups, share = the drop of
+   ‖r̄‖² when the row came. Rows with |cosine| > .7 to a chosen one and a score within 10 % are its alternatives.
+
+The products D̂Rᵀ are kept and updated by rank one: O((G + d)F) a step. A relabelling is multiplied out only for rows
+whose absolute sum reaches the score, which no others can exceed. The limit is near d / (2 ln F) equally strong rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from radiograph.numerics.proportions import Interval
+from radiograph.numerics.shifts._design import Design
+from radiograph.numerics.shifts._features import blocks
+
+LEVEL: Final = 0.05
+RANDOM: Final = 200
+MOST: Final = 64
+NEAR_COSINE: Final = 0.7
+NEAR_SCORE: Final = 0.9
+SHOWN: Final = 8
+"""Alternatives that are listed."""
+DRAWS: Final = 1000
+NOTHING: Final = 1e-12
+"""Share of the shift below which nothing is left but rounding."""
+
+Rest = Literal["nothing", "noise", "diffuse", "limit", "not_tested"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A row that carries a part of the shift."""
+
+    row: int
+    coefficient: float
+    """Length of what is written along the row; negative where it is suppressed."""
+    interval: Interval
+    share: float
+    q: float
+    alternatives: tuple[int, ...]
+    """Rows that the data cannot tell from it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """All rows that stand out, and what the rest is."""
+
+    chosen: tuple[Chosen, ...]
+    rest: Rest
+    """`nothing` is left, it is within `noise`, it is `diffuse`, or the `limit` of rows was reached."""
+    rest_p: float | None
+    """Of the noise test at which the selection stopped."""
+    rest_share: float | None
+    """Of the row that was not chosen, of what was left; beside the chance."""
+    chance: float
+    """What a random direction's nearest row explains of it, at 95 %."""
+    share: float
+    share_interval: Interval | None
+
+
+def carried(
+    rows: Float[np.ndarray, "row width"],
+    sums: Float64[np.ndarray, "group width"],
+    design: Design,
+    *,
+    seed: int,
+    label: int = 0,
+) -> Carried:
+    """Choose rows of length 1.
+
+    Args:
+        rows: D̂; a row of zeros is never chosen.
+        sums: the shift by group.
+        design: which relabellings there are.
+        seed: of the random directions and the draws.
+        label: which label is the data: 0, or that of the sham.
+    """
+    weights = _relabelled(design, label)
+    search = _Search(rows, sums, weights)
+    chance = _chance(rows, seed)
+    whole = search.left
+    found: list[tuple[int, float, float, tuple[int, ...]]] = []
+    rest: Rest = "nothing"
+    p: float | None = None
+    share: float | None = None
+    worst = 0.0
+    while search.left > NOTHING * whole and whole > 0:
+        if len(found) == min(MOST, *sums.shape[1:], len(rows)):
+            rest = "limit"
+            break
+        best, score = search.best()
+        p, share = search.noise(score), score**2 / search.left
+        if p > LEVEL:
+            rest = "noise"
+            break
+        if share <= chance:
+            rest = "diffuse"
+            break
+        worst = max(worst, p)
+        before, near = search.left, search.near(best, score)
+        search.remove(best)
+        found.append((best, (before - search.left) / whole, worst, near))
+    chosen, total, interval = _fitted(found, rows, sums, design, label, seed)
+    return Carried(chosen, rest, p, share, chance, total, interval)
+
+
+class _Search:
+    """R, D̂Rᵀ, and the span of the chosen rows, as they are now."""
+
+    def __init__(
+        self,
+        rows: Float[np.ndarray, "row width"],
+        sums: Float64[np.ndarray, "group width"],
+        weights: Float64[np.ndarray, "label group"],
+    ) -> None:
+        self.rows, self.sums, self.weights = rows, sums.copy(), weights
+        self.products = rows @ sums.T.astype(rows.dtype)
+        self.basis = np.zeros((0, sums.shape[1]))
+        self.taken = np.zeros(len(rows), bool)
+
+    @property
+    def left(self) -> float:
+        """‖r̄‖² of what is left."""
+        mean = self.weights[0] @ self.sums
+        return float(mean @ mean)
+
+    def best(self) -> tuple[int, float]:
+        """The row that explains most, and |⟨D̂_j, r̄⟩|."""
+        scores = np.abs(self.products @ self.weights[0].astype(self.products.dtype))
+        self.scores = np.where(self.taken, -1.0, scores)
+        best = int(self.scores.argmax())
+        # The sum of float32 products is good to 1e-6; the tests compare it with others of the same make.
+        return best, float(self.scores[best])
+
+    def noise(self, score: float) -> float:
+        """The p-value against relabellings."""
+        others = self.weights[1:].astype(self.products.dtype)
+        sizes = np.abs(others).max(0)
+        able = np.flatnonzero(np.abs(self.products) @ sizes >= score * (1 - 1e-6))
+        reached = np.zeros(len(others), bool)
+        for start in range(0, len(able), 4096):
+            part = np.abs(others @ self.products[able[start : start + 4096]].T)
+            reached |= part.max(1) >= score * (1 - 1e-6)
+        return float(1 + reached.sum()) / (1 + len(others))
+
+    def near(self, best: int, score: float) -> tuple[int, ...]:
+        """Rows close to the best one that score within a tenth of it."""
+        close = np.flatnonzero(self.scores >= NEAR_SCORE * score)
+        close = close[close != best]
+        close = close[np.abs(self.rows[close] @ self.rows[best]) > NEAR_COSINE]
+        order = np.argsort(-self.scores[close], kind="stable")
+        return tuple(int(i) for i in close[order][:SHOWN])
+
+    def remove(self, row: int) -> None:
+        """Take the direction of a row out of everything."""
+        self.taken[row] = True
+        unit = self.rows[row].astype(np.float64)
+        for _ in range(2):  # once more for what rounding left
+            unit -= self.basis.T @ (self.basis @ unit)
+        unit /= np.linalg.norm(unit)
+        self.basis = np.concatenate([self.basis, unit[None]])
+        along = self.sums @ unit
+        self.sums -= np.outer(along, unit)
+        kind = self.products.dtype
+        self.products -= np.outer(self.rows @ unit.astype(kind), along.astype(kind))
+
+
+def _relabelled(design: Design, label: int) -> Float64[np.ndarray, "label group"]:
+    """The weights with one label as the data; the sham stays out of the pool."""
+    weights = design.weights
+    return np.concatenate([weights[[label]], weights[1 : design.flips + 1]])
+
+
+def _chance(rows: Float[np.ndarray, "row width"], seed: int) -> float:
+    """95 % quantile of what the nearest row explains of a random direction."""
+    drawn = np.random.default_rng((seed, *b"chance")).standard_normal((RANDOM, rows.shape[1]))
+    drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(rows.dtype)
+    largest = np.zeros(RANDOM)
+    for block in blocks(len(rows)):
+        np.maximum(largest, np.abs(drawn @ rows[block].T).max(1), out=largest)
+    # The order statistic at which a random direction passes at most once in twenty.
+    return float(np.sort(np.square(largest))[int(np.ceil(0.95 * (RANDOM + 1))) - 1])
+
+
+def _fitted(
+    found: list[tuple[int, float, float, tuple[int, ...]]],
+    rows: Float[np.ndarray, "row width"],
+    sums: Float64[np.ndarray, "group width"],
+    design: Design,
+    label: int,
+    seed: int,
+) -> tuple[tuple[Chosen, ...], float, Interval | None]:
+    if not found:
+        return (), 0.0, None
+    basis = rows[[row for row, *_ in found]].astype(np.float64)
+    inverse = np.linalg.pinv(basis)
+    mean = design.weights[label] @ sums
+    coefficients = mean @ inverse
+    # Of the sham the sums change their signs; its intervals are of no use and are not made.
+    drawn = design.resampled(sums, DRAWS, seed) if label == 0 else mean[None]
+    spread = drawn @ inverse
+    low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+    missed = np.square(drawn - spread @ basis).sum(1) / np.square(drawn).sum(1)
+    whole = sum(share for _, share, _, _ in found)
+    # Noise in a draw adds to what is missed: the draws are moved to where the estimate stands.
+    ends = np.quantile(1 - missed, [0.025, 0.975]) + (whole - (1 - missed).mean())
+    bounds = Interval(float(ends[0]), float(min(ends[1], 1.0)))
+    chosen = tuple(
+        Chosen(row, float(coefficients[i]), Interval(float(low[i]), float(high[i])), share, q, near)
+        for i, (row, share, q, near) in enumerate(found)
+    )
+    return chosen, float(whole), bounds

@@ -1,0 +1,182 @@
+"""Which relabellings of the data are as likely as the data, if nothing moved.
+
+`Paired`: the same tokens on both sides. The difference of a group keeps its size and loses its sign: ε ∈ {−1, +1} per
+group, the same for every feature. `Unpaired`: other tokens. Whole groups change sides, as many on each as before.
+
+For values summed by group, P [group, column], every relabelling b gives
+    Δ_b = W_b·P          V_b = the variance of Δ_b from the spread of groups about their side's mean, G/(G − 1) included
+Row 0 of all arrays is the data themselves, rows 1 … B are relabellings, and the last is one more, the sham: it goes
+through everything as if it were the data. A statistic is then compared with what the very same arithmetic gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+LEAST_GROUPS: Final = 12
+"""Groups below which relabellings are too few to say anything."""
+
+
+class Design(Protocol):
+    """What relabellings there are, and what a column of group sums comes to under each."""
+
+    @property
+    def groups(self) -> int:
+        """Rows of P."""
+        ...
+
+    @property
+    def flips(self) -> int:
+        """B, without the data and the sham."""
+        ...
+
+    @property
+    def weights(self) -> Float64[np.ndarray, "label group"]:
+        """W: the data, the relabellings, the sham."""
+        ...
+
+    def variances(
+        self, sums: Float64[np.ndarray, "group column"], labels: slice
+    ) -> Float64[np.ndarray, "label column"]:
+        """V of each column under some of the labels."""
+        ...
+
+    def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
+        """The sums without what moved: each group's minus its share of Δ."""
+        ...
+
+    def resampled(
+        self, sums: Float64[np.ndarray, "group column"], draws: int, seed: int
+    ) -> Float64[np.ndarray, "draw column"]:
+        """Δ of groups drawn with replacement."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Signs of groups; P holds sums of candidate − reference."""
+
+    counts: Int[np.ndarray, " group"]
+    """Tokens of each group."""
+    flips: int
+    seed: int
+
+    @property
+    def groups(self) -> int:
+        """Rows of P."""
+        return len(self.counts)
+
+    @cached_property
+    def signs(self) -> Float64[np.ndarray, "label group"]:
+        """ε: the data, the relabellings, the sham."""
+        drawn = np.random.default_rng(self.seed).integers(0, 2, (self.flips + 1, self.groups)) * 2.0 - 1
+        return np.concatenate([np.ones((1, self.groups)), drawn])
+
+    @property
+    def weights(self) -> Float64[np.ndarray, "label group"]:
+        """ε / n."""
+        return self.signs / self.counts.sum()
+
+    def variances(
+        self, sums: Float64[np.ndarray, "group column"], labels: slice
+    ) -> Float64[np.ndarray, "label column"]:
+        """G/(G−1) Σ_g(ε_g P_g − n_gΔ)²/n²."""
+        n, total = self.counts.astype(np.float64), float(self.counts.sum())
+        signs = self.signs[labels]
+        delta = signs @ sums / total
+        spread = np.square(sums).sum(0) - 2 * delta * ((signs * n) @ sums) + np.square(delta) * np.square(n).sum()
+        return np.maximum(spread, 0) * (self.groups / (self.groups - 1)) / total**2
+
+    def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
+        """P_g − n_gΔ."""
+        return sums - np.outer(self.counts / self.counts.sum(), sums.sum(0))
+
+    def resampled(
+        self, sums: Float64[np.ndarray, "group column"], draws: int, seed: int
+    ) -> Float64[np.ndarray, "draw column"]:
+        """Σ P / Σ n of the groups drawn."""
+        taken = _drawn(self.groups, draws, seed)
+        return (taken @ sums) / (taken @ self.counts)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Unpaired:
+    """Sides of groups; P holds sums of each side, the candidate's groups first."""
+
+    counts: Int[np.ndarray, " group"]
+    candidates: int
+    """Groups of the candidate."""
+    flips: int
+    seed: int
+    _order: np.random.Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_order", np.random.default_rng(self.seed))
+
+    @property
+    def groups(self) -> int:
+        """Rows of P."""
+        return len(self.counts)
+
+    @cached_property
+    def sides(self) -> Float64[np.ndarray, "label group"]:
+        """1 for the candidate, 0 for the reference: the data, the relabellings, the sham."""
+        first = np.arange(self.groups) < self.candidates
+        drawn = [self._order.permutation(first) for _ in range(self.flips + 1)]
+        return np.array([first, *drawn], np.float64)
+
+    @property
+    def weights(self) -> Float64[np.ndarray, "label group"]:
+        """1/n of the candidate, −1/n of the reference."""
+        first, second = self.sides, 1 - self.sides
+        n = self.counts.astype(np.float64)
+        return first / (first @ n)[:, None] - second / (second @ n)[:, None]
+
+    def variances(
+        self, sums: Float64[np.ndarray, "group column"], labels: slice
+    ) -> Float64[np.ndarray, "label column"]:
+        """The sum of both sides' variances of a mean over groups."""
+        n = self.counts.astype(np.float64)
+        squares = np.square(sums)
+        found = np.zeros((len(self.sides[labels]), sums.shape[1]))
+        for side in (self.sides[labels], 1 - self.sides[labels]):
+            total, count = side @ n, side.sum(1)
+            mean = side @ sums / total[:, None]
+            spread = side @ squares - 2 * mean * ((side * n) @ sums) + np.square(mean) * (side @ n**2)[:, None]
+            found += np.maximum(spread, 0) * (count / np.maximum(count - 1, 1) / total**2)[:, None]
+        return found
+
+    def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
+        """Each group's sum minus its share of its side's."""
+        found = sums.copy()
+        for side in _halves(self.candidates, self.groups):
+            found[side] -= np.outer(self.counts[side] / self.counts[side].sum(), sums[side].sum(0))
+        return found
+
+    def resampled(
+        self, sums: Float64[np.ndarray, "group column"], draws: int, seed: int
+    ) -> Float64[np.ndarray, "draw column"]:
+        """The difference of means of groups drawn on each side."""
+        found = np.zeros((draws, sums.shape[1]))
+        for place, side in enumerate(_halves(self.candidates, self.groups)):
+            own = sums[side]
+            taken = _drawn(len(own), draws, seed + place)
+            found += (1 - 2 * place) * (taken @ own) / (taken @ self.counts[side])[:, None]
+        return found
+
+
+def _halves(first: int, groups: int) -> Iterator[slice]:
+    yield slice(0, first)
+    yield slice(first, groups)
+
+
+def _drawn(groups: int, draws: int, seed: int) -> Float64[np.ndarray, "draw group"]:
+    """How often each group was drawn."""
+    taken = np.random.default_rng(seed).integers(0, groups, (draws, groups)) + groups * np.arange(draws)[:, None]
+    return np.bincount(taken.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)

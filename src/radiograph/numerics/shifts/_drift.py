@@ -1,0 +1,81 @@
+"""The shift of the mean codes as a whole, beside what relabelled groups give.
+
+1. L2 = ‖μ_cand − μ_ref‖ over mean codes. It grows with the number of features and with noise, so it never stands alone
+2. floor: the same under relabellings of *centred* group sums, median and 95 %; p: against uncentred ones
+3. excess = √max(0, L2² − mean floor²)
+4. seen = 1 − ‖δ − Σ_j (μ_cand,j − μ_ref,j) D_j‖² / ‖δ‖², which may be negative; its null is the same for relabellings
+All of it is quadratic in the group sums, so that a relabelling costs G², not F.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
+from radiograph.numerics.shifts._features import blocks
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Length of a shift with its floor."""
+
+    drift: float
+    median: float | None
+    q95: float | None
+    p: float | None
+    excess: float | None
+
+
+def shift_length(sums: Float64[np.ndarray, "group column"], design: Design) -> Drift:
+    """‖W_0·P‖ with its floor and p; floor, p and excess are None below 12 groups."""
+    weights = design.weights
+    length = float(np.sqrt(_lengths(sums @ sums.T, weights[:1])[0]))
+    if design.groups < LEAST_GROUPS:
+        return Drift(length, None, None, None, None)
+    flips = weights[1 : design.flips + 1]
+    still = design.centred(sums)
+    floor = _lengths(still @ still.T, flips)
+    moved = np.sqrt(_lengths(sums @ sums.T, flips))
+    p = float(1 + (moved >= length * (1 - 1e-12)).sum()) / (1 + len(flips))
+    excess = float(np.sqrt(max(0.0, length**2 - floor.mean())))
+    median, q95 = (float(v) for v in np.quantile(np.sqrt(floor), [0.5, 0.95]))
+    return Drift(length, median, q95, p, excess)
+
+
+def _lengths(
+    gram: Float64[np.ndarray, "group group"], weights: Float64[np.ndarray, "label group"]
+) -> Float64[np.ndarray, " label"]:
+    return np.maximum(np.einsum("lg,lg->l", weights @ gram, weights), 0)
+
+
+def seen_null(
+    shift: Float64[np.ndarray, "group width"],
+    codes: Float64[np.ndarray, "group feature"],
+    decoder: Float[np.ndarray, "feature width"],
+    design: Design,
+) -> tuple[float | None, float | None]:
+    """Share of the shift that the change of mean codes writes, and its median over relabellings of centred sums.
+
+    None where nothing moved, or below 12 groups for the median.
+    """
+    written = np.zeros_like(shift)
+    for block in blocks(len(decoder)):
+        written += codes[:, block] @ decoder[block].astype(np.float64)
+    rest = shift - written
+    weights = design.weights
+    whole = float(_lengths(shift @ shift.T, weights[:1])[0])
+    if whole == 0:
+        return None, None
+    seen = 1 - float(_lengths(rest @ rest.T, weights[:1])[0]) / whole
+    if design.groups < LEAST_GROUPS:
+        return seen, None
+    flips = weights[1 : design.flips + 1]
+    still, left = design.centred(shift), design.centred(rest)
+    below = _lengths(still @ still.T, flips)
+    known = below > 0
+    if not known.any():
+        return seen, None
+    return seen, float(np.median(1 - _lengths(left @ left.T, flips)[known] / below[known]))

@@ -1,0 +1,107 @@
+"""Sums of rows by group, and the spread of rows, in float64 and in one fixed order.
+
+1. rows come in tiles; inside a tile, runs of one group of at most 128 rows are summed, and the sums added in order
+2. groups are merged into at most so many bins by a keyed hash of their name, never by place
+3. the spread of rows is that of their differences from the first tile's mean, so that a large offset costs no digits
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
+
+RUN: Final = 128
+"""Most rows of a run: counts of a run fit into a byte."""
+
+
+def keyed_bins(names: NDArray[Any], bins: int, key: str) -> Int[np.ndarray, " name"]:
+    """The bin of each name; the names as they stand where there are no more than bins.
+
+    Equal numbers of names fall into every bin (they are dealt in the order of their hashes), so that no bin is empty.
+    """
+    if len(names) <= bins:
+        return np.arange(len(names))
+    digests = [hashlib.blake2b(f"{key}\0{name}".encode(), digest_size=8).digest() for name in names.tolist()]
+    order = sorted(range(len(names)), key=digests.__getitem__)
+    found = np.empty(len(names), np.int64)
+    found[order] = np.arange(len(names)) % bins
+    return found
+
+
+def segments(groups: Int[np.ndarray, " row"]) -> tuple[Int[np.ndarray, " run"], Int[np.ndarray, " run"]]:
+    """First rows of the runs of one group, and the group of each run."""
+    changes = np.flatnonzero(np.diff(groups)) + 1
+    starts = np.union1d(np.arange(0, len(groups), RUN), changes)
+    return starts, groups[starts]
+
+
+@dataclass(eq=False)
+class GroupSums:
+    """Σ of rows per group."""
+
+    groups: int
+    width: int
+    sums: Float64[np.ndarray, "group width"] = field(init=False)
+    counts: Int[np.ndarray, " group"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sums = np.zeros((self.groups, self.width))
+        self.counts = np.zeros(self.groups, np.int64)
+
+    def add(self, rows: Float[np.ndarray, "row width"], groups: Int[np.ndarray, " row"]) -> None:
+        """Take in a tile."""
+        starts, owners = segments(groups)
+        np.add.at(self.sums, owners, np.add.reduceat(rows, starts, axis=0, dtype=np.float64))
+        self.counts += np.bincount(groups, minlength=self.groups)
+
+    def merged(self, bins: Int[np.ndarray, " group"]) -> GroupSums:
+        """The same by bins of groups."""
+        found = GroupSums(int(bins.max()) + 1, self.width)
+        np.add.at(found.sums, bins, self.sums)
+        np.add.at(found.counts, bins, self.counts)
+        return found
+
+
+@dataclass(eq=False)
+class RowSpread:
+    """Mean and covariance of rows."""
+
+    width: int
+    whole: bool = True
+    """False: the trace alone, where a matrix of width × width is too large."""
+    count: int = field(default=0, init=False)
+    origin: NDArray[np.float32] = field(init=False)
+    total: Float64[np.ndarray, " width"] = field(init=False)
+    squares: Float64[np.ndarray, "..."] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.origin = np.zeros(self.width, np.float32)
+        self.total = np.zeros(self.width)
+        self.squares = np.zeros((self.width, self.width) if self.whole else self.width)
+
+    def add(self, rows: Float[np.ndarray, "row width"]) -> None:
+        """Take in a tile."""
+        if not self.count:
+            self.origin = rows.mean(0, dtype=np.float64).astype(np.float32)
+        off: NDArray[np.float32] = np.subtract(rows, self.origin, dtype=np.float32)
+        self.count += len(rows)
+        self.total += off.sum(0, dtype=np.float64)
+        self.squares += off.T @ off if self.whole else np.square(off).sum(0, dtype=np.float64)
+
+    @property
+    def trace(self) -> float:
+        """Mean of ‖x − x̄‖²."""
+        mean = self.total / self.count
+        diagonal = self.squares.diagonal() if self.whole else self.squares
+        return float(np.maximum(diagonal / self.count - mean**2, 0).sum())
+
+    @property
+    def covariance(self) -> Float64[np.ndarray, "width width"]:
+        """Mean of (x − x̄)(x − x̄)ᵀ."""
+        mean = self.total / self.count
+        return self.squares / self.count - np.outer(mean, mean)
