@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from radiograph.evidence import (
     CriterionWarning,
     RowKind,
     Split,
-    document_sha256,
+    canonical_json,
 )
 from radiograph.numerics.criteria import length_auroc, word_auroc
 from radiograph.numerics.design import words
@@ -28,6 +29,8 @@ FEW_GROUPS: Final = 8
 """In a half."""
 LARGE_GROUP: Final = 0.5
 """Share of the rows in one group."""
+ROWS: Final = 65_536
+"""That are hashed at once."""
 
 
 def counted(
@@ -58,9 +61,16 @@ def counted(
 
 def rows_sha256(columns: Mapping[str, Sequence[Any]]) -> str:
     """Over named columns, rows in the order of their values, so that the order of a file does not matter."""
+    import polars as pl
+
     names = sorted(columns)
-    places = sorted(zip(*(_texts(columns[name]) for name in names), strict=True))
-    return document_sha256([names, places])
+    table = pl.DataFrame({name: pl.Series(_texts(columns[name]), dtype=pl.String) for name in names}).sort(names)
+    # A slice at a time: the JSON of all rows would be several times the rows.
+    digest = hashlib.sha256(b"[" + canonical_json(names) + b",[")
+    for start in range(0, len(table), ROWS):
+        digest.update((b"," if start else b"") + canonical_json(table.slice(start, ROWS).rows())[1:-1])
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def split_record(groups: Sequence[str], first: NDArray[np.bool_], split: Split) -> CriterionSplit:
@@ -100,8 +110,8 @@ def warnings_of(
     return tuple(name for name, true in holds.items() if true)
 
 
-def _texts(values: Sequence[Any]) -> Iterable[str]:
-    return values if set(map(type, values)) == {str} else map(_text, values)
+def _texts(values: Sequence[Any]) -> Sequence[str]:
+    return values if set(map(type, values)) == {str} else list(map(_text, values))
 
 
 def _text(value: Any) -> str:

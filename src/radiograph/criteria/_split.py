@@ -86,7 +86,7 @@ def split_of(
     halves: dict[str, Half] = {}
     for group, source, chosen in zip(groups, sources, first.tolist(), strict=True):
         halves[group] = halves[source] = of[chosen]
-    return Split(discover=discover, seed=seed, halves=dict(sorted(halves.items())))
+    return Split(discover=discover, seed=seed, halves={name: halves[name] for name in sorted(halves)})
 
 
 def _strata(

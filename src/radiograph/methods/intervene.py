@@ -13,18 +13,19 @@ Rows stand in tables/interventions.parquet (`radiograph.intervention/1`), and `v
 
 Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:SOURCE).
 Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit.
-Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met. Exit 4: no dose can be
-accepted because its cost was not measured (`patch`).
+What `patch` costs on neutral text, which has no partner: each position gets the mean of what positives get.
+Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met. Exit 4: nothing was measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from radiograph.core import Context, FilePath, ModelRef, RunPath, UserError
+from radiograph.core import Context, FeaturesRef, FilePath, ModelRef, RunPath, UserError, inputs_of, visible
 from radiograph.core.config import Positional
 from radiograph.evidence.features import Requirement
 from radiograph.evidence.interventions import Effects
@@ -39,12 +40,16 @@ if TYPE_CHECKING:
     from radiograph.models import LanguageModel
 
 
+_OF_A_RUN = frozenset({"order_only", "order", "shard", "merge", "dry_run", "resume", "require"})
+"""Options that change nothing of what is measured."""
+
+
 class Config(Options):
     """Which features, on which prompts, pushed how."""
 
     model: Annotated[ModelRef | None, Positional()] = None
     """Folder, hub id or bundled:NAME, with +ADAPTER."""
-    features: tuple[str, ...] = ()
+    features: tuple[FeaturesRef, ...] = ()
     """Sources, KIND[:WHERE][#650,700-720]: units:SITE, dictionary:REF, direction:FILE."""
     only: tuple[str, ...] = ()
     """Addresses of the features to move; else all of the sources."""
@@ -61,7 +66,7 @@ class Config(Options):
     order_only: bool = False
     """Write order.json, what would be run, and stop."""
     order: FilePath | None = None
-    """An order.json of --order-only, which must be the one that this run would make."""
+    """An order.json of --order-only: its options hold where none are given, and the order must come out the same."""
     shard: str | None = None
     """i/n: run only every n-th feature from the i-th on, for --merge."""
     merge: tuple[RunPath, ...] = ()
@@ -92,6 +97,9 @@ def _run(config: Config, ctx: Context) -> Effects:
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
     from radiograph.methods._intervene.tested import opened
 
+    stored = None if config.order is None else shards.read_order(ctx.path(config.order, "order"))
+    if stored is not None:
+        config = _completed(config, stored.options)
     part = None if config.shard is None else shards.Shard.parse(config.shard)
     if config.model is None:
         raise UserError("no model to intervene on", expected="a folder, hub id or bundled:NAME", code="missing")
@@ -112,9 +120,10 @@ def _run(config: Config, ctx: Context) -> Effects:
         codes=found.codes,
         targets=targets_of(study),
         association=None if known is None else known.association,
+        options=_options(config, ctx),
     )
-    if config.order is not None:
-        shards.require_same(order, ctx.path(config.order, "order"))
+    if stored is not None:
+        shards.require_same(order, stored)
     ctx.output.json("order.json", order)
     if config.dry_run or config.order_only:
         study.clear()
@@ -124,6 +133,36 @@ def _run(config: Config, ctx: Context) -> Effects:
     conclude.write_rows(ctx.output.folder("tables"), rows, costs)
     study.clear()
     return _concluded(ctx, order, shard=config.shard, required=config.require)
+
+
+def _options(config: Config, ctx: Context) -> dict[str, Any]:
+    """What was asked for, as another machine may ask again."""
+    named = config.model_fields_set - _OF_A_RUN
+    given = config.model_dump(mode="json", include=set(named))
+    for name in inputs_of(Config).keys() & named:
+        value = given[name]
+        given[name] = [ctx.label(one) for one in value] if isinstance(value, list) else value and ctx.label(value)
+    return {name: given[name] for name in sorted(given) if given[name] is not None}
+
+
+def _completed(config: Config, options: Mapping[str, Any]) -> Config:
+    """The options of an order under those that are given.
+
+    Raises:
+        UserError: it names a place outside the workspace.
+    """
+    named = config.model_fields_set
+    held = {name: value for name, value in options.items() if name not in named | _OF_A_RUN}
+    for name in inputs_of(Config).keys() & held.keys():
+        for reference in held[name] if isinstance(held[name], list) else [held[name]]:
+            if Path(str(reference)).is_absolute() or ".." in Path(str(reference)).parts:
+                raise UserError(
+                    f"the order names a place outside the workspace as {name}",
+                    got=visible(str(reference), 80),
+                    fix=f"give --{name.replace('_', '-').strip('-')} yourself",
+                    code="path_outside_workspace",
+                )
+    return Config.model_validate(held | {name: getattr(config, name) for name in named})
 
 
 def _inspected(config: Config, ctx: Context, model: LanguageModel) -> Inspected | None:

@@ -151,9 +151,7 @@ def test_y3_8_every_verb_tells_its_push(place, verb, dose):
         directed = effects["push"] * (effects["intervened"] - effects["baseline"])
         assert directed.filter(effects["kind"] == "positive").mean() > 0
     assert "no_controls" in own.codes
-    if verb == "patch":  # nothing like it can be done to neutral text, so its cost is not known
-        assert outcome.exit_code is ExitCode.NOT_MEASURED and outcome.result.headline.startswith("not measured")
-        assert "side_effects" not in own.codes
+    assert outcome.exit_code is ExitCode.PASS and own.kl is not None and own.ppl is not None
 
 
 def test_y3_9_no_acceptable_dose_is_an_outcome(place):
@@ -186,8 +184,9 @@ def test_a_dry_run_counts_and_runs_nothing(place):
 @pytest.mark.slow
 def test_z_shards_merge_to_the_bytes_of_one_run(place):
     for number in (1, 2):
-        shard = {"order": "run/order.json", "shard": f"{number}/2"}
-        assert go("intervene", out=f"shard-{number}", **ASKED, **shard).exit_code is ExitCode.PASS
+        # A worker has the order and the files that it names, and repeats no option.
+        made = go("intervene", out=f"shard-{number}", order="run/order.json", shard=f"{number}/2")
+        assert made.exit_code is ExitCode.PASS and verify(made.path).exit_code is ExitCode.PASS
     with pytest.raises(UserError, match="in none of the shards"):
         go("intervene", out="half", merge=["shard-1"])
     go("intervene", out="merged", merge=["shard-2", "shard-1", "shard-1"])
@@ -195,7 +194,33 @@ def test_z_shards_merge_to_the_bytes_of_one_run(place):
     same = [name for name in one if name.startswith("tables/") or name in ("result.json", "order.json")]
     assert len(same) == 7 and all(one[name] == other[name] for name in same)
     with pytest.raises(UserError, match="another prompts"):
-        go("intervene", out="other", **{**ASKED, "order": "run/order.json", "rows": 12})
+        go("intervene", out="other", order="run/order.json", rows=12)
+    elsewhere = json.loads((place / "run" / "order.json").read_bytes())
+    elsewhere["options"]["prompts"] = "../prompts.jsonl"
+    (place / "elsewhere.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(UserError, match="outside the workspace"):
+        go("intervene", out="other", order="elsewhere.json")
+
+
+def test_what_is_too_long_loses_its_beginning_and_is_counted(place, result):
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from radiograph.evidence.interventions import Effects
+    from radiograph.methods._intervene.conclude import conclude
+    from radiograph.methods._intervene.prompts import Prompt, _shortened
+
+    model: Any = SimpleNamespace(context_length=10, tokenizer=lambda text, **_: {"input_ids": [*text]})
+    one = Prompt("p", "g", "discover", "positive", "t", tuple(range(12)), (0, 12), ("abc",), ())
+    found = _shortened(model, one)
+    assert (found.ids, found.cut, found.span) == ((0, 6, 7, 8, 9, 10, 11), 5, (0, 7))
+    assert _shortened(model, replace(one, span=(8, 10))).span == (3, 5)
+    assert _shortened(model, replace(one, ids=one.ids[:7])).cut == 0
+    with pytest.raises(UserError, match="labelled span would be cut"):
+        _shortened(model, replace(one, span=(5, 7)))
+    order = Effects.read(result).order
+    said, _ = conclude(place / "run" / "tables", order.model_copy(update={"cut": 3}))
+    assert "3 prompts do not fit" in said.notes[0] and not result["notes"]
 
 
 def test_z_a_group_is_one_feature(place):
@@ -204,7 +229,7 @@ def test_z_a_group_is_one_feature(place):
     assert own.feature == "mlp_hidden.2[5]+mlp_hidden.2[9]"
     assert {row.family for row in own.controls} == {"random_direction", "covariance_matched"}
     patched = perform("intervene", {**asked, "verb": "patch", "controls": 0}, out="group-patch").result
-    assert patched.features[0].effect is not None
+    assert patched.features[0].effect is not None and patched.features[0].kl is not None
 
 
 def test_z_a_group_is_as_long_as_its_sum_and_what_is_tested_is_no_control():
@@ -218,6 +243,8 @@ def test_z_a_group_is_as_long_as_its_sum_and_what_is_tested_is_no_control():
     every = [Tested(str(n), codec, None, (n, n + 1), np.eye(4)[:2], np.eye(4).take) for n, codec in enumerate(codecs)]
     raw = every[0].natural(naturals).raw(0.1, "norm", "g")
     assert np.linalg.norm(raw * every[0].directions.sum(axis=0)) / 10 == pytest.approx(0.1)
+    unlike = Naturals(10, ones.astype(int), ones, np.arange(8.0), np.arange(8.0) ** 2, 10.0, np.eye(4))
+    assert (every[1].natural(unlike).sd, every[1].natural(unlike).largest) == (1.5, 2.5), "the means of its features"
     assert excluded(every, every[0]) == [0, 1, 1, 2], "another opening of the same dictionary too"
     part = SimpleNamespace(numbers=np.arange(3), address=lambda n: f"f{n}", codec=codecs[2])
     assert Opened((part,), ()).barred(["f2", "elsewhere"]) == {"b": [2]}

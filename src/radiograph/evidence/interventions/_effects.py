@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from radiograph.core import ExitCode
 from radiograph.evidence._record import Document, Record, Result
@@ -165,6 +167,10 @@ class InterventionOrder(Document):
     features: tuple[OrderedFeature, ...]
     codes: tuple[str, ...] = ()
     """Codes that every feature carries, by its source."""
+    cut: int = 0
+    """Prompts that lost their beginning, because the context would not hold them and what follows."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The options that make this order; paths as they may be written down."""
 
 
 class Effects(Result):

@@ -70,9 +70,11 @@ class Naturals:
     covariance: Float64[np.ndarray, "width width"]
     """Of the site that is written."""
 
-    def of(self, number: int, direction: Float64[np.ndarray, " width"]) -> Natural:
-        """One of them."""
-        return Natural(float(self.sd[number]), float(self.largest[number]), float(np.linalg.norm(direction)), self.norm)
+    def of(self, numbers: Sequence[int], direction: Float64[np.ndarray, " width"]) -> Natural:
+        """One of them, or several that move together: the mean of their sd and of their largest codes."""
+        own = list(numbers)
+        length = float(np.linalg.norm(direction))
+        return Natural(float(self.sd[own].mean()), float(self.largest[own].mean()), length, self.norm)
 
 
 def naturals_of(model: LanguageModel, codec: Codec, site: Site, tokens: Sequence[Sequence[int]]) -> Naturals:

@@ -198,9 +198,10 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
     if asked.stratify is not None:
         levels = kept[f"factor.{asked.stratify}"].to_list()
         factors = [{asked.stratify: level} for level in levels]
+    prompts = kept["prompt_id"].to_list()
     labelled = Labelled(
-        prompt_ids=kept["prompt_id"].to_list(),
-        groups=_groups(kept),
+        prompt_ids=prompts,
+        groups=_groups(kept) if "group_id" in kept.columns else prompts,
         kinds=[KINDS[number] for number in kept["kind"].to_list()],
         texts=kept["text"].to_list() if "text" in kept.columns and not tokens else None,
         factors=factors,
@@ -432,8 +433,7 @@ def _levels(levels: list[Any], name: str) -> Int64[np.ndarray, " row"]:
 
 def _groups(table: polars.DataFrame) -> list[str]:
     """The group that each row names, or the prompt itself."""
-    named = table["group_id"].fill_null(table["prompt_id"]) if "group_id" in table.columns else table["prompt_id"]
-    return named.to_list()
+    return table["group_id"].fill_null(table["prompt_id"]).to_list()
 
 
 def _split_of(records: Records, name: str, table: polars.DataFrame, groups: list[str], asked: Asked) -> Split | None:

@@ -183,7 +183,6 @@ def conclude(
     *,
     shard: str | None = None,
     required: str | None = None,
-    notes: tuple[str, ...] = (),
 ) -> tuple[Effects, Causal]:
     """The result of the tables in a folder, and the tables that follow from them."""
     import polars as pl
@@ -234,14 +233,21 @@ def conclude(
         shard=shard,
         features=tuple(features),
         required=required,
-        notes=notes,
+        notes=notes_of(order),
     )
     return result, found
 
 
+def notes_of(order: InterventionOrder) -> tuple[str, ...]:
+    """What a reader must know of the prompts."""
+    if not order.cut:
+        return ()
+    return (f"{order.cut} prompts do not fit the context with what continues them; their beginnings were left out",)
+
+
 def planned(order: InterventionOrder) -> Effects:
     """The result of a run that only planned."""
-    return Effects(order=order, order_sha256=document_sha256(order), planned=True)
+    return Effects(order=order, order_sha256=document_sha256(order), planned=True, notes=notes_of(order))
 
 
 def differences(document: Mapping[str, Any], folder: Path) -> list[str]:
@@ -252,9 +258,9 @@ def differences(document: Mapping[str, Any], folder: Path) -> list[str]:
     out = _unlike_asked(stored, folder)
     if stored.planned:
         return out + ["nothing was run, and there are tables"] * (folder / "tables").exists()
-    said, found = conclude(
-        folder / "tables", stored.order, shard=stored.shard, required=stored.required, notes=stored.notes
-    )
+    said, found = conclude(folder / "tables", stored.order, shard=stored.shard, required=stored.required)
+    if stored.notes != said.notes:
+        out.append("the notes do not follow from the order")
     again = {one.feature: one for one in said.features}
     for one in stored.features:
         other = again.get(one.feature)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Refusal, RunPath, UserError
+from radiograph.core import Context, FilePath, Input, Refusal, RunPath, UserError
 from radiograph.numerics.effects import Limits
 
 DOSES = "-2,-1,-0.5,0.5,1,2"
@@ -50,7 +50,7 @@ class Options(Base):
     """Most perplexity over that of the untouched model."""
     max_negative: float = Field(default=0.5, ge=0)
     """Most change on negatives and near misses, as a share of the effect."""
-    neutral: tuple[str, ...] = ()
+    neutral: tuple[Annotated[str, Input("file")], ...] = ()
     """Neutral text: FILE, suite:FILE, world:DOMAIN#N; else what ships for the model's tokenizer."""
     neutral_texts: int = Field(default=32, ge=1)
     """Most neutral texts."""

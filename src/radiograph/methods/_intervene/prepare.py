@@ -120,8 +120,9 @@ def order_of(
     codes: tuple[str, ...],
     targets: Sequence[str],
     association: Mapping[str, float] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> InterventionOrder:
-    """Everything that is to be done, with the number of rows that pass through the model."""
+    """Everything that is to be done, with the number of rows that pass through the model; `options` make it."""
     features: list[OrderedFeature] = []
     size = {half: study.rows_of(study.half(half)) for half in ("discover", "confirm")}
     positive = study.rows_of(study.half("confirm", positive=True))
@@ -165,6 +166,8 @@ def order_of(
         seed=study.ctx.seed,
         features=tuple(features),
         codes=codes,
+        cut=sum(one.cut > 0 for one in study.prompts),
+        options=dict(options or {}),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Refusal, UserError
@@ -35,12 +35,14 @@ class Prompt:
     """Positions of the labelled tokens; the whole prompt where it is labelled as a whole."""
     targets: tuple[str, ...]
     foils: tuple[str, ...]
+    cut: int = 0
+    """Tokens that were left out after the first, because the context would not hold them."""
 
 
 def prompts_of(
     model: LanguageModel, compiled: Compiled, *, most: int, seed: int, targets: Sequence[str], foils: Sequence[str]
 ) -> list[Prompt]:
-    """The prompts, by half and kind.
+    """The prompts, by half and kind. What is too long for the context keeps its first token and its end.
 
     Raises:
         Refusal: too few positives in a half. UserError: a prompt without text or tokens.
@@ -85,7 +87,7 @@ def _prompt(model: LanguageModel, row: Row, targets: tuple[str, ...], foils: tup
     ids = row.tokens or _ids(model, row)
     if not ids:
         raise UserError(f"prompt {row.prompt_id} has no tokens", code="empty_row")
-    return Prompt(
+    given = Prompt(
         id=row.prompt_id,
         group=row.group,
         half=row.half,
@@ -96,6 +98,34 @@ def _prompt(model: LanguageModel, row: Row, targets: tuple[str, ...], foils: tup
         targets=targets or row.targets,
         foils=foils or row.foils,
     )
+    return _shortened(model, given)
+
+
+def _shortened(model: LanguageModel, one: Prompt) -> Prompt:
+    """The prompt as the context holds it, with room for what continues it.
+
+    Raises:
+        UserError: its labelled span would be cut.
+    """
+    tokenizer: Any = model.tokenizer
+    texts = () if tokenizer is None else (*one.targets, *one.foils)
+    if len(one.ids) + max((len(text.encode()) for text in texts), default=0) <= model.context_length:
+        return one  # no continuation has more tokens than bytes
+    tail = max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
+    cut = len(one.ids) + tail - model.context_length
+    if cut <= 0:
+        return one
+    whole = one.span == (0, len(one.ids))
+    if not whole and one.span[0] <= cut:
+        raise UserError(
+            f"prompt {one.id} is too long for the context, and its labelled span would be cut",
+            expected=f"at most {model.context_length - tail} tokens from the span to the end",
+            got=f"{len(one.ids) - one.span[0]} tokens",
+            code="too_long",
+        )
+    ids = one.ids[:1] + one.ids[1 + cut :]
+    span = (0, len(ids)) if whole else (one.span[0] - cut, one.span[1] - cut)
+    return replace(one, ids=ids, span=span, cut=cut)
 
 
 def _ids(model: LanguageModel, row: Row) -> tuple[int, ...]:

@@ -68,18 +68,19 @@ def read_order(path: Path) -> InterventionOrder:
     return InterventionOrder.read(document, where=path.name)
 
 
-def require_same(order: InterventionOrder, path: Path) -> None:
+def require_same(order: InterventionOrder, stored: InterventionOrder) -> None:
     """Refuse options, prompts or a model that would make another order.
 
     Raises:
         UserError: the first field that differs.
     """
-    held = read_order(path)
+    # What makes them may be spelled in two ways.
+    held = stored.model_copy(update={"options": order.options})
     if held == order:
         return
     name = next(k for k in InterventionOrder.model_fields if getattr(held, k) != getattr(order, k))
     raise UserError(
-        f"these options are not those of {path.name}: another {name}",
+        f"these options are not those of the order: another {name}",
         expected=str(getattr(held, name))[:200],
         got=str(getattr(order, name))[:200],
         fix="give the options, prompts, model and seed that the order was made with",

@@ -121,12 +121,13 @@ class Study:
         return pl.concat([part for part in parts if len(part)])
 
     def costs(self, tested: Tested, conditions: Sequence[OrderedCondition], name: str) -> list[dict[str, Any]]:
-        """What each condition costs on neutral text; writes act wherever they can, there is no prompt's last token."""
+        """What each condition costs on neutral text; writes act wherever they can, there is no prompt's last token.
+
+        Neutral text has no partner to be patched from: every position gets the mean of what positives of discover get.
+        """
         from radiograph.interventions.features import neutral_costs
         from radiograph.numerics.effects import side_effects
 
-        if self.verb == "patch":
-            return [{"kl": None, "kl_q95": None, "ppl": None, "tokens": 0} for _ in conditions]
         ids = [c.id for c in conditions]
         writer = self._writer(f"{name}-costs", {"feature": tested.id, "codec": tested.codec.hash, "conditions": ids})
         if not writer.batches:
@@ -296,8 +297,10 @@ class Study:
         from radiograph.interventions.features import FeatureWrite
 
         value: float | tuple[float, ...] = condition.raw or 0.0
-        if condition.verb == "patch" and prompt is not None:
-            value = self.sources(tested)[prompt]
+        if condition.verb == "patch":
+            put = self.sources(tested)
+            places = self.half("discover", positive=True) if prompt is None else [prompt]
+            value = tuple(np.mean([put[place] for place in places], axis=0).tolist())
         return FeatureWrite(
             tested.codec,
             tested.site,

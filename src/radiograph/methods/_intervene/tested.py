@@ -39,10 +39,10 @@ class Tested:
     def natural(self, naturals: Naturals) -> Natural:
         """What its doses refer to.
 
-        Of a group the sd and the largest code are those of the first feature; the length is that of what a code of 1 of
-        all of them writes together.
+        Of a group the sd and the largest code are the means of those of its features; the length is that of what a code
+        of 1 of all of them writes together.
         """
-        return naturals.of(self.numbers[0], self.directions.sum(axis=0))
+        return naturals.of(self.numbers, self.directions.sum(axis=0))
 
 
 @dataclass(eq=False)
