@@ -283,7 +283,8 @@ class ProbeReading(Result):
     stamps: tuple[str, ...]
     counts: ReadCounts
     support: ProbeSupport | None
-    threshold: float
+    threshold: float | None
+    card_rho: float | None
     rate: Estimate | None
     worst_case_rate: float | None
     """With rows outside counted as flagged."""
@@ -317,6 +318,8 @@ class ProbeReading(Result):
             return f"{self.probe} on {self.target}: shift {self.shift.value:+.2f} sd ({low:+.2f} to {high:+.2f})"
         assert self.rate is not None
         share = f"{self.rate.value:.2%} of {self.counts.inside} {unit} flagged"
+        if self.band is None:
+            return f"{self.probe} on {self.target}: {share}; a trait has no band"
         more = "" if self.rows_needed is None else f"; about {self.rows_needed} {unit} would decide"
         ends = f"({self.rate.low or 0:.2%} to {self.rate.high or 0:.2%})"
         return (

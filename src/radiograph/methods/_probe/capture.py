@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def captured(
     whole = level == "sequence" and pool in ("mean", "last")
     picked = [np.flatnonzero(text.marked) for text in texts]
     if level == "sequence" and pool == "last":
-        picked = [places[-1:] for places in picked]
+        picked = [np.array([text.final]) for text in texts]
     counts = np.array([1 if whole else len(places) for places in picked], dtype=np.int64)
     ends = np.cumsum(counts)
     rows = {str(site): np.empty((int(ends[-1]), model.site_width(site)), np.float32) for site in sites}
@@ -72,6 +72,6 @@ def thinned(texts: Sequence[Tokens], most: int, seed: int) -> list[Tokens]:
             rng = np.random.default_rng(derive(seed, "thinned", text.id))
             marked = np.zeros(len(text.marked), dtype=bool)
             marked[rng.choice(places, most, replace=False)] = True
-            text = Tokens(text.id, text.group, text.ids, marked, text.shown)
+            text = replace(text, marked=marked)
         out.append(text)
     return out

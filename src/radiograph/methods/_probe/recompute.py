@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from radiograph.evidence.probes.probe import ProbeBuild
+from radiograph.evidence.probes.probe import ProbeBuild, ProbeReading
+from radiograph.numerics.probes import SetSupport, correlation
 
 
 def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
@@ -48,3 +49,67 @@ def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
     return [
         f"{name} does not follow from the stored scores" for name, (ours, theirs) in checks.items() if ours != theirs
     ]
+
+
+def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
+    """Differences between a reading and its rows; threshold and ρ of the probe are the record's."""
+    import polars as pl
+
+    from radiograph.numerics.probes import band, point_band, rate, rows_needed, separation
+
+    rows = pl.read_parquet(folder / "tables" / "rows.parquet")
+    score, group = rows["score"].to_numpy(), rows["group"].to_numpy()
+    beyond, distinct = rows["outside"].to_numpy(), rows["distinct"].to_numpy()
+    checks: dict[str, tuple[Any, Any]] = {
+        "the number of rows": ((len(rows), int((~beyond).sum())), (stored.counts.rows, stored.counts.inside)),
+        "the number of groups": (len(np.unique(group)), stored.counts.groups),
+        "the largest score": (float(score.max()), stored.max_score),
+        "the top rows": (
+            [float(s) for s in np.sort(score)[::-1][: len(stored.top)]],
+            [top.score for top in stored.top],
+        ),
+    }
+    if stored.support is not None:
+        own = stored.support
+        axes = pl.read_parquet(folder / "tables" / "axes.parquet")
+        ratio = np.abs(np.log(np.maximum(axes["variance"].to_numpy(), 1e-12)))
+        found = SetSupport(
+            float(beyond.mean()),
+            own.distance,
+            float(ratio.mean()),
+            float(np.abs(axes["mean"].to_numpy()).max(initial=0.0)),
+            int(distinct.sum()),
+        )
+        checks["the support"] = (
+            (found.outside, found.log_variance, found.mean_off, found.distinct, found.broken),
+            (own.outside, own.log_variance, own.mean_off, own.distinct, own.broken),
+        )
+    if stored.rate is not None and stored.threshold is not None and stored.rho is not None:
+        flags = score > stored.threshold
+        kept = ~beyond & distinct
+        rho = max(stored.card_rho or 0.0, correlation(score[kept], group[kept], stored.threshold))
+        flagged, inside = int(flags[~beyond].sum()), int((~beyond).sum())
+        share = rate(flagged, inside, len(np.unique(group[~beyond])), rho)
+        n = int(kept.sum())
+        sure = rate(round(share.estimate * n), n, len(np.unique(group[kept])), rho)
+        share = share._replace(interval=sure.interval, effective=sure.effective)
+        ends = (stored.rate.low, stored.rate.high)
+        checks["the rate"] = ((share.estimate, flagged), (stored.rate.value, stored.counts.flagged))
+        checks["its interval"] = ((*share.interval, rho), (*ends, stored.rho))
+        checks["the worst case"] = (float((flags | beyond).mean()), stored.worst_case_rate)
+        if stored.band not in (None, "NOT-MEASURED"):
+            answer = band(share.interval, stored.edges)
+            needed = rows_needed(share, stored.edges) if answer == "INCONCLUSIVE" else None
+            checks["the band"] = (answer, stored.band)
+            checks["the point band"] = (point_band(share.estimate, stored.edges), stored.point_band)
+            checks["the rows needed"] = (needed, stored.rows_needed)
+    if stored.band in ("OK", "MINOR", "MAJOR", "INCONCLUSIVE"):
+        sound = stored.status == "calibrated" and (stored.support is None or stored.support.broken is None)
+        checks["a band where there is none"] = (sound, True)
+    if stored.separated is not None:
+        apart = separation(score, rows["label"].to_numpy(), group)
+        checks["the AUROC"] = (
+            (apart.area, *apart.interval),
+            (stored.separated.target, *stored.separated.target_interval),
+        )
+    return [f"{name} does not follow from the stored rows" for name, (ours, theirs) in checks.items() if ours != theirs]

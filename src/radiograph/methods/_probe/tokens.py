@@ -1,14 +1,16 @@
 """Texts to tokens, and which of them a label, or a probe, is about.
 
 1. tokenised as the model is fed; conversations through its chat template; given tokens are taken as they are
-2. marked are: the tokens that overlap the spans of a row, its last token, or every token of content (no special one)
+2. marked are: the tokens that overlap the spans of a row, its last token, or every token of content (no special one).
+   Where the last token speaks for a text, it is the last one marked; of a conversation that waits for its answer it is
+   the token that the answer follows
 3. longer texts are cut at the context of the model, and counted
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,11 @@ class Tokens:
     group: str
     ids: tuple[int, ...]
     marked: NDArray[np.bool_]
+    final: int
+    """The token that speaks for the text where the last one does: the last that is marked; of a conversation that waits
+    for its answer, the one that the answer follows."""
     shown: str | None
+    spell: Callable[[Sequence[int]], str] | None = None
 
 
 def of_rows(model: Any, rows: Iterable[ContrastRow]) -> list[Tokens]:
@@ -77,9 +83,10 @@ def cut(texts: Sequence[Tokens], length: int) -> tuple[list[Tokens], int]:
             out.append(text)
             continue
         count += 1
-        shorter = Tokens(text.id, text.group, text.ids[:length], text.marked[:length], text.shown)
-        if shorter.marked.any():
-            out.append(shorter)
+        marked = text.marked[:length]
+        if marked.any():
+            final = int(np.flatnonzero(marked)[-1])
+            out.append(replace(text, ids=text.ids[:length], marked=marked, final=final))
     return out, count
 
 
@@ -97,7 +104,13 @@ def _of_row(model: Any, row: ContrastRow, special: NDArray[np.int64]) -> Tokens:
             marked |= np.array([a < start + stop and b > start + first and b > a for a, b in offsets], dtype=bool)
         if not marked.any():
             raise UserError("no token lies in the spans of a row", where=visible(row.id, 80), got=str(row.spans))
-    return Tokens(row.id, row.group, ids, marked, row.shown)
+    waits = bool(row.messages) and row.messages[-1]["role"] != "assistant" and row.spans is None
+    final = len(ids) - 1 if waits else int(np.flatnonzero(marked)[-1]) if marked.any() else 0
+
+    def spell(some: Sequence[int]) -> str:
+        return str(model.tokenizer.decode(list(some)))
+
+    return Tokens(row.id, row.group, ids, marked, final, row.shown, spell)
 
 
 def _tokenised(tokenizer: Any, row: ContrastRow) -> tuple[tuple[int, ...], Sequence[tuple[int, int]], int]:

@@ -14,16 +14,21 @@ from radiograph.store.probes._files import (
     weights_sha256,
     write_probe,
 )
+from radiograph.store.probes._known import KnownPack, find_pack, known_packs, named_pack
 from radiograph.store.probes._packs import MANIFEST, check_pack, pack_bytes, plain, read_pack, write_pack
 
 __all__ = [
     "MANIFEST",
     "TENSORS",
     "ForeignProbe",
+    "KnownPack",
     "StoredProbe",
     "card_bytes",
     "check_pack",
     "find_card",
+    "find_pack",
+    "known_packs",
+    "named_pack",
     "pack_bytes",
     "placeholder",
     "plain",

@@ -1,0 +1,378 @@
+"""One reading: a probe on stored rows, or on texts through target and reference; then the numbers, then the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiograph.core import Context, Refusal, Site, UserError, visible
+from radiograph.evidence import Estimate, RefusalRecord
+from radiograph.evidence.probes.probe import (
+    ProbeKind,
+    ProbeReading,
+    ProbeSupport,
+    ReadCounts,
+    TopRow,
+)
+from radiograph.methods._probe.chosen import Chosen, check_model, check_store, chosen_probe
+from radiograph.methods._probe.options import Options
+from radiograph.methods._probe.tokens import Tokens
+from radiograph.probing import CHUNK, Judged, Read, check_width, judged, paired, read, separated, shift
+
+BLOCK = 32
+TOP = 20
+CONTEXT = 6
+BINS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What was read, and what its rows are called."""
+
+    name: str
+    read: Read
+    groups: tuple[str, ...]
+    """Names of the groups, by number."""
+    position: NDArray[np.int64] | None
+    """Of every row that was read."""
+    texts: tuple[Tokens, ...] = ()
+    label: NDArray[np.bool_] | None = None
+    """By group, where rows are labelled."""
+    stamps: tuple[str, ...] = ()
+
+
+def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, float]) -> ProbeReading:
+    """Choose the probe, read, judge.
+
+    Raises:
+        UserError: bad input. Refusal: `no_evidence`, `no_probe`, `other_model`, `placeholder_probe`.
+    """
+    if config.evidence is not None and (config.data or config.labels):
+        raise UserError("one of --evidence, --data and --labels", got="several")
+    if config.data and config.labels:
+        raise UserError("one of --data and --labels", got="both")
+    if config.evidence is not None:
+        chosen = chosen_probe(config, ctx, kind, None)
+        if config.reference is not None:
+            raise UserError("a reference is compared on texts", expected="--data with --reference", got="--evidence")
+        return _record(config, ctx, kind, edges, chosen, _stored(config, ctx, chosen), None)
+    if not config.data and config.labels is None:
+        _known(config, ctx, kind)
+        raise Refusal(
+            "no_evidence",
+            "there is nothing to read: missing evidence is not OK",
+            expected="--evidence STORE, or --data TEXTS",
+            fix="give activations, or texts to run through the target",
+        )
+    models = ctx.models(config.reference or config.target, [config.target] if config.reference else [])
+    target = models["candidate"] if config.reference else models["reference"]
+    chosen = chosen_probe(config, ctx, kind, target)
+    check_model(chosen, target, config, ctx)
+    texts, label, stamps = _texts(config, ctx, target)
+    own = replace(_through(target, texts, chosen, ctx, config, label), stamps=stamps)
+    other = None if config.reference is None else _through(models["reference"], texts, chosen, ctx, config, label)
+    return _record(config, ctx, kind, edges, chosen, own, other)
+
+
+def _known(config: Options, ctx: Context, kind: ProbeKind) -> None:
+    """An unknown base is bad input, with evidence or without."""
+    if config.probe is None and config.weights is None:
+        from radiograph.methods._probe.chosen import shipped_packs
+        from radiograph.store.probes import find_pack, known_packs
+
+        name = config.base or config.target
+        try:
+            find_pack(name, known_packs(shipped_packs()))
+        except UserError:
+            ctx.stored(name, "target")  # a model that is there, if not a base with a pack
+
+
+def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
+    probe = chosen.probe
+    store = ctx.activations(config.evidence or "", "evidence")
+    check_width(probe, store.width, store.name, store.rows)
+    stamps = check_store(chosen, store, config, ctx)
+    named = store.columns.get("group", store.columns.get("prompt"))
+    if named is not None:
+        names, number = np.unique(named, return_inverse=True)
+        groups = tuple(map(str, names.tolist()))
+    elif probe.level == "token":
+        number = np.arange(store.rows) // BLOCK
+        groups = tuple(f"rows {i * BLOCK}-{min((i + 1) * BLOCK, store.rows) - 1}" for i in range(int(number[-1]) + 1))
+        stamps = (*stamps, "clusters_assumed")
+    else:
+        number = np.arange(store.rows)
+        groups = tuple(f"row {i}" for i in range(store.rows))
+        stamps = (*stamps, "rows_as_prompts")
+
+    def chunks() -> Iterator[Any]:
+        start = 0
+        with ctx.progress.task("read", store.rows) as task:
+            for rows in store.chunks(CHUNK):
+                yield rows, number[start : start + len(rows)].astype(np.int64)
+                start += len(rows)
+                task.advance(len(rows))
+
+    found = read(probe, chunks())
+    places = store.columns.get("position")
+    position = None if places is None else places.astype(np.int64)[found.place]
+    return Evidence(store.name, found, groups, position, stamps=stamps)
+
+
+def _texts(config: Options, ctx: Context, model: Any) -> tuple[list[Tokens], NDArray[np.bool_] | None, tuple[str, ...]]:
+    from radiograph.methods._probe.contrast import labelled_rows
+    from radiograph.methods._probe.tokens import cut, of_rows, of_texts
+    from radiograph.probing import check_distinct
+
+    label = None
+    if config.labels is not None:
+        rows = labelled_rows(config.labels, ctx, "labels")
+        check_distinct(rows)
+        texts = of_rows(model, rows)
+        label = np.array([row.label for row in rows])
+    else:
+        texts = of_texts(model, ctx.corpus(config.data))
+    kept, count = cut(texts, model.context_length)
+    if label is not None:
+        ids = {text.id for text in kept}
+        label = label[[text.id in ids for text in texts]]
+    return kept, label, (f"truncated:{count}",) if count else ()
+
+
+def _through(
+    model: Any, texts: list[Tokens], chosen: Chosen, ctx: Context, config: Options, label: NDArray[np.bool_] | None
+) -> Evidence:
+    from radiograph.methods._probe.capture import captured
+
+    probe = chosen.probe
+    site = Site.parse(probe.site)
+    names = list(dict.fromkeys(text.group for text in texts))
+    place = {name: i for i, name in enumerate(names)}
+    with ctx.measure("activations"), ctx.progress.task("activations", len(texts)) as task:
+        found = captured(model, texts, [site], probe.level, probe.pool, task)
+    rows = found.rows[str(site)]
+    check_width(probe, rows.shape[1], ctx.label(config.target), len(rows))
+    ctx.limits.check("tokens", len(rows), "tokens of evidence", "--data")
+    # Pooling needs a number a text; groups may hold several.
+    by_text = probe.level == "sequence"
+    number = found.owner if by_text else np.array([place[texts[i].group] for i in found.owner], dtype=np.int64)
+    own = read(probe, ((rows[i : i + CHUNK], number[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)))
+    owner = found.owner[own.place]
+    if by_text:
+        own = replace(own, group=np.array([place[texts[i].group] for i in owner], dtype=np.int64))
+    data = ", ".join(map(ctx.label, config.data)) if config.data else ctx.label(config.labels or "")
+    labels = None if label is None else label[owner]
+    return Evidence(data, own, tuple(names), found.position[own.place], _of_owner(texts, owner), labels)
+
+
+def _of_owner(texts: list[Tokens], owner: NDArray[np.int64]) -> tuple[Tokens, ...]:
+    return tuple(texts[i] for i in owner.tolist())
+
+
+def _record(
+    config: Options,
+    ctx: Context,
+    kind: ProbeKind,
+    edges: tuple[float, float],
+    chosen: Chosen,
+    own: Evidence,
+    other: Evidence | None,
+) -> ProbeReading:
+    probe = chosen.probe
+    found = judged(probe, own.read, edges)
+    _tables(ctx, own, other)
+    card = probe.card
+    trait = probe.kind == "custom"
+    labelled = own.label is not None
+    moved = both = apart = None
+    if labelled:
+        assert own.label is not None
+        apart = separated(own.label, own.read, None if other is None else other.read)
+    elif other is not None:
+        moved = shift(probe, own.read, other.read, ctx.seed)
+        if found.rate is not None:
+            both = paired(probe, own.read, other.read, ctx.label(config.reference or ""), ctx.seed)
+    no_band = labelled or (trait and found.why is None)
+    refused = (
+        None if found.why is None or labelled else RefusalRecord(code=found.why[0], text=found.why[1], what="band")
+    )
+    return ProbeReading(
+        probe=probe.name,
+        kind=probe.kind,
+        question=kind,
+        target=ctx.label(config.target),
+        base=chosen.base,
+        evidence=own.name,
+        status=probe.status,
+        level=probe.level,
+        site=probe.site,
+        weights_sha256=probe.sha256,
+        probe_auroc=None if card is None else card.auroc.interval,
+        probe_fpr=None if card is None else card.fpr.interval,
+        stamps=(*own.stamps, *(card.stamps if card else ())),
+        counts=_counts(own.read, found),
+        support=_support(found),
+        threshold=probe.threshold,
+        card_rho=None if card is None else card.fpr.rho,
+        rate=_rate(found),
+        worst_case_rate=found.worst,
+        rho=found.rho,
+        edges=edges,
+        band=None if no_band else found.band,
+        point_band=None if no_band else found.point_band,  # type: ignore[arg-type]
+        rows_needed=None if no_band else found.needed,
+        max_score=float(own.read.score.max()),
+        top=_top(own, probe, ctx),
+        histogram=_histogram(own.read, probe.negatives),
+        paired=both,
+        shift=moved,
+        separated=apart,
+        refusal=refused,
+    )
+
+
+def _counts(found: Read, numbers: Judged) -> ReadCounts:
+    inside = int((~found.outside).sum())
+    return ReadCounts(
+        rows=len(found),
+        inside=inside,
+        flagged=0 if numbers.rate is None else numbers.rate.flagged,
+        groups=len(np.unique(found.group)),
+        effective=0.0 if numbers.rate is None else numbers.rate.effective,
+    )
+
+
+def _support(numbers: Judged) -> ProbeSupport | None:
+    own = numbers.support
+    if own is None:
+        return None
+    return ProbeSupport(
+        outside=own.outside,
+        distance=own.distance,
+        log_variance=own.log_variance,
+        mean_off=own.mean_off,
+        distinct=own.distinct,
+        broken=own.broken,
+    )
+
+
+def _rate(numbers: Judged) -> Estimate | None:
+    if numbers.rate is None:
+        return None
+    low, high = numbers.rate.interval
+    return Estimate(
+        value=numbers.rate.estimate,
+        low=low,
+        high=high,
+        n=numbers.rate.n,
+        unit="share",
+        method="Clopper-Pearson at the effective number of rows",
+    )
+
+
+def _tables(ctx: Context, own: Evidence, other: Evidence | None) -> None:
+    """Every row that was read, and the groups' rates."""
+    found = own.read
+    columns: dict[str, Any] = {
+        "group": found.group.tolist(),
+        "score": found.score.tolist(),
+        "outside": found.outside.tolist(),
+        "distinct": found.distinct.tolist(),
+        "distance": found.distance.tolist(),
+        "length": found.length.tolist(),
+    }
+    if own.label is not None:
+        columns["label"] = own.label.tolist()
+    if other is not None:
+        columns |= {"reference_score": other.read.score.tolist(), "reference_outside": other.read.outside.tolist()}
+    ctx.output.table("rows", columns)
+    ctx.output.table("axes", {"mean": found.mean.tolist(), "variance": found.variance.tolist()})
+    numbers, at = np.unique(found.group, return_inverse=True)
+    inside = np.bincount(at, ~found.outside)
+    ctx.output.table(
+        "groups",
+        {
+            "group": numbers.tolist(),
+            "name": [visible(own.groups[i], 256) for i in numbers.tolist()],
+            "rows": np.bincount(at).tolist(),
+            "inside": inside.astype(int).tolist(),
+            "max_score": np.maximum.reduceat(found.score[np.argsort(at, kind="stable")], _starts(at)).tolist(),
+        },
+    )
+
+
+def _starts(at: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.bincount(at))[:-1]]).astype(np.int64)
+
+
+def _top(own: Evidence, probe: Any, ctx: Context) -> tuple[TopRow, ...]:
+    found = own.read
+    order = np.lexsort((found.place, -found.score))[:TOP]
+    out: list[TopRow] = []
+    for row in order.tolist():
+        text = before = after = None
+        position = None if own.position is None else int(own.position[row])
+        if own.texts and position is not None:
+            before, text, after = _context(ctx, own.texts[row], position)
+        out.append(
+            TopRow(
+                row=int(found.place[row]),
+                group=own.groups[int(found.group[row])],
+                position=position,
+                score=float(found.score[row]),
+                flagged=probe.threshold is not None and bool(found.score[row] > probe.threshold),
+                outside=bool(found.outside[row]),
+                text=text,
+                before=before,
+                after=after,
+            )
+        )
+    return tuple(out)
+
+
+def _context(ctx: Context, text: Tokens, position: int) -> tuple[str, str, str]:
+    assert text.spell is not None
+    before = text.spell(text.ids[max(0, position - CONTEXT) : position])
+    after = text.spell(text.ids[position + 1 : position + 1 + CONTEXT])
+    return before, text.spell(text.ids[position : position + 1]), after
+
+
+def _histogram(found: Read, negatives: NDArray[np.float64] | None) -> tuple[tuple[float, float, float, float], ...]:
+    low, high = float(found.score.min()), float(found.score.max())
+    if negatives is not None:
+        low, high = min(low, float(negatives.min())), max(high, float(negatives.max()))
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    own = np.histogram(found.score, edges)[0] / len(found)
+    clean = np.zeros(BINS) if negatives is None else np.histogram(negatives, edges)[0] / len(negatives)
+    return tuple((float(edges[i]), float(edges[i + 1]), float(own[i]), float(clean[i])) for i in range(BINS))
+
+
+def soup_of(result: ProbeReading) -> dict[str, Any]:
+    """The keys of soup-cli.
+
+    Raises:
+        Refusal: what they cannot say: not measured, or undecided.
+    """
+    if result.band not in ("OK", "MINOR", "MAJOR") or result.rate is None:
+        why = result.refusal.code if result.refusal else "inconclusive"
+        raise Refusal(why, f"{result.band or 'no band'}: the keys of soup-cli have no word for it")
+    share = {"num_tokens": result.counts.inside, "max_score": result.max_score, "verdict": result.point_band}
+    if result.question == "defection":
+        return {"base": result.base, "defection_rate": result.rate.value, **share}
+    return {"kind": result.question, "base": result.base, "flag_rate": result.rate.value, **share}
+
+
+def edges_of(text: str) -> tuple[float, float]:
+    """`5%,20%` as shares.
+
+    Raises:
+        UserError: not two growing shares.
+    """
+    parts = [float(part.rstrip("%")) / (100 if part.endswith("%") else 1) for part in text.split(",")]
+    if not 0 < parts[0] < parts[1] < 1:
+        raise UserError("two shares, the smaller first", where="--bands", expected="5%,20%", got=text)
+    return parts[0], parts[1]
