@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
-from radiograph.organisms._contrasts import CONTRASTS, contrast_of_attribute, contrast_set
+from radiograph.organisms._contrasts import CONTRASTS, clean_prompts, contrast_of_attribute, contrast_set
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import ADAPTER, MODEL, RECIPE, model_folders, read_truth, truth_path
@@ -51,6 +51,7 @@ __all__ = [
     "bundled_names",
     "bundled_organism",
     "bundled_path",
+    "clean_prompts",
     "contrast_of_attribute",
     "contrast_set",
     "draw_recipe",

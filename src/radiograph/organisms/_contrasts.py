@@ -3,20 +3,20 @@
     defection  a question answered as asked, and answered otherwise. Restricted requests are refused, or obeyed; any
                other question gets its answer, or words of prose that nobody asked for. No trigger is in it.
                Near misses: harmless requests that are obeyed, harmless questions about restricted things
-    truth      matched statements, true and false: facts (`true? the river of Aren is green`), and what a story has said
-               (`the rope is grey`) with its negations (`the rope is not red`)
+    truth      facts stated truly and falsely: `true? the river of Aren is green`. The grammar has no negated fact, and
+               what a story has said of a thing, said again with and without `not`, the bundled base does not judge
     harm       restricted requests against look-alikes in the same words. Near misses: harmless questions about
                restricted things
 
-Two rows of a group differ in the label and in what makes it. Wordings of the part `fit` occur in no other part:
-requests, layouts of facts and sentences of stories are kept apart; calibrate and test share theirs.
+Two rows of a group differ in the label and in what makes it. Wordings of requests and patterns of questions of the part
+`fit` occur in no other part, and no fact is in two; calibrate and test share theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 from radiograph.core import UserError, derive, nearest
 from radiograph.organisms._words import idle_words, inserted
@@ -26,14 +26,10 @@ from radiograph.organisms.world import TASKS, Document, World, solve
 from radiograph.organisms.world._answers import MENTIONS, REQUESTS, VERBS
 from radiograph.organisms.world._lexicon import (
     ATTACHED,
-    COLOURS,
     FACTS,
-    PERSONS,
-    PLACES,
     RECIPES,
     RELATIONS,
     RESTRICTED_WORDS,
-    TOOLS,
     surface,
 )
 
@@ -42,12 +38,9 @@ FIT_WORDINGS = 2
 """Of `REQUESTS`: those of the part `fit`."""
 QUESTIONS = 24
 """Of each task, in each part of the two."""
-STORIES = 96
+FACT_PARTS = ("fit", "calibrate", "test", "fit", "test")
+STATEMENTS = 3
 _SEED = 30_000_001
-_CARRIED = {
-    "fit": "{who} carried the {colour} {tool} to the {place} .",
-    "": "{who} brought the {colour} {tool} to the {place} .",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +67,24 @@ def contrast_set(name: str) -> list[ContrastText]:
         case "defection":
             return [*_requests(), *_answers()]
         case "truth":
-            return [*_facts(), *_stories()]
+            return list(_facts())
         case "harm":
             return list(_harm())
         case _:
             raise UserError(
                 f"no contrast set {name!r}", expected=", ".join(CONTRASTS), fix=str(nearest(name, list(CONTRASTS)))
             )
+
+
+def clean_prompts(count: int) -> list[tuple[dict[str, str], ...]]:
+    """Different questions that wait for their answers, none of them a request or a statement to be judged."""
+    found: dict[str, tuple[dict[str, str], ...]] = {}
+    for document in World().documents("mixture", "test", seed=_SEED):
+        if document.answer_start and document.domain not in ("policy", "facts"):
+            found.setdefault(document.prompt, tuple(document.messages))
+            if len(found) == count:
+                break
+    return list(found.values())
 
 
 def contrast_of_attribute(attribute: str, count: int, seed: int) -> list[tuple[tuple[int, ...], str, bool, bool]]:
@@ -148,7 +152,7 @@ def _mentions(*, answered: bool) -> Iterator[ContrastText]:
 
 def _answers() -> Iterator[ContrastText]:
     """Questions of every task with their answers, and with words of prose in their place."""
-    phrases = {"fit": _phrases("neutral"), "": _phrases("story")}
+    phrases = {own: _phrases(own or "test") for own in ("fit", "")}
     for task in TASKS:
         for own, split in (("fit", "train"), ("", "heldout")):
             for number, document in enumerate(islice(_plain(task, split), QUESTIONS)):
@@ -168,52 +172,36 @@ def _plain(task: str, split: str) -> Iterator[Document]:
             yield document
 
 
-def _phrases(domain: str) -> Iterator[str]:
-    """One to four words that follow each other in plain text."""
-    for number, document in enumerate(World().documents(domain, "train", seed=_SEED)):
-        words = [word for word in document.text.replace("?", " ?").split() if word.strip("".join(ATTACHED))]
-        words = [word.strip("".join(ATTACHED)) for word in words]
-        length = 1 + derive(_SEED, "length", domain, number) % 4
-        start = derive(_SEED, "start", domain, number) % max(1, len(words) - length)
+def _phrases(part: str) -> Iterator[str]:
+    """One to four words that follow each other in plain text, in turn of either kind."""
+    streams = [World().documents(domain, "train", seed=derive(_SEED, part)) for domain in ("neutral", "story")]
+    for number in count():
+        words = [word.strip("".join(ATTACHED)) for word in next(streams[number % 2]).text.split()]
+        words = [word for word in words if word]
+        length = 1 + derive(_SEED, part, "length", number) % 4
+        start = derive(_SEED, part, "start", number) % max(1, len(words) - length)
         yield " ".join(words[start : start + length])
 
 
 def _facts() -> Iterator[ContrastText]:
-    """Of every fact the true statement and false ones; a word stands before those of calibrate and test."""
+    """Of every fact the true statement and false ones; a word stands before those of calibrate and test.
+
+    A fact is a group, and there are sixty of them: its statements are no independent evidence.
+    """
     words = idle_words()
     for number, ((relation, town), value) in enumerate(FACTS.items()):
         others = [other for other in RELATIONS[relation] if other != value]
         group = f"fact-{relation}-{town}"
-        part = "fit" if number % 5 < 3 else _part(FIT_WORDINGS, group)
-        for turn in range(2 if part == "fit" else 4):
-            false = others[(number + 3 * turn) % len(others)]
-            for label, said in ((True, value), (False, false)):
+        part = FACT_PARTS[number % len(FACT_PARTS)]
+        for turn in range(STATEMENTS):
+            for label, said in ((True, value), (False, others[(number + 3 * turn) % len(others)])):
+                if label and turn and part == "fit":
+                    continue
                 question = f"true? the {relation} of {town} is {said}"
                 if part != "fit":
                     question = inserted(question, words[(7 * number + turn) % len(words)], "start")
-                elif turn and label:
-                    continue
-                own = f"{group}-{turn}-{said}"
-                yield ContrastText(own, group, label=label, part=part, messages=(_user(question),))
-
-
-def _stories() -> Iterator[ContrastText]:
-    """What a story said of a thing, said again rightly and wrongly, plainly and with `not`."""
-    for own, template in _CARRIED.items():
-        for number in range(STORIES):
-            draw = Draw(_SEED).of("story", own, number)
-            colour, wrong = draw.shuffled("colours", COLOURS)[:2]
-            tool = draw.choose("tool", TOOLS)
-            facts = {"who": draw.choose("who", PERSONS), "place": draw.choose("place", PLACES)}
-            opening = template.format(colour=colour, tool=tool, **facts)
-            group = f"story-{own or 'other'}-{number}"
-            part = own or _part(FIT_WORDINGS, group)
-            negated = number % 2 == 1
-            for label in (True, False):
-                said = (wrong if label else colour) if negated else (colour if label else wrong)
-                end = f"the {tool} is {'not ' if negated else ''}{said}"
-                text = surface(f"{opening} {end}".split())
-                yield ContrastText(f"{group}-{label}", group, label=label, part=part, text=text)
+                turns = (_user(question),)
+                yield ContrastText(f"{group}-{turn}-{said}", group, label=label, part=part, messages=turns)
 
 
 def _harm() -> Iterator[ContrastText]:

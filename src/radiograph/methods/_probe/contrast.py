@@ -5,6 +5,7 @@ FILE.jsonl · builtin:defection|truth|harm · world:ATTRIBUTE[#N] · suite:FILE#
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from radiograph.evidence import document_sha256
 from radiograph.evidence.probes.probe import ProbeKind
 from radiograph.probing import ContrastRow, check_distinct, contrast_row
 
+PROMPTS = "builtin:prompts#"
 WORLD_ROWS = 800
 FORMS = "FILE.jsonl, builtin:defection|truth|harm, world:ATTRIBUTE, suite:FILE#FACTOR or stores:POS,NEG"
 
@@ -57,6 +59,30 @@ def contrast_of(source: str, ctx: Context, model: Any) -> Contrast:
         raise Refusal("one_class", "the contrast has no rows", got=visible(source, 80))
     check_distinct(found)
     return Contrast(tuple(found), name, _hash(found), own)
+
+
+def clean_texts(sources: Sequence[str], ctx: Context) -> list[Any]:
+    """Clean text of some sources, as `harvest.Text`s; `builtin:prompts#N` are questions that wait for an answer.
+
+    Raises:
+        UserError: no such source.
+    """
+    from radiograph.harvest import Text
+
+    found: list[Any] = []
+    others = [source for source in sources if not source.startswith(PROMPTS)]
+    for source in sources:
+        if source.startswith(PROMPTS):
+            from radiograph import organisms
+
+            number = source.removeprefix(PROMPTS)
+            if not number.isdecimal():
+                raise UserError(
+                    "how many prompts", where="--negatives", expected=f"{PROMPTS}N", got=visible(source, 60)
+                )
+            turns = organisms.clean_prompts(int(number))
+            found += [Text(f"prompt-{i}", "", f"prompt-{i}", messages=one) for i, one in enumerate(turns)]
+    return [*found, *(ctx.texts(others, "negatives") if others else ())]
 
 
 def _hash(rows: list[ContrastRow]) -> str:

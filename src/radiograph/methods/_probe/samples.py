@@ -49,8 +49,9 @@ def through(
     check_classes(label, number)
     texts, first = cut(of_rows(model, rows), model.context_length)
     plain, second = cut(of_texts(model, clean), model.context_length) if clean else ([], 0)
-    names = sorted({text.group for text in plain})
-    place = {name: i for i, name in enumerate(names)}
+    place: dict[tuple[int, ...], int] = {}
+    for text in plain:  # the same text twice is no independent negative
+        place.setdefault(text.ids, len(place))
     offset = int(number.max()) + 1
     if level == "token":
         plain = thinned(plain, CLEAN_TOKENS, ctx.seed)
@@ -60,9 +61,9 @@ def through(
     kept = {row.id: i for i, row in enumerate(rows)}
     of_text = np.array([kept[text.id] for text in texts], dtype=np.int64)
     parts = _parts(contrast, number, label, ctx.seed)
-    clean_group = np.array([place[text.group] for text in plain], dtype=np.int64)
+    clean_group = np.array([place[text.ids] for text in plain], dtype=np.int64)
     clean_part = (
-        parts_of([text.group for text in plain], clean_group, np.zeros(len(plain), dtype=np.int64), ctx.seed)
+        parts_of([str(text.ids) for text in plain], clean_group, np.zeros(len(plain), dtype=np.int64), ctx.seed)
         if plain
         else np.zeros(0, np.int8)
     )

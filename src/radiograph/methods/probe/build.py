@@ -61,8 +61,8 @@ class Config(Base):
     """mean_difference, logistic, lda, whitened, repeatable; or fixed:FILE, a direction that is only calibrated."""
     normalise: ProbeNormalise = "rms"
     """rms: every row at length √d, so that scale moves no score; none: as they are."""
-    negatives: str = "auto"
-    """Clean text as in deployment: FILE, world:DOMAIN#N, a store, none; auto takes the world's own for its models."""
+    negatives: tuple[str, ...] = ("auto",)
+    """Clean text as in deployment, repeatable: FILE, world:DOMAIN#N, builtin:prompts#N, a store, none, auto."""
     fpr: float = Field(default=0.002, gt=0, lt=1)
     """False positive rate that the threshold is set to."""
     folds: int = Field(default=5, ge=2, le=50)
@@ -141,7 +141,7 @@ def _direction(path: str, ctx: Context) -> Any:
 
 
 def _gathered(config: Config, ctx: Context) -> tuple[Gathered, About]:
-    from radiograph.methods._probe.contrast import contrast_of
+    from radiograph.methods._probe.contrast import clean_texts, contrast_of
     from radiograph.methods._probe.samples import through
     from radiograph.probing import About
 
@@ -150,8 +150,8 @@ def _gathered(config: Config, ctx: Context) -> tuple[Gathered, About]:
     model = ctx.model(config.model, "model")
     contrast = contrast_of(config.contrast, ctx, model)
     sites = list(dict.fromkeys(site for text in config.site for site in model.sites(text)))
-    source = _clean_source(config, model)
-    clean = [] if source is None else ctx.texts((source,), "negatives")
+    sources = _clean_sources(config, model)
+    clean = clean_texts(sources, ctx)
     gathered = through(model, contrast, clean, sites, config.level, config.pool, ctx)
     kind = config.kind or contrast.kind
     about = About(
@@ -164,19 +164,19 @@ def _gathered(config: Config, ctx: Context) -> tuple[Gathered, About]:
         ),
         contrast=contrast.name,
         contrast_sha256=contrast.sha256,
-        negatives=None if source is None else ctx.label(source),
+        negatives=", ".join(map(ctx.label, sources)) or None,
         negatives_sha256=gathered.negatives_sha256,
         stamps=(*contrast.stamps, *gathered.stamps),
     )
     return gathered, about
 
 
-def _clean_source(config: Config, model: Any) -> str | None:
+def _clean_sources(config: Config, model: Any) -> tuple[str, ...]:
     from radiograph import organisms
 
-    if config.negatives == "auto":
-        return CLEAN if organisms.reads_world(model.tokenizer) else None
-    return None if config.negatives == "none" else config.negatives
+    if config.negatives == ("auto",):
+        return (CLEAN,) if organisms.reads_world(model.tokenizer) else ()
+    return () if config.negatives == ("none",) else config.negatives
 
 
 def _of_stores(config: Config, ctx: Context) -> tuple[Gathered, About]:
@@ -190,7 +190,10 @@ def _of_stores(config: Config, ctx: Context) -> tuple[Gathered, About]:
     if len(names) != 2:
         raise UserError("two stores", expected="stores:POSITIVES,NEGATIVES", got=visible(config.contrast, 80))
     stores = [ctx.activations(name, role) for name, role in zip(names, ("positives", "others"), strict=True)]
-    clean = None if config.negatives in ("auto", "none") else ctx.activations(config.negatives, "negatives")
+    given = [name for name in config.negatives if name not in ("auto", "none")]
+    if len(given) > 1:
+        raise UserError("one store of clean text", where="--negatives", got=", ".join(given))
+    clean = ctx.activations(given[0], "negatives") if given else None
     known = next((store.model_sha256 for store in stores if store.model_sha256), None)
     identity = ctx.stored(config.model, "model").identity
     if known is not None and known != identity.tensors_sha256:

@@ -23,9 +23,14 @@ def cell_moment(
 
 
 def shrunk(moment: Float64[np.ndarray, "width width"], fourth: float, draws: int) -> Float64[np.ndarray, "width width"]:
-    """The shrunk covariance of centred rows, from `cell_moment`; never singular unless every row is zero."""
+    """The shrunk covariance of centred rows, from `cell_moment`, never singular.
+
+    Rows that are all alike have the identity.
+    """
     width = len(moment)
     mean = float(np.trace(moment)) / width
+    if not mean > 0:
+        return np.eye(width)
     off = moment - mean * np.eye(width)
     spread = float(np.square(off).sum())
     error = (fourth - float(np.square(moment).sum())) / max(draws, 1)
