@@ -1,5 +1,6 @@
 """Probe files, vectors of others, and packs of probes. Torch is never needed."""
 
+from radiograph.store.probes._fetch import address_of, fetch_file
 from radiograph.store.probes._files import (
     TENSORS,
     ForeignProbe,
@@ -23,8 +24,10 @@ __all__ = [
     "ForeignProbe",
     "KnownPack",
     "StoredProbe",
+    "address_of",
     "card_bytes",
     "check_pack",
+    "fetch_file",
     "find_card",
     "find_pack",
     "known_packs",

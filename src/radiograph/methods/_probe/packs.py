@@ -1,0 +1,271 @@
+"""Packs: listed, written, checked, fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from radiograph.core import Context, FormatError, Refusal, UserError
+from radiograph.evidence.probes.probe import (
+    PackBase,
+    PackCheck,
+    PackedProbe,
+    PackLine,
+    PackReport,
+    ProbePack,
+)
+from radiograph.methods._probe.chosen import shipped_packs
+
+FOLDER = "pack"
+_DICTIONARY = re.compile(r"dictionary:[A-Za-z0-9._-]+")
+
+
+def listed() -> PackReport:
+    """Every base that is known."""
+    from radiograph.store.probes import known_packs
+
+    lines: list[PackLine] = []
+    for known in known_packs(shipped_packs()):
+        base = known.pack.base
+        by = {
+            status: tuple(entry.name for entry in known.pack.probes if entry.status == status)
+            for status in ("calibrated", "uncalibrated", "schema_only")
+        }
+        lacking = bool(by["schema_only"]) or not by["calibrated"]
+        lines.append(
+            PackLine(
+                id=base.id,
+                aliases=base.aliases,
+                hidden_size=base.hidden_size,
+                calibrated=by["calibrated"],
+                uncalibrated=by["uncalibrated"],
+                schema_only=by["schema_only"],
+                build=f"radiograph probe build {base.id} --contrast SOURCE" if lacking else None,
+            )
+        )
+    return PackReport(did="listed", known=tuple(lines))
+
+
+def written(
+    target: str | None,
+    base: str | None,
+    hidden: int | None,
+    probes: Sequence[str],
+    dictionary: str | None,
+    ctx: Context,
+) -> PackReport:
+    """The pack of a known base, one of names alone, or one of probes that were built.
+
+    Raises:
+        UserError: an unknown base without its width, probes of other models.
+    """
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import find_pack, known_packs, named_pack, read_pack, write_pack
+
+    folder = ctx.output.folder(FOLDER)
+    if probes:
+        pack, files = made(target or base or "", probes, dictionary, ctx)
+    elif base is not None:
+        if hidden is None:
+            raise UserError("of what width?", expected="--base ID --hidden N")
+        pack, files = named_pack(base, hidden), {}
+    else:
+        known = find_pack(target or "", known_packs(shipped_packs()))
+        pack = known.pack
+        files = {
+            entry.file: (known.folder / entry.file).read_bytes()
+            for entry in pack.probes
+            if entry.file is not None and known.folder is not None
+        }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    write_pack(folder, pack)
+    with Opened.at(folder / "pack.json") as file:
+        assert read_pack(file) == pack
+    return PackReport(did="written", pack=pack, folder=FOLDER)
+
+
+def made(name: str, probes: Sequence[str], dictionary: str | None, ctx: Context) -> tuple[ProbePack, dict[str, bytes]]:
+    """A pack of probe files, all of one model.
+
+    Raises:
+        UserError: of different models, or two of one name.
+    """
+    from radiograph.core import Site
+    from radiograph.store.probes import read_probe, weights_path
+
+    entries: list[PackedProbe] = []
+    files: dict[str, bytes] = {}
+    models: set[str | None] = set()
+    for number, path in enumerate(probes):
+        with ctx.opened(str(weights_path(Path(path))), f"probe.{number}") as file:
+            card, data = read_probe(file).card, file.read()
+            sha256 = file.sha256
+        models.add(card.model.sha256)
+        if f"{card.name}.safetensors" in files:
+            raise UserError(f"two probes are called {card.name}", fix="build one of them with another --name")
+        files[f"{card.name}.safetensors"] = data
+        pooled = "" if card.pool is None else f" ({card.pool})"
+        low, high = card.auroc.interval
+        entries.append(
+            PackedProbe(
+                name=card.name,
+                kind=card.kind,
+                site=str(Site.parse(card.site)),
+                hidden_dim=card.d,
+                status=card.status,
+                file=f"{card.name}.safetensors",
+                sha256=sha256,
+                bytes=len(data),
+                description=(
+                    f"{card.kind} by {card.level}{pooled}, {card.method}, from {card.data.contrast}: AUROC "
+                    f"{card.auroc.estimate:.3f} ({low:.3f} to {high:.3f}), FPR at most {card.fpr.interval[1]:.2%}"
+                ),
+            )
+        )
+    if len(models) != 1:
+        raise UserError("the probes are of different models", got=", ".join(sorted(str(one)[:12] for one in models)))
+    model = ctx.model(name, "base")
+    if model.identity.tensors_sha256 not in models:
+        raise UserError(
+            "the probes are of another model than the base",
+            expected=str(models.pop()),
+            got=model.identity.tensors_sha256,
+        )
+    if dictionary is not None:
+        own = ctx.dictionary(dictionary)
+        entries.append(
+            PackedProbe(
+                name="features",
+                kind="sae",
+                site=own.sites[0],
+                hidden_dim=own.width,
+                status="calibrated",
+                dictionary=dictionary if _DICTIONARY.fullmatch(dictionary) else ctx.label(dictionary),
+                description=f"{own.size} features at {own.sites[0]}, {own.activation.name}",
+            )
+        )
+    base = PackBase(
+        id=ctx.label(name),
+        aliases=(name.rpartition(":")[2],) if name.startswith("bundled:") else (),
+        sha256=model.identity.tensors_sha256,
+        hidden_size=model.width,
+        layers=model.n_layers,
+    )
+    return ProbePack(base=base, version=version("radiograph"), probes=tuple(entries)), files
+
+
+def checked(folder: Path, label: str) -> PackReport:
+    """Caps, hashes, and the numbers of every probe from its test scores.
+
+    Raises:
+        FormatError: a manifest over a cap.
+    """
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import MANIFEST, read_pack
+
+    with Opened.at(folder / MANIFEST) as file:
+        pack = read_pack(file)
+    checks = tuple(_checked(folder, entry, pack) for entry in pack.probes)
+    return PackReport(did="checked", pack=pack, folder=label, checks=checks)
+
+
+def _checked(folder: Path, entry: PackedProbe, pack: ProbePack) -> PackCheck:
+    from radiograph.probing import failing_of, measured
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import read_probe
+
+    if entry.file is None:
+        return PackCheck(name=entry.name, holds=True)
+    problems: list[str] = []
+    try:
+        with Opened.at(folder / entry.file) as file:
+            if file.sha256 != entry.sha256 or file.size != entry.bytes:
+                problems.append("the file is not the one that the manifest names (size or SHA-256)")
+            probe = read_probe(file)
+    except (FormatError, UserError, Refusal) as error:
+        return PackCheck(name=entry.name, holds=False, problems=(*problems, error.message))
+    card, test = probe.card, probe.tensors["test_scores"]
+    found = measured(test, float(probe.tensors["threshold"]), card.fpr.target)
+    failing = failing_of(found, card.controls)
+    agreed = {
+        "AUROC": found.auroc == card.auroc,
+        "FPR": found.fpr == card.fpr,
+        "TPR": found.tpr == card.tpr,
+        "n": found.counts == card.data.n_test,
+        "the status": card.status == ("uncalibrated" if failing else "calibrated") and card.failing == failing,
+        "the status of the manifest": card.status == entry.status,
+        "width and site": (card.d, card.site) == (entry.hidden_dim, entry.site),
+        "the base": pack.base.sha256 in (None, card.model.sha256),
+    }
+    problems += [f"{name} does not follow from its test scores" for name, holds in agreed.items() if not holds]
+    return PackCheck(
+        name=entry.name,
+        holds=not problems,
+        problems=tuple(problems),
+        fpr=found.fpr.estimate,
+        auroc=found.auroc.estimate,
+    )
+
+
+def fetched(name: str, ctx: Context, *, allowed: bool) -> PackReport:
+    """The files of a pack from where its manifest says.
+
+    Raises:
+        UserError: not allowed, nowhere to fetch from. FormatError: other bytes than the manifest says.
+    """
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import fetch_file, find_pack, known_packs, read_pack, write_pack
+
+    try:
+        given = ctx.locate(name) / "pack.json"
+    except UserError:
+        given = None
+    if given is not None and given.is_file():
+        with ctx.opened(str(Path(name) / "pack.json"), "pack") as file:
+            pack = read_pack(file)
+    else:
+        pack = find_pack(name, known_packs(shipped_packs())).pack
+    source = pack.source
+    if source is None:
+        raise UserError(
+            f"the pack of {pack.base.id} does not say where its weights are",
+            expected="source {repo, revision, path} in pack.json",
+            fix=f"radiograph probe build {pack.base.id} --contrast SOURCE",
+            code="no_source",
+        )
+    wanted = [entry for entry in pack.probes if entry.file is not None]
+    if not allowed:
+        raise UserError(
+            f"{len(wanted)} files, {sum(entry.bytes or 0 for entry in wanted):,} bytes, of {source.repo} at "
+            f"{source.revision}: nothing is fetched unless you say so",
+            fix=f"radiograph probe pack --fetch {name} --allow-download",
+            code="offline",
+        )
+    folder = ctx.output.folder(FOLDER)
+    with ctx.progress.task("fetch", len(wanted)) as task:
+        for entry in wanted:
+            (folder / str(entry.file)).write_bytes(fetch_file(source, entry))
+            task.advance(1)
+    write_pack(folder, pack)
+    with Opened.at(folder / "pack.json") as file:
+        assert read_pack(file) == pack
+    return PackReport(did="fetched", pack=pack, folder=FOLDER, checks=checked(folder, FOLDER).checks)
+
+
+def soup_of(report: PackReport) -> dict[str, Any]:
+    """The keys of soup-cli.
+
+    Raises:
+        Refusal: a listing has none.
+    """
+    if report.pack is None:
+        raise Refusal("no_pack", "a listing has no pack")
+    probes = [
+        {"name": own.name, "kind": own.kind, "hidden_dim": own.hidden_dim, "description": own.description}
+        for own in report.pack.probes
+    ]
+    return {"base": report.pack.base.id, "soup_version": f"radiograph {version('radiograph')}", "probes": probes}
