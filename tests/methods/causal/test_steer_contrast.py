@@ -98,6 +98,18 @@ def test_z_a_validated_direction_is_written_and_moves_held_out_prompts(place):
     assert verify(place / "units").exit_code is ExitCode.PASS
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("split_half", 0.99), ("cosine_length", 0.0), ("norm", 3.0), ("auroc", 0.5)]
+)
+def test_what_is_said_of_a_fit_follows_from_its_rows(place, field, value):
+    from radiograph.methods.steer import contrast
+
+    result = json.loads((place / "run" / "result.json").read_bytes())
+    fitted = [one | ({field: value} if n == 0 else {}) for n, one in enumerate(result["fitted"])]
+    found = contrast.recompute(result | {"fitted": fitted}, place / "run")
+    assert any(f"{field} is {value}" in text for text in found)
+
+
 def test_y3_9_without_an_acceptable_dose_there_is_no_file(place):
     outcome = go("steer contrast", out="none", **{**ASKED, "max_kl": 0, "site": ["resid_post.2"], "rows": 12})
     assert outcome.exit_code is ExitCode.GATE_FAILED and outcome.result.written is None
@@ -108,6 +120,7 @@ def test_an_unvalidated_one_says_so_in_name_and_header(place):
     asked = {**ASKED, "controls": 0, "site": ["resid_post.2"], "rows": 12, "allow_unvalidated": True}
     outcome = go("steer contrast", out="anyway", **asked)
     assert outcome.result.written == "steering.unvalidated.safetensors"
+    assert verify(place / "anyway").exit_code is ExitCode.PASS
     header = read_directions_header(place / "anyway" / "steering.unvalidated.safetensors")
     assert header.grade != "validated" and "beyond_controls" in header.failing
     with pytest.raises(Refusal, match="another model") as raised:

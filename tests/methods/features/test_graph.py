@@ -181,6 +181,51 @@ def test_z_one_graph_of_an_inspection_and_a_match(here):
     assert verify(here / "graph").status == "intact"
 
 
+def test_z_words_explain_the_features_that_other_runs_name():
+    from radiograph.evidence.explanations import (
+        ExplainFeatures,
+        ExplainScore,
+        FeatureExplanation,
+        FeatureScore,
+        JudgeRecord,
+    )
+    from radiograph.methods.graph import _draft
+
+    said = [
+        FeatureExplanation(feature=n, feature_id=f"A#{n}", text=text) for n, text in enumerate(("units", None, "x"))
+    ]
+    words = ExplainFeatures(
+        explainer="heuristic", author="rules", source="records:A", site=None, dictionary_sha256=None,
+        decoder_sha256=None, model="A", above=0.25, features=3, asked=3, explained=2, failed=0, groups={}, tokens={},
+        explanations=tuple(said),
+    )  # fmt: skip
+    scored = [
+        FeatureScore(feature=0, feature_id="A#0", scorer=name, value=value, low=0.7, high=0.9, n=40, chance=0.5)
+        for name, value in (("rule", 0.6), ("fuzzing", None), ("detection", 0.8))
+    ]
+    scores = ExplainScore(
+        run="runs/words", explainer="heuristic", author="rules", judge=JudgeRecord(name="none", seeds=(0,)), groups=4,
+        tokens=9, explained=2, scored=1, summaries=(), scores=tuple(scored),
+    )  # fmt: skip
+
+    def drawn(*results, known=()):
+        draft = _draft.Draft({"correlational": "confirmed", "causal": "effect"}, 0.9)
+        for name in known:
+            draft.feature(GraphRun(name="r", verb="inspect", seal="0"), "A", name)
+        for result in results:
+            run = GraphRun(name="words" if result is words else "scores", verb="explain", seal="0")
+            schema = result.SCHEMA.rpartition("/")[0]
+            _draft.READERS[schema](draft, _draft.Opened(None, run, result.model_dump(mode="json"), None))
+        _draft.explained(draft)
+        return [e for e in draft.edges if e.edge == "explains"], draft.left_out
+
+    (one, two), _ = drawn(scores, words)
+    assert (one.target, one.weight, one.statistic, one.interval) == ("feature:A:A#0", 0.8, "detection", (0.7, 0.9))
+    assert (two.target, two.weight) == ("feature:A:A#2", None), "words without a score"
+    (only,), left = drawn(words, known=["A#0"])
+    assert only.target == "feature:A:A#0" and sum(left.values()) == 1
+
+
 def test_files_of_other_languages_are_those_of_the_result(here, tmp_path):
     document = json.loads((here / "graph" / "result.json").read_text())
     assert recompute(document, here / "graph") == []

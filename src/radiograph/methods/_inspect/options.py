@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.36
 """Of --memory, for the entries of a range while they are read; the rest is for what the screen makes of them."""
+ROW_BYTES = 256
+"""Of ids, groups and labels of a row."""
 
 
 class Options(Base):
@@ -120,7 +122,10 @@ class Asked:
     settings: Settings
     fdr: Literal["bh", "by"]
 
+    rows: int = 0
+    """Of the study; they take a part of `memory` themselves."""
+
     @property
     def block(self) -> int:
         """Bytes for a range of features."""
-        return max(1, int(self.memory * MEMORY_SHARE))
+        return max(1, int(max(self.memory - self.rows * ROW_BYTES, self.memory // 4) * MEMORY_SHARE))

@@ -111,7 +111,7 @@ def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Co
         censored=any(one.records.header.absent == "below" for one in stored),
         surface_labels="surface_labels" in rows.criterion.warnings,
     )
-    own = replace(asked, settings=settings)
+    own = replace(asked, settings=settings, rows=len(rows))
     with ctx.measure("study"):
         found, units = associated(rows, tables, own)
     extra = tuple(dict.fromkeys(code for one in stored for code in one.codes))

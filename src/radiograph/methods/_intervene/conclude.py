@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from radiograph.evidence.interventions import (
 from radiograph.methods._causal.judge import Causal, choose, judge
 from radiograph.numerics.effects import Limits
 from radiograph.store import file_sha256
-from radiograph.store.directions import MatrixRecord, read_directions_header
+from radiograph.store.directions import MatrixRecord, open_directions, read_directions_header
 from radiograph.store.interventions import in_order, read_interventions, write_interventions
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ ROWS: Final = "interventions"
 COSTS: Final = "costs"
 SITES: Final = "sites"
 PROJECTIONS: Final = "projections"
+FITTED: Final = "fitted"
+CLOSE: Final = 1e-6
+FLOAT32: Final = 1e-6
 ORDER: Final = "order.json"
 VECTORS: Final = {True: "steering.safetensors", False: "steering.unvalidated.safetensors"}
 """The file of a direction, by whether it is validated."""
@@ -168,6 +172,74 @@ def unlike_projections(stored: Steering, folder: Path) -> list[str]:
             if getattr(fact, name) != value
         ]
     return out
+
+
+def unlike_fits(stored: Steering, folder: Path) -> list[str]:
+    """What of the fitted directions, and of the file of one, does not follow from the rows that they were fitted on.
+
+    `share` and `cosine_targets` rest on the model, and are not derived.
+    """
+    import numpy as np
+    import polars as pl
+
+    from radiograph.core import derive
+    from radiograph.numerics import contrasts
+
+    rows = pl.read_parquet(folder / "tables" / f"{FITTED}.parquet")
+    along = pl.read_parquet(folder / "tables" / f"{PROJECTIONS}.parquet").filter(pl.col("split") == "discover")
+    out: list[str] = []
+    for fact in stored.fitted:
+        own = rows.filter(pl.col("name") == fact.name)
+        if not len(own):
+            out.append(f"{fact.name} has no rows that it was fitted on")
+            continue
+        values, positive = np.array(own["values"].to_list()), own["positive"].to_numpy()
+        group = np.unique(own["group_id"].to_numpy(), return_inverse=True)[1]
+        fit = contrasts.cells_of(values, positive, group)
+        found = contrasts.contrast(fit, fact.method)
+        unit = found / np.linalg.norm(found)
+        again = {
+            "norm": float(np.linalg.norm(found)),
+            "split_half": contrasts.split_half(fit, fact.method, seed=derive(stored.effects.order.seed, "halves")),
+            "cosine_length": length_cosine(unit, own["tokens"].to_numpy(), positive, group, fit),
+        }
+        out += [
+            f"{fact.name}: {name} is {getattr(fact, name)}, its rows give {value}"
+            for name, value in again.items()
+            if not _close(getattr(fact, name), value)
+        ]
+        projected = along.filter(pl.col("name") == fact.name)["projection"].to_numpy()
+        if len(projected) != len(values) or not np.allclose(values @ unit, projected, rtol=CLOSE, atol=CLOSE):
+            out.append(f"{fact.name}: the projections are not those of its rows")
+        if fact.chosen and stored.written is not None and (folder / stored.written).is_file():
+            (held,) = open_directions(folder / stored.written)[1].values()
+            if not np.allclose(held.reshape(-1), unit, rtol=0, atol=FLOAT32):
+                out.append(f"{stored.written} does not hold the direction of its rows")
+    return out
+
+
+def length_cosine(unit: Any, tokens: Any, positive: Any, group: Any, fit: Any) -> float | None:
+    """Cosine of a direction with that along which the length of a prompt grows."""
+    import numpy as np
+
+    from radiograph.numerics import contrasts
+
+    own = contrasts.cells_of(np.asarray(tokens, np.float64)[:, None], positive, group)
+    return cosine(unit, contrasts.along(own.value[:, 0], fit))
+
+
+def cosine(a: Any, b: Any) -> float | None:
+    """Of two vectors; None where one has no length."""
+    import numpy as np
+
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b / size) if size > 0 else None
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
 
 
 def judged(folder: Path, order: InterventionOrder) -> Causal:

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from radiograph.core import Refusal, Site, UserError, derive
 from radiograph.evidence.interventions import ContrastFacts, Effects
-from radiograph.methods._intervene.conclude import PROJECTIONS, chosen_site, vector_facts
+from radiograph.methods._intervene.conclude import FITTED, PROJECTIONS, chosen_site, cosine, length_cosine, vector_facts
 from radiograph.methods._intervene.measure import Planned, discovered
 from radiograph.methods._intervene.study import Study
 from radiograph.methods._intervene.tested import Tested
@@ -35,6 +35,8 @@ class Fitted:
     cells: Cells
     method: Method
     projections: Float64[np.ndarray, " prompt"]
+    rows: Float64[np.ndarray, "prompt width"]
+    """Of the prompts of discover, what it was fitted on."""
 
 
 def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int) -> Fitted:
@@ -54,8 +56,7 @@ def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int
     along = rows @ unit
     held = contrasts.cells_of(along[halves["confirm"], None], positive[halves["confirm"]], group[halves["confirm"]])
     area, interval = contrasts.separation(np.ones(1), held)
-    lengths = np.array([len(one.ids) for one in study.prompts], dtype=np.float64)[halves["discover"]]
-    own = contrasts.cells_of(lengths[:, None], positive[halves["discover"]], group[halves["discover"]])
+    lengths = np.array([len(one.ids) for one in study.prompts])[halves["discover"]]
     used = positive[halves["discover"]]
     facts = ContrastFacts(
         name=f"{site}~{study.identity['criterion_id']}",
@@ -68,12 +69,12 @@ def fitted_at(study: Study, site: Site, method: Method, pool: Pool, *, seed: int
         split_half=contrasts.split_half(fit, method, seed=derive(seed, "halves")),
         norm=length,
         share=length / norm,
-        cosine_length=_cosine(unit, contrasts.along(own.value[:, 0], fit)),
+        cosine_length=length_cosine(unit, lengths, positive[halves["discover"]], group[halves["discover"]], fit),
         cosine_targets=_targets(study, site, unit),
         bound=None,
         chosen=False,
     )
-    return Fitted(facts, site, unit, fit, method, along)
+    return Fitted(facts, site, unit, fit, method, along, rows[halves["discover"]])
 
 
 def write_projections(folder: Path, study: Study, fits: Sequence[Fitted]) -> None:
@@ -94,6 +95,26 @@ def write_projections(folder: Path, study: Study, fits: Sequence[Fitted]) -> Non
         for fit in fits
     ]
     pl.concat(parts).write_parquet(folder / f"{PROJECTIONS}.parquet", compression="zstd")
+
+
+def write_fitted(folder: Path, study: Study, fits: Sequence[Fitted]) -> None:
+    """`fitted.parquet`: what every direction was fitted on, by which `verify` fits it again."""
+    import polars as pl
+
+    places = study.half("discover")
+    parts = [
+        pl.DataFrame(
+            {
+                "name": [fit.facts.name] * len(places),
+                "group_id": [study.prompts[place].group for place in places],
+                "positive": [study.prompts[place].kind == "positive" for place in places],
+                "tokens": [len(study.prompts[place].ids) for place in places],
+                "values": pl.Series(fit.rows.tolist(), dtype=pl.List(pl.Float64)),
+            }
+        )
+        for fit in fits
+    ]
+    pl.concat(parts).write_parquet(folder / f"{FITTED}.parquet", compression="zstd")
 
 
 def tested_of(study: Study, fit: Fitted, seed: int) -> Tested:
@@ -165,9 +186,4 @@ def _targets(study: Study, site: Site, unit: Float64[np.ndarray, " width"]) -> f
         return None
     folded = tail.unembed * tail.gain
     tokens = sorted({target[0] for question in study.outcome.questions for target in question.targets})
-    return _cosine(unit, folded[tokens].mean(axis=0) - folded.mean(axis=0))
-
-
-def _cosine(a: Float64[np.ndarray, " width"], b: Float64[np.ndarray, " width"]) -> float | None:
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b / size) if size > 0 else None
+    return cosine(unit, folded[tokens].mean(axis=0) - folded.mean(axis=0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from radiograph.core import Refusal, UserError
 
@@ -107,8 +107,8 @@ def _shortened(model: LanguageModel, one: Prompt) -> Prompt:
     Raises:
         UserError: its labelled span would be cut.
     """
-    tokenizer: Any = model.tokenizer
-    texts = () if tokenizer is None else (*one.targets, *one.foils)
+    tokenizer = cast(Any, model.tokenizer)
+    texts = () if model.tokenizer is None else (*one.targets, *one.foils)
     if len(one.ids) + max((len(text.encode()) for text in texts), default=0) <= model.context_length:
         return one  # no continuation has more tokens than bytes
     tail = max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)

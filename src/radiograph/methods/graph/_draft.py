@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Context, FeatureAddress
+from radiograph.evidence.explanations import SCORERS, ExplainFeatures, ExplainScore, FeatureScore
 from radiograph.evidence.features import Card, Finding, Inspection, at_least
 from radiograph.evidence.graph import GraphEdge, GraphNode, GraphRun, InterventionRows, NodeKind, node_id
 from radiograph.evidence.interventions import Effects, FeatureEffect, Steering
@@ -71,6 +72,17 @@ class Claim:
     label: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What a run of `explain features` says of a feature."""
+
+    run: GraphRun
+    model: str
+    feature: str
+    text: str
+    author: str
+
+
 @dataclass(eq=False)
 class Draft:
     """A graph that grows."""
@@ -84,6 +96,10 @@ class Draft:
     """In the order in which they were found, each once."""
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    words: list[Words] = field(default_factory=list)
+    """Drawn when all runs are read (`explained`)."""
+    scores: dict[tuple[str, str], FeatureScore] = field(default_factory=dict)
+    """Of the words of a run on a feature, by the first scorer of `SCORERS` that measured any."""
 
     def node(self, kind: NodeKind, label: str, *parts: Any, **attributes: Any) -> str:
         """A node, or the one that stands there already, with what is newly known of it."""
@@ -265,7 +281,44 @@ def matches(draft: Draft, run: Opened) -> None:
         draft.left_out["matches beyond those that a result lists"] += found.found - len(found.matches)
 
 
+def explanations(draft: Draft, run: Opened) -> None:
+    """What features were called."""
+    found = ExplainFeatures.read(run.result)
+    model = found.model or found.source
+    for one in found.explanations:
+        if one.text is not None:
+            draft.words.append(Words(run.record, model, one.feature_id, one.text, found.author))
+
+
+def scores(draft: Draft, run: Opened) -> None:
+    """How far words hold on texts that nobody who wrote them has seen."""
+    found = ExplainScore.read(run.result)
+    order = list(SCORERS)
+    for one in sorted(found.scores, key=lambda score: order.index(score.scorer)):
+        if one.value is not None:
+            draft.scores.setdefault((Path(found.run).name, one.feature_id), one)
+
+
+def explained(draft: Draft) -> None:
+    """Edges from words to features: to those that other runs name, or to all where no other run names any."""
+    others = {node.id for node in draft.nodes.values() if node.kind == "feature"}
+    for said in draft.words:
+        if others and node_id("feature", said.model, said.feature) not in others:
+            draft.left_out["words for a feature that no other run names"] += 1
+            continue
+        own = draft.feature(said.run, said.model, said.feature)
+        words = draft.node("explanation", said.text, said.model, said.feature, said.text, author=said.author)
+        score = draft.scores.get((said.run.name, said.feature))
+        measured: dict[str, Any] = {}
+        if score is not None:
+            limits = None if score.low is None or score.high is None else (score.low, score.high)
+            measured = {"weight": score.value, "statistic": score.scorer, "interval": limits, "n": score.n}
+        draft.edge(source=words, target=own, edge="explains", kind="correlational", run=said.run.name, **measured)
+
+
 READERS: dict[str, Reader] = {
+    "radiograph.explain_features": explanations,
+    "radiograph.explain_score": scores,
     "radiograph.features_effects": effects,
     "radiograph.features_steering": steering,
     "radiograph.inspection": inspection,

@@ -1,7 +1,7 @@
 """What did these runs show of features, and how does it hang together?
 
-1. read the results of finished, untouched runs: `inspect`, `intervene`, `steer contrast`, `match`, and the labels
-   that their cards show
+1. read the results of finished, untouched runs: `inspect`, `intervene`, `steer contrast`, `match`, the labels that
+   their cards show, `explain features`, and `explain score`, whose scores weigh the words that they are of
 2. nodes: criterion, feature (of a model), site, model, dictionary, outcome, explanation
 3. edges: `associates` (correlational) · `affects` (causal) · `coactivates`, `resembles` (structural) · `corresponds`
    (of a match) · `explains` · `part_of`. An edge `affects` lists the intervention rows that it rests on; a finding
@@ -32,7 +32,7 @@ class Config(Base):
     """Which runs, and which edges."""
 
     run: tuple[RunPath, ...] = Field(min_length=1)
-    """Runs of inspect, intervene, steer contrast, match; repeatable."""
+    """Runs of inspect, intervene, steer contrast, match, explain; repeatable."""
     edges: tuple[EdgeName, ...] = ()
     """Edges that are kept, by name; repeatable; by default all."""
     min_grade: tuple[str, ...] = ("confirmed", "effect")
@@ -51,6 +51,7 @@ def run(config: Config, ctx: Context) -> Graph:
         opened = _opened(reference, ctx, {one.name for one in runs})
         runs.append(opened.record)
         _reader(opened)(draft, opened)
+    _draft.explained(draft)
     drawn = [edge for edge in draft.edges if edge.edge in (config.edges or EDGES)]
     touched = {end for edge in drawn for end in (edge.source, edge.target)}
     graph = Graph(
@@ -122,7 +123,7 @@ def _reader(opened: _draft.Opened) -> _draft.Reader:
     if schema not in _draft.READERS:
         raise UserError(
             f"{opened.path.name} shows nothing of features",
-            expected="a run of inspect, intervene, steer contrast or match",
+            expected="a run of inspect, intervene, steer contrast, match or explain",
             got=f"{opened.record.verb} ({schema or 'no schema'})",
             code="no_features",
         )

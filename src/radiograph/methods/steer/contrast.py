@@ -50,7 +50,7 @@ class Config(Options):
 
 def run(config: Config, ctx: Context) -> Steering:
     """Fit, choose a site, measure, judge, and write what may be written."""
-    from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of, write_projections
+    from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of, write_fitted, write_projections
     from radiograph.methods._intervene.measure import confirmed, costs_of, planned_of
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
 
@@ -87,6 +87,7 @@ def run(config: Config, ctx: Context) -> Steering:
     conclude.write_rows(tables, rows, costs_of(study, one, f"{best:04d}"))
     conclude.write_sites(tables, found)
     write_projections(tables, study, fits)
+    write_fitted(tables, study, fits)
     study.clear()
     effects, judged = conclude.conclude(tables, order, required=config.require)
     for field, name in conclude.TABLES.items():
@@ -102,6 +103,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     if stored.effects.planned:
         return out + conclude.unlike_vector(stored, folder)
     out += conclude.unlike_projections(stored, folder / "tables")
+    out += conclude.unlike_fits(stored, folder)
     out += conclude.unlike_sites(stored, folder / "tables")
     return out + conclude.unlike_vector(stored, folder)
 
