@@ -62,9 +62,11 @@ class CodeSums:
         starts = np.arange(0, len(first), 128)
         self.both[block] += _counted(first & second, starts).sum(0, dtype=np.int64)
 
-    def differences(self, what: Literal["values", "active"]) -> Float64[np.ndarray, "group feature"]:
+    def differences(
+        self, what: Literal["values", "active"], block: slice = slice(None)
+    ) -> Float64[np.ndarray, "group feature"]:
         """Candidate − reference by group, or the candidate's groups and then the reference's where they are others."""
-        table = getattr(self, what)
+        table = getattr(self, what)[:, :, block]
         if self.paired:
             return table[1].astype(np.float64) - table[0]
         return np.concatenate([table[1], table[0]]).astype(np.float64)
