@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jaxtyping import install_import_hook
+
+import shapes
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -28,7 +29,7 @@ gc.disable()
 # Before the first import of these packages: jaxtyping rewrites a module while it is loaded. Not `dictionaries`, whose
 # constructor is itself what refuses the wrong shapes of a file, and is tested for it.
 SHAPED = ("numerics", "models", "harvest", "interventions")
-install_import_hook([f"radiograph.{name}" for name in SHAPED], "beartype.beartype")
+shapes.install(*(f"radiograph.{name}" for name in SHAPED))
 
 
 def pytest_collection_finish() -> None:
