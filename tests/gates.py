@@ -1,13 +1,14 @@
 """The rules of the architecture as functions: each takes a package folder and returns what breaks the rule.
 
 They read source files and import nothing, so that the same function judges the real package and a small tree that
-breaks the rule on purpose.
+breaks the rule on purpose. A file is parsed only where a word that the rule is about stands in it.
 """
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,11 +55,17 @@ def floors(package: Path) -> list[str]:
     return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
 
 
+def naming(paths: list[Path], words: set[str]) -> list[Path]:
+    """Those of the files in whose text one of the words stands."""
+    wanted = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
+    return [path for path in paths if wanted.search(path.read_text(encoding="utf-8"))]
+
+
 def hooks_outside_models(package: Path) -> list[str]:
     """Hooks are registered in `models/_hooks.py` alone."""
     return [
         _at(package, path, node, f"registers a hook ({node.attr})")
-        for path in sources(package)
+        for path in naming(sources(package), HOOKS)
         if path != package / "models" / "_hooks.py"
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Attribute) and node.attr in HOOKS
@@ -68,7 +75,7 @@ def hooks_outside_models(package: Path) -> list[str]:
 def prints(package: Path) -> list[str]:
     return [
         _at(package, path, node, "print")
-        for path in sources(package)
+        for path in naming(sources(package), {"print"})
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
@@ -79,7 +86,7 @@ def heavy_at_the_top(package: Path) -> list[str]:
     return [
         _at(package, path, node, f"imports {name} at its top")
         for floor in LIGHT
-        for path in sources(package / floor)
+        for path in naming(sources(package / floor), HEAVY)
         for node, name in _imports(_tree(path), top=True)
         if name.split(".")[0] in HEAVY
     ]
@@ -88,7 +95,7 @@ def heavy_at_the_top(package: Path) -> list[str]:
 def child_processes(package: Path) -> list[str]:
     """Other programs are started by `core/work/process.py` alone."""
     found: list[str] = []
-    for path in sources(package):
+    for path in naming(sources(package), CHILDREN | CHILD_CALLS | ASYNC_CHILDREN):
         if path == package / "core" / "work" / "process.py":
             continue
         tree = _tree(path)
@@ -111,7 +118,7 @@ def child_processes(package: Path) -> list[str]:
 def optional_packages(package: Path, optional: set[str]) -> list[str]:
     """Each optional package is imported in one module, or in the modules of one folder."""
     users: dict[str, set[Path]] = {}
-    for path in sources(package):
+    for path in naming(sources(package), optional):
         for _, name in _imports(_tree(path), strings=True):
             root = name.split(".")[0]
             if root in optional:
@@ -133,7 +140,7 @@ def siblings(package: Path) -> list[str]:
             for p in sources(root)
             if not any(part.startswith("_") for part in p.relative_to(root).parts) and "measure" not in p.parts
         }
-        for path in sources(root):
+        for path in naming(sources(root), {"import"}):
             if path == root / "_catalogue.py":
                 continue
             own = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
@@ -150,7 +157,7 @@ def sizes(package: Path) -> list[str]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > FILE_LINES:
             found.append(f"{path.relative_to(package)}: {lines} lines, at most {FILE_LINES}")
-        for node in ast.walk(_tree(path)):
+        for node in ast.walk(_tree(path)) if lines > FUNCTION_LINES else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 if length > FUNCTION_LINES:
