@@ -121,7 +121,7 @@ def build(samples: Samples, settings: Settings, about: About, tell: Callable[[st
         "threshold": np.array(cut, dtype=np.float64),
         "mean": support.mean,
         "whiten": support.whiten,
-        "support_quantiles": np.stack([support.distance, support.length]).astype(np.float32),
+        "support_quantiles": np.vstack([support.distance, support.length]).astype(np.float32),
         "calibration_negatives": np.quantile(scores[held], _GRID).astype(np.float32),
         "test_scores": np.stack([scores[tested], kind[tested], samples.group[tested]], axis=1).astype(np.float32),
     }
@@ -223,7 +223,7 @@ def _support(samples: Samples, chosen: _Chosen, scores: Float[np.ndarray, " unit
     means = samples.means(chosen.rows[chosen.site])
     delta = means[contrast & samples.positive].mean(axis=0, dtype=np.float64)
     delta = delta - means[contrast & ~samples.positive].mean(axis=0, dtype=np.float64)
-    return support_of(rows[fit], rows[held], lengths(raw[held]), delta)
+    return support_of(rows[fit], rows[held], lengths(raw[held]), samples.kind[held], delta)
 
 
 def _embed(samples: Samples, chosen: _Chosen) -> float | None:

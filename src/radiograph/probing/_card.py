@@ -1,8 +1,9 @@
 """The published numbers of a probe, derived from its test scores alone, and what it takes to be `calibrated`.
 
-AUROC > .7 with the lower end of its interval, and above the 95 % points of permuted labels and random directions; the
-choice of the site above that of permuted labels (p ≤ .05); the upper end of the false positive rate at most .01; 20
-groups a class in test. Anything else is `uncalibrated`, and no band can come from it.
+AUROC > .7 with the lower end of its interval, the AUROC itself above the 95 % points of permuted labels and random
+directions, which know the noise of the same rows; the choice of the site above that of permuted labels (p ≤ .05); the
+upper end of the false positive rate at most .01; 20 groups a class in test. Anything else is `uncalibrated`, and gives
+no band.
 """
 
 from __future__ import annotations
@@ -111,11 +112,11 @@ def _rate(scores: Float64[np.ndarray, " row"], group: NDArray[np.int64], cut: fl
 
 def failing_of(found: Measured, controls: ProbeControls) -> tuple[str, ...]:
     """Conditions of `calibrated` that are not met, in words."""
-    low = found.auroc.interval[0]
+    area, low = found.auroc.estimate, found.auroc.interval[0]
     rules = (
         (low > LEAST_AUROC, f"lower end of the AUROC {low:.3f}, not above {LEAST_AUROC}"),
-        (low > controls.shuffled_q95, f"AUROC not above permuted labels ({controls.shuffled_q95:.3f})"),
-        (low > controls.random_q95, f"AUROC not above random directions ({controls.random_q95:.3f})"),
+        (area > controls.shuffled_q95, f"AUROC not above permuted labels ({controls.shuffled_q95:.3f})"),
+        (area > controls.random_q95, f"AUROC not above random directions ({controls.random_q95:.3f})"),
         (controls.search_p <= LEVEL, f"the search finds as much on permuted labels (p = {controls.search_p:.3f})"),
         (found.fpr.interval[1] <= LARGEST_FPR, f"FPR may be {found.fpr.interval[1]:.2%}, above {LARGEST_FPR:.0%}"),
         (min(found.groups) >= FEWEST_GROUPS, f"{min(found.groups)} test groups in a class, fewer than {FEWEST_GROUPS}"),

@@ -38,7 +38,7 @@ class Probe:
     def of(cls, stored: StoredProbe) -> Probe:
         """From a file of ours."""
         card, tensors = stored.card, stored.tensors
-        distance, length = tensors["support_quantiles"].astype(np.float64)
+        *distance, length = tensors["support_quantiles"].astype(np.float64)
         return cls(
             name=card.name,
             kind=card.kind,
@@ -51,7 +51,7 @@ class Probe:
             threshold=float(tensors["threshold"]),
             sha256=card.weights_sha256,
             card=card,
-            support=Support(tensors["mean"], tensors["whiten"], distance, length),
+            support=Support(tensors["mean"], tensors["whiten"], np.stack(distance), length),
             negatives=tensors["calibration_negatives"].astype(np.float64),
         )
 

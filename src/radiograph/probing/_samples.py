@@ -42,6 +42,8 @@ class Samples:
     """Of clean text, which is negative and no part of the contrast."""
     group: Int64[np.ndarray, " unit"]
     part: Int8[np.ndarray, " unit"]
+    kind: Int64[np.ndarray, " unit"]
+    """0 for the contrast, then the number of the source of clean text."""
     text: Int64[np.ndarray, " unit"]
     """Number in `texts`."""
     texts: tuple[str | None, ...]

@@ -68,6 +68,8 @@ def through(
         else np.zeros(0, np.int8)
     )
     near = np.array([row.near_miss for row in rows])
+    kinds = {name: i + 1 for i, name in enumerate(dict.fromkeys(text.source for text in plain))}
+    source = np.array([kinds[text.source] for text in plain], dtype=np.int64)
     whole = level == "sequence"
     owner = np.arange(len(texts) + len(plain)) if whole else found.owner
     is_clean = owner >= len(texts)
@@ -82,6 +84,7 @@ def through(
         near_miss=near[own] & ~is_clean,
         clean=is_clean,
         group=np.where(is_clean, clean_group[other] + offset if plain else 0, number[own]),
+        kind=np.where(is_clean, source[other] if plain else 0, 0),
         part=np.where(is_clean, clean_part[other] if plain else 0, parts[own]).astype(np.int8),
         text=owner,
         texts=tuple(text.shown for text in [*texts, *plain]),
@@ -144,6 +147,7 @@ def of_stores(stores: Sequence[Any], clean: Any, ctx: Context, level: ProbeLevel
         positive=kind[at] == 1,
         near_miss=np.zeros(len(at), dtype=bool),
         clean=kind[at] == 2,
+        kind=(kind[at] == 2).astype(np.int64),
         group=number[at].astype(np.int64),
         part=parts,
         text=np.zeros(len(at), dtype=np.int64),

@@ -33,6 +33,8 @@ class Tokens:
     for its answer, the one that the answer follows."""
     shown: str | None
     spell: Callable[[Sequence[int]], str] | None = None
+    source: str = ""
+    """Where it comes from."""
 
 
 def of_rows(model: Any, rows: Iterable[ContrastRow]) -> list[Tokens]:
@@ -51,22 +53,20 @@ def of_texts(model: Any, texts: Iterable[Any]) -> list[Tokens]:
     Raises:
         Refusal: `no_evidence`, no text with a token of content.
     """
-    found = of_rows(
-        model,
-        (
-            ContrastRow(
-                id=text.id,
-                group=text.group,
-                label=False,
-                text=None if text.messages or text.tokens else text.text,
-                messages=text.messages,
-                tokens=text.tokens,
-            )
-            for text in texts
-            if text.messages or text.tokens or text.text.strip()
-        ),
-    )
-    found = [one for one in found if one.marked.any()]
+    given = [text for text in texts if text.messages or text.tokens or text.text.strip()]
+    rows = [
+        ContrastRow(
+            id=text.id,
+            group=text.group,
+            label=False,
+            text=None if text.messages or text.tokens else text.text,
+            messages=text.messages,
+            tokens=text.tokens,
+        )
+        for text in given
+    ]
+    made = zip(of_rows(model, rows), given, strict=True)
+    found = [replace(one, source=text.source) for one, text in made if one.marked.any()]
     if not found:
         raise Refusal(
             "no_evidence", "there is no text with a token to read", fix="give text with --data, or --evidence"

@@ -4,9 +4,10 @@
    orthogonal to it in whitened space, so that what raises the score of a true alarm does not make it look strange
 2. a row is outside if its squared distance leaves the [.25, 99.75] % range of held-out calibration rows, or its length
    does
-3. a set is outside if more than 10 % of its rows are; if the squared distances differ from those of calibration by more
-   than .25 (Kolmogorov and Smirnov); if the mean |log variance ratio| over the axes is above log 2; if the mean of an
-   axis is off by more than 2.5 sd; or if it has fewer than 20 distinct rows
+3. a set is outside if more than 10 % of its rows are; if the squared distances differ by more than .25 (Kolmogorov and
+   Smirnov) from those of calibration and from those of every kind of text in it (a set of one kind is no stranger); if
+   the mean |log variance ratio| over the axes is above log 2; if an axis is off by more than 2.5 sd; or if it
+   has fewer than 20 distinct rows
 
 Axes: all of the shrunk covariance, at most half as many as there are rows, 256 at most.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from radiograph.numerics.probes._covariance import covariance
 
@@ -36,8 +37,8 @@ class Support(NamedTuple):
 
     mean: Float[np.ndarray, " width"]
     whiten: Float[np.ndarray, "width axis"]
-    distance: Float64[np.ndarray, " quantile"]
-    """1,001 quantiles of the squared distances of calibration rows."""
+    distance: Float64[np.ndarray, "kind quantile"]
+    """1,001 quantiles of the squared distances of calibration rows: of all, then of every kind."""
     length: Float64[np.ndarray, " quantile"]
     """And of their lengths, before normalisation."""
 
@@ -80,9 +81,12 @@ def support_of(
     fit: Float[np.ndarray, "row width"],
     held: Float[np.ndarray, "other width"],
     lengths: Float[np.ndarray, " other"],
+    kind: Int64[np.ndarray, " other"],
     delta: Float64[np.ndarray, " width"],
 ) -> Support:
-    """From rows of the fit and of calibration, both normalised; `delta` is the difference of the class means."""
+    """From rows of the fit and of calibration, both normalised; `kind` numbers the kinds of the latter's texts, and
+    `delta` is the difference of the class means.
+    """
     mean = fit.mean(axis=0, dtype=np.float64)
     eigh: Any = np.linalg.eigh
     values, vectors = eigh(covariance(fit))
@@ -92,7 +96,13 @@ def support_of(
     # As stored, so that a probe that was read again measures the same.
     mean, whiten = mean.astype(np.float32), whiten.astype(np.float32)
     distance = squared_distances(held, mean, whiten)
-    return Support(mean, whiten, np.quantile(distance, _GRID), np.quantile(lengths.astype(np.float64), _GRID))
+    of_kinds = [distance, *(distance[kind == one] for one in np.unique(kind))]
+    return Support(
+        mean,
+        whiten,
+        np.stack([np.quantile(own, _GRID) for own in of_kinds]),
+        np.quantile(lengths.astype(np.float64), _GRID),
+    )
 
 
 def projected(
@@ -119,7 +129,7 @@ def outside(
         low, high = np.interp([TAIL, 1 - TAIL], _GRID, quantiles)
         return (values < low) | (values > high)
 
-    return leaves(distance, support.distance) | leaves(lengths, support.length)
+    return leaves(distance, support.distance[0]) | leaves(lengths, support.length)
 
 
 def set_support(
@@ -134,7 +144,7 @@ def set_support(
     ratio = np.log(np.maximum(variance, 1e-12))
     return SetSupport(
         float(beyond.mean()),
-        _apart(distance, support.distance),
+        min(_apart(distance, own) for own in support.distance),
         float(np.abs(ratio).mean()),
         float(np.abs(mean).max(initial=0.0)),
         distinct,

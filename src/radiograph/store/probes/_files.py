@@ -1,7 +1,7 @@
 """`radiograph.probe/1`: `NAME.safetensors`, whose header holds the card, and the card again as `NAME.json` for people.
 
     w [d]  whiten [d, k]  mean [d]   float32       threshold []   float64
-    support_quantiles [2, 1001]      squared distances and lengths of calibration rows
+    support_quantiles [k, 1001]      squared distances of calibration rows: all, then by kind of text; last, lengths
     calibration_negatives [1001]     quantiles of the scores that the threshold is one of
     test_scores [n, 3]               score, kind (0 negative, 1 positive, 2 near miss, 3 clean text), group
 
@@ -191,7 +191,8 @@ def _check_shapes(card: ProbeCard, tensors: Mapping[str, NDArray[Any]], name: st
         tensors["w"].shape == (d,)
         and tensors["mean"].shape == (d,)
         and tensors["whiten"].shape[0] == d
-        and len(tensors["support_quantiles"]) == 2
+        and tensors["support_quantiles"].shape[0] >= 3
+        and tensors["support_quantiles"].shape[1] == 1001
         and tensors["test_scores"].shape[1] == 3
     )
     finite = all(np.isfinite(array).all() for array in tensors.values())
