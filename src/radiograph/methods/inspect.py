@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from radiograph.methods._inspect.options import Asked
 
 
-RESAMPLED = 20
-"""Best candidates that get a bootstrap interval, whatever the report shows."""
-
-
 class Config(Options):
     """What the concept is, which features are looked at, and how sure an answer has to be."""
 
@@ -76,32 +72,9 @@ def _check(config: Config) -> None:
 
 def _asked(config: Config, ctx: Context) -> Asked:
     from radiograph.criteria import read_split
-    from radiograph.methods._inspect.options import Asked
-    from radiograph.numerics.association import Settings
 
-    settings = Settings(
-        candidates=config.candidates,
-        q=config.q,
-        fdr=config.fdr,
-        permutations=config.permutations,
-        bootstrap=config.bootstrap,
-        cards=RESAMPLED,
-        smallest_effect=config.smallest_effect,
-        seed=ctx.seed,
-    )
-    return Asked(
-        criterion=config.criterion,
-        threshold=config.threshold,
-        continuous=config.score == "continuous",
-        pool=config.pool,
-        stratify=config.stratify,
-        split=None if config.split is None else read_split(ctx.path(config.split, "split")),
-        surface=config.surface == "on",
-        memory=config.memory,
-        seed=ctx.seed,
-        settings=settings,
-        fdr=config.fdr,
-    )
+    split = None if config.split is None else read_split(ctx.path(config.split, "split"))
+    return config.asked(ctx.seed, split)
 
 
 def _compiled(config: Config, ctx: Context) -> Compiled | None:
@@ -125,4 +98,4 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Do grades, codes, q and counts follow from the numbers in the tables?"""
     from radiograph.methods._inspect.recompute import differences
 
-    return differences(Inspection.read(result), folder)
+    return differences(Inspection.read(result), folder, Config)

@@ -11,6 +11,7 @@ import pytest
 
 from radiograph.methods.inspect import recompute
 from radiograph.store import Bundle
+from radiograph.store.foreign import read_records
 
 from .make import inspect, lines, write
 from .test_inspect_sources import moved
@@ -24,7 +25,9 @@ def held(tmp_path_factory):
         patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
         write(Path("records.jsonl"), lines(80))
         write(Path("moved.jsonl"), moved(24))
-        yield Bundle(inspect(out="run", cards=2, candidates=10, interventions="moved.jsonl").path)
+        shutil.copytree(read_records(Path("records.jsonl"), Path("turned")).folder, "recorded")
+        done = inspect(["records:recorded"], out="run", cards=2, candidates=10, interventions="moved.jsonl")
+        yield Bundle(done.path)
 
 
 def changed(result, **values):
@@ -111,3 +114,20 @@ def test_a_number_of_the_table_follows_from_the_others(held, tmp_path, column, v
     values[place] = value
     table.with_columns(pl.Series(column, values, dtype=table.schema[column])).write_parquet(path)
     assert any(said in text for text in recompute(held.result, folder))
+
+
+@pytest.mark.parametrize("column", ["estimate", "analytic_low", "near", "selection", "discover_r"])
+def test_a_number_of_the_table_follows_from_records_at_hand(held, tmp_path, monkeypatch, column):
+    folder = shutil.copytree(held.path, tmp_path / "copy")
+    path = folder / "tables" / "correlational.parquet"
+    table = pl.read_parquet(path)
+    place = (table["candidate"] & table[column].is_not_null()).arg_true()[0]
+    values = table[column].to_list()
+    values[place] *= 0.99
+    table.with_columns(pl.Series(column, values, dtype=table.schema[column])).write_parquet(path)
+    said = f"{column} does not follow from the records"
+    monkeypatch.chdir(held.path.parent)
+    assert recompute(held.result, held.path) == []
+    assert any(said in text for text in recompute(held.result, folder))
+    monkeypatch.chdir(tmp_path)
+    assert not any(said in text for text in recompute(held.result, folder)), "records that are not at hand say nothing"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.36
 """Of --memory, for the entries of a range while they are read; the rest is for what the screen makes of them."""
+RESAMPLED = 20
+"""Best candidates that get a bootstrap interval, whatever the report shows."""
 ROW_BYTES = 256
 """Of ids, groups and labels of a row."""
 
@@ -104,6 +106,34 @@ class Options(Base):
     """Ask services again for what the cache holds."""
     memory: ByteSize = 512 * 2**20
     """For entries of records, a range of features at a time."""
+
+    def asked(self, seed: int, split: Split | None) -> Asked:
+        """What of it concerns the study; `split` is the one that is given."""
+        from radiograph.numerics.association import Settings
+
+        settings = Settings(
+            candidates=self.candidates,
+            q=self.q,
+            fdr=self.fdr,
+            permutations=self.permutations,
+            bootstrap=self.bootstrap,
+            cards=RESAMPLED,
+            smallest_effect=self.smallest_effect,
+            seed=seed,
+        )
+        return Asked(
+            criterion=self.criterion,
+            threshold=self.threshold,
+            continuous=self.score == "continuous",
+            pool=self.pool,
+            stratify=self.stratify,
+            split=split,
+            surface=self.surface == "on",
+            memory=self.memory,
+            seed=seed,
+            settings=settings,
+            fdr=self.fdr,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,24 @@
 2. from z of discover and eligibility: the candidates, of real and of sham labels
 3. from z and p of both: p to use, q, grades, codes, ranks, counts, sham count, outcome, and every finding
 4. from the rows of the interventions: their tables, findings and responses
+5. from records that lie in the bundle, or are folders it names that are what they were: everything that is measured,
+   but for draws: p by permutation and limits by bootstrap
 
-Not derived: what only the records tell (estimates, z, intervals, stability), once it stands in the table.
+Not derived: what is measured on other records, and what draws gave.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from jaxtyping import Float64
 
-from radiograph.core import FormatError
+from radiograph.core import FormatError, UserError
 from radiograph.evidence.features import Inspection, Ranking, Study
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect.findings import counts, ranking
@@ -42,13 +45,29 @@ from radiograph.numerics.association.estimates import two_sided
 if TYPE_CHECKING:
     import polars
 
+    from radiograph.methods._inspect.options import Options
+    from radiograph.sources import Stored
+
 CLOSE: Final = 1e-9
 _SHOWN = 5
 _OF_SOURCE: Final = frozenset({"toy_evidence", "claimed_by_source"})
+_EVERYWHERE: Final = frozenset(
+    {
+        *("stored", "measured", "eligible", "candidate", "discover_active", "discover_estimate", "discover_z"),
+        *("discover_r", "discover_g", "discover_detectable", "discover_sham_z"),
+    }
+)
+_OF_RECORDS: Final = (
+    *sorted(_EVERYWHERE),
+    *("estimate", "z", "analytic_low", "analytic_high", "p_analytic", "r", "g", "active", "loose", "detectable"),
+    *("needed", "lift", "selection", "agreement", "intraclass"),
+    *(f"{name}{part}" for name in ("recall", "false_firing", "near") for part in ("", "_low", "_high")),
+)
+"""What records decide without a draw."""
 _OPTIONS: Final = ("q", "fdr", "smallest_effect", "bootstrap")
 
 
-def differences(result: Inspection, folder: Path) -> list[str]:
+def differences(result: Inspection, folder: Path, options: type[Options]) -> list[str]:
     """What does not follow; empty where all does."""
     from radiograph.store import Bundle
 
@@ -60,6 +79,7 @@ def differences(result: Inspection, folder: Path) -> list[str]:
         units = _units(result.study, _table(folder, UNITS))
         found += _study(result.study, manifest.config, table, units)
         found += _correlational(result, result.study, table, units)
+        found += _measured(result, folder, table, options.model_validate(manifest.config), manifest.seed)
     if result.outcome != "compiled":
         found += _causal(result, folder, table, manifest.config, manifest.seed)
     return found
@@ -147,6 +167,65 @@ def _correlational(result: Inspection, study: Study, table: polars.DataFrame, un
         said.append(f"outcome {result.outcome} does not follow, {outcome} does")
     criterion = "" if result.criterion is None else result.criterion.id
     return [*said, *_rankings(result.correlational, ranking(table, study, criterion))]
+
+
+def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config: Options, seed: int) -> list[str]:
+    """What the records give, where they are at hand."""
+    from radiograph.criteria import read_compiled, read_split
+    from radiograph.methods._inspect.measured import measured_on
+
+    assert result.study is not None
+    stored = _records(result, folder)
+    if not stored or result.study.design.name == "mixed":  # a mixed design has no p without draws
+        return []
+    place = folder / "criterion"
+    labelled = (place / "criterion_rows.parquet").is_file()
+    asked = config.asked(seed, None if labelled else read_split(place / "split.json"))
+    asked = replace(asked, settings=replace(asked.settings, permutations=0, bootstrap=0))
+    made = measured_on(stored, read_compiled(place / "criterion.json") if labelled else None, asked)
+    again = _frame(made.columns)
+    if again["feature_id"].to_list() != table["feature_id"].to_list():
+        return [f"{TABLE}: its features are not those of the records"]
+    kept = table["candidate"].to_list()
+    return [
+        f"{TABLE}: {name} does not follow from the records"
+        for name in _OF_RECORDS
+        if not _alike(_chosen(table[name], kept, name), _chosen(again[name], kept, name))
+    ][:_SHOWN]
+
+
+def _chosen(values: Any, kept: list[bool], name: str) -> list[Any]:
+    """Values of all features on discover; of candidates on confirm."""
+    found = values.to_list()
+    if name in _EVERYWHERE:
+        return found
+    return [value for value, own in zip(found, kept, strict=True) if own]
+
+
+def _records(result: Inspection, folder: Path) -> list[Stored]:
+    """The records of all sources, or none where some are not at hand as they were."""
+    from radiograph.sources import Stored
+    from radiograph.store import Workspace
+    from radiograph.store.records import open_records
+
+    found: dict[str, Stored] = {}
+    for source in result.sources:
+        if source.kind != "records":
+            continue
+        named = source.source.removeprefix("records:")
+        place = folder / source.records if source.records is not None else Workspace.current().base / named
+        if source.records is None and not (source.source.startswith("records:") and place.is_dir()):
+            return []
+        try:
+            records = open_records(place, verify=True)
+        except UserError:
+            return []
+        if records.header.features_sha256 != source.sha256:
+            return []
+        found.setdefault(str(place), Stored(source.source, records))
+    total = sum(source.features for source in result.sources if source.kind == "records")
+    whole = sum(len(one.records.features) for one in found.values())
+    return list(found.values()) if total == whole else []
 
 
 def _causal(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from radiograph.core import Context
@@ -11,36 +10,17 @@ from radiograph.evidence import CRITERION_WARNINGS, RefusalRecord
 from radiograph.evidence.features import Card, Inspection, InspectionSource, Ranking, Requirement
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect import findings, sources
-from radiograph.methods._inspect.study import TABLE, UNITS, associated, columns_of, units_table
+from radiograph.methods._inspect.measured import Measured, measured_on
+from radiograph.methods._inspect.study import TABLE, UNITS, units_table
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
     from radiograph.methods._inspect.causal import Tested
     from radiograph.methods._inspect.options import Asked, Options
     from radiograph.methods._inspect.rows import StudyRows
-    from radiograph.methods._inspect.tables import Tables
-    from radiograph.numerics.association import Findings, Units
     from radiograph.sources import Dumped, Given, Stored
 
 STEPS: Final = "steps/"
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """The study on records."""
-
-    asked: Asked
-    rows: StudyRows
-    tables: Tables
-    found: Findings
-    columns: dict[str, Any]
-    """The table of all features."""
-    units: Units
-
-    @property
-    def ids(self) -> list[str]:
-        """Of all features."""
-        return self.columns["feature_id"].to_list()
 
 
 def inspection(
@@ -86,43 +66,22 @@ def inspection(
     return result.model_copy(update=_said(config, ctx, measured, tested, quoting))
 
 
-def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Compiled | None) -> _Measured:
-    """The study.
+def _measured(ctx: Context, asked: Asked, stored: Sequence[Stored], compiled: Compiled | None) -> Measured:
+    """The study; a criterion that the records bring themselves is written down."""
 
-    Raises:
-        Refusal: nothing labels a row, one class, too few units, no eligible feature.
-    """
-    from radiograph.methods._inspect.rows import placed_like, pooled_alike, study_rows
-    from radiograph.methods._inspect.tables import beside
-
-    with ctx.measure("rows"):
-        alike = [part for one in stored for part in pooled_alike(one, asked)]
-        rows, first = study_rows(alike[0], compiled, asked)
-        others = [placed_like(one, rows, compiled, asked) for one in alike[1:]]
-        tables = beside(list(zip(alike, (first, *others), strict=True)), len(rows))
+    def seen(rows: StudyRows) -> None:
         if compiled is None:
-            folder = "criterion"
-            ctx.output.json(f"{folder}/criterion.json", rows.criterion)
-            ctx.output.json(f"{folder}/split.json", rows.split)
-        rows = replace(rows, split=None)
-    settings = replace(
-        asked.settings,
-        preselected=any(one.records.header.preselected for one in stored),
-        censored=any(one.records.header.absent == "below" for one in stored),
-        surface_labels="surface_labels" in rows.criterion.warnings,
-    )
-    own = replace(asked, settings=settings, rows=len(rows))
-    with ctx.measure("study"):
-        found, units = associated(rows, tables, own)
-    extra = tuple(dict.fromkeys(code for one in stored for code in one.codes))
-    return _Measured(own, rows, tables, found, columns_of(found, tables, extra), units)
+            ctx.output.json("criterion/criterion.json", rows.criterion)
+            ctx.output.json("criterion/split.json", rows.split)
+
+    return measured_on(stored, compiled, asked, timed=ctx.measure, seen=seen)
 
 
 def _tested(
     config: Options,
     ctx: Context,
     asked: Asked,
-    measured: _Measured | None,
+    measured: Measured | None,
     originals: Sequence[Given],
     compiled: Compiled | None,
 ) -> tuple[Tested | None, tuple[RefusalRecord, ...], list[str]]:
@@ -165,7 +124,7 @@ def _tested(
 
 
 def _said(
-    config: Options, ctx: Context, measured: _Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
+    config: Options, ctx: Context, measured: Measured, tested: Tested | None, quoting: tuple[InspectionSource, ...]
 ) -> dict[str, Any]:
     """Fields of the result that a study has."""
     import polars as pl
@@ -200,7 +159,7 @@ def _said(
 
 
 def _cards(
-    config: Options, ctx: Context, measured: _Measured, ranking: Ranking, tested: Tested | None
+    config: Options, ctx: Context, measured: Measured, ranking: Ranking, tested: Tested | None
 ) -> tuple[Card, ...]:
     from radiograph.methods._inspect.cards import cards
     from radiograph.methods._inspect.live import extras
@@ -214,7 +173,7 @@ def _cards(
     return tuple(card.model_copy(update={"response": tested.responses.get(card.feature)}) for card in shown)
 
 
-def _write(ctx: Context, measured: _Measured | None, tested: Tested | None, columns: dict[str, Any]) -> None:
+def _write(ctx: Context, measured: Measured | None, tested: Tested | None, columns: dict[str, Any]) -> None:
     if measured is not None:
         ctx.output.table(TABLE, measured.columns)
         ctx.output.table(UNITS, units_table(measured.units))
@@ -238,7 +197,7 @@ def _inside(ctx: Context) -> Any:
     return inside
 
 
-def _ids(measured: _Measured | None, dumps: Sequence[Dumped]) -> list[str]:
+def _ids(measured: Measured | None, dumps: Sequence[Dumped]) -> list[str]:
     own = [] if measured is None else measured.ids
     return list(dict.fromkeys([*own, *(name for dump in dumps for name in dump.table["feature_id"].to_list())]))
 
@@ -253,7 +212,7 @@ def _no_activations(dumps: Sequence[Dumped]) -> RefusalRecord:
     )
 
 
-def _notes(criterion: Any, measured: _Measured | None, config: Options) -> list[str]:
+def _notes(criterion: Any, measured: Measured | None, config: Options) -> list[str]:
     notes: list[str] = []
     if criterion is not None:
         notes += [CRITERION_WARNINGS[name] for name in criterion.warnings]
