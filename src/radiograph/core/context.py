@@ -51,6 +51,8 @@ class Context(Protocol):
     """Whether the run was started without leave to use the network."""
     limits: Limits
     """How much of what a person hands over is read; only a command line raises one."""
+    downloads: bool
+    """Whether a person has typed that a listed file may be fetched; no file, tool or request can."""
 
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""

@@ -95,7 +95,11 @@ def svg(figure: Figure, name: str, title: str) -> bytes:
         FigureCanvasSVG(figure).print_svg(out, metadata=nothing)
     text = _PROLOGUE.sub("", out.getvalue(), count=1)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{name}-", text)
-    text = _OWN_FONT.sub("", text)
+    return dressed(_OWN_FONT.sub("", text), title)
+
+
+def dressed(text: str, title: str) -> bytes:
+    """An SVG drawn in the fixed marks, with colours that follow the reader's, a font, and a title."""
     for mark, variable in _NAMES.items():
         text = text.replace(mark, f"var(--fig-{variable}, {mark})")
     head, tail = text.split(">", 1)

@@ -87,6 +87,11 @@ class Verb:
         return tuple(getattr(self.module, "LIMITS", ()))
 
     @property
+    def downloads(self) -> bool:
+        """Whether a run may fetch a listed file where a person types so (`DOWNLOADS = True`)."""
+        return getattr(self.module, "DOWNLOADS", False)
+
+    @property
     def writes_bundle(self) -> bool:
         """False for verbs about runs or surfaces, which say so with `BUNDLE = False`."""
         return getattr(self.module, "BUNDLE", True)

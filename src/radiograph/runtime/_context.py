@@ -56,6 +56,7 @@ class RunContext:
     services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     offline: bool = True
     limits: Limits = field(default_factory=Limits)
+    downloads: bool = False
     roles: Roles | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that the workflow read."""

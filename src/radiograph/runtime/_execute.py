@@ -51,6 +51,8 @@ class Settings:
     """The only models there are, under role names."""
     limits: Limits = field(default_factory=Limits)
     """Raised by a person on a command line, never by a file, a tool call or a request."""
+    downloads: bool = False
+    """Whether a listed file may be fetched; typed by a person, too."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that a workflow read: no configuration is stored with their values."""
 
@@ -187,6 +189,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         services=settings.services,
         offline=settings.offline,
         limits=settings.limits,
+        downloads=settings.downloads,
         roles=settings.roles,
         secrets=settings.secrets,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from radiograph.evidence.probes.shift import FeatureShift
 
 LIMITS = ("tokens", "features", "width", "json-bytes", "dictionary-bytes", "dictionary-tensors", "top-k")
+DOWNLOADS = True
 TOLERANCE = 1e-4
 SideRef = Annotated[str, Input("activations")]
 DataRef = Annotated[str, Input("file")]
@@ -76,8 +77,6 @@ class Config(Base):
     """A demand, as l2_excess<0.1; unmet exits 2, not measured 4."""
     transfer: bool = False
     """Use a dictionary of another model or site; every page says so."""
-    allow_download: bool = False
-    """Of a suite: fetch its one file where it is not cached. Typed on a command line only."""
     schema_: Literal["radiograph", "soup"] = "radiograph"
     """Keys of the JSON; soup: those of soup-cli, which imply --depth full."""
 

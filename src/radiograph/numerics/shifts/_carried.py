@@ -37,7 +37,7 @@ DRAWS: Final = 1000
 NOTHING: Final = 1e-12
 """Share of the shift below which nothing is left but rounding."""
 
-Rest = Literal["nothing", "noise", "diffuse", "limit", "not_tested"]
+Rest = Literal["nothing", "noise", "diffuse", "limit"]
 
 
 @dataclass(frozen=True)

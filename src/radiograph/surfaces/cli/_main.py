@@ -111,6 +111,9 @@ def _command(verb: Verb) -> click.Command:
     if verb.limits:
         said = f"Raise a limit, as tokens=2B.  ({', '.join(verb.limits)})"
         common.append(click.Option(["--limit"], multiple=True, metavar="NAME=VALUE", help=said))
+    if verb.downloads:
+        fetch = "Fetch the one listed file that is named, where it is not cached."
+        common.append(click.Option(["--allow-download"], is_flag=True, help=fetch))
     own = parameters(verb.config)
     taken = {p.name for p in own}
     return VerbCommand(
@@ -146,6 +149,7 @@ def _invoke(verb: Verb, values: dict[str, Any]) -> int:
         caller="cli",
         offline=not rest["online"],
         limits=Limits.parse(rest.get("limit") or ()),
+        downloads=bool(rest.get("allow_download")),
         services=services(),
     )
     outcome = execute(verb, resolved, settings)

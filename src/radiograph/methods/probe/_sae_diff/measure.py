@@ -126,17 +126,17 @@ def _merged(sums: list[GroupSums], sides: Sides, design: Design, bins: NDArray[n
 
 
 def _bin_counts(sides: Sides, bins: NDArray[np.int64], side: int, own: int) -> NDArray[np.float64]:
-    return np.bincount(bins[side], sides.counts[side], own)
+    return np.bincount(bins[side], sides.counts[side], own).astype(np.float64)
 
 
 def _variance(read: list[GroupSums], sides: Sides) -> NDArray[np.float64]:
     """Of the mean shift: G/(G − 1) Σ(S_g − n_gΔ)(S_g − n_gΔ)ᵀ/n², summed over sides where they have other rows."""
-    total = np.zeros((read[0].width,) * 2)
+    parts: list[NDArray[np.float64]] = []
     for sums in read:
         n, kept = float(sums.counts.sum()), int((sums.counts > 0).sum())
         off = sums.sums - np.outer(sums.counts / n, sums.sums.sum(0))
-        total += off.T @ off * (kept / max(kept - 1, 1) / n**2)
-    return total
+        parts.append(off.T @ off * (kept / max(kept - 1, 1) / n**2))
+    return parts[0] if len(parts) == 1 else np.add(parts[0], parts[1])
 
 
 @dataclass(frozen=True, eq=False)

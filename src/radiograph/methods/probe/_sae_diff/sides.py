@@ -67,14 +67,12 @@ class Sides:
             return Paired(merged, flips, seed), bins
         present = [np.flatnonzero(row) for row in self.counts]
         own = max(1, min(most // 2, *map(len, present)))
-        bins = np.zeros(len(self.names), np.int64)
-        merged: list[NDArray[np.int64]] = []
+        dealt: list[NDArray[np.int64]] = []
         both = np.zeros((2, len(self.names)), np.int64)
         for side, places in enumerate(present):
             both[side, places] = keyed_bins(self.names[places], own, f"groups {seed} {side}")
-            merged.append(np.bincount(both[side, places], self.counts[side, places], own).astype(np.int64))
-        del bins
-        return Unpaired(np.concatenate([merged[1], merged[0]]), own, flips, seed), both
+            dealt.append(np.bincount(both[side, places], self.counts[side, places], own).astype(np.int64))
+        return Unpaired(np.concatenate([dealt[1], dealt[0]]), own, flips, seed), both
 
 
 def _tiled(store: ActivationStore, read_bytes: int) -> Iterator[NDArray[Any]]:

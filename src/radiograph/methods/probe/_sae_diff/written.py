@@ -25,7 +25,7 @@ from radiograph.evidence.probes.shift import (
 )
 from radiograph.methods.dictionary._evaluation import requirements
 from radiograph.methods.probe._sae_diff import labels, sample
-from radiograph.numerics.shifts import Drift, seen_null, shift_length
+from radiograph.numerics.shifts import Carried, Drift, seen_null, shift_length
 
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
@@ -114,9 +114,7 @@ def shift(
         depth=config.depth,
         moved=MovedCount(level=config.q, count=moved, sham=sham, sham_carried=found.sham_carried if chosen else None),
         carried=() if chosen is None else _carried(parts, words),
-        rest=None
-        if chosen is None
-        else Rest(state=chosen.rest, p=chosen.rest_p, share=chosen.rest_share, chance=chosen.chance),  # type: ignore[arg-type]
+        rest=rest_of(chosen),
         shown=tuple(_feature(parts, int(j), words) for j in order),
         changes=_changes(parts, words),
         written=(),
@@ -132,6 +130,13 @@ def shift(
         requirements=requirements.answered(wanted, {(k, None): float(v) for k, v in values.items() if v is not None}),
         not_measured=tuple(gaps),
     )
+
+
+def rest_of(chosen: Carried | None) -> Rest | None:
+    """Why the selection stopped."""
+    if chosen is None:
+        return None
+    return Rest(state=chosen.rest, p=chosen.rest_p, share=chosen.rest_share, chance=chosen.chance)
 
 
 def soup(result: FeatureShift) -> dict[str, Any]:
