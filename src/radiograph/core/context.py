@@ -164,6 +164,12 @@ class Context(Protocol):
         """Run another verb as a recorded step; its bundle lies inside this one. Returns a `StepResult`."""
         ...
 
+    def many_steps(self, verb: str, configs: Sequence[Mapping[str, Any]], workers: str, /) -> list[Path]:
+        """Run another verb with several configurations, `workers` at a time (`N` processes, `ray[:N]`), as recorded
+        steps; the folders of their bundles, in the order of the configurations.
+        """
+        ...
+
     def measure(self, step: str, *, tokens: int = 0) -> Any:
         """Time a part of the work: `with ctx.measure("behaviour"): …`. Goes to the manifest and the log alone."""
         ...

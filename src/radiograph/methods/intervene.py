@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from radiograph.core import Context, FeaturesRef, FilePath, ModelRef, RunPath, UserError, inputs_of, visible
+from radiograph.core import Context, FeaturesRef, FilePath, ModelRef, RunPath, UserError, Workers, inputs_of, visible
 from radiograph.core.config import Positional
 from radiograph.evidence.features import Requirement
 from radiograph.evidence.interventions import Effects
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from radiograph.models import LanguageModel
 
 
-_OF_A_RUN = frozenset({"order_only", "order", "shard", "merge", "dry_run", "resume", "require"})
+_OF_A_RUN = frozenset({"order_only", "order", "shard", "merge", "dry_run", "resume", "require", "workers"})
 """Options that change nothing of what is measured."""
 
 
@@ -71,6 +71,8 @@ class Config(Options):
     """i/n: run only every n-th feature from the i-th on, for --merge."""
     merge: tuple[RunPath, ...] = ()
     """Runs of all shards of one order, put together; no model runs."""
+    workers: str = "1"
+    """1, N processes here, or ray[:N]: each takes a part of the features."""
 
 
 def run(config: Config, ctx: Context) -> Effects:
@@ -128,6 +130,10 @@ def _run(config: Config, ctx: Context) -> Effects:
     if config.dry_run or config.order_only:
         study.clear()
         return conclude.planned(order)
+    many = min(Workers.parse(config.workers).count, len(planned))
+    if many > 1 and part is None:
+        study.clear()
+        return _spread(config, ctx, order, many)
     with ctx.measure("forwards"):
         rows, costs = measure(study, planned, mine, ctx.seed)
     conclude.write_rows(ctx.output.folder("tables"), rows, costs)
@@ -163,6 +169,25 @@ def _completed(config: Config, options: Mapping[str, Any]) -> Config:
                     code="path_outside_workspace",
                 )
     return Config.model_validate(held | {name: getattr(config, name) for name in named})
+
+
+def _spread(config: Config, ctx: Context, order: InterventionOrder, many: int) -> Effects:
+    """The order in as many parts, each a step in a process of its own, put together here."""
+    from radiograph.methods._intervene import shards
+
+    if config.resume is not None:
+        raise UserError(
+            "what other processes were doing cannot be resumed",
+            got=f"--resume with --workers {config.workers}",
+            fix="resume with one worker, or run the parts yourself: --order-only, --order with --shard, --merge",
+            code="bad_value",
+        )
+    root = ctx.output.folder("tables").parent
+    named = config.model_fields_set - _OF_A_RUN
+    asked = config.model_dump(mode="json", include=set(named)) | {"order": str(root / conclude.ORDER)}
+    made = ctx.many_steps("intervene", [asked | {"shard": f"{n + 1}/{many}"} for n in range(many)], config.workers)
+    shards.put_together(made, ctx.output.folder("tables"))
+    return _concluded(ctx, order, shard=None, required=config.require)
 
 
 def _inspected(config: Config, ctx: Context, model: LanguageModel) -> Inspected | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from radiograph.core import ExitCode, Progress, RadiographError
+from radiograph.core import ExitCode, Progress, RadiographError, Workers
 from radiograph.core.limits import Limits
 from radiograph.evidence import InputRecord, StepRecord
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from radiograph.store.opened import Opened
 
 Runner = Callable[..., Any]
+Spreader = Callable[..., Iterator[tuple[int, str, int, float]]]
 AnyModel = TypeVar("AnyModel", bound="LanguageModel | StoredModel")
 
 
@@ -52,6 +53,7 @@ class RunContext:
     transcript: Transcript | None
     caller: str
     run_step: Runner
+    run_steps: Spreader | None = None
     settings: Any = None
     services: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     offline: bool = True
@@ -269,16 +271,23 @@ class RunContext:
         number = sum(1 for s in self.steps if s.run) + 1
         began = time.perf_counter()
         step = self.run_step(verb, config, parent=self, number=number)
-        self.steps.append(
-            StepRecord(
-                name=verb,
-                status="done",
-                seconds=round(time.perf_counter() - began, 3),
-                run=step.path,
-                exit_code=int(step.exit_code),
-            )
-        )
+        self._note(verb, step.path, time.perf_counter() - began, int(step.exit_code))
         return step
+
+    def many_steps(self, verb: str, configs: Sequence[Mapping[str, Any]], workers: str) -> list[Path]:
+        """Run another verb several times inside this bundle, in other processes."""
+        assert self.run_steps is not None, "a context of a run has one"
+        number = sum(1 for s in self.steps if s.run) + 1
+        with self.progress.task(f"{verb} in {len(configs)} parts", total=len(configs)) as task:
+            made: dict[int, str] = {}
+            for place, path, code, seconds in self.run_steps(verb, configs, self, number, Workers.parse(workers)):
+                task.advance()
+                made[place] = path
+                self._note(verb, path, seconds, code)
+        return [self.output.path / made[place] for place in range(len(configs))]
+
+    def _note(self, verb: str, path: str, seconds: float, code: int) -> None:
+        self.steps.append(StepRecord(name=verb, status="done", seconds=round(seconds, 3), run=path, exit_code=code))
 
     @contextmanager
     def measure(self, step: str, *, tokens: int = 0) -> Generator[None]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, inputs_of
+from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, Workers, inputs_of
 from radiograph.core.limits import Limits
+from radiograph.core.work.cluster import dealt
+from radiograph.core.work.process import spread
 from radiograph.evidence import Device, Manifest, Refused, Result, document_sha256
 from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
@@ -185,6 +188,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         transcript=transcript,
         caller=settings.caller,
         run_step=run_step,
+        run_steps=_spread,
         settings=settings,
         services=settings.services,
         offline=settings.offline,
@@ -205,6 +209,26 @@ class StepOrder:
     folder: Path
     bundle: str
     settings: Settings
+
+
+def _spread(
+    name: str, configs: Sequence[Mapping[str, Any]], parent: RunContext, first: int, workers: Workers
+) -> Iterator[tuple[int, str, int, float]]:
+    """Place, path, exit code and seconds of every step, as they end."""
+    held = replace(parent.settings, workspace=parent.workspace, secrets=parent.secrets, progress=Silent())
+    key, folder = find(name).key, parent.output.folder("steps")
+    orders = [
+        StepOrder(f"{number}-{key}", key, dict(config), folder, f"{number}-{key}", held)
+        for number, config in enumerate(configs, start=first)
+    ]
+    made = dealt(_timed, orders, workers) if workers.ray else spread(_timed, orders, workers.count)
+    for place, (code, seconds) in made:
+        yield place, (folder / orders[place].bundle).relative_to(parent.output.path).as_posix(), code, seconds
+
+
+def _timed(order: StepOrder) -> tuple[int, float]:
+    began = perf_counter()
+    return run_step_order(order)[1], perf_counter() - began
 
 
 def run_step_order(order: StepOrder) -> tuple[str, int]:

@@ -190,9 +190,12 @@ def test_z_shards_merge_to_the_bytes_of_one_run(place):
     with pytest.raises(UserError, match="in none of the shards"):
         go("intervene", out="half", merge=["shard-1"])
     go("intervene", out="merged", merge=["shard-2", "shard-1", "shard-1"])
-    one, other = contents(place / "run"), contents(place / "merged")
+    spread = go("intervene", out="spread", **ASKED, workers="ray:2")
+    assert len(list((place / "spread" / "steps").iterdir())) == 2 and spread.exit_code is ExitCode.PASS
+    assert verify(place / "spread").exit_code is ExitCode.PASS
+    one, other, third = (contents(place / name) for name in ("run", "merged", "spread"))
     same = [name for name in one if name.startswith("tables/") or name in ("result.json", "order.json")]
-    assert len(same) == 7 and all(one[name] == other[name] for name in same)
+    assert len(same) == 7 and all(one[name] == other[name] == third[name] for name in same)
     with pytest.raises(UserError, match="another prompts"):
         go("intervene", out="other", order="run/order.json", rows=12)
     elsewhere = json.loads((place / "run" / "order.json").read_bytes())

@@ -25,7 +25,7 @@ from radiograph.core import FormatError, UserError
 from radiograph.evidence.features import Inspection, Ranking, Study
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect.findings import counts, ranking
-from radiograph.methods._inspect.study import TABLE, UNITS, code_texts, ranks
+from radiograph.methods._inspect.study import TABLE, UNITS, code_texts, measured_on, ranks
 from radiograph.numerics.association import (
     Facts,
     Units,
@@ -172,7 +172,6 @@ def _correlational(result: Inspection, study: Study, table: polars.DataFrame, un
 def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config: Options, seed: int) -> list[str]:
     """What the records give, where they are at hand."""
     from radiograph.criteria import read_compiled, read_split
-    from radiograph.methods._inspect.measured import measured_on
 
     assert result.study is not None
     stored = _records(result, folder)

@@ -10,8 +10,7 @@ from radiograph.evidence import CRITERION_WARNINGS, RefusalRecord
 from radiograph.evidence.features import Card, Inspection, InspectionSource, Ranking, Requirement
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect import findings, sources
-from radiograph.methods._inspect.measured import Measured, measured_on
-from radiograph.methods._inspect.study import TABLE, UNITS, units_table
+from radiograph.methods._inspect.study import TABLE, UNITS, Measured, measured_on, units_table
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled

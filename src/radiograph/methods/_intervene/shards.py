@@ -91,6 +91,15 @@ def require_same(order: InterventionOrder, stored: InterventionOrder) -> None:
 def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
     """Write the tables of all shards into this run; the order that they share.
 
+    Raises: as `put_together`.
+    """
+    folders = [ctx.path(run, f"merge.{number}") for number, run in enumerate(runs)]
+    return put_together(folders, ctx.output.folder("tables"))
+
+
+def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
+    """The tables of all shards as those of one run; the order that they share.
+
     Raises:
         UserError: shards of several orders, or a feature that no shard has. FormatError: two shards that disagree.
     """
@@ -101,8 +110,7 @@ def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
     order: InterventionOrder | None = None
     rows: dict[str, pl.DataFrame] = {}
     costs: dict[str, pl.DataFrame] = {}
-    for number, run in enumerate(runs):
-        folder = ctx.path(run, f"merge.{number}")
+    for folder in folders:
         result = _effects(folder)
         digest = document_sha256(result.order)
         if digest != result.order_sha256:
@@ -141,7 +149,7 @@ def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
         )
     names = [one.feature for one in order.features]
     spent = pl.concat([costs[name] for name in names]).to_dicts()
-    write_rows(ctx.output.folder("tables"), pl.concat([rows[name] for name in names]), spent)
+    write_rows(to, pl.concat([rows[name] for name in names]), spent)
     return order
 
 
