@@ -143,6 +143,25 @@ ROWS: dict[str, Row] = {
         {"family": "continue", "out": "made", "steps": 2, "items": 20, "attempts": 1}, exits=frozenset({0, 2})
     ),
     "organisms.list": Row(),
+    "probe.build": Row(
+        {
+            "model": "bundled:base",
+            "contrast": "builtin:harm",
+            "level": "sequence",
+            "pool": "last",
+            "site": ["resid_post.1"],
+            "negatives": ["builtin:prompts#1200"],
+            "fpr": 0.01,
+            "controls": 20,
+        },
+        exits=frozenset({0, 4}),
+    ),
+    "probe.defection": Row(
+        {"target": "bundled:base", "data": ["world:neutral#60"], "reference": "bundled:base"}, exits=frozenset({0, 4})
+    ),
+    "probe.harm": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
+    "probe.pack": Row({"target": "bundled:base"}),
+    "probe.truth": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
     "publish": Row({"run": "{weights.diff}", "dry_run": True}),
     "records.export": Row(
         {

@@ -43,18 +43,23 @@ def agent(workspace, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def tools(agent):
+    """Listed once: each answer holds every schema."""
+    return agent.tools()
+
+
+@pytest.fixture(scope="module")
 def session(agent):
     return agent.open(title="tools")
 
 
-def test_full_profile_offers_every_verb_that_ends_by_itself(agent):
+def test_full_profile_offers_every_verb_that_ends_by_itself(tools):
     verbs = {verb.tool for verb in catalogue().values() if not verb.serves}
-    assert set(agent.tools()) == OWN | verbs | {f"test_{name}" for name in VERBS}
-    assert "mcp" not in agent.tools()
+    assert set(tools) == OWN | verbs | {f"test_{name}" for name in VERBS}
+    assert "mcp" not in tools
 
 
-def test_schemas_are_those_of_the_configurations(agent):
-    tools = agent.tools()
+def test_schemas_are_those_of_the_configurations(tools):
     for verb in catalogue().values():
         if verb.serves:
             continue
@@ -71,10 +76,10 @@ def _required(verb: Verb) -> list[str]:
     return [name for name, field in verb.config.model_fields.items() if field.is_required()]
 
 
-def test_handshake_and_stateless_clients_see_the_same(agent, workspace, tmp_path):
+def test_handshake_and_stateless_clients_see_the_same(agent, tools, workspace, tmp_path):
     with Agent(workspace, env=plugin(tmp_path / "plugin"), mode="legacy") as other:
         assert other.ok("health") == agent.ok("health")
-        assert set(other.tools()) == set(agent.tools())
+        assert set(other.tools()) == set(tools)
 
 
 def test_a_call_leaves_its_bundle_in_the_session(agent, session, workspace):
@@ -148,23 +153,25 @@ def _asking_for_paths_alone() -> list[Verb]:
 
 
 ALSO = {
+    "blame": {"reference": "bundled:base"},
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
     "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},
     "neurons_scan": {"grid": "stories"},
+    "probe_build": {"contrast": "builtin:harm"},
     "publish": {"dry_run": True},
     "records_export": {"features": ["units:resid_post.1"], "text": ["world:mixture#5"]},
     "resonance_capture": {"grid": "stories"},
     "steer_contrast": {"criterion": "world:unit", "site": ["resid_post.1"]},
 }
 """What a verb asks for before it looks at a path."""
-PATHS = {"resonance_compare": ("basis",), "resonance_sweep": ("basis",)}
+PATHS = {"blame": ("data", "target"), "resonance_compare": ("basis",), "resonance_sweep": ("basis",)}
 """Further paths that it asks for."""
 
 
 @pytest.mark.parametrize("path", ESCAPES)
 @pytest.mark.parametrize("verb", _asking_for_paths_alone(), ids=lambda verb: verb.tool)
-def test_no_path_leads_out_of_the_workspace(agent, session, verb, path):
-    schema = agent.tools()[verb.tool].input_schema["properties"]
+def test_no_path_leads_out_of_the_workspace(agent, session, tools, verb, path):
+    schema = tools[verb.tool].input_schema["properties"]
     arguments = ALSO.get(verb.tool, {}) | {
         name: [path] if schema[name].get("type") == "array" else path
         for name in (*_required(verb), *PATHS.get(verb.tool, ()))

@@ -280,6 +280,8 @@ class ProbeReading(Result):
     probe_auroc: Ends | None
     """Interval of the AUROC of the card."""
     probe_fpr: Ends | None
+    probe_tpr: float | None
+    """Share of its test positives that the probe flags: what it misses is not in the rate."""
     stamps: tuple[str, ...]
     counts: ReadCounts
     support: ProbeSupport | None

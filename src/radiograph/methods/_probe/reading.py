@@ -213,6 +213,7 @@ def _record(
         weights_sha256=probe.sha256,
         probe_auroc=None if card is None else card.auroc.interval,
         probe_fpr=None if card is None else card.fpr.interval,
+        probe_tpr=None if card is None else card.tpr.estimate,
         stamps=(*own.stamps, *(card.stamps if card else ())),
         counts=_counts(own.read, found),
         support=_support(found),

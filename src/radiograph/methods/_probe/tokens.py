@@ -119,7 +119,11 @@ def _tokenised(tokenizer: Any, row: ContrastRow) -> tuple[tuple[int, ...], Seque
         return row.tokens, (), 0
     if not row.messages:
         made = tokenizer(row.text, return_offsets_mapping=row.spans is not None, verbose=False)
-        return tuple(made["input_ids"]), made.get("offset_mapping", ()), 0
+        ids, offsets = tuple(made["input_ids"]), made.get("offset_mapping", ())
+        bos = tokenizer.bos_token_id
+        # A text that a template wrote out begins with BOS: the tokenizer's own would be a second one.
+        twice = bos is not None and ids[:2] == (bos, bos)
+        return ids[twice:], offsets[twice:], 0
     if row.spans is None:
         from radiograph.models import render_conversation
 
