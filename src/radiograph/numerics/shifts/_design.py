@@ -14,48 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64, Int
+from numpy.typing import NDArray
 
+Labels = slice | NDArray[np.integer]
+"""Which of the data, the relabellings and the sham."""
 LEAST_GROUPS: Final = 12
 """Groups below which relabellings are too few to say anything."""
-
-
-class Design(Protocol):
-    """What relabellings there are, and what a column of group sums comes to under each."""
-
-    @property
-    def groups(self) -> int:
-        """Rows of P."""
-        ...
-
-    @property
-    def flips(self) -> int:
-        """B, without the data and the sham."""
-        ...
-
-    @property
-    def weights(self) -> Float64[np.ndarray, "label group"]:
-        """W: the data, the relabellings, the sham."""
-        ...
-
-    def variances(
-        self, sums: Float64[np.ndarray, "group column"], labels: slice
-    ) -> Float64[np.ndarray, "label column"]:
-        """V of each column under some of the labels."""
-        ...
-
-    def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
-        """The sums without what moved: each group's minus its share of Δ."""
-        ...
-
-    def resampled(
-        self, sums: Float64[np.ndarray, "group column"], draws: int, seed: int
-    ) -> Float64[np.ndarray, "draw column"]:
-        """Δ of groups drawn with replacement."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +52,7 @@ class Paired:
         return self.signs / self.counts.sum()
 
     def variances(
-        self, sums: Float64[np.ndarray, "group column"], labels: slice
+        self, sums: Float64[np.ndarray, "group column"], labels: Labels
     ) -> Float64[np.ndarray, "label column"]:
         """G/(G−1) Σ_g(ε_g P_g − n_gΔ)²/n²."""
         n, total = self.counts.astype(np.float64), float(self.counts.sum())
@@ -139,7 +107,7 @@ class Unpaired:
         return first / (first @ n)[:, None] - second / (second @ n)[:, None]
 
     def variances(
-        self, sums: Float64[np.ndarray, "group column"], labels: slice
+        self, sums: Float64[np.ndarray, "group column"], labels: Labels
     ) -> Float64[np.ndarray, "label column"]:
         """The sum of both sides' variances of a mean over groups."""
         n = self.counts.astype(np.float64)
@@ -169,6 +137,9 @@ class Unpaired:
             taken = _drawn(len(own), draws, seed + place)
             found += (1 - 2 * place) * (taken @ own) / (taken @ self.counts[side])[:, None]
         return found
+
+
+Design = Paired | Unpaired
 
 
 def _halves(first: int, groups: int) -> Iterator[slice]:

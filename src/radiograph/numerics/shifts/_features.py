@@ -149,7 +149,7 @@ def _statistics(
     found: NDArray[np.float32] | None = None
     for sums in tables:
         delta = design.weights[labels] @ sums
-        variance = design.variances(sums, labels)  # type: ignore[arg-type]  # any index of labels
+        variance = design.variances(sums, labels)
         # What is left of a spread after rounding is no spread.
         floor = np.square(np.abs(design.weights[0]) @ np.abs(sums)) * 1e-24
         square = np.square(delta)
