@@ -164,6 +164,10 @@ def _methods(config: Config) -> tuple[str, ...]:
     return found
 
 
+BESIDE = ("dot", "cosine")
+"""Of the same gradients, at no cost."""
+
+
 def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
     """Models, rows and targets, and everything that has to hold before a gradient is taken.
 
@@ -184,8 +188,8 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
             code="no_reference",
         )
     assert config.data is not None, "checked"
-    path = ctx.path(config.data, "data")
     pair = ctx.pair(reference, config.candidate)
+    path = ctx.path(config.data, "data")
     pair.check_tokenizers()
     patterns = config.weights or ((config.layer,) if config.layer else ())
     if not patterns and not pair.candidate.adapter_on:
@@ -200,9 +204,7 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
     matrices = tracked_matrices(pair.candidate, patterns)
     limit = min(pair.reference.context_length, pair.candidate.context_length)
     data = rows.read_data(path, pair.candidate.tokenizer, limit, form=config.format, chat=config.chat)
-    ctx_limits = getattr(ctx, "limits", None)
-    if ctx_limits is not None:
-        ctx_limits.check("rows", data.count, "training rows", data.name)
+    ctx.limits.check("rows", data.count, "training rows", data.name)
     own = _targets(config, ctx, pair, limit)
     stamps = [note for note in pair.candidate.notes if note.startswith("adapter_base_unverified")]
     plain = config.format == "text"
@@ -278,7 +280,15 @@ def _planned(config: Config, study: Study, methods: tuple[str, ...], budget: flo
 def _options(config: Config, ctx: Context, methods: tuple[str, ...]) -> Options:
     from radiograph.methods._blame.scores import Options
 
-    return Options(methods, config.loss, config.projection, config.store, config.shard_rows, config.fisher, ctx.seed)
+    return Options(
+        tuple(dict.fromkeys((*methods, *BESIDE))),
+        config.loss,
+        config.projection,
+        config.store,
+        config.shard_rows,
+        config.fisher,
+        ctx.seed,
+    )
 
 
 def _folder(config: Config, ctx: Context) -> Path | None:

@@ -31,7 +31,7 @@ class Curvature:
 
     layout: Layout
     bases: tuple[Eigenbasis, ...]
-    values: tuple[Float64[np.ndarray, "output input"], ...]
+    values: tuple[Float64[np.ndarray, "_ _"], ...]
 
     def direction(self, targets: Float[np.ndarray, "target entry"]) -> Float64[np.ndarray, "target entry"]:
         """H⁻¹v of each."""

@@ -139,6 +139,8 @@ class Report:
             )
             for number, (place, i) in enumerate(zip(leading.tolist(), wanted.tolist(), strict=True))
         ]
+        if (said := loud(table, ranking, leading)) is not None:
+            study.stamps.append(said)
         return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()])
 
     def tokens(self, study: Study, made: Scored, options: Options) -> None:
@@ -188,6 +190,20 @@ class Report:
             validation=check,
             stamps=tuple(dict.fromkeys(study.stamps)),
         )
+
+
+LEADERS, LOUD = 20, 0.8
+
+
+def loud(table: conclude.Columns, ranking: Ranking, leading: np.ndarray) -> str | None:
+    """A remark where rows lead that have large gradients whatever is asked."""
+    share = 1 - (np.median(ranking.ranks["norm"][leading[:LEADERS]]) - 1) / max(1, len(table["row"]) - 1)
+    if share <= LOUD:
+        return None
+    return (
+        f"loud_rows: the leading rows have larger gradients than {share:.0%} of all rows; rows that were learned by "
+        "heart have almost none: compare the order by cosine"
+    )
 
 
 def described(table: conclude.Columns, ranking: Ranking, i: int, method: str) -> BlamedRow:
