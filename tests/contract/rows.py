@@ -162,6 +162,7 @@ ROWS: dict[str, Row] = {
     "probe.harm": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
     "probe.pack": Row({"target": "bundled:base"}),
     "probe.truth": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
+    "probe.sae-diff": Row({"dictionary": "dictionary:bundled", "reference": "{harvest}", "candidate": "{harvest}"}),
     "publish": Row({"run": "{weights.diff}", "dry_run": True}),
     "records.export": Row(
         {

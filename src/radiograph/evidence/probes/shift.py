@@ -199,7 +199,8 @@ class FeatureShift(Result):
         if self.carried:
             share = f"{self.shares.carried or 0:.1%}"
             more = ", the rest diffuse" if self.rest.state == "diffuse" else ""
-            return f"{len(self.carried)} feature{'s' if len(self.carried) > 1 else ''} carry {share} of the shift{more}"
+            many = f"{len(self.carried)} features carry" if len(self.carried) > 1 else "1 feature carries"
+            return f"{many} {share} of the shift{more}"
         words = {"diffuse": "the shift is real but diffuse: no feature stands out", "nothing": "nothing moved"}
         return words.get(self.rest.state, "no feature carries more than noise")
 

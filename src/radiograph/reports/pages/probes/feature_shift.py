@@ -63,7 +63,7 @@ def _features(document: Document) -> bytes | None:
         picked = [i for i, r in enumerate(rows) if (r["feature"] in carried) == own]
         said = [f"feature {int(rows[i]['feature'])}" for i in picked]
         plot.points([(effects[i], changes[i]) for i in picked], colour, radius, said)
-    return plot.svg("features", "Effect and change of rate of the features shown; larger marks carry the shift")
+    return plot.svg("Effect and change of rate of the features shown; larger marks carry the shift")
 
 
 def _null(document: Document) -> bytes | None:

@@ -1,0 +1,339 @@
+"""`probe sae-diff`: one small planted pair looked at in many ways, and everything that is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from radiograph.core import ExitCode, Refusal, UserError
+from radiograph.runtime import verify
+from radiograph.store import Bundle
+from radiograph.surfaces.cli._main import run as command
+from running import go
+
+D, F, N, GROUPS = 32, 400, 1200, 40
+PLANTED = {7: 2.0, 90: -2.0, 301: 1.5}
+
+
+def rows(seed=0):
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((F, D)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    x = rng.standard_normal((N, D)).astype(np.float32)
+    y = x + sum(a * directions[j] for j, a in PLANTED.items()) + 0.05 * rng.standard_normal((N, D)).astype(np.float32)
+    return directions, x, y.astype(np.float32)
+
+
+DIRECTIONS, X, Y = rows()
+PROMPTS = np.arange(N) * GROUPS // N
+WEIGHTS = {"W_enc": np.ascontiguousarray(DIRECTIONS.T), "b_enc": np.full(F, -1.5, np.float32), "W_dec": DIRECTIONS}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Both sides in several formats, and the dictionary."""
+    folder = tmp_path_factory.mktemp("shift")
+    save_file(WEIGHTS, folder / "d.safetensors")
+    for name, side in (("ref", X), ("cand", Y)):
+        np.savez(folder / f"{name}.npz", activations=side, prompt=PROMPTS)
+        np.save(folder / f"{name}.npy", side)
+        save_file({"activations": side, "prompt": PROMPTS}, folder / f"{name}.safetensors")
+        columns = {"activations": pl.Series(side, dtype=pl.Array(pl.Float32, D)), "prompt": PROMPTS}
+        pl.DataFrame(columns).write_parquet(folder / f"{name}.parquet")
+        document = {"activations": side.tolist(), "prompt": PROMPTS.tolist()}
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+def shift(**more):
+    config = {"dictionary": "d.safetensors", "reference": "ref.npz", "candidate": "cand.npz", "activation": "relu"}
+    return go("probe.sae-diff", **{**config, "permutations": 99, **more})
+
+
+@pytest.fixture(scope="module")
+def full(place):
+    return shift(depth="full", out="full")
+
+
+@pytest.fixture(scope="module")
+def standard(place):
+    return shift(out="standard")
+
+
+def test_p8_1_planted_features_are_carried_and_nothing_else(full, standard):
+    for done in (full, standard):
+        found = {c.feature: c for c in done.result.carried}
+        assert set(found) == set(PLANTED)
+        for feature, amount in PLANTED.items():
+            one = found[feature]
+            assert one.coefficient == pytest.approx(amount, abs=0.02)
+            assert one.interval[0] <= one.coefficient <= one.interval[1]
+            assert one.state == ("raised" if amount > 0 else "suppressed")
+            assert one.q <= 0.05
+        assert done.result.moved.count > 300 and done.result.moved.sham <= 5
+        assert done.result.shares.carried > 0.99 and done.exit_code is ExitCode.PASS
+    one, two = ([(c.feature, c.coefficient, c.share) for c in d.result.carried] for d in (standard, full))
+    assert one == two
+
+
+def test_p8_2_every_number_of_the_table_by_a_second_derivation(full):
+    table = {c.name: c.to_numpy() for c in pl.read_parquet(full.path / "tables/features.parquet")}
+    codes = [np.maximum(side @ WEIGHTS["W_enc"] + WEIGHTS["b_enc"], 0) for side in (X, Y)]
+    pre = [(side @ WEIGHTS["W_enc"]).astype(np.float64) for side in (X, Y)]
+    change = pre[1] - pre[0]
+    np.testing.assert_allclose(table["shift"], change.mean(0), atol=1e-5)
+    np.testing.assert_allclose(table["effect"], change.mean(0) / pre[0].std(0), rtol=1e-3, atol=1e-5)
+    sums = np.array([change[g == PROMPTS].sum(0) for g in range(GROUPS)])
+    n = np.bincount(PROMPTS)
+    variance = GROUPS / (GROUPS - 1) * ((sums - n[:, None] * change.mean(0)) ** 2).sum(0) / N**2
+    np.testing.assert_allclose(table["t"], change.mean(0) / np.sqrt(variance), rtol=1e-3)
+    for name, expected in (
+        ("rate_ref", (codes[0] > 0).mean(0)),
+        ("rate_cand", (codes[1] > 0).mean(0)),
+        ("mean_ref", codes[0].mean(0)),
+        ("delta", codes[1].mean(0) - codes[0].mean(0)),
+        ("turned_on", ((codes[1] > 0) & (codes[0] == 0)).sum(0)),
+    ):
+        np.testing.assert_allclose(table[name], expected, atol=1e-4)
+    moved = codes[1].astype(np.float64).mean(0) - codes[0].mean(0)
+    assert full.result.l2.drift == pytest.approx(np.linalg.norm(moved), rel=1e-4)
+    delta = (Y.astype(np.float64) - X).mean(0)
+    seen = 1 - np.square(delta - moved @ DIRECTIONS).sum() / np.square(delta).sum()
+    assert full.result.shares.seen == pytest.approx(seen, rel=1e-3)
+    assert full.result.l2.floor_median < full.result.l2.drift and full.result.l2.p < 0.05
+    assert len(full.result.shares.outside_random) == 3
+
+
+def test_codes_of_the_reported_features_are_those_of_all(full, standard):
+    both = {r.feature: r for r in full.result.shown}
+    for row in standard.result.shown:
+        if row.feature in both:
+            assert row.rate_ref == both[row.feature].rate_ref
+            assert row.delta == pytest.approx(both[row.feature].delta, abs=1e-6)
+    assert standard.result.l2 is None and standard.result.n.sample == 64
+    assert {g.what for g in standard.result.not_measured} == {"l2, share_seen", "share_outside"}
+
+
+@pytest.mark.parametrize("kind", ["npy", "safetensors", "parquet", "json"])
+def test_p8_2_formats_agree(kind, standard):
+    done = shift(reference=f"ref.{kind}", candidate=f"cand.{kind}", clusters="block:30")
+    ours = {c.feature: c.coefficient for c in standard.result.carried}
+    assert {c.feature: pytest.approx(c.coefficient, abs=1e-6) for c in done.result.carried} == ours
+    assert ("pairing_assumed" in done.result.stamps) == (kind == "npy")
+
+
+def test_p8_2_the_memory_that_is_allowed_changes_no_byte(standard):
+    small = shift(memory=2**20)
+    for name in ("features", "groups", "sample"):
+        ours, theirs = ((d.path / f"tables/{name}.parquet").read_bytes() for d in (standard, small))
+        assert ours == theirs
+    assert small.result.model_dump(exclude={"stamps"}) == standard.result.model_dump(exclude={"stamps"})
+
+
+def test_a_few_rows_at_a_time_are_enough_and_many_groups_are_merged(place):
+    np.savez("a.npz", activations=X, prompt=np.arange(N))
+    np.savez("b.npz", activations=Y, prompt=np.arange(N))
+    done = shift(reference="a.npz", candidate="b.npz", memory=2**17)
+    assert "groups_merged" in done.result.stamps and done.result.n.groups == 128
+    assert {c.feature for c in done.result.carried} == set(PLANTED)
+
+
+def test_other_tokens_on_both_sides(place):
+    other = np.random.default_rng(9).standard_normal((N - 100, D)).astype(np.float32)
+    np.savez("o.npz", activations=other + (Y - X)[: N - 100], prompt=PROMPTS[: N - 100])
+    done = shift(candidate="o.npz", paired="off", depth="full")
+    assert "unpaired" in done.result.stamps
+    assert {c.feature for c in done.result.carried} == set(PLANTED)
+    assert done.result.shares.outside is None and done.result.shown[0].turned_on is None
+    assert verify(done.path).status == "intact"
+
+
+def test_verify_derives_everything_again_and_sees_what_was_edited(full):
+    assert verify(full.path).status == "intact"
+    from radiograph.methods.probe.sae_diff import recompute
+
+    document = Bundle(full.path).result
+    edits = {
+        "count": lambda d: d["moved"].update(count=3),
+        "coefficient": lambda d: d["carried"][0].update(coefficient=9.0),
+        "carried": lambda d: d["shares"].update(carried=0.5),
+        "drift": lambda d: d["l2"].update(drift=0.0),
+        "fvu.ref": lambda d: d["fvu"].update(ref=0.0),
+        "outside": lambda d: d["shares"].update(outside=0.0),
+        "delta": lambda d: d["changes"][0].update(delta=0.0),
+    }
+    for name, edit in edits.items():
+        copy = json.loads(json.dumps(document))
+        edit(copy)
+        assert any(name in text for text in recompute(copy, full.path)), name
+
+
+@pytest.mark.parametrize(
+    ("demand", "code"), [("carried<=3", 0), ("carried<3", 2), ("l2_excess<9", 4), ("share_carried>0.9", 0)]
+)
+def test_a_demand_decides_the_exit_code(demand, code, place):
+    done = shift(require=[demand])
+    assert int(done.exit_code) == code
+    assert done.result.requirements[0].met is {0: True, 2: False, 4: None}[code]
+
+
+def test_pd_5_too_few_groups_are_not_measured(place):
+    done = shift(clusters="block:200")
+    assert "few_groups" in done.result.stamps and done.result.moved.count is None
+    assert done.result.carried == () and done.result.rest is None and done.result.shown[0].p is None
+
+
+def test_p8_4_soup_keys_and_values(place, capsys):
+    assert command([*PLAIN, "--schema", "soup", "--json", "--output", "soup.json", "--quiet", "--top-k", "5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(Path("soup.json").read_text())
+    codes = [np.maximum(side @ WEIGHTS["W_enc"] + WEIGHTS["b_enc"], 0).astype(np.float64).mean(0) for side in (X, Y)]
+    delta = codes[1] - codes[0]
+    top = np.argsort(-np.abs(delta))[:5]
+    assert sorted(found) == ["changes", "l2_drift", "num_features", "num_tokens"]
+    assert (found["num_features"], found["num_tokens"]) == (F, N)
+    assert found["l2_drift"] == pytest.approx(np.linalg.norm(delta), abs=1e-5)
+    assert [c["feature_id"] for c in found["changes"]] == top.tolist()
+    for change in found["changes"]:
+        j = change["feature_id"]
+        assert change["pre_mean"] == pytest.approx(codes[0][j], abs=1e-5)
+        assert change["post_mean"] == pytest.approx(codes[1][j], abs=1e-5)
+
+
+PLAIN = ["probe", "sae-diff", "d.safetensors", "ref.npz", "cand.npz"]
+
+
+def test_relu_is_assumed_for_soup_alone_and_said(place, capsys):
+    assert command([*PLAIN, "--quiet"]) == 3
+    assert "--activation relu" in capsys.readouterr().err
+    assert "relu assumed" in shift(activation=None, schema_="soup").result.notes[0]
+
+
+def nan(row, column):
+    broken = Y.copy()
+    broken[row, column] = np.nan
+    np.savez("nan.npz", activations=broken, prompt=PROMPTS)
+    return {"candidate": "nan.npz"}
+
+
+def saved(name, **arrays):
+    np.savez(name, **arrays)
+    return name
+
+
+WRONG = [
+    (lambda: nan(77, 5), r"nan.npz: row 77, column 5"),
+    (lambda: {"candidate": saved("w.npz", activations=Y[:, :30], prompt=PROMPTS)}, "not of one width"),
+    (lambda: {"candidate": saved("r.npz", activations=Y[:99], prompt=PROMPTS[:99])}, "different numbers of rows"),
+    (lambda: {"candidate": saved("p.npz", activations=Y, prompt=np.roll(PROMPTS, 3))}, "other prompts from row 0"),
+    (lambda: {"dictionary": "missing.npz"}, "nothing at"),
+    (lambda: {"reference": "missing.npy"}, "nothing at"),
+    (lambda: {"dictionary": saved("v.npz", **{**WEIGHTS, "W_enc": WEIGHTS["W_enc"][:30]})}, "another width"),
+    (lambda: {"dictionary": saved("j.npz", **WEIGHTS), "activation": "jumprelu"}, "threshold"),
+    (lambda: {"data": ["world:mixture#3"]}, "--data is of models"),
+    (lambda: {"candidate": "bundled:base"}, "one side is stored activations"),
+    (lambda: {"require": ["speed<1"]}, "no metric"),
+    (lambda: {"clusters": "sentence"}, "prompt, block:N or column:NAME"),
+    (lambda: {"top_k": 20_000}, "--limit top-k"),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_pd_15_bad_input_is_named_and_leaves_nothing(make, said, place):
+    before = sorted(p.name for p in Path("runs").iterdir()) if Path("runs").is_dir() else []
+    with pytest.raises((UserError, Refusal), match=said) as error:
+        shift(**make())
+    assert error.value.exit_code is ExitCode.BAD_INPUT
+    assert before == (sorted(p.name for p in Path("runs").iterdir()) if Path("runs").is_dir() else [])
+
+
+def test_sites_tokenizers_and_dictionaries_of_other_places_are_refused(place):
+    for name, site, tokenizer in (("s1", "resid_post.1", "aa"), ("s2", "resid_post.2", "aa"), ("s3", None, "bb")):
+        np.save(f"{name}.npy", X)
+        beside = {"site": site, "tokenizer_sha256": tokenizer}
+        Path(f"{name}.json").write_text(json.dumps({k: v for k, v in beside.items() if v}))
+    for one, two, said in (("s1", "s2", "one site"), ("s1", "s3", "one tokenizer")):
+        with pytest.raises(UserError, match=said):
+            shift(reference=f"{one}.npy", candidate=f"{two}.npy")
+
+
+@pytest.mark.parametrize("name", ["threshold", "k", "b_dec"])
+def test_pd_2_what_decides_the_codes_changes_the_result(name, full, place):
+    extra = {"threshold": np.full(F, 1.0, np.float32)} if name == "threshold" else {}
+    extra |= {"b_dec": np.full(D, 0.5, np.float32)} if name == "b_dec" else {}
+    activation = {"threshold": "jumprelu", "k": "topk:5", "b_dec": "relu"}[name]
+    file = saved(f"{name}.npz", **WEIGHTS, **extra)
+    done = shift(dictionary=file, activation=activation, depth="full")
+    if name == "b_dec":
+        assert done.result.fvu != full.result.fvu
+    else:
+        assert done.result.l2.drift != pytest.approx(full.result.l2.drift, rel=1e-3)
+    assert {c.feature for c in done.result.carried} == set(PLANTED)
+
+
+def test_pd_2_a_dictionary_on_which_nothing_fires_has_no_rates(place):
+    file = saved("dead.npz", **WEIGHTS, threshold=np.full(F, 1e6, np.float32))
+    done = shift(dictionary=file, activation="jumprelu", depth="full")
+    assert done.result.l2.drift == 0 and all(c.delta == 0 for c in done.result.changes)
+    assert all(r.rate_ref == r.rate_cand == 0 and r.active_ref is None for r in done.result.shown)
+    assert done.result.shown[0].bound == pytest.approx(3 / N)
+
+
+def test_a_dictionary_without_decoder_still_tests_features(place):
+    file = saved("enc.npz", W_enc=WEIGHTS["W_enc"], b_enc=WEIGHTS["b_enc"])
+    done = shift(dictionary=file)
+    assert done.result.moved.count > 300 and done.result.rest is None and done.result.fvu is None
+    assert {g.code for g in done.result.not_measured} >= {"no_decoder"}
+
+
+def test_a_bad_reconstruction_of_an_unknown_dictionary_is_said_not_used(place):
+    file = saved("loud.npz", **{**WEIGHTS, "b_enc": np.zeros(F, np.float32)})
+    done = shift(dictionary=file, depth="full")
+    assert "unchecked_dictionary" in done.result.stamps
+    assert done.result.fvu is None and done.result.shares.seen is None
+    assert {c.feature for c in done.result.carried} == set(PLANTED)
+
+
+def test_units_and_directions_are_dictionaries(place):
+    done = shift(dictionary="units:resid_post.1", activation=None)
+    assert done.result.features == D and done.result.activation == "identity"
+    save_file({"planted": DIRECTIONS[7], "other": DIRECTIONS[8]}, "dirs.safetensors")
+    done = shift(dictionary="direction:dirs.safetensors", activation=None)
+    assert [c.name for c in done.result.carried] == ["planted"]
+    assert done.result.carried[0].effect > 1
+
+
+def test_pd_11_names_of_files_and_features_are_spelled_out(place):
+    name = "\x1b[31mred\u202e[red]x[red].safetensors"
+    save_file({"<u>\x1b[1mbold": DIRECTIONS[7]}, name)
+    done = shift(dictionary=f"direction:{name}", activation=None)
+    for page in ("report.html", "report.md"):
+        text = (done.path / page).read_text()
+        assert "\x1b" not in text and "\u202e" not in text and "<u>" not in text
+
+
+def test_store_mode_imports_no_torch(place):
+    code = (
+        "import sys\nfrom radiograph.surfaces.cli._main import run\n"
+        "code = run(['probe', 'sae-diff', 'd.safetensors', 'ref.npz', 'cand.npz', '--activation', 'relu', '--quiet',"
+        " '--depth', 'full'])\nprint(code, [m for m in ('torch', 'matplotlib', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_path_that_could_be_both_is_refused(place):
+    Path("both").mkdir()
+    (Path("both") / "config.json").write_text("{}")
+    (Path("both") / "index.json").write_text("{}")
+    with pytest.raises(UserError, match="could be a model"):
+        shift(reference="both")
