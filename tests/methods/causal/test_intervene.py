@@ -259,6 +259,45 @@ def test_another_feature_is_an_outcome(place):
     assert outcome.result.order.outcome == "feature:mlp_hidden.2[5]" and outcome.result.order.outcome_unit == "code"
 
 
+def test_what_is_said_next_is_an_outcome_and_may_degenerate(place):
+    asked = {**ASKED, "features": ["units:mlp_hidden.2#5"], "controls": 0, "rows": 12, "neutral_texts": 2}
+    asked |= {"dose": "-8,8", "max_kl": 9, "max_ppl": 99, "new_tokens": 2, "continue_": 4}
+    outcome = go("intervene", out="rate", **asked, outcome="rate")
+    (own,) = outcome.result.features
+    rows = read_interventions(place / "rate" / "tables" / "interventions.parquet").table
+    assert set(rows["outcome_unit"]) == {"share"} and set(rows["intervened"]) <= {0.0, 1.0}
+    assert own.effect >= 0 and own.said.texts == 4 and 0 < own.said.length <= 2
+    assert "share of continuations" in (place / "rate" / "report.html").read_text()
+    assert verify(place / "rate").exit_code is ExitCode.PASS
+    assert go("intervene", out="other-rate", **{**asked, "new_tokens": 1}, order_only=True).result.order != (
+        outcome.result.order
+    )
+
+
+def test_a_write_is_carried_to_new_tokens_where_it_is_a_push(place):
+    """The slow way: the whole text anew at every token, with the write at every position of it."""
+    import torch
+
+    from radiograph import models, organisms
+    from radiograph.interventions.features import Pushed, continued, edits_of
+
+    model = models.load("bundled:base", resolve=organisms.bundled_path)
+    (site,) = model.sites("resid_post.1")
+    prompts = [tuple(models.tokenize(model.tokenizer, text).ids) for text in ("the river is 5", "the long wall is")]
+    direction = np.random.default_rng(0).standard_normal((1, model.width)) * 0.8
+    for carry in (True, False):
+        writes = [[Pushed(site, direction, np.ones((len(ids), 1)))] for ids in prompts]
+        found = continued(model, prompts, writes, new=4, carry=carry)
+        for ids, made in zip(prompts, found, strict=True):
+            text = list(ids)
+            for _ in made.ids:
+                amount = np.ones((len(text), 1)) if carry else (np.arange(len(text)) < len(ids))[:, None].astype(float)
+                with models.edit(model, edits_of({0: [Pushed(site, direction, amount)]})), torch.inference_mode():
+                    logits = models.forward(model, models.pad([tuple(text)], device=model.device))
+                text.append(int(logits[0, -1].argmax()))
+            assert tuple(text[len(ids) :]) == made.ids
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

@@ -144,7 +144,9 @@ def test_a_pooled_row_is_what_its_tokens_make(pool, home, tmp_path):
 @pytest.mark.slow
 def test_z_the_pool_of_units_is_the_last_token_and_that_of_codes_the_largest(home):
     units = go("records.export", model="bundled:base", features=["units:resid_post.1"], **CRITERION, level="prompt")
-    codes = go("records.export", model="bundled:base", features=SOURCES, **CRITERION, level="prompt")
+    codes = go("records.export", model="bundled:base", features=["dictionary:bundled#0-9"], **CRITERION, level="prompt")
+    with pytest.raises(UserError, match="pooled over tokens in two ways"):
+        go("records.export", model="bundled:base", features=SOURCES, **CRITERION, level="prompt")
     assert (units.result.pool, codes.result.pool) == ("last", "max")
     assert units.result.rows == units.result.prompts and units.result.lost == 0
 

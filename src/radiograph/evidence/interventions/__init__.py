@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from radiograph.evidence.interventions._effects import (
+    Continuations,
     ContrastFacts,
     ControlRow,
     DoseRow,
@@ -31,6 +32,7 @@ live feature, rescaled to the same norm · the direction refitted on permuted la
 
 __all__ = [
     "CONTROLS",
+    "Continuations",
     "ContrastFacts",
     "Control",
     "ControlRow",

@@ -70,6 +70,18 @@ class ControlRow(Record):
     largest: float | None
 
 
+class Continuations(Record):
+    """What the model goes on to say under the graded condition, and untouched."""
+
+    texts: int
+    distinct2: float | None
+    """Share of pairs of tokens that differ, mean over texts; None: none has two tokens."""
+    distinct2_untouched: float | None
+    length: float
+    """Tokens, mean; a continuation ends where the model ends it, or at --new-tokens."""
+    length_untouched: float
+
+
 class FeatureEffect(Record):
     """What one feature does to one outcome."""
 
@@ -112,6 +124,8 @@ class FeatureEffect(Record):
     placebo_exact: bool | None
     controls: tuple[ControlRow, ...]
     doses: tuple[DoseRow, ...]
+    said: Continuations | None = None
+    """None: nothing was continued."""
 
 
 class OrderedCondition(Record):

@@ -1,6 +1,7 @@
 """Writes of features: any `Codec`'s latents, units and directions, pushed, ablated, clamped or patched, row by row."""
 
 from radiograph.interventions.features._controls import FAMILIES, Control, controls_of
+from radiograph.interventions.features._generations import continued
 from radiograph.interventions.features._naturals import Natural, Naturals, naturals_of
 from radiograph.interventions.features._neutral import Cost, neutral_costs
 from radiograph.interventions.features._outcomes import Question, Scored, lines_of, question_of, score
@@ -27,6 +28,7 @@ __all__ = [
     "Scored",
     "Where",
     "codes_on",
+    "continued",
     "controls_of",
     "edits_of",
     "lines_of",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import (
+    Continuations,
     ContrastFacts,
     ControlRow,
     DoseRow,
@@ -38,6 +39,8 @@ ORDER: Final = "order.json"
 VECTORS: Final = {True: "steering.safetensors", False: "steering.unvalidated.safetensors"}
 """The file of a direction, by whether it is validated."""
 COST_COLUMNS: Final = ("feature_id", "verb", "dose", "dose_unit", "kl", "kl_q95", "ppl", "tokens")
+SAID: Final = ("texts", "distinct2", "distinct2_untouched", "length", "length_untouched")
+"""Of continuations under the graded condition; null under the others."""
 TABLES: Final = {"features": "causal", "doses": "doses", "controls": "controls"}
 
 
@@ -48,8 +51,10 @@ def write_rows(folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str
     # In an order that only what they hold decides, so that merged shards give the bytes of one run.
     write_interventions(folder / f"{ROWS}.parquet", in_order(rows).drop("row"))
     kinds = {"feature_id": pl.String, "verb": pl.String, "dose_unit": pl.String, "tokens": pl.Int64}
+    kinds |= {"texts": pl.Int64}
+    names = (*COST_COLUMNS, *SAID)
     table = pl.DataFrame(
-        {name: pl.Series(name, [row[name] for row in costs], kinds.get(name, pl.Float64)) for name in COST_COLUMNS}
+        {name: pl.Series(name, [row.get(name) for row in costs], kinds.get(name, pl.Float64)) for name in names}
     )
     table.sort(*COST_COLUMNS, nulls_last=False).write_parquet(folder / f"{COSTS}.parquet", compression="zstd")
 
@@ -295,6 +300,7 @@ def conclude(
                     for row in controls.iter_rows(named=True)
                 ),
                 doses=tuple(_dose(row) for row in doses.iter_rows(named=True)),
+                said=_continued(own),
             )
         )
     place = {name: number for number, name in enumerate(ordered)}
@@ -308,6 +314,11 @@ def conclude(
         notes=notes_of(order),
     )
     return result, found
+
+
+def _continued(own: polars.DataFrame) -> Continuations | None:
+    row = {name: own[name][0] for name in SAID} if len(own) and SAID[0] in own.columns else {}
+    return Continuations(**row) if row.get(SAID[0]) else None
 
 
 def notes_of(order: InterventionOrder) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Refusal, UserError
 from radiograph.evidence.interventions import OrderedCondition
+from radiograph.methods._causal.judge import choose
 from radiograph.methods._intervene.options import Options
 from radiograph.methods._intervene.prepare import conditions_of, controls_for
 from radiograph.methods._intervene.study import Study
@@ -72,11 +73,13 @@ def confirmed(study: Study, one: Planned, found: polars.DataFrame, name: str, se
     return study.confirm(one.tested, one.conditions, found, one.controls, name, seed)
 
 
-def costs_of(study: Study, one: Planned, name: str) -> list[dict[str, Any]]:
-    """What each condition costs on neutral text."""
+def costs_of(study: Study, one: Planned, found: polars.DataFrame, name: str, seed: int) -> list[dict[str, Any]]:
+    """What each condition costs on neutral text, and what is said under the one that discover (`found`) chose."""
+    graded = choose(found, seed=seed, limits=study.limits)["dose"][0]
     rows = study.costs(one.tested, one.conditions, name)
     return [
         {"feature_id": one.tested.id, "verb": c.verb, "dose": c.dose, "dose_unit": c.unit, **row}
+        | (study.continuations(one.tested, c) if c.dose == graded else {})
         for c, row in zip(one.conditions, rows, strict=True)
     ]
 
@@ -93,6 +96,6 @@ def measure(
         one, name = planned[place], f"{place:04d}"
         found = discovered(study, one, name)
         parts += [found, confirmed(study, one, found, name, seed)]
-        costs += costs_of(study, one, name)
+        costs += costs_of(study, one, found, name, seed)
         study.forget()
     return pl.concat(parts, how="diagonal"), costs

@@ -29,7 +29,8 @@ class Options(Base):
     rows: int = Field(default=64, ge=8)
     """Most positives of each half, and as many others."""
     outcome: str = "logprob"
-    """logprob or choice (probability) of the targets against the foils, if any, or feature:SOURCE."""
+    """logprob or choice (probability) of the targets against the foils, if any; rate (share of continuations that hold
+    a target); or feature:SOURCE."""
     targets: str | None = None
     """Continuations by comma, or a file with one a line; else those of the prompts."""
     foils: str | None = None
@@ -54,6 +55,10 @@ class Options(Base):
     """Neutral text: FILE, suite:FILE, world:DOMAIN#N; else what ships for the model's tokenizer."""
     neutral_texts: int = Field(default=32, ge=1)
     """Most neutral texts."""
+    new_tokens: int = Field(default=16, ge=1)
+    """Tokens of a continuation, for rate and --continue."""
+    continue_: int = Field(default=0, ge=0)
+    """Positives of confirm that are continued at the graded dose, to see whether what is said degenerates."""
     require: str | None = None
     """A demand, as causal:validated; unmet exits 2, not measured 4."""
     dry_run: bool = False
@@ -119,13 +124,13 @@ def require_outcome(text: str) -> None:
         raise Refusal(
             "no_outcome",
             f"{text} cannot be measured: there is no file format of probes yet",
-            fix="take logprob, choice or feature:SOURCE",
+            fix="take logprob, choice, rate or feature:SOURCE",
             fixable=True,
         )
-    if text not in ("logprob", "choice") and not text.startswith("feature:"):
+    if text not in ("logprob", "choice", "rate") and not text.startswith("feature:"):
         from radiograph.core import nearest
 
-        known = ["logprob", "choice", "feature:SOURCE"]
+        known = ["logprob", "choice", "rate", "feature:SOURCE"]
         close = nearest(text, known)
         raise UserError(
             f"no outcome {text!r}",

@@ -4,6 +4,7 @@
 |---|---|---|
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
 | choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
+| rate | 1 where one of the targets stands in what the model says next, else 0 | share |
 | feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
 
 A feature that reads where something is written, or before, is no outcome: there it shows the write itself, or nothing.
@@ -59,15 +60,7 @@ class LogProb:
 
         self.model, self.name = model, name
         self.unit = "nat" if name == "logprob" else "probability"
-        missing = [one.id for one in prompts if not one.targets]
-        if missing:
-            raise Refusal(
-                "no_outcome",
-                f"{len(missing)} prompts name no target: there is nothing whose probability could move",
-                got=", ".join(missing[:3]),
-                fix="--targets a,b (or FILE.txt), or a field targets in the prompts; there is no default list",
-                fixable=True,
-            )
+        require_targets(prompts)
         self.questions: list[Question] = [
             question_of(model.tokenizer, one.ids, one.text, one.targets, one.foils) for one in prompts
         ]
@@ -131,8 +124,55 @@ class Activation:
             )
 
 
-def outcome_of(model: LanguageModel, prompts: Sequence[Prompt], name: str, open_features: Any) -> Outcome:
-    """The outcome by its name; `open_features` finds the features of a source."""
+class Rate:
+    """`rate`: greedy continuations that hold a target, letters folded."""
+
+    name, unit = "rate", "share"
+    codec_sha256: str | None = None
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], new: int, carry: bool) -> None:
+        self.model, self.prompts, self.new, self.carry = model, prompts, new, carry
+        require_targets(prompts)
+        self.wanted = [[target.strip().casefold() for target in one.targets] for one in prompts]
+
+    def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        return [(place, self.prompts[one].ids) for place, one in enumerate(prompts)]
+
+    def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
+        from radiograph.interventions.features import continued
+
+        tokens = [self.prompts[one].ids for one in prompts]
+        found = continued(self.model, tokens, writes if hooked else None, new=self.new, carry=self.carry)
+        said = [(one.text or "").casefold() for one in found]
+        return [float(any(word in text for word in self.wanted[p])) for p, text in zip(prompts, said, strict=True)]
+
+    def require_after(self, site: Site) -> None:
+        """What is said comes last."""
+
+
+def require_targets(prompts: Sequence[Prompt]) -> None:
+    """Refuse prompts that name none.
+
+    Raises:
+        Refusal: `no_outcome`.
+    """
+    missing = [one.id for one in prompts if not one.targets]
+    if missing:
+        raise Refusal(
+            "no_outcome",
+            f"{len(missing)} prompts name no target: there is nothing whose probability could move",
+            got=", ".join(missing[:3]),
+            fix="--targets a,b (or FILE.txt), or a field targets in the prompts; there is no default list",
+            fixable=True,
+        )
+
+
+def outcome_of(
+    model: LanguageModel, prompts: Sequence[Prompt], name: str, open_features: Any, *, new: int, carry: bool
+) -> Outcome:
+    """The outcome by its name; `open_features` finds the features of a source, `new` and `carry` concern `rate`."""
+    if name == "rate":
+        return Rate(model, prompts, new, carry)
     if name in ("logprob", "choice"):
         return LogProb(model, prompts, name)
     found = open_features(name.removeprefix("feature:"))

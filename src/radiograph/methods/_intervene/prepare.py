@@ -37,7 +37,15 @@ def study_of(
     targets = continuations(ctx, config.targets, "targets")
     foils = continuations(ctx, config.foils, "foils")
     prompts = prompts_of(model, compiled, most=config.rows, seed=ctx.seed, targets=targets, foils=foils)
-    outcome = outcome_of(model, prompts, config.outcome, lambda text: opened(ctx, model, [text]))
+    carry = verb == "steer" and config.positions in ("all", "last")
+    outcome = outcome_of(
+        model,
+        prompts,
+        config.outcome,
+        lambda text: opened(ctx, model, [text]),
+        new=config.new_tokens,
+        carry=carry,
+    )
     neutral = _neutral(config, ctx, model)
     folder = ctx.output.folder(FOLDER) if config.resume is None else ctx.output.adopt(ctx.locate(config.resume), FOLDER)
     identity = {
@@ -59,6 +67,9 @@ def study_of(
         limits=config.limits,
         controls=config.controls,
         band=config.band,
+        continued=config.continue_,
+        new_tokens=config.new_tokens,
+        carry=carry,
         folder=folder,
         identity=identity,
     )

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +62,11 @@ class Study:
     limits: Limits
     controls: int
     band: bool
+    continued: int
+    """Positives of confirm that are continued."""
+    new_tokens: int
+    carry: bool
+    """New tokens get what the last one of the prompt got."""
     folder: Path
     identity: Mapping[str, Any]
     """Columns that are the same in every row."""
@@ -141,6 +147,27 @@ class Study:
             rows = [{"kl": s.kl, "kl_q95": s.kl_q95, "ppl": s.ppl, "tokens": s.tokens} for s in sides]
             writer.commit(0, [{"row": number, **row} for number, row in enumerate(rows)], {})
         return [facts for facts, _ in writer.rows()]
+
+    def continuations(self, tested: Tested, condition: OrderedCondition) -> dict[str, Any]:
+        """How varied and how long continuations are, with and without the write; nulls where none was asked for."""
+        from radiograph.interventions.features import continued
+
+        places = self.half("confirm", positive=True)[: self.continued]
+        if not places:
+            return dict.fromkeys(("texts", "distinct2", "distinct2_untouched", "length", "length_untouched"))
+        ids = [self.prompts[place].ids for place in places]
+        codes = self._codes_of(tested, ids, "continued")
+        writes = [
+            [self._pushed(tested, condition, own, self._acting(place), prompt=place)]
+            for place, own in zip(places, codes, strict=True)
+        ]
+        found: dict[str, Any] = {"texts": len(places)}
+        for name, acting in (("", writes), ("_untouched", None)):
+            made = [one.ids for one in continued(self.model, ids, acting, new=self.new_tokens, carry=self.carry)]
+            varied = [len({*pairwise(own)}) / (len(own) - 1) for own in made if len(own) > 1]
+            found[f"distinct2{name}"] = float(np.mean(varied)) if varied else None
+            found[f"length{name}"] = float(np.mean([len(own) for own in made]))
+        return found
 
     def _effects(
         self, tested: Tested, conditions: Sequence[OrderedCondition], half: str, name: str
@@ -432,6 +459,7 @@ class Study:
                 "dtype": str(self.model.dtype),
                 "outcome": self.outcome.name,
                 "read_by": self.outcome.codec_sha256,
+                "new_tokens": self.new_tokens if self.outcome.name == "rate" else None,
                 "prompts": [[one.id, list(one.ids), list(one.targets), list(one.foils)] for one in self.prompts],
                 "neutral": [list(ids) for ids in self.neutral],
                 "positions": self.positions,

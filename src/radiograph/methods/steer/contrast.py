@@ -84,7 +84,7 @@ def run(config: Config, ctx: Context) -> Steering:
 
         rows = pl.concat([found[best], confirmed(study, one, found[best], f"{best:04d}", ctx.seed)], how="diagonal")
     tables = ctx.output.folder("tables")
-    conclude.write_rows(tables, rows, costs_of(study, one, f"{best:04d}"))
+    conclude.write_rows(tables, rows, costs_of(study, one, found[best], f"{best:04d}", ctx.seed))
     conclude.write_sites(tables, found)
     write_projections(tables, study, fits)
     write_fitted(tables, study, fits)
