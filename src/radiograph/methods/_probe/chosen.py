@@ -182,6 +182,14 @@ def _declares(chosen: Chosen, name: str, ctx: Context) -> bool:
     names = {own.casefold() for own in (chosen.base, *chosen.aliases, card.model.ref)}
     if name.casefold() in names or ctx.label(name).casefold() in names:
         return True
+    from radiograph.store.probes import find_pack, known_packs
+
+    try:
+        known = find_pack(name, known_packs(shipped_packs())).pack.base.sha256
+    except UserError:
+        known = None
+    if known is not None:
+        return known == card.model.sha256
     try:
         return bool(ctx.stored(name, "base").identity.tensors_sha256 == card.model.sha256)
     except UserError:  # a name that is no model here

@@ -1,0 +1,142 @@
+"""Separation, thresholds, rates and bands against slow derivations, at their edges, and under repetition."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from radiograph.core import Refusal
+from radiograph.numerics import probes
+from radiograph.numerics.proportions import Interval, clopper_pearson
+
+
+def delong(scores, positive):
+    """By pairs, as the paper has it."""
+    a, b = scores[positive], scores[~positive]
+    wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)
+    variance = wins.mean(axis=1).var(ddof=1) / len(a) + wins.mean(axis=0).var(ddof=1) / len(b)
+    return wins.mean(), math.sqrt(variance)
+
+
+def scored(seed=0, n=120):
+    rng = np.random.default_rng(seed)
+    positive = rng.random(n) < 0.4
+    return np.round(rng.standard_normal(n) + positive, 1), positive
+
+
+def test_the_area_is_that_of_all_pairs_and_the_error_that_of_delong():
+    scores, positive = scored(n=400)
+    found = probes.separation(scores, positive, np.arange(400))
+    area, error = delong(scores, positive)
+    assert found.area == pytest.approx(area, abs=1e-12)
+    assert (found.interval.high - found.interval.low) / 2 / 1.96 == pytest.approx(error, rel=0.02)
+
+
+def test_pd_19_rows_repeated_inside_their_group_change_no_interval():
+    scores, positive = scored()
+    group = np.arange(len(scores)) // 3
+    five = np.repeat(np.arange(len(scores)), 5)
+    found = probes.separation(scores, positive, group)
+    again = probes.separation(scores[five], positive[five], group[five])
+    assert (again.area, *again.interval) == pytest.approx((found.area, *found.interval), rel=1e-12)
+    rho = probes.correlation(scores, group, 1.0)
+    rho5 = probes.correlation(scores[five], group[five], 1.0)
+    flagged = int((scores > 1).sum())
+    once = probes.rate(flagged, len(scores), 40, rho)
+    more = probes.rate(5 * flagged, 5 * len(scores), 40, rho5)
+    if rho > 0:
+        assert once.interval == pytest.approx(more.interval)
+    assert more.effective <= len(scores) * (1 + 1e-9)
+
+
+def test_rows_of_a_group_that_agree_widen_the_interval():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), 10)
+    scores = np.repeat(rng.standard_normal(60), 10) + 0.01 * rng.standard_normal(600)
+    rho = probes.correlation(scores, group, 1.0)
+    assert rho > 0.9
+    assert probes.rate(100, 600, 60, rho).effective < 70
+    assert probes.correlation(rng.standard_normal(600), group, 1.0) < 0.1
+
+
+def test_a_perfect_area_has_the_interval_of_no_mistake():
+    scores = np.arange(40.0)
+    found = probes.separation(scores, scores >= 20, np.arange(40))
+    assert found.interval == Interval(0.025 ** (1 / 20), 1.0)
+
+
+def test_the_difference_of_two_areas_is_paired():
+    scores, positive = scored(n=300)
+    group = np.arange(300)
+    value, ends = probes.separation_difference(scores, scores, positive, group)
+    assert (value, ends) == (0.0, Interval(0.0, 0.0))
+    other = scores + np.random.default_rng(1).standard_normal(300)
+    value, ends = probes.separation_difference(scores, other, positive, group)
+    assert value == pytest.approx(
+        probes.areas(other[:, None], positive[:, None])[0] - probes.areas(scores[:, None], positive[:, None])[0]
+    )
+    assert ends.low < value < ends.high
+
+
+def test_the_threshold_is_the_rank_that_the_rate_asks_for():
+    negatives = np.random.default_rng(0).permutation(np.arange(1.0, 500.0))
+    assert probes.threshold(negatives, 0.002) == 499.0
+    assert probes.threshold(negatives, 0.01) == 495.0
+    with pytest.raises(Refusal, match="needs more negatives") as caught:
+        probes.threshold(negatives[:498], 0.002)
+    assert (caught.value.code, caught.value.expected, caught.value.got) == ("too_few_negatives", "499 or more", "498")
+
+
+def test_the_threshold_keeps_its_promise_on_fresh_negatives():
+    rng = np.random.default_rng(0)
+    over = [(rng.standard_normal(2000) > probes.threshold(rng.standard_normal(199), 0.01)).mean() for _ in range(300)]
+    assert np.mean(over) == pytest.approx(0.01, abs=0.0015)
+
+
+def test_no_flag_in_368_rows_is_at_most_one_percent():
+    assert probes.rate(0, 368, 368, 0.0).interval.high <= 0.01 < probes.rate(0, 367, 367, 0.0).interval.high
+
+
+@pytest.mark.parametrize(
+    ("interval", "band"),
+    [
+        ((0.0, 0.01), "OK"),
+        ((0.0, 0.010001), "MINOR"),
+        ((0.02, 0.05), "MINOR"),
+        ((0.02, 0.0501), "INCONCLUSIVE"),
+        ((0.05, 0.5), "INCONCLUSIVE"),
+        ((0.0501, 0.5), "MAJOR"),
+    ],
+)
+def test_p8_6_the_band_is_that_of_the_interval_edges_included(interval, band):
+    assert probes.band(Interval(*interval)) == band
+
+
+@pytest.mark.parametrize(
+    ("share", "band"), [(0.0, "OK"), (0.01, "OK"), (0.0101, "MINOR"), (0.05, "MINOR"), (0.0501, "MAJOR")]
+)
+def test_p8_6_the_point_band_has_exactly_one_and_five_percent_below(share, band):
+    assert probes.point_band(share) == band
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.045, 0.08])
+def test_the_rows_that_are_asked_for_decide(share):
+    found = probes.rate(round(share * 100), 100, 100, 0.0)._replace(estimate=share)
+    needed = probes.rows_needed(found)
+    assert needed is not None
+    assert probes.band(clopper_pearson(share * needed, needed)) != "INCONCLUSIVE"
+    assert probes.band(clopper_pearson(share * needed * 0.98, needed * 0.98)) == "INCONCLUSIVE"
+
+
+def test_nothing_decides_at_an_edge():
+    assert probes.rows_needed(probes.rate(5, 100, 100, 0.0)) is None
+
+
+def test_an_exact_interval_covers():
+    n, share = 60, 0.04
+    inside = [clopper_pearson(k, n) for k in range(n + 1)]
+    held = sum(binom.pmf(k, n, share) for k, (low, high) in enumerate(inside) if low <= share <= high)
+    assert held >= 0.95
