@@ -135,8 +135,8 @@ def _run(config: Config, ctx: Context) -> Effects:
         study.clear()
         return _spread(config, ctx, order, many)
     with ctx.measure("forwards"):
-        rows, costs = measure(study, planned, mine, ctx.seed)
-    conclude.write_rows(ctx.output.folder("tables"), rows, costs)
+        rows, costs, guards = measure(study, planned, mine, ctx.seed)
+    conclude.write_rows(ctx.output.folder("tables"), rows, costs, guards)
     study.clear()
     return _concluded(ctx, order, shard=config.shard, required=config.require)
 

@@ -261,12 +261,22 @@ def test_another_feature_is_an_outcome(place):
 
 def test_what_is_said_next_is_an_outcome_and_may_degenerate(place):
     asked = {**ASKED, "features": ["units:mlp_hidden.2#5"], "controls": 0, "rows": 12, "neutral_texts": 2}
-    asked |= {"dose": "-8,8", "max_kl": 9, "max_ppl": 99, "new_tokens": 2, "continue_": 4}
+    asked |= {"dose": "-8,8", "max_kl": 9, "max_ppl": 99, "new_tokens": 2, "continue_": 4, "guard": ["guard.json"]}
+    checks = [("the river is", "contains_any", ["e"]), ("sixteen", "equals", "zebra zebra"), ("two", "max_words", 99)]
+    suite = [
+        {"id": f"q{n}", "prompt": text, "expect": [{"kind": kind, "value": value}]}
+        for n, (text, kind, value) in enumerate(checks)
+    ]
+    held = {"schema": "radiograph.suite/1", "suite_name": "kept", "prompts": suite, "generation": {"max_new_tokens": 3}}
+    (place / "guard.json").write_text(json.dumps(held))
     outcome = go("intervene", out="rate", **asked, outcome="rate")
     (own,) = outcome.result.features
     rows = read_interventions(place / "rate" / "tables" / "interventions.parquet").table
     assert set(rows["outcome_unit"]) == {"share"} and set(rows["intervened"]) <= {0.0, 1.0}
     assert own.effect >= 0 and own.said.texts == 4 and 0 < own.said.length <= 2
+    (guard,) = own.guards
+    assert (guard.suite, guard.n) == ("kept", 3) and guard.interval[0] <= guard.drop <= guard.interval[1]
+    assert 1 / 3 <= guard.untouched <= 2 / 3 and "Suite kept" in (place / "rate" / "report.html").read_text()
     assert "share of continuations" in (place / "rate" / "report.html").read_text()
     assert verify(place / "rate").exit_code is ExitCode.PASS
     assert go("intervene", out="other-rate", **{**asked, "new_tokens": 1}, order_only=True).result.order != (

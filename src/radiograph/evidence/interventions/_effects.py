@@ -82,6 +82,22 @@ class Continuations(Record):
     length_untouched: float
 
 
+class GuardRow(Record):
+    """A suite under the graded condition."""
+
+    suite: str
+    n: int
+    """Prompts whose answers can be scored."""
+    untouched: float
+    """Share that pass."""
+    lost: int
+    gained: int
+    drop: float
+    """(lost − gained)/n."""
+    interval: Bounds
+    """Newcombe."""
+
+
 class FeatureEffect(Record):
     """What one feature does to one outcome."""
 
@@ -126,6 +142,7 @@ class FeatureEffect(Record):
     doses: tuple[DoseRow, ...]
     said: Continuations | None = None
     """None: nothing was continued."""
+    guards: tuple[GuardRow, ...] = ()
 
 
 class OrderedCondition(Record):

@@ -19,6 +19,8 @@ from radiograph.evidence.interventions import (
     InterventionOrder,
     Steering,
 )
+from radiograph.methods._causal.guards import TABLE as GUARDS
+from radiograph.methods._causal.guards import guard_table, guarded
 from radiograph.methods._causal.judge import Causal, choose, judge
 from radiograph.numerics.effects import Limits
 from radiograph.store import file_sha256
@@ -44,8 +46,10 @@ SAID: Final = ("texts", "distinct2", "distinct2_untouched", "length", "length_un
 TABLES: Final = {"features": "causal", "doses": "doses", "controls": "controls"}
 
 
-def write_rows(folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str, Any]]) -> None:
-    """`interventions.parquet` and `costs.parquet`."""
+def write_rows(
+    folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str, Any]], guards: Sequence[Mapping[str, Any]]
+) -> None:
+    """`interventions.parquet`, `costs.parquet`, and `guards.parquet` where there are any."""
     import polars as pl
 
     # In an order that only what they hold decides, so that merged shards give the bytes of one run.
@@ -57,6 +61,8 @@ def write_rows(folder: Path, rows: polars.DataFrame, costs: Sequence[Mapping[str
         {name: pl.Series(name, [row.get(name) for row in costs], kinds.get(name, pl.Float64)) for name in names}
     )
     table.sort(*COST_COLUMNS, nulls_last=False).write_parquet(folder / f"{COSTS}.parquet", compression="zstd")
+    if guards:
+        guard_table(guards).write_parquet(folder / f"{GUARDS}.parquet", compression="zstd")
 
 
 def write_sites(folder: Path, found: Sequence[polars.DataFrame]) -> None:
@@ -266,6 +272,7 @@ def conclude(
 
     found = judged(folder, order)
     costs = pl.read_parquet(folder / f"{COSTS}.parquet")
+    guards = pl.read_parquet(path) if (path := folder / f"{GUARDS}.parquet").is_file() else None
     ordered = {one.feature: one for one in order.features}
     features: list[FeatureEffect] = []
     for line in found.features.iter_rows(named=True):
@@ -301,6 +308,7 @@ def conclude(
                 ),
                 doses=tuple(_dose(row) for row in doses.iter_rows(named=True)),
                 said=_continued(own),
+                guards=() if guards is None else guarded(guards, name),
             )
         )
     place = {name: number for number, name in enumerate(ordered)}

@@ -84,18 +84,26 @@ def costs_of(study: Study, one: Planned, found: polars.DataFrame, name: str, see
     ]
 
 
+def guarded_of(study: Study, one: Planned, found: polars.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """Answers to the suites of --guard under the condition that discover (`found`) chose."""
+    graded = choose(found, seed=seed, limits=study.limits)["dose"][0]
+    return [row for c in one.conditions if c.dose == graded for row in study.guarded(one.tested, c)]
+
+
 def measure(
     study: Study, planned: Sequence[Planned], places: Iterable[int], seed: int
-) -> tuple[polars.DataFrame, list[dict[str, Any]]]:
-    """Rows of the features at these places, and what their conditions cost."""
+) -> tuple[polars.DataFrame, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the features at these places, what their conditions cost, and answers to suites."""
     import polars as pl
 
     parts: list[pl.DataFrame] = []
     costs: list[dict[str, Any]] = []
+    guards: list[dict[str, Any]] = []
     for place in places:
         one, name = planned[place], f"{place:04d}"
         found = discovered(study, one, name)
         parts += [found, confirmed(study, one, found, name, seed)]
         costs += costs_of(study, one, found, name, seed)
+        guards += guarded_of(study, one, found, seed)
         study.forget()
-    return pl.concat(parts, how="diagonal"), costs
+    return pl.concat(parts, how="diagonal"), costs, guards

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, Refusal, RunPath, UserError
+from radiograph.core import Context, FilePath, Input, Refusal, RunPath, SuiteRef, UserError
 from radiograph.numerics.effects import Limits
 
 DOSES = "-2,-1,-0.5,0.5,1,2"
@@ -59,6 +59,8 @@ class Options(Base):
     """Tokens of a continuation, for rate and --continue."""
     continue_: int = Field(default=0, ge=0)
     """Positives of confirm that are continued at the graded dose, to see whether what is said degenerates."""
+    guard: tuple[SuiteRef, ...] = ()
+    """Suites whose answers the graded dose should leave right, repeatable: FILE, or world:SUITE."""
     require: str | None = None
     """A demand, as causal:validated; unmet exits 2, not measured 4."""
     dry_run: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from radiograph.core import Context, Refusal
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import InterventionOrder, LimitsRecord, OrderedCondition, OrderedFeature
+from radiograph.methods._causal.guards import Guard
 from radiograph.methods._intervene.options import Options, continuations, doses_of, require_outcome
 from radiograph.methods._intervene.outcomes import outcome_of
 from radiograph.methods._intervene.prompts import counts, prompts_of
@@ -67,6 +68,10 @@ def study_of(
         limits=config.limits,
         controls=config.controls,
         band=config.band,
+        guards=[
+            Guard.of(model, ctx.suite(name, "guard" if len(config.guard) == 1 else f"guard.{place}"))
+            for place, name in enumerate(config.guard)
+        ],
         continued=config.continue_,
         new_tokens=config.new_tokens,
         carry=carry,

@@ -11,10 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from radiograph.core import Context, FormatError, UserError
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import Effects, InterventionOrder
+from radiograph.methods._causal.guards import TABLE as GUARDS
 from radiograph.methods._intervene.conclude import COSTS, ROWS, write_rows
 
 
@@ -110,6 +112,7 @@ def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
     order: InterventionOrder | None = None
     rows: dict[str, pl.DataFrame] = {}
     costs: dict[str, pl.DataFrame] = {}
+    guards: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
         result = _effects(folder)
         digest = document_sha256(result.order)
@@ -122,6 +125,8 @@ def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
         order = result.order
         table = read_interventions(folder / "tables" / f"{ROWS}.parquet").table.drop("row")
         spent = pl.read_parquet(folder / "tables" / f"{COSTS}.parquet")
+        path = folder / "tables" / f"{GUARDS}.parquet"
+        answers = pl.read_parquet(path) if path.is_file() else None
         owner = pl.coalesce("control_of", "feature_id")
         for one in result.features:
             own = table.filter(owner == one.feature)
@@ -138,6 +143,8 @@ def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
                 )
             rows[one.feature] = own
             costs[one.feature] = cost
+            if answers is not None:
+                guards[one.feature] = answers.filter(pl.col("feature_id") == one.feature).to_dicts()
     assert order is not None, "the caller has at least one run"
     missing = [one for one in order.features if one.feature not in rows]
     if missing:
@@ -149,7 +156,8 @@ def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
         )
     names = [one.feature for one in order.features]
     spent = pl.concat([costs[name] for name in names]).to_dicts()
-    write_rows(to, pl.concat([rows[name] for name in names]), spent)
+    answered = [row for name in names for row in guards.get(name, ())]
+    write_rows(to, pl.concat([rows[name] for name in names]), spent, answered)
     return order
 
 

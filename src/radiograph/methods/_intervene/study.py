@@ -25,6 +25,7 @@ import numpy as np
 from radiograph.core import Context
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import OrderedCondition
+from radiograph.methods._causal.guards import Guard
 from radiograph.methods._causal.judge import choose
 from radiograph.methods._intervene.outcomes import Outcome
 from radiograph.methods._intervene.prompts import Prompt
@@ -62,6 +63,7 @@ class Study:
     limits: Limits
     controls: int
     band: bool
+    guards: Sequence[Guard]
     continued: int
     """Positives of confirm that are continued."""
     new_tokens: int
@@ -168,6 +170,20 @@ class Study:
             found[f"distinct2{name}"] = float(np.mean(varied)) if varied else None
             found[f"length{name}"] = float(np.mean([len(own) for own in made]))
         return found
+
+    def guarded(self, tested: Tested, condition: OrderedCondition) -> list[dict[str, Any]]:
+        """Whether answers to the suites of --guard still pass."""
+        facts = {"feature_id": tested.id, "verb": condition.verb, "dose": condition.dose, "dose_unit": condition.unit}
+        rows: list[dict[str, Any]] = []
+        for guard in self.guards:
+            codes = self._codes_of(tested, guard.tokens, f"guard {guard.name}")
+            writes = [[self._pushed(tested, condition, own, self._last(len(own)))] for own in codes]
+            rows += guard.rows(self.model, writes, facts, carry=self.carry)
+        return rows
+
+    def _last(self, length: int) -> tuple[int, int] | None:
+        """Where a prompt without labels may be written."""
+        return (length - 1, length) if self.positions == "last" or self.verb == "patch" else None
 
     def _effects(
         self, tested: Tested, conditions: Sequence[OrderedCondition], half: str, name: str
@@ -302,9 +318,7 @@ class Study:
     def _acting(self, p: int) -> tuple[int, int] | None:
         """Positions that may be written; None: all."""
         one = self.prompts[p]
-        if self.positions in ("last",) or self.verb == "patch":
-            return len(one.ids) - 1, len(one.ids)
-        return one.span if self.positions == "span" else None
+        return self._last(len(one.ids)) or (one.span if self.positions == "span" else None)
 
     def _pushed(
         self,

@@ -51,7 +51,7 @@ class Config(Options):
 def run(config: Config, ctx: Context) -> Steering:
     """Fit, choose a site, measure, judge, and write what may be written."""
     from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of, write_fitted, write_projections
-    from radiograph.methods._intervene.measure import confirmed, costs_of, planned_of
+    from radiograph.methods._intervene.measure import confirmed, costs_of, guarded_of, planned_of
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
 
     if config.require is not None and Requirement.parse(config.require).kind != "causal":
@@ -84,7 +84,8 @@ def run(config: Config, ctx: Context) -> Steering:
 
         rows = pl.concat([found[best], confirmed(study, one, found[best], f"{best:04d}", ctx.seed)], how="diagonal")
     tables = ctx.output.folder("tables")
-    conclude.write_rows(tables, rows, costs_of(study, one, found[best], f"{best:04d}", ctx.seed))
+    costs = costs_of(study, one, found[best], f"{best:04d}", ctx.seed)
+    conclude.write_rows(tables, rows, costs, guarded_of(study, one, found[best], ctx.seed))
     conclude.write_sites(tables, found)
     write_projections(tables, study, fits)
     write_fitted(tables, study, fits)
