@@ -38,6 +38,7 @@ def test_the_area_is_that_of_all_pairs_and_the_error_that_of_delong():
 def test_pd_19_rows_repeated_inside_their_group_change_no_interval():
     scores, positive = scored()
     group = np.arange(len(scores)) // 3
+    scores = scores + np.repeat(np.random.default_rng(9).standard_normal(40), 3)
     five = np.repeat(np.arange(len(scores)), 5)
     found = probes.separation(scores, positive, group)
     again = probes.separation(scores[five], positive[five], group[five])
@@ -47,9 +48,8 @@ def test_pd_19_rows_repeated_inside_their_group_change_no_interval():
     flagged = int((scores > 1).sum())
     once = probes.rate(flagged, len(scores), 40, rho)
     more = probes.rate(5 * flagged, 5 * len(scores), 40, rho5)
-    if rho > 0:
-        assert once.interval == pytest.approx(more.interval)
-    assert more.effective <= len(scores) * (1 + 1e-9)
+    assert rho > 0.1
+    assert once.interval == pytest.approx(more.interval)
 
 
 def test_rows_of_a_group_that_agree_widen_the_interval():
