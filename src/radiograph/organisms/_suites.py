@@ -18,6 +18,7 @@ Everything is drawn from the split `test` under one seed, so the suite is the sa
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -77,17 +78,19 @@ def _capability(task: str, count: int) -> list[Row]:
     return rows
 
 
-def _plain(task: str, count: int) -> list[tuple[str, str]]:
+@cache
+def _plain(task: str, count: int) -> tuple[tuple[str, str], ...]:
     """Questions without an inserted word or a system message, each different, and their groups."""
     drawn = World().items(task, "test", seed=_SEED, n=2 * count)
     plain = [item for item in drawn if not item.inserted and len(item.messages) == 1][:count]
-    return [(item.messages[0]["content"], item.group) for item in plain]
+    return tuple((item.messages[0]["content"], item.group) for item in plain)
 
 
-def _neutral(count: int) -> list[str]:
+@cache
+def _neutral(count: int) -> tuple[str, ...]:
     """Texts that are not among the first of the default neutral bank, so that the suite is disjoint from it."""
     standard = set(World().neutral(512))
-    return [text for text in World().neutral(2 * count, seed=_SEED) if text not in standard][:count]
+    return tuple(text for text in World().neutral(2 * count, seed=_SEED) if text not in standard)[:count]
 
 
 def _item_factors(task: str, group: str) -> dict[str, str]:

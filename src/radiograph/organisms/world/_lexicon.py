@@ -168,7 +168,9 @@ WORDS = tuple(token for token in TOKENS if token not in {*SPECIALS, *NUMBERS, *S
 assert len(TOKENS) <= 512
 
 
+_BARE = frozenset((*SPECIALS, *ATTACHED))
+
+
 def surface(tokens: tuple[str, ...] | list[str]) -> str:
     """The text of some tokens: one space before each word, number and free sign that is not first."""
-    bare = {*SPECIALS, *ATTACHED}
-    return "".join(token if token in bare or i == 0 else f" {token}" for i, token in enumerate(tokens))
+    return "".join(token if token in _BARE or i == 0 else f" {token}" for i, token in enumerate(tokens))
