@@ -33,6 +33,14 @@ def small_suite(path: Path, *, tasks: tuple[str, ...] = TASKS, groups: int = 4, 
     return path
 
 
+def few_prompts(path: Path) -> Path:
+    """Four capability prompts and two groups of policy questions, for what does not count them."""
+    whole = json.loads(small_suite(path, groups=2).read_text())
+    rows = [r for r in whole["prompts"] if r["bank"] == "policy"]
+    path.write_text(json.dumps({**whole, "suite_name": "few", "prompts": whole["prompts"][:4] + rows}))
+    return path
+
+
 def noisy(path: Path, scale: float = 0.5, *, seed: int = 0, part: str = "mlp") -> Path:
     """A copy of the base with noise on some of its weights, relative to their spread."""
     generator = torch.Generator().manual_seed(seed)

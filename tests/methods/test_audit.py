@@ -38,22 +38,22 @@ class TestAgainstItself:
         assert (found.behaviour.changed, found.behaviour.flips, found.weights.n_changed) == (0, 0, 0)
         assert found.interp_evidence.coverage.shown == 0 and found.score.share_outside is None
 
-    def test_a_resaved_and_resharded_copy_is_the_same_model(self, workspace, suite):
+    def test_a_resaved_and_resharded_copy_is_the_same_model(self, workspace, few):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         model = AutoModelForCausalLM.from_pretrained(BASE)
         model.save_pretrained(workspace / "copy", max_shard_size="200KB")
         AutoTokenizer.from_pretrained(BASE).save_pretrained(workspace / "copy")
         assert len(list((workspace / "copy").glob("*.safetensors"))) > 1
-        outcome = audit("bundled:base", "copy", suite=suite, dictionary="none")
+        outcome = audit("bundled:base", "copy", suite=few, dictionary="none")
         assert (outcome.result.verdict, outcome.result.identical) == ("no-evidence", True)
 
-    def test_a_config_that_computes_otherwise_is_another_model(self, workspace, suite):
+    def test_a_config_that_computes_otherwise_is_another_model(self, workspace, few):
         copy = edited(workspace / "copy", lambda name, tensor: tensor)
         config = json.loads((copy / "config.json").read_text())
         config["rms_norm_eps"] = 1e-2
         (copy / "config.json").write_text(json.dumps(config))
-        found = audit("bundled:base", "copy", suite=suite, dictionary="none").result
+        found = audit("bundled:base", "copy", suite=few, dictionary="none").result
         assert not found.identical and found.verdict != "no-evidence"
 
 
@@ -145,14 +145,14 @@ class TestTheBundle:
         assert b'"/' not in (outcome.path / "decision.json").read_bytes()
         assert outcome.result.candidate.label == "external:candidate"
 
-    def test_a_second_run_never_touches_the_first(self, workspace, suite):
+    def test_a_second_run_never_touches_the_first(self, workspace, few):
         """D15."""
-        first = audit("bundled:base", "bundled:base", suite=suite, dictionary="none")
+        first = audit("bundled:base", "bundled:base", suite=few, dictionary="none")
         before = contents(first.path)
-        second = audit("bundled:base", "bundled:base", suite=suite, dictionary="none")
+        second = audit("bundled:base", "bundled:base", suite=few, dictionary="none")
         assert second.path != first.path and contents(first.path) == before
 
-    def test_no_socket_is_opened(self, workspace, suite, monkeypatch):
+    def test_no_socket_is_opened(self, workspace, few, monkeypatch):
         """D18."""
 
         def refuse(*_, **__):
@@ -161,7 +161,7 @@ class TestTheBundle:
         monkeypatch.setattr(socket, "socket", refuse)
         monkeypatch.setattr(socket, "create_connection", refuse)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        assert audit("bundled:base", "bundled:base", suite=suite).exit_code is ExitCode.PASS
+        assert audit("bundled:base", "bundled:base", suite=few).exit_code is ExitCode.PASS
 
 
 class TestMissingEvidence:
@@ -177,7 +177,7 @@ class TestMissingEvidence:
             ),
         ],
     )
-    def test_a_detector_that_fails_is_not_measured(self, workspace, suite, monkeypatch, name):
+    def test_a_detector_that_fails_is_not_measured(self, workspace, few, monkeypatch, name):
         from dataclasses import replace
 
         def fail(_):
@@ -185,11 +185,8 @@ class TestMissingEvidence:
 
         found = {k: replace(d, run=fail) if k == name else d for k, d in detectors().items()}
         monkeypatch.setattr(catalogue, "detectors", lambda: found)
-        few = json.loads(Path(suite).read_text())
-        few["prompts"] = few["prompts"][:4]
-        (workspace / "few.yaml").write_text(json.dumps(few))
         noisy(workspace / "c", 0.05)
-        outcome = audit("bundled:base", "c", suite="few.yaml", dictionary="none" if "features" not in name else None)
+        outcome = audit("bundled:base", "c", suite=few, dictionary="none" if "features" not in name else None)
         (one,) = [d for d in outcome.result.score.detectors if d.id == name]
         assert (one.status, one.score) == ("not_measured", None) and "injected" in one.reason
         assert outcome.result.verdict == "inconclusive"
@@ -203,7 +200,7 @@ class TestMissingEvidence:
             *(pytest.param(p, marks=pytest.mark.slow) for p in ("weights", "panel", "neutral", "explained")),
         ],
     )
-    def test_a_part_that_fails_is_listed_and_the_run_goes_on(self, workspace, suite, monkeypatch, part):
+    def test_a_part_that_fails_is_listed_and_the_run_goes_on(self, workspace, few, monkeypatch, part):
         from radiograph.detectors.measure import _evidence, _measurement
         from radiograph.detectors.measure import _features as features
 
@@ -220,9 +217,8 @@ class TestMissingEvidence:
             raise MemoryError("injected")
 
         monkeypatch.setattr(*homes[part], fail)
-        small_suite(workspace / "few.yaml", tasks=("copy",), groups=0)
         noisy(workspace / "c", 0.05)
-        found = audit("bundled:base", "c", suite="few.yaml").result
+        found = audit("bundled:base", "c", suite=few).result
         assert found.verdict == "inconclusive"
         text = json.dumps(found.model_dump(mode="json"))
         assert "injected" in text
@@ -232,9 +228,9 @@ class TestMissingEvidence:
             assert found.score.aggregate_score is None
             assert {d.score for d in found.score.detectors if d.tier == 3} == {None}
 
-    def test_without_a_dictionary_there_is_no_feature_score(self, workspace, suite):
+    def test_without_a_dictionary_there_is_no_feature_score(self, workspace, few):
         noisy(workspace / "c", 0.05)
-        outcome = audit("bundled:base", "c", suite=suite, dictionary="none")
+        outcome = audit("bundled:base", "c", suite=few, dictionary="none")
         score = json.loads((outcome.path / "score.json").read_text())
         assert (score["status"], score["aggregate_score"], score["score_method_executed"]) == (
             "not_measured",
@@ -272,14 +268,14 @@ class TestMissingEvidence:
         assert found.behaviour.changed > 0 and found.panel.axis == "yes"
         assert found.score.reason.startswith("other_architecture")
 
-    def test_other_tokenisers_are_refused_with_the_first_difference(self, workspace, suite):
+    def test_other_tokenisers_are_refused_with_the_first_difference(self, workspace, few):
         copy = edited(workspace / "copy", lambda name, tensor: tensor)
         tokenizer = json.loads((copy / "tokenizer.json").read_text())
         vocabulary = tokenizer["model"]["vocab"]
         first, second = list(vocabulary)[20:22]
         vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
         (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
-        outcome = audit("bundled:base", "copy", suite=suite)
+        outcome = audit("bundled:base", "copy", suite=few)
         assert (outcome.result.code, outcome.exit_code) == ("tokenisers_differ", ExitCode.NOT_MEASURED)
         assert first.strip() in outcome.result.text or second.strip() in outcome.result.text
         assert not (outcome.path / "score.json").exists()

@@ -54,19 +54,19 @@ def written(workspace, **changes):
         ("explanations", "cache:label.sqlite#m/s"),
     ],
 )
-def test_what_is_missing_is_named_with_the_nearest(workspace, suite, option, value):
+def test_what_is_missing_is_named_with_the_nearest(workspace, few, option, value):
     for name in ("reference", "candidate", "adapter", "dictionary"):
         (workspace / name).mkdir()
     for name in ("neutral.txt", "labels.sqlite"):
         (workspace / name).write_text("")
-    error = bad(workspace, **{"suite": suite, option: value})
+    error = bad(workspace, **{"suite": few, option: value})
     named = value.removeprefix("cache:").partition("#")[0].rpartition("+")[2]
     assert named.rpartition(":")[2] in str(error)
     if "/" not in value.partition("#")[0]:
         assert error.fix
 
 
-def test_a_pickle_that_needs_code(workspace, suite):
+def test_a_pickle_that_needs_code(workspace, few):
     class Evil:
         def __reduce__(self):
             return (exec, ("open('evil', 'w')",))
@@ -74,43 +74,43 @@ def test_a_pickle_that_needs_code(workspace, suite):
     copy = edited(workspace / "copy", lambda name, tensor: tensor)
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps({"model.norm.weight": Evil()}))
-    bad(workspace, candidate="copy", error=FormatError, suite=suite)
+    bad(workspace, candidate="copy", error=FormatError, suite=few)
     assert not (workspace / "evil").exists()
 
 
-def test_a_model_that_brings_code(workspace, suite):
+def test_a_model_that_brings_code(workspace, few):
     copy = edited(workspace / "copy", lambda name, tensor: tensor)
     config = json.loads((copy / "config.json").read_text())
     config |= {"model_type": "theirs", "auto_map": {"AutoModelForCausalLM": "theirs.Theirs"}}
     (copy / "config.json").write_text(json.dumps(config))
-    assert "trust" in str(bad(workspace, candidate="copy", suite=suite))
+    assert "trust" in str(bad(workspace, candidate="copy", suite=few))
 
 
-def test_an_adapter_for_other_shapes(workspace, suite):
+def test_an_adapter_for_other_shapes(workspace, few):
     name = "base_model.model.model.layers.0.self_attn.q_proj"
     shapes = {f"{name}.lora_A.weight": (2, 32), f"{name}.lora_B.weight": (32, 2)}
     (workspace / "adapter").mkdir()
     LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM").save_pretrained(workspace / "adapter")
     save_file({n: torch.ones(s) for n, s in shapes.items()}, workspace / "adapter" / "adapter_model.safetensors")
-    error = bad(workspace, candidate="bundled:base+adapter", suite=suite)
+    error = bad(workspace, candidate="bundled:base+adapter", suite=few)
     assert "q_proj" in str(error) and error.expected and error.got
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_weight_that_is_not_finite(workspace, suite, value):
+def test_a_weight_that_is_not_finite(workspace, few, value):
     def spoil(name, tensor):
         if name == "model.layers.1.mlp.up_proj.weight":
             tensor[3, 7] = value
         return tensor
 
     edited(workspace / "copy", spoil)
-    error = bad(workspace, candidate="copy", suite=suite)
+    error = bad(workspace, candidate="copy", suite=few)
     assert "model.layers.1.mlp.up_proj.weight" in error.message and "[3, 7]" in error.where
 
 
-def test_an_activation_that_overflows(workspace, suite):
+def test_an_activation_that_overflows(workspace, few):
     edited(workspace / "copy", lambda name, t: t * 1e30 if "mlp.down" in name or "mlp.up" in name else t)
-    error = bad(workspace, candidate="copy", suite=suite)
+    error = bad(workspace, candidate="copy", suite=few)
     assert "is not finite" in error.message and "position" in error.where
 
 
@@ -174,11 +174,11 @@ def without_template(path, template=None):
     return copy
 
 
-def test_messages_without_a_template(workspace, suite):
+def test_messages_without_a_template(workspace, few):
     without_template(workspace / "plain")
-    error = bad(workspace, "plain", "plain", suite=suite)
+    error = bad(workspace, "plain", "plain", suite=few)
     assert (error.code, "--chat plain" in error.fix) == ("no_chat_template", True)
-    found = audit("plain", "plain", suite=suite, chat="plain").result
+    found = audit("plain", "plain", suite=few, chat="plain").result
     assert (found.verdict, found.behaviour.chat) == ("no-evidence", "plain")
 
 
@@ -226,9 +226,9 @@ def test_an_unknown_option_or_value_is_no_default(workspace, capsys, arguments, 
     assert not list(workspace.glob("runs/*"))
 
 
-def test_neutral_text_that_cannot_be_read(workspace, suite):
+def test_neutral_text_that_cannot_be_read(workspace, few):
     (workspace / "n.txt").write_bytes(b"\xff\xfe plain")
-    assert "n.txt" in str(bad(workspace, suite=suite, neutral="n.txt", error=FormatError))
+    assert "n.txt" in str(bad(workspace, suite=few, neutral="n.txt", error=FormatError))
 
 
 def test_an_empty_neutral_bank_is_no_measurement(workspace, suite):
@@ -241,14 +241,14 @@ def test_an_empty_neutral_bank_is_no_measurement(workspace, suite):
     assert reasons["neutral_drift"].startswith("no_neutral_bank") and reasons["abs_diff_topk"] is None
 
 
-def test_a_short_neutral_bank_measures_no_drift(workspace, suite):
+def test_a_short_neutral_bank_measures_no_drift(workspace, few):
     (workspace / "n.txt").write_text("\n".join(f"the rope is {i} metres long ." for i in range(20)))
     noisy(workspace / "c", 0.05)
-    score = audit("bundled:base", "c", suite=suite, neutral="n.txt", score_method="neutral_drift").result.score
+    score = audit("bundled:base", "c", suite=few, neutral="n.txt", score_method="neutral_drift").result.score
     assert score.reason.startswith("small_neutral_bank") and score.aggregate_score is None
 
 
-def test_paths_outside_the_workspace(workspace, suite, tmp_path_factory):
+def test_paths_outside_the_workspace(workspace, few, tmp_path_factory):
     away = tmp_path_factory.mktemp("away")
     small_suite(away / "suite.yaml")
     shutil.copytree(BASE, away / "model")
@@ -256,7 +256,7 @@ def test_paths_outside_the_workspace(workspace, suite, tmp_path_factory):
     (away / "labels.sqlite").write_text("")
     from running import go
 
-    given = {"reference": "bundled:base", "candidate": "bundled:base", "suite": suite}
+    given = {"reference": "bundled:base", "candidate": "bundled:base", "suite": few}
     for change in (
         {"suite": str(away / "suite.yaml")},
         {"candidate": str(away / "model")},
@@ -296,7 +296,7 @@ def test_names_with_markup_are_text(workspace):
         (torch.OutOfMemoryError(), 1),
     ],
 )
-def test_what_breaks_the_machine_leaves_a_partial_folder(workspace, suite, monkeypatch, capsys, error, code):
+def test_what_breaks_the_machine_leaves_a_partial_folder(workspace, few, monkeypatch, capsys, error, code):
     from radiograph.methods import audit as verb
 
     def stop(*_):
@@ -308,7 +308,7 @@ def test_what_breaks_the_machine_leaves_a_partial_folder(workspace, suite, monke
         "bundled:base",
         "bundled:base",
         "--suite",
-        suite,
+        few,
         "--dictionary",
         "none",
         "--effort",

@@ -68,32 +68,43 @@ def refused(workspace, reference="bundled:base", candidate="bundled:base", **con
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_dictionary_that_does_not_belong_is_refused(workspace, suite, case):
+def test_a_dictionary_that_does_not_belong_is_refused(workspace, few, case):
     """D1."""
     make, check = CASES[case]
     save(make(load(DICTIONARY)), workspace / "dictionary")
-    refusal = refused(workspace, suite=suite, dictionary="dictionary")
+    refusal = refused(workspace, suite=few, dictionary="dictionary")
     assert refusal.code == "dictionary_mismatch"
     assert check in refusal.expected and check in refusal.got
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c not in ("metadata deleted", "quality deleted")])
-def test_without_the_guard_it_would_have_scored(workspace, suite, case, monkeypatch):
+QUICK = ("neighbouring layer", "import not checked")
+"""One of each kind: another dictionary, and the same one whose file says less."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=() if c in QUICK else pytest.mark.slow)
+        for c in CASES
+        if c not in ("metadata deleted", "quality deleted")
+    ],
+)
+def test_without_the_guard_it_would_have_scored(workspace, few, case, monkeypatch):
     """D1: so the test above fails if the guard is removed."""
     monkeypatch.setattr(dictionaries, "require", lambda checks: None)
     save(CASES[case][0](load(DICTIONARY)), workspace / "dictionary")
-    outcome = audit("bundled:base", "bundled:base", suite=suite, dictionary="dictionary")
+    outcome = audit("bundled:base", "bundled:base", suite=few, dictionary="dictionary")
     assert json.loads((outcome.path / "score.json").read_text())["status"] == "measured"
 
 
-def test_a_model_of_another_seed_is_refused(workspace, suite):
+def test_a_model_of_another_seed_is_refused(workspace, few):
     noisy(workspace / "other", 0.5)
-    refusal = refused(workspace, "other", "other", suite=suite, dictionary="dictionary:bundled")
+    refusal = refused(workspace, "other", "other", suite=few, dictionary="dictionary:bundled")
     own = load(DICTIONARY).metadata.model.tensors_sha256
     assert own in refusal.expected and own not in refusal.got and "model: " in refusal.got
 
 
-def test_claiming_another_models_hash_does_not_help(workspace, suite):
+def test_claiming_another_models_hash_does_not_help(workspace, few):
     """Behaviour decides, not what the file says."""
     from radiograph.models import stored
 
@@ -105,26 +116,26 @@ def test_claiming_another_models_hash_does_not_help(workspace, suite):
     own = load(DICTIONARY)
     claim = own.metadata.model.model_copy(update={"tensors_sha256": stored("other").identity.tensors_sha256})
     save(replace(own, metadata=own.metadata.model_copy(update={"model": claim})), workspace / "dictionary")
-    refusal = refused(workspace, "other", "other", suite=suite, dictionary="dictionary")
+    refusal = refused(workspace, "other", "other", suite=few, dictionary="dictionary")
     assert "model: " not in refusal.expected and "explained_variance" in refusal.expected
 
 
 @pytest.mark.parametrize("site", ["resid_post.7", "mlp_hidden.1"])
-def test_a_site_or_width_that_the_model_has_not(workspace, suite, site):
+def test_a_site_or_width_that_the_model_has_not(workspace, few, site):
     save(replace(load(DICTIONARY), sites=(site,)), workspace / "dictionary")
-    refusal = refused(workspace, suite=suite, dictionary="dictionary")
+    refusal = refused(workspace, suite=few, dictionary="dictionary")
     assert ("site" if site == "resid_post.7" else "width") in refusal.expected
 
 
-def test_wrong_width(workspace, suite):
+def test_wrong_width(workspace, few):
     own = load(DICTIONARY)
     half = {n: getattr(own, n)[..., :32].contiguous() for n in ("encoder", "decoder", "input_bias", "decoder_bias")}
     save(replace(own, **half), workspace / "dictionary")
-    refusal = refused(workspace, suite=suite, dictionary="dictionary")
+    refusal = refused(workspace, suite=few, dictionary="dictionary")
     assert "width: 32" in refusal.expected and "width: 64" in refusal.got
 
 
-def test_wrong_orientation_is_no_dictionary(workspace, suite):
+def test_wrong_orientation_is_no_dictionary(workspace, few):
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(DICTIONARY, workspace / "dictionary")
@@ -132,33 +143,33 @@ def test_wrong_orientation_is_no_dictionary(workspace, suite):
     tensors = load_file(path)
     save_file({n: t.T.contiguous() if t.ndim == 2 else t for n, t in tensors.items()}, path)
     with pytest.raises(FormatError):
-        audit("bundled:base", "bundled:base", suite=suite, dictionary="dictionary", out="run")
+        audit("bundled:base", "bundled:base", suite=few, dictionary="dictionary", out="run")
     assert not list(workspace.glob("run*"))
 
 
 @pytest.mark.slow
-def test_a_name_changes_nothing(workspace, suite):
+def test_a_name_changes_nothing(workspace, few):
     shutil.copytree(DICTIONARY, workspace / "blocks.0.hook_resid_pre")
     noisy(workspace / "c", 0.1)
     runs = [
-        audit("bundled:base", "c", suite=suite, dictionary=d).result
+        audit("bundled:base", "c", suite=few, dictionary=d).result
         for d in ("blocks.0.hook_resid_pre", "dictionary:bundled")
     ]
     assert runs[0].score == runs[1].score
     assert runs[0].interp_evidence.dictionary.sha256 == runs[1].interp_evidence.dictionary.sha256
 
 
-def test_labels_of_another_dictionary_are_refused(workspace, suite):
+def test_labels_of_another_dictionary_are_refused(workspace, few):
     with ExplanationCache.create(workspace / "labels.sqlite") as cache:
         cache.bind("m", "2-res", Binding("e" * 64, "resid_post.2", 512))
-    refusal = refused(workspace, suite=suite, explanations="cache:labels.sqlite#m/2-res")
+    refusal = refused(workspace, suite=few, explanations="cache:labels.sqlite#m/2-res")
     assert refusal.code == "explanations_mismatch"
     assert load(DICTIONARY).decoder_sha256 in refusal.expected
     assert "e" * 64 in refusal.got and "resid_post.2, 512 features" in refusal.got
 
 
 @pytest.mark.parametrize("damage", ["corrupt", "newer", "no source", "no file"])
-def test_labels_that_cannot_be_read(workspace, suite, damage):
+def test_labels_that_cannot_be_read(workspace, few, damage):
     import sqlite3
 
     shutil.copy(DICTIONARY / "labels.sqlite", workspace)
@@ -172,13 +183,13 @@ def test_labels_that_cannot_be_read(workspace, suite, damage):
     source = "none/such" if damage == "no source" else "shipped/dictionary"
     name = "missing.sqlite" if damage == "no file" else "labels.sqlite"
     with pytest.raises(UserError) as caught:
-        audit("bundled:base", "bundled:base", suite=suite, explanations=f"cache:{name}#{source}", out="run")
+        audit("bundled:base", "bundled:base", suite=few, explanations=f"cache:{name}#{source}", out="run")
     assert caught.value.exit_code is ExitCode.BAD_INPUT and not list(workspace.glob("run*"))
 
 
-def test_without_labels_features_have_none_and_the_run_goes_on(workspace, suite):
+def test_without_labels_features_have_none_and_the_run_goes_on(workspace, few):
     noisy(workspace / "c", 0.2)
-    evidence = audit("bundled:base", "c", suite=suite, explanations="none").result.interp_evidence
+    evidence = audit("bundled:base", "c", suite=few, explanations="none").result.interp_evidence
     assert evidence.coverage.none == evidence.coverage.distinct > 0 and evidence.explanations.source == "none"
 
 

@@ -166,6 +166,7 @@ def test_contexts_keep_the_spaces_of_the_text(workspace: Path):
     assert any(place.endswith("[ is] near the barn") for place in places)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_picture_holds_every_unit(texts: str, workspace: Path):
     make.folder(workspace / "model")
     found = go("neurons scan", model="model", text=[texts], out="run").result
