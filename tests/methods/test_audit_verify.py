@@ -13,7 +13,7 @@ import pytest
 from auditing import audit, forge, noisy, reseal
 from radiograph.core import ExitCode, UserError
 from radiograph.runtime import verify
-from radiograph.store import MANIFEST, SIDECAR, TIMED
+from radiograph.store import MANIFEST, SIDECAR, TIMED, file_sha256
 from running import contents, go
 
 
@@ -101,15 +101,52 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("pointer", EDITS)
-def test_an_edited_result_with_every_hash_redone_no_longer_follows(bundle, pointer):
+OTHERWISE = {
+    "/interp_evidence/per_prompt/0/features/0/diff": "/interp_evidence/per_prompt/0/features/0/0:",
+    "/interp_evidence/per_prompt/0/features/0/density": "/interp_evidence/per_prompt/0/features/0/2:",
+    "/behaviour/items/0/kl_mean": "kl_mean",
+    "/behaviour/items/0/responses/1/text": "/behaviour/items/0/same_text:",
+    "/behaviour/items/0/responses/1/passed": "/behaviour/items/0/flip:",
+    "/weights/matrices/4/norm": "tables/weights.parquet has other values of norm",
+    "/axes/degraded": "/verdict:",
+    "/axes/targeted": "/verdict:",
+    "/reasons": "/verdict:",
+    "/identical": "equal models",
+}
+"""What is said where it is not the edited place that is named."""
+SCORES, INTERP, BEHAVIOUR, PANEL, WEIGHTS = (
+    [p for p in EDITS if p.startswith(f"/{part}/")]
+    for part in ("score", "interp_evidence", "behaviour", "panel", "weights")
+)
+TOGETHER = [
+    [*SCORES[:8], *INTERP, *PANEL[:3]],
+    SCORES[8:],
+    BEHAVIOUR,
+    WEIGHTS,
+    *([p] for p in (PANEL[3], "/verdict", "/axes/degraded", "/axes/targeted", "/reasons", "/identical")),
+]
+
+
+def test_every_edit_is_made():
+    assert sorted(pointer for group in TOGETHER for pointer in group) == sorted(EDITS)
+
+
+@pytest.mark.parametrize(
+    "pointers",
+    [*TOGETHER, *(pytest.param([p], marks=pytest.mark.slow) for p in EDITS)],
+    ids=lambda pointers: " ".join(pointers)[:60],
+)
+def test_an_edited_result_with_every_hash_redone_no_longer_follows(bundle, pointers):
     document = result(bundle)
-    edit(document, pointer, EDITS[pointer])
+    for pointer in pointers:
+        edit(document, pointer, EDITS[pointer])
     assert document != result(bundle)
     forge(bundle, document)
     found = verify(bundle)
     assert found.exit_code is ExitCode.GATE_FAILED, found.headline
     assert all(p.path == "result.json" for p in found.problems), "the hashes were to be right"
+    for pointer in pointers:
+        assert any(OTHERWISE.get(pointer, f"{pointer}:") in p.text for p in found.problems), (pointer, found.problems)
 
 
 TABLES = {
@@ -157,16 +194,15 @@ def polars_bytes(path, change):
     return out.getvalue()
 
 
-def test_what_would_still_follow_is_caught_by_the_seal(workspace, suite):
+def test_what_would_still_follow_is_caught_by_the_seal(bundle):
     """A title, or the scores of random dictionaries, which no table holds."""
-    noisy(workspace / "c", 0.2)
-    outcome = audit("bundled:base", "c", suite=suite, out="run")
-    document = result(outcome.path)
+    seal = file_sha256(bundle / MANIFEST)
+    document = result(bundle)
     document["title"] = "all is well"
     document["score"]["random_control"]["scores"][0] = 0.0
-    forge(outcome.path, document)
-    assert verify(outcome.path).status == "intact"
-    found = verify(outcome.path, outcome.seal)
+    forge(bundle, document)
+    assert verify(bundle).status == "intact"
+    found = verify(bundle, seal)
     assert found.exit_code is ExitCode.GATE_FAILED and any("seal" in p.text for p in found.problems)
 
 
@@ -208,6 +244,7 @@ def test_another_seed_changes_intervals_alone(moved, workspace):
     assert verify(outcome.path).status == "intact"
 
 
+@pytest.mark.usefixtures("drawn")
 def test_replay_gives_identical_bytes(workspace, suite):
     """Reports and figures included: the same seed twice differs in the files that hold times alone."""
     noisy(workspace / "c", 0.2)
