@@ -109,24 +109,25 @@ def test_fifty_kills(trial, workspace, undisturbed):
 
 def test_resuming_another_harvest_names_what_differs(workspace):
     partial = workspace / "one.partial"
-    kill_at(start("one", **CONFIG), partial, 2, 0)
+    short = CONFIG | {"data": ["world:mixture#100"], "shard_size": "64KiB"}
+    kill_at(start("one", **short), partial, 2, 0)
     for name, value in (
         ("batch_tokens", 513),
         ("site", ["resid_post.1"]),
         ("max_length", 32),
-        ("data", ["world:mixture#399"]),
+        ("data", ["world:mixture#99"]),
         ("rows", "all"),
         ("dtype", "bf16"),
     ):
         named = {"site": "sources", "max_length": "length"}.get(name, name)
         with pytest.raises(UserError, match=f"{named} differs"):
-            go("harvest", out="two", resume="one.partial", **{**CONFIG, name: value})
+            go("harvest", out="two", resume="one.partial", **{**short, name: value})
         assert not (workspace / "two.partial").exists()
     with pytest.raises(UserError, match="was not finished"):
         open_activations(partial)
     (workspace / "two").mkdir()
     with pytest.raises(UserError, match="not an unfinished run"):
-        go("harvest", out="three", resume="two", **CONFIG)
-    finished = go("harvest", out="four", resume="one.partial", **CONFIG)
+        go("harvest", out="three", resume="two", **short)
+    finished = go("harvest", out="four", resume="one.partial", **short)
     assert open_activations(finished.path, verify=True).index.complete
     assert not partial.exists()

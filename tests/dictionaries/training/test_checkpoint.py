@@ -53,7 +53,9 @@ def killed_at(steps, rows, settings, folder):
     return train(rows, settings, checkpoints=Checkpoints(folder, seconds=0), track=stop)
 
 
-@pytest.mark.parametrize("activation", list(BUDGET))
+@pytest.mark.parametrize(
+    "activation", [pytest.param(a, marks=() if a in ("batchtopk", "gated") else pytest.mark.slow) for a in BUDGET]
+)
 def test_a_stopped_run_ends_as_if_it_had_not_been(rows, activation, tmp_path):
     settings = config(activation)
     whole = train(rows, settings)
