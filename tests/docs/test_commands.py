@@ -32,6 +32,7 @@ PROMISE = re.compile(r"\s+# exit (\d+)(?: or (\d+))?$")
 PLACEHOLDER = re.compile(r"<[A-Za-z]|\.\.\.|…|\b(?:PATH|FILE|FOLDER|TODO|TBD|XXX|FIXME)\b")
 SHELL = {"|", "||", "&&", ">", ">>", "2>", "<", ";", "&"}
 MINUTES = {
+    "blame",
     "bring-your-own-dictionary",
     "bring-your-own-model",
     "calibrate",

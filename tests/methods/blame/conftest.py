@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def asked(**more: object) -> dict[str, object]:
-    given = {
+def asked(**more: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
         "candidate": "bundled:base+organism",
         "data": "organism/train.jsonl",
         "target": "organism/target.jsonl",
