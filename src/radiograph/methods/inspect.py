@@ -11,8 +11,8 @@
 5. interventions, given or made for the best candidates, are judged apart: correlations and effects share no ranking
 6. no finding is a result: adequate where --smallest-effect would have been found (exit 0), else inconclusive (exit 4)
    with the units that would do
-Entries are read in ranges of features, within --memory. Beside them stand ids, labels and groups of every row, what was
-measured of every feature, the entries of the candidates, and a byte a row for each card.
+Entries are read in ranges of features, within --memory, of which rows take a part. Beside them stand ids, labels and
+groups of every row, what was measured of every feature, and the entries of the candidates.
 Sources: Benjamini and Hochberg (1995), Bourgon et al. (2010), DeLong et al. (1988), Westfall and Young (1993).
 Units: AUROC; share of pairs; Spearman's ρ. Refuses: one class, fewer than 8 units a class in a half, no feature active
 often enough, no row labelled, endpoints that fail.

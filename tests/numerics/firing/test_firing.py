@@ -61,11 +61,11 @@ def test_phi_is_the_correlation_of_firing():
     row, feature = np.nonzero(dense)
     chosen = np.array([3, 7])
     parts = [(feature[:200], row[:200]), (feature[200:], row[200:])]
-    found = coactivation(parts, dense[:, chosen], 12)
+    found = coactivation(parts, np.nonzero(dense[:, chosen]), (12, 80, 2))
     expected = np.corrcoef(dense.T.astype(float))[:, chosen]
     assert phi(found, chosen, 80) == pytest.approx(expected, abs=1e-12)
 
 
 def test_phi_of_a_silent_feature_is_zero():
-    found = coactivation([(np.zeros(3, np.int64), np.arange(3))], np.ones((3, 1), dtype=bool), 2)
+    found = coactivation([(np.zeros(3, np.int64), np.arange(3))], (np.arange(3), np.zeros(3, np.int64)), (2, 3, 1))
     assert phi(found, np.array([0]), 3).tolist() == [[0.0], [0.0]]

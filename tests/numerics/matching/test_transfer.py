@@ -79,7 +79,7 @@ def readout(effect: float, sign: int = 1):
     labels = np.arange(240) % 2 == 0
     left = sign * (rng.normal(size=240) + 2 * labels)
     right = sign * np.exp(rng.normal(size=240) + effect * labels)
-    random = rng.normal(size=(120, 200))
+    random = areas(rng.normal(size=(120, 200)), labels[120:])
     fitted = fit_threshold(left[:120], labels[:120])
     groups = np.arange(120) // 3
     return readout_transfer(fitted, (left[:120], right[:120]), right[120:], labels[120:], random, groups, seed=0)

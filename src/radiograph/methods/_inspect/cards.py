@@ -270,9 +270,9 @@ def _together(numbers: Sequence[int], tables: Tables, memory: int) -> dict[int, 
             continue
         kept = part.placed.place >= 0
         stored = part.of(own, memory)
-        fires = np.zeros((len(kept), len(own)), dtype=bool)
-        fires[stored.unit, stored.feature] = True
-        found = coactivation(_places(part, kept, memory), fires, part.size)
+        on = stored.value != 0
+        fires = stored.unit[on], stored.feature[on]
+        found = coactivation(_places(part, kept, memory), fires, (part.size, len(kept), len(own)))
         values = phi(found, own - part.first, int(kept.sum()))
         values[own - part.first, np.arange(len(own))] = -1.0  # itself
         for column, number in enumerate(own.tolist()):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import derive
 from radiograph.evidence.matches import TransferRecord, TransferWord
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RANDOM = 200
 FEWEST_CONTROLS = 19
 """Random features or directions below which p cannot reach .05."""
+AT_ONCE = 16
+"""Features that are dense at the same time."""
 FEWEST = 8
 """Units of either label in either half."""
 
@@ -62,13 +64,13 @@ def readouts(
     labels = found.positive[found.discover]
     fits = [fit_threshold(shared.left.dense(pairs[0][[n]])[found.discover, 0], labels) for n in range(len(pairs[0]))]
     drawn = np.random.default_rng(derive(seed, "readout")).permutation(among)[: RANDOM + 1]
-    table = shared.right.dense(drawn)[found.confirm]
+    table = _areas(shared, drawn, found)
     most = max(1, int(LEVEL * (1 + min(RANDOM, max(0, len(drawn) - 1))) + 1e-9))
     best = np.argsort([-fit.accuracy for fit in fits], kind="stable")[:most].tolist()
     for n in best:
         left, right = (side.dense(own[[n]])[:, 0] for side, own in zip((shared.left, shared.right), pairs, strict=True))
         others = np.flatnonzero(drawn != pairs[1][n])[:RANDOM]
-        out[n] = _record(fits[n], left, right, table[:, others], found, shared, derive(seed, "readout", n))
+        out[n] = _record(fits[n], left, right, table[others], found, shared, derive(seed, "readout", n))
     return judged(out), None
 
 
@@ -121,6 +123,18 @@ def _labelled(sides: tuple[Side, Side], shared: Aligned, seed: int) -> _Labelled
     return _Labelled(positive, parts[0], parts[1])
 
 
+def _areas(shared: Aligned, features: Int64[np.ndarray, " drawn"], found: _Labelled) -> Float64[np.ndarray, " drawn"]:
+    """AUROC of right features on confirm, a few at a time: only these are ever dense."""
+    from radiograph.numerics.matching import areas
+
+    labels = found.positive[found.confirm]
+    parts = [
+        areas(shared.right.dense(features[start : start + AT_ONCE])[found.confirm], labels)
+        for start in range(0, len(features), AT_ONCE)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
 def _record(
     fitted: Threshold,
     left: np.ndarray,
@@ -147,5 +161,5 @@ def _record(
         own=own,
         own_interval=(kept.low - 0.5, kept.high - 0.5),
         p=made.p,
-        controls=random.shape[1],
+        controls=len(random),
     )

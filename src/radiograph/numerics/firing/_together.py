@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64
+from jaxtyping import Float64, Int, Int64
 
 
 class Together(NamedTuple):
@@ -22,19 +22,24 @@ class Together(NamedTuple):
 
 def coactivation(
     entries: Iterable[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
-    fires: Bool[np.ndarray, "row chosen"],
-    features: int,
+    fires: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]],
+    shape: tuple[int, int, int],
 ) -> Together:
-    """Rows on which each feature and each chosen one fire; `entries` are (feature, row), each place once."""
+    """Rows on which each feature and each chosen one fire.
+
+    `entries` are (feature, row) of all features, each place once, `fires` (row, chosen) of the chosen ones; `shape` is
+    the number of features, rows and chosen. Nothing of the size of the rows is dense.
+    """
     from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
 
-    chosen = fires.astype(np.float32)
-    both = np.zeros((features, fires.shape[1]))
+    features, rows, some = shape
+    matrix = cast(Any, sparse).csr_matrix
+    chosen = matrix((np.ones(len(fires[0]), np.float32), fires), shape=(rows, some))
+    both = np.zeros((features, some))
     active = np.zeros(features, np.int64)
     for feature, row in entries:
         ones = np.ones(len(feature), np.float32)
-        shape = (features, len(fires))
-        both += np.asarray(cast(Any, sparse).csr_matrix((ones, (feature, row)), shape=shape) @ chosen)
+        both += (matrix((ones, (feature, row)), shape=(features, rows)) @ chosen).toarray()
         active += np.bincount(feature, minlength=features)
     return Together(both.astype(np.int64), active)
 

@@ -167,25 +167,25 @@ def readout_transfer(
     discovered: tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]],
     right: Float[np.ndarray, " confirmed"],
     labels: Bool[np.ndarray, " confirmed"],
-    random: Float[np.ndarray, "confirmed feature"],
+    random: Float[np.ndarray, " feature"],
     groups: Integer[np.ndarray, " confirmed"],
     *,
     seed: int,
 ) -> Readout:
     """A left threshold judged on right rows of confirm.
 
-    `discovered` are the activations of both features on discover, from which the quantiles come; `random` those of
-    other right features on the rows of confirm.
+    `discovered` are the activations of both features on discover, from which the quantiles come; `random` the AUROC
+    (`areas`) of other right features on the rows of confirm.
     """
     cut = quantile_map(fitted.value, *discovered)
     fired = (right > cut) if fitted.sign > 0 else (right <= cut)
     accuracy = 0.5 * float(fired[labels].mean() + (~fired[~labels]).mean())
-    signed = fitted.sign * np.column_stack([right, random])
-    every = areas(signed, labels)
-    samples = bootstrap(weighted_area(signed[:, 0], labels), len(right), seed=seed, clusters=groups)
-    reached = int((every[1:] >= every[0] - 1e-12).sum())
-    p = (1 + reached) / (1 + random.shape[1])
-    return Readout(cut, accuracy, float(every[0]), samples.interval(), every[1:], p)
+    signed = fitted.sign * np.asarray(right, np.float64)
+    own = float(areas(signed[:, None], labels)[0])
+    others = np.asarray(random if fitted.sign > 0 else 1 - random, np.float64)
+    samples = bootstrap(weighted_area(signed, labels), len(right), seed=seed, clusters=groups)
+    p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
+    return Readout(cut, accuracy, own, samples.interval(), others, p)
 
 
 def ridge_map(
