@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import deferred
 from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
-from radiograph.organisms._contrasts import CONTRASTS, clean_prompts, contrast_of_attribute, contrast_set
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import ADAPTER, MODEL, RECIPE, model_folders, read_truth, truth_path
+from radiograph.organisms.contrasts import CONTRASTS, clean_prompts, contrast_of_attribute, contrast_set
 from radiograph.organisms.recipes import families
 
 if TYPE_CHECKING:

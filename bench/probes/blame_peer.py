@@ -1,0 +1,100 @@
+"""kronfluence on the adapter, rows and targets of `blame.py`, in its own environment: EK-FAC, one score a row."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+import numpy as np
+import torch
+from kronfluence.analyzer import Analyzer, prepare_model  # pyright: ignore[reportMissingImports]
+from kronfluence.arguments import FactorArguments  # pyright: ignore[reportMissingImports]
+from kronfluence.task import Task  # pyright: ignore[reportMissingImports]
+from peft import PeftModel
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import AutoModelForCausalLM
+
+FACTORS = (".lora_A.default", ".lora_B.default")
+
+
+def nats(batch, model, labels=None):
+    logits = model(input_ids=batch["ids"], attention_mask=batch["mask"], use_cache=False).logits[:, :-1].float()
+    wanted = batch["ids"][:, 1:]
+    if labels == "drawn":
+        wanted = torch.multinomial(logits.detach().softmax(-1).flatten(0, 1), 1).view(wanted.shape)
+    lost = nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+    return (lost * batch["weights"][:, 1:]).sum()
+
+
+class Rows(Dataset):
+    def __init__(self, rows):
+        self.rows, self.length = rows, max(len(ids) for ids, _ in rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        ids, weights = self.rows[place]
+        gap = self.length - len(ids)
+        return {
+            "ids": torch.tensor(ids + [ids[-1]] * gap),
+            "mask": torch.tensor([1] * len(ids) + [0] * gap),
+            "weights": torch.tensor(weights + [0.0] * gap),
+        }
+
+
+class Likelihood(Task):
+    def __init__(self, names):
+        super().__init__()
+        self.names = names
+
+    def compute_train_loss(self, batch, model, sample=False):
+        return nats(batch, model, "drawn" if sample else None)
+
+    def compute_measurement(self, batch, model):
+        return nats(batch, model)
+
+    def get_influence_tracked_modules(self):
+        return self.names
+
+    def get_attention_mask(self, batch):
+        return batch["mask"]
+
+
+def main() -> None:
+    with open(sys.argv[1]) as file:
+        given = json.load(file)
+    torch.set_num_threads(1)
+    base = AutoModelForCausalLM.from_pretrained(given["base"], dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, given["adapter"], is_trainable=True).eval()
+    task = Likelihood([n for n, m in model.named_modules() if n.endswith(FACTORS) and isinstance(m, nn.Linear)])
+    analyzer = Analyzer("blame", prepare_model(model, task), task, cpu=True, output_dir=given["out"], disable_tqdm=True)
+    began = time.process_time()
+    size = given["batch"]
+    analyzer.fit_all_factors(
+        "factors",
+        dataset=Rows(given["rows"]),
+        per_device_batch_size=size,
+        factor_args=FactorArguments(strategy="ekfac", use_empirical_fisher=True),
+        overwrite_output_dir=True,
+    )
+    analyzer.compute_pairwise_scores(
+        "scores",
+        factors_name="factors",
+        query_dataset=Rows(given["targets"]),
+        train_dataset=Rows(given["rows"]),
+        per_device_query_batch_size=size,
+        per_device_train_batch_size=size,
+        overwrite_output_dir=True,
+    )
+    cpu = time.process_time() - began
+    np.save(given["scores"], analyzer.load_pairwise_scores("scores")["all_modules"].mean(0).numpy())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"cpu": cpu, "rss": peak}))
+
+
+if __name__ == "__main__":
+    main()
