@@ -22,8 +22,8 @@ from radiograph.dictionaries._metadata import Metadata
 from radiograph.numerics.dictionaries.sigma import KNOWN, POINTWISE, codes_of
 
 EPSILON: Final = 1e-5
-UNIT: Final = 1e-6
-"""How far a row's length may be from 1."""
+UNIT: Final = 1e-5
+"""How far the length of a row of length 1 may be from it in float32."""
 COLUMNS: Final = 2048
 """Features of a product at a time."""
 
@@ -122,7 +122,9 @@ class PlainDictionary:
         for start in range(0, self.size, COLUMNS):
             part = codes[:, start : start + COLUMNS]
             used = np.flatnonzero(part.any(0))
-            if len(used):
+            if 4 * len(used) > part.shape[1]:
+                found += part @ self.decoder[start : start + COLUMNS]
+            elif len(used):
                 found += part[:, used] @ self.decoder[start + used]
         if self.decoder_bias is not None:
             found += self.decoder_bias

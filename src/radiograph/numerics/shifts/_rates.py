@@ -53,8 +53,13 @@ class CodeSums:
     ) -> NDArray[np.bool_]:
         """Take in one side of a tile; returns where codes are active."""
         on = codes != 0
-        np.add.at(self.values[side, :, block], owners, np.add.reduceat(codes, starts, axis=0))
-        np.add.at(self.active[side, :, block], owners, _counted(on, starts))
+        values, active = self.values[side, :, block], self.active[side, :, block]
+        # A loop over runs, of which a tile has few: `np.add.at` takes five times as long.
+        for owner, total, count in zip(
+            owners.tolist(), np.add.reduceat(codes, starts, axis=0), _counted(on, starts), strict=True
+        ):
+            values[owner] += total
+            active[owner] += count
         return on
 
     def add_both(self, first: NDArray[np.bool_], second: NDArray[np.bool_], block: slice) -> None:

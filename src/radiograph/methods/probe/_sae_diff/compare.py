@@ -12,7 +12,7 @@ from radiograph.methods.probe._sae_diff import dictionary, measure, sample, side
 
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
     from radiograph.store.activations import ActivationStore
 
 METRICS = (
@@ -28,6 +28,14 @@ def compare(config: Config, ctx: Context) -> FeatureShift:
     Raises:
         UserError: the sides or the dictionary do not belong together. Refusal: the same, where another file would do.
     """
+    from threadpoolctl import threadpool_limits
+
+    # Without codes of every feature the products are too small to share out: a second thread waits more than it works.
+    with threadpool_limits(1 if config.depth == "standard" and config.schema_ != "soup" else None):
+        return _compare(config, ctx)
+
+
+def _compare(config: Config, ctx: Context) -> FeatureShift:
     wanted = requirements.parse(config.require, METRICS)
     ctx.limits.check("top-k", config.top_k, "--top-k")
     if config.schema_ == "soup" and config.depth != "full":

@@ -34,7 +34,7 @@ from radiograph.numerics.shifts import LEAST_GROUPS, Carried, GroupSums, RowSpre
 
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
     from radiograph.store.activations import ActivationStore
 
 NOMINATED: Final = 64

@@ -24,7 +24,7 @@ from radiograph.dictionaries.plain import (
 from radiograph.store.activations import ActivationStore
 
 if TYPE_CHECKING:
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
 
 UNITS, SUITE, DIRECTIONS = "units:", "suite:", "direction:"
 

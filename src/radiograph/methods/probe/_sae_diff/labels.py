@@ -12,7 +12,7 @@ from radiograph.core import Context, Refusal
 
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
 
 Words = Callable[[int], dict[str, Any]]
 

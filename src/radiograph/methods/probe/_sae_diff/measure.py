@@ -35,7 +35,7 @@ from radiograph.numerics.shifts import (
 )
 
 if TYPE_CHECKING:
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
 
 COLUMNS = 2048
 COMPETING = 2**36

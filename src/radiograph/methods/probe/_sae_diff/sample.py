@@ -5,7 +5,7 @@
    has left the dictionary
 3. share outside: Σ‖Δx − Δx̂‖² / Σ‖Δx‖² over tokens, and the same for three random dictionaries of equal L0: the
    own one behind a random signed permutation of the coordinates, its bias moved
-4. guard: variance explained on the reference must be within .05 of what is recorded, beyond the sample's own interval
+4. guard: variance explained on the reference may fall short of what is recorded by .05, beyond the sample's interval
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEFT: Final = 0.02
 DRAWS: Final = 1000
 RANDOM: Final = 3
 RANDOM_ROWS: Final = 64
-CHUNK: Final = 64
+CHUNK: Final = 32
 
 
 @dataclass(eq=False)
@@ -152,20 +152,20 @@ def check_quality(dictionary: PlainDictionary, found: Rebuilt, transfer: bool, s
         return 1 - (counts @ found.errors[0]) / np.maximum(counts @ found.distances[0], 1e-300)
 
     value = 1 - found.fvu[0]
-    low = high = value
+    low = high = value  # better than recorded is no mismatch: the texts may be easier
     if len(np.unique(found.groups[0])) > 1:
         low, high = bootstrap(
             explained, len(found.errors[0]), seed=seed, resamples=DRAWS, clusters=found.groups[0]
         ).interval()
     expected = recorded.explained_variance
-    if low - TOLERANCE <= expected <= high + TOLERANCE:
+    if expected <= high + TOLERANCE:
         return []
     if transfer:
         return ["transferred"]
     raise Refusal(
         "dictionary_mismatch",
         "the dictionary does not explain the reference as it is recorded to",
-        expected=f"variance explained {expected:.3f} ± {TOLERANCE}",
+        expected=f"variance explained {expected:.3f}, less {TOLERANCE} at most",
         got=f"{value:.3f} ({low:.3f} to {high:.3f}) on {len(found.errors[0])} tokens of the reference",
         fix="use a dictionary of this model and site; --transfer measures all the same, and says so",
         fixable=True,
@@ -189,9 +189,8 @@ def random_outside(dictionary: PlainDictionary, sample: Sample, l0: float, seed:
         order = generator.permutation(dictionary.width)
         signs = (generator.integers(0, 2, len(order)) * 2 - 1).astype(np.float32)
         rows = [(side - centre)[:, order] * signs + centre for side in read]
-        pre = [dictionary.preactivations(dictionary.scaled(side)) for side in rows]
-        level = _level(dictionary, pre[0], max(1, round(l0 * len(take))))
-        sides = [dictionary.decode(dictionary.codes(p - level), r) for p, r in zip(pre, rows, strict=True)]
+        level = _level(dictionary, rows[0], max(1, round(l0 * len(take))))
+        sides = [_rebuilt(dictionary, side, level) for side in rows]
         change = (sides[1].astype(np.float64) - sides[0]) * signs
         turned = np.empty_like(change)
         turned[:, order] = change
@@ -199,14 +198,27 @@ def random_outside(dictionary: PlainDictionary, sample: Sample, l0: float, seed:
     return tuple(found)
 
 
-def _level(dictionary: PlainDictionary, pre: NDArray[Any], active: int) -> np.float32:
+def _rebuilt(dictionary: PlainDictionary, rows: NDArray[Any], level: np.float32) -> NDArray[Any]:
+    """What the codes of rows write, a few rows at a time, pre-activations lowered by a level."""
+    parts: list[NDArray[Any]] = []
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        pre = dictionary.preactivations(dictionary.scaled(chunk))
+        pre -= level
+        parts.append(dictionary.decode(dictionary.codes(pre), chunk))
+    return np.concatenate(parts)
+
+
+def _level(dictionary: PlainDictionary, rows: NDArray[Any], active: int) -> np.float32:
     """What must be taken from pre-activations so that so many of them fire; 0 where their number is fixed."""
     if not dictionary.pointwise or dictionary.sigma == "identity":
         return np.float32(0)
-    margin = pre - dictionary.parameters.get("threshold", np.float32(0))
-    margin = margin + dictionary.parameters.get("gate_bias", np.float32(0))
-    place = max(0, margin.size - active - 1)
-    return np.partition(margin, place, axis=None)[place]
+    margin = dictionary.preactivations(dictionary.scaled(rows))
+    margin -= dictionary.parameters.get("threshold", np.float32(0))
+    margin += dictionary.parameters.get("gate_bias", np.float32(0))
+    flat, place = margin.reshape(-1), max(0, margin.size - active - 1)
+    flat.partition(place)
+    return flat[place]
 
 
 def _squares(rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from radiograph.numerics.shifts import Design, Paired, Unpaired, keyed_bins
 from radiograph.store.activations import ActivationStore
 
 if TYPE_CHECKING:
-    from radiograph.methods.probe.sae_diff import Config
+    from radiograph.methods.probe._sae_diff.options import Config
 
 TILE = 256
 """Rows at a time, whatever is read at once: sums do not depend on it."""

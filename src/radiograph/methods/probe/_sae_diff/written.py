@@ -30,8 +30,8 @@ from radiograph.numerics.shifts import Carried, Drift, seen_null, shift_length
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
     from radiograph.methods.probe._sae_diff.measure import Found, Sums
+    from radiograph.methods.probe._sae_diff.options import Config
     from radiograph.methods.probe._sae_diff.sides import Sides
-    from radiograph.methods.probe.sae_diff import Config
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,6 @@ def shift(
         text = "the covariance of the reference does not fit into the memory that is allowed"
         gaps.append(RefusalRecord(code="no_covariance", what="effect", text=text, fix="raise --memory"))
     words = labels.of(parts.ctx, config, parts.dictionary)
-    order = _shown(parts, chosen)
     shares = Shares(
         carried=None if chosen is None else chosen.share,
         carried_interval=None if chosen is None else chosen.share_interval,
@@ -101,21 +100,13 @@ def shift(
         activation=parts.dictionary.sigma,
         site=sides.inputs[0].site or config.site or next(iter(parts.dictionary.sites), None),
         target=parts.dictionary.target,
-        n=ShiftCounts(
-            tokens=sides.inputs[0].rows,
-            tokens_cand=sides.inputs[1].rows,
-            groups=int((sides.counts.sum(0) > 0).sum()),
-            merged=parts.sums.design.groups,
-            clusters=sides.clusters,
-            codes=found.code_tokens if found.counted is not None else 0,
-            sample=0 if parts.rebuilt is None else len(parts.rebuilt.errors[0]),
-        ),
+        n=_counts(parts),
         features=parts.dictionary.size,
         depth=config.depth,
         moved=MovedCount(level=config.q, count=moved, sham=sham, sham_carried=found.sham_carried if chosen else None),
         carried=() if chosen is None else _carried(parts, words),
         rest=rest_of(chosen),
-        shown=tuple(_feature(parts, int(j), words) for j in order),
+        shown=tuple(_feature(parts, int(j), words) for j in _shown(parts, chosen)),
         changes=_changes(parts, words),
         written=(),
         l2=l2,
@@ -129,6 +120,19 @@ def shift(
         notes=parts.dictionary.notes,
         requirements=requirements.answered(wanted, {(k, None): float(v) for k, v in values.items() if v is not None}),
         not_measured=tuple(gaps),
+    )
+
+
+def _counts(parts: Parts) -> ShiftCounts:
+    sides, found = parts.sides, parts.found
+    return ShiftCounts(
+        tokens=sides.inputs[0].rows,
+        tokens_cand=sides.inputs[1].rows,
+        groups=int((sides.counts.sum(0) > 0).sum()),
+        merged=parts.sums.design.groups,
+        clusters=sides.clusters,
+        codes=found.code_tokens if found.counted is not None else 0,
+        sample=0 if parts.rebuilt is None else len(parts.rebuilt.errors[0]),
     )
 
 
