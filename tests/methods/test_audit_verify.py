@@ -245,10 +245,10 @@ def test_another_seed_changes_intervals_alone(moved, workspace):
 
 
 @pytest.mark.usefixtures("drawn")
-def test_replay_gives_identical_bytes(workspace, suite):
+def test_replay_gives_identical_bytes(workspace, few):
     """Reports and figures included: the same seed twice differs in the files that hold times alone."""
     noisy(workspace / "c", 0.2)
-    first = audit("bundled:base", "c", suite=suite, out="run").path
+    first = audit("bundled:base", "c", suite=few, out="run").path
     replayed = go("replay", run="run")
     assert (replayed.result.status, replayed.exit_code) == ("identical", ExitCode.PASS)
     assert {o.status for o in replayed.result.outputs} == {"identical"}
@@ -258,9 +258,9 @@ def test_replay_gives_identical_bytes(workspace, suite):
     assert {n for n in a if a[n] != b[n]} == TIMED & set(a)
 
 
-def test_replay_refuses_an_input_that_changed(workspace, suite):
+def test_replay_refuses_an_input_that_changed(workspace, few):
     noisy(workspace / "c", 0.2)
-    audit("bundled:base", "c", suite=suite, dictionary="none", out="run")
+    audit("bundled:base", "c", suite=few, dictionary="none", out="run")
     shutil.rmtree(workspace / "c")
     noisy(workspace / "c", 0.2, seed=1)
     with pytest.raises(UserError) as caught:

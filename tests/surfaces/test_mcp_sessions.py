@@ -42,6 +42,13 @@ def agent(workspace, env):
 
 
 @pytest.fixture(scope="module")
+def other(workspace, env):
+    """A second connection to the same folder, by the older handshake."""
+    with Agent(workspace, env=env, mode="legacy") as other:
+        yield other
+
+
+@pytest.fixture(scope="module")
 def closed(agent, workspace):
     """A closed session with a bundle, an error and a long result; and its seal."""
     session = agent.open(title="to be tampered with")
@@ -169,23 +176,21 @@ def test_an_open_session_is_incomplete_and_its_breaks_are_still_named(agent, wor
     assert verify(folder).exit_code == 2
 
 
-def test_a_damaged_session_takes_no_more_calls(agent, workspace, env):
+def test_a_damaged_session_takes_no_more_calls(agent, other, workspace):
     session = agent.open()
     agent.ok("budget", session_id=session)
     log = session_folder(workspace, session) / "tool_calls.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"tool":"budget"', b'"tool":"verify"'))
-    with Agent(workspace, env=env) as other:
-        assert other.error("budget", session_id=session)["code"] == "transcript_broken"
+    assert other.error("budget", session_id=session)["code"] == "transcript_broken"
 
 
-def test_one_session_over_two_connections(agent, workspace, env):
+def test_one_session_over_two_connections(agent, other, workspace):
     session = agent.open()
-    with Agent(workspace, env=env, mode="legacy") as other:
-        calls = [a.start("test_large", session_id=session) for _ in range(10) for a in (agent, other)]
-        assert not any(call.result(30).is_error for call in calls)
-        spent = [a.ok("budget", session_id=session)["spent"] for a in (agent, other)]
-        assert [s["calls"] for s in spent] == [20, 20]
-        assert other.ok("session_close", session_id=session)["seq"] == 24
+    calls = [a.start("test_large", session_id=session) for _ in range(10) for a in (agent, other)]
+    assert not any(call.result(30).is_error for call in calls)
+    spent = [a.ok("budget", session_id=session)["spent"] for a in (agent, other)]
+    assert [s["calls"] for s in spent] == [20, 20]
+    assert other.ok("session_close", session_id=session)["seq"] == 24
     assert agent.error("budget", session_id=session)["code"] == "session_closed"
     assert verify(session_folder(workspace, session)).status == "intact"
     assert [e["seq"] for e in entries(workspace, session)] == list(range(1, 25))
