@@ -21,7 +21,7 @@ from statistics import median
 import numpy as np
 
 from radiograph.numerics.probes import Support
-from radiograph.probing import CHUNK, Probe, read
+from radiograph.probing import Probe, chunk_rows, read
 from radiograph.store.activations import open_activations
 
 
@@ -42,7 +42,7 @@ def applied(path: Path, probe: Probe) -> None:
 
     def chunks():  # noqa: ANN202
         start = 0
-        for rows in store.chunks(CHUNK):
+        for rows in store.chunks(chunk_rows(store.width)):
             yield rows, number[start : start + len(rows)]
             start += len(rows)
 
@@ -52,7 +52,7 @@ def applied(path: Path, probe: Probe) -> None:
 def least(path: Path, probe: Probe) -> None:
     """Reading, and the one product."""
     assert probe.support is not None
-    for rows in open_activations(path).chunks(CHUNK):
+    for rows in open_activations(path).chunks(chunk_rows(len(probe.w))):
         rows @ probe.support.whiten
 
 

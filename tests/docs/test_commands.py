@@ -46,6 +46,7 @@ MINUTES = {
     "match-and-publish",
     "organisms",
     "plan",
+    "probes",
     "steer",
     "train-a-dictionary",
 }

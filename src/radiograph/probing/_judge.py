@@ -58,8 +58,7 @@ def judged(probe: Probe, found: Read, edges: tuple[float, float]) -> Judged:
     if probe.threshold is None or probe.support is None:
         text = "a vector without a calibration: its scores mean nothing beyond their order"
         return Judged(None, None, None, None, "NOT-MEASURED", None, None, ("uncalibrated", text))
-    distinct = int(found.distinct.sum())
-    own = set_support(probe.support, found.distance, found.outside, found.mean, found.variance, distinct)
+    own = set_support(probe.support, found.distance, found.outside, found.mean, found.variance, found.different)
     inside = ~found.outside
     flags = found.score > probe.threshold
     worst = float((flags | found.outside).mean())

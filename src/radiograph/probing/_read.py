@@ -20,7 +20,7 @@ from radiograph.numerics.probes import outside
 from radiograph.probing._probe import Probe
 from radiograph.probing._samples import lengths, scales
 
-CHUNK = 4096
+CHUNK, CHUNK_FLOATS, _FEWEST = 4096, 2**21, 64
 Chunk = tuple[Float[np.ndarray, "row width"], Int64[np.ndarray, " row"]]
 """Rows, and the number of the group (prompt, document) of each."""
 
@@ -37,7 +37,9 @@ class Read:
     mean: Float64[np.ndarray, " axis"]
     variance: Float64[np.ndarray, " axis"]
     distinct: Bool[np.ndarray, " row"]
-    """The first of the rows of a group that are equal to the last digit: copies are no more evidence."""
+    """The first of the rows of a group that are equal: copies are no more evidence."""
+    different: int
+    """Rows that are not equal to another one, of whatever group."""
     place: Int64[np.ndarray, " row"]
     """Number of the row, or of the last row of the prompt, in the evidence."""
 
@@ -62,12 +64,14 @@ def read(probe: Probe, chunks: Iterable[Chunk]) -> Read:
         total += axes.sum(axis=0)
         squares += squared.sum(axis=0)
         count += len(rows)
-        parts.append((product[:, 0], squared.sum(axis=1), lengths(rows).astype(np.float64)))
+        # A sum of its own for every row: a product gives equal rows at different places different last digits.
+        mark = np.einsum("ij,j->i", rows, matrix[:, 0].astype(rows.dtype))
+        parts.append((product[:, 0], squared.sum(axis=1), lengths(rows).astype(np.float64), mark.astype(np.float64)))
         groups.append(group)
         places.append(place)
     if not count:
         raise UserError("there is nothing to read", expected="rows of activations")
-    score, distance, length = (np.concatenate(column) for column in zip(*parts, strict=True))
+    score, distance, length, mark = (np.concatenate(column) for column in zip(*parts, strict=True))
     group = np.concatenate(groups)
     mean = total / count
     return Read(
@@ -78,7 +82,8 @@ def read(probe: Probe, chunks: Iterable[Chunk]) -> Read:
         length=length,
         mean=mean,
         variance=np.maximum(squares / count - np.square(mean), 0.0),
-        distinct=_first_of_each(score, distance, length, group),
+        distinct=_first_of_each(group.astype(np.float64), mark, length),
+        different=int(_first_of_each(mark, length).sum()),
         place=np.concatenate(places),
     )
 
@@ -134,10 +139,8 @@ def _stacked(
     return np.stack(rows), np.array(groups, dtype=np.int64), np.array(places, dtype=np.int64)
 
 
-def _first_of_each(
-    score: NDArray[np.float64], distance: NDArray[np.float64], length: NDArray[np.float64], group: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    keys = np.stack([group.astype(np.float64), score, distance, length], axis=1)
+def _first_of_each(*columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    keys = np.stack(columns, axis=1)
     order = np.lexsort(keys.T)
     ordered = keys[order]
     new = np.ones(len(keys), dtype=bool)
@@ -145,3 +148,8 @@ def _first_of_each(
     out = np.zeros(len(keys), dtype=bool)
     out[order[new]] = True
     return out
+
+
+def chunk_rows(width: int) -> int:
+    """Rows to read at once: at most 8 MiB of float32."""
+    return min(CHUNK, max(_FEWEST, CHUNK_FLOATS // width))

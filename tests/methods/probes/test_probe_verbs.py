@@ -409,10 +409,14 @@ def test_a_fixed_direction_is_kept_and_only_calibrated(built, workspace):
 
 
 @pytest.mark.slow
-def test_p8_5_a_true_statement_is_calibrated_and_shuffled_labels_are_not(workspace):
+def test_p8_5_a_true_statement_is_calibrated(workspace):
     config = {"model": "bundled:base", "contrast": "world:true_statement", "level": "sequence", "pool": "last"}
     card = go("probe.build", **config).result.card
     assert card.status == "calibrated" and card.auroc.interval[0] > 0.9
+
+
+@pytest.mark.slow
+def test_p8_5_shuffled_labels_are_not_calibrated(workspace):
     calibrated = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -421,8 +425,9 @@ def test_p8_5_a_true_statement_is_calibrated_and_shuffled_labels_are_not(workspa
         for row, label in zip(lines, rng.permutation([row["label"] for row in lines]), strict=True):
             row["label"], row["group"] = int(label), row["id"]
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in lines))
-        found = go("probe.build", model="bundled:base", contrast=name, level="sequence", pool="last", seed=seed).result
-        calibrated += found.card.status == "calibrated"
+        config = {"contrast": name, "level": "sequence", "pool": "last", "fpr": 0.01, "controls": 40}
+        found = go("probe.build", model="bundled:base", negatives=["builtin:prompts#700"], seed=seed, **config)
+        calibrated += getattr(found.result, "card", None) is not None and found.result.card.status == "calibrated"
     assert calibrated <= 1
 
 

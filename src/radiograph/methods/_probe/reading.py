@@ -21,7 +21,7 @@ from radiograph.evidence.probes.probe import (
 from radiograph.methods._probe.chosen import Chosen, check_model, check_store, chosen_probe
 from radiograph.methods._probe.options import Options
 from radiograph.methods._probe.tokens import Tokens
-from radiograph.probing import CHUNK, Judged, Read, check_width, judged, paired, read, separated, shift
+from radiograph.probing import CHUNK, Judged, Read, check_width, chunk_rows, judged, paired, read, separated, shift
 
 BLOCK = 32
 TOP = 20
@@ -112,7 +112,7 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
     def chunks() -> Iterator[Any]:
         start = 0
         with ctx.progress.task("read", store.rows) as task:
-            for rows in store.chunks(CHUNK):
+            for rows in store.chunks(chunk_rows(store.width)):
                 yield rows, number[start : start + len(rows)].astype(np.int64)
                 start += len(rows)
                 task.advance(len(rows))

@@ -78,11 +78,11 @@ def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
             own.distance,
             float(ratio.mean()),
             float(np.abs(axes["mean"].to_numpy()).max(initial=0.0)),
-            int(distinct.sum()),
+            own.distinct,
         )
         checks["the support"] = (
-            (found.outside, found.log_variance, found.mean_off, found.distinct, found.broken),
-            (own.outside, own.log_variance, own.mean_off, own.distinct, own.broken),
+            (found.outside, found.log_variance, found.mean_off, found.broken),
+            (own.outside, own.log_variance, own.mean_off, own.broken),
         )
     if stored.rate is not None and stored.threshold is not None and stored.rho is not None:
         flags = score > stored.threshold
