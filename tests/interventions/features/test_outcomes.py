@@ -102,12 +102,12 @@ def test_natural_sizes_are_those_of_the_dense_table(given):
     assert found.sd[number] == pytest.approx(own.std(), rel=1e-5) and found.mean[number] == pytest.approx(own.mean())
     assert found.largest[number] == pytest.approx(np.abs(own).max())
     assert np.allclose(found.covariance, np.cov(rows.double().numpy().T, ddof=0), atol=1e-6)
-    natural = found.of(number, given.directions(codec, (number,))[0])
+    natural = found.of((number,), given.directions(codec, (number,))[0])
     assert natural.raw(2.0, "sd", "f") == pytest.approx(2 * own.std(), rel=1e-5)
     assert natural.share(natural.raw(0.3, "norm", "f")) == pytest.approx(0.3)
     silent = int(np.flatnonzero(found.fired == 0)[0])
     with pytest.raises(UserError, match="never moves"):
-        found.of(silent, given.directions(codec, (silent,))[0]).raw(1.0, "sd", "f")
+        found.of((silent,), given.directions(codec, (silent,))[0]).raw(1.0, "sd", "f")
 
 
 def test_costs_are_divergence_and_surprise(given):
