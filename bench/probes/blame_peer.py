@@ -6,11 +6,13 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from kronfluence.analyzer import Analyzer, prepare_model  # pyright: ignore[reportMissingImports]
-from kronfluence.arguments import FactorArguments  # pyright: ignore[reportMissingImports]
+from kronfluence.arguments import FactorArguments, ScoreArguments  # pyright: ignore[reportMissingImports]
 from kronfluence.task import Task  # pyright: ignore[reportMissingImports]
 from peft import PeftModel
 from torch import nn
@@ -20,7 +22,7 @@ from transformers import AutoModelForCausalLM
 FACTORS = (".lora_A.default", ".lora_B.default")
 
 
-def nats(batch, model, labels=None):
+def nats(batch: Any, model: Any, labels: str | None = None) -> torch.Tensor:
     logits = model(input_ids=batch["ids"], attention_mask=batch["mask"], use_cache=False).logits[:, :-1].float()
     wanted = batch["ids"][:, 1:]
     if labels == "drawn":
@@ -30,13 +32,13 @@ def nats(batch, model, labels=None):
 
 
 class Rows(Dataset):
-    def __init__(self, rows):
+    def __init__(self, rows: Any) -> None:
         self.rows, self.length = rows, max(len(ids) for ids, _ in rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: int) -> dict[str, torch.Tensor]:
         ids, weights = self.rows[place]
         gap = self.length - len(ids)
         return {
@@ -47,26 +49,25 @@ class Rows(Dataset):
 
 
 class Likelihood(Task):
-    def __init__(self, names):
+    def __init__(self, names: list[str]) -> None:
         super().__init__()
         self.names = names
 
-    def compute_train_loss(self, batch, model, sample=False):
+    def compute_train_loss(self, batch: Any, model: Any, sample: bool = False) -> torch.Tensor:
         return nats(batch, model, "drawn" if sample else None)
 
-    def compute_measurement(self, batch, model):
+    def compute_measurement(self, batch: Any, model: Any) -> torch.Tensor:
         return nats(batch, model)
 
-    def get_influence_tracked_modules(self):
+    def get_influence_tracked_modules(self) -> list[str]:
         return self.names
 
-    def get_attention_mask(self, batch):
+    def get_attention_mask(self, batch: Any) -> torch.Tensor:
         return batch["mask"]
 
 
 def main() -> None:
-    with open(sys.argv[1]) as file:
-        given = json.load(file)
+    given = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(1)
     base = AutoModelForCausalLM.from_pretrained(given["base"], dtype=torch.float32)
     model = PeftModel.from_pretrained(base, given["adapter"], is_trainable=True).eval()
@@ -88,6 +89,7 @@ def main() -> None:
         train_dataset=Rows(given["rows"]),
         per_device_query_batch_size=size,
         per_device_train_batch_size=size,
+        score_args=ScoreArguments(damping_factor=None),  # a tenth of the mean eigenvalue, as ours
         overwrite_output_dir=True,
     )
     cpu = time.process_time() - began

@@ -169,3 +169,21 @@ def test_a_suite_of_the_world_has_gradients_of_finite_size(tuned):
         rows.append((ids, (0.0,) + (1.0,) * (len(ids) - 1)))
     with gradient_engine(tuned, Projection.of(tracked_matrices(tuned), None, 0)) as engine:
         assert (np.linalg.norm(engine.rows(rows).gradient, axis=1) > 0).all()
+
+
+def test_a_gradient_that_is_not_finite_names_row_and_place(tuned, rows):
+    from radiograph.core import UserError
+
+    matrices = tracked_matrices(tuned, ("q.0.B",))
+    weight = dict(tuned.model.named_parameters())[matrices[0].parameter]
+    kept = weight.detach().clone()
+    try:
+        weight.data[0, 0] = float("nan")
+        with (
+            gradient_engine(tuned, Projection.of(matrices, None, 0)) as engine,
+            pytest.raises(UserError, match="not finite") as caught,
+        ):
+            engine.rows(rows)
+    finally:
+        weight.data.copy_(kept)
+    assert "row 0" in str(caught.value.where)

@@ -85,6 +85,8 @@ def _passed(
 ) -> Iterator[tuple[Batch, list[tuple[Tensor, Tensor]]]]:
     for batch, weights in engine.batched(rows):
         found = engine.edged(batch, weights, None if fisher == "empirical" else _drawn(batch, rows, seed))
+        if not bool(torch.isfinite(found.losses.sum())):
+            engine.edged.check(found, batch)
         yield batch, list(engine.factors(found.inputs, found.deltas))
 
 

@@ -108,8 +108,13 @@ class GradientEngine:
         for batch, weights in self.batched(rows):
             found = self.edged(batch, weights)
             places = list(batch.rows)
-            out[places] = self.products(found.inputs, found.deltas).cpu().numpy()
-            loss[places] = found.losses.double().sum(1).cpu().numpy()
+            made = self.products(found.inputs, found.deltas)
+            own = found.losses.double().sum(1)
+            # Sums are finite only if every term is, save for overflow: the search for the place runs only then.
+            if not bool(torch.isfinite(made.sum(dtype=torch.float64) + own.sum())):
+                self.edged.check(found, batch)
+            out[places] = made.cpu().numpy()
+            loss[places] = own.cpu().numpy()
             if advance is not None:
                 advance(len(places))
         return RowGradients(out, loss)

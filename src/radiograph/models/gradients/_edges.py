@@ -54,8 +54,7 @@ class Edged:
             drawn: uniform numbers; given, every weighted token is replaced by a draw from the model before its loss is
                 taken (Fisher), else it is the data's own.
 
-        Raises:
-            UserError: a loss or a gradient that is not finite.
+        A value that is not finite is not looked for here, see `check`.
         """
         batch, weights = batch.to(self.model.device), weights.to(self.model.device)
         self._found.clear()
@@ -75,9 +74,15 @@ class Edged:
             inputs.append(own)
             deltas.append(_part(torch.zeros_like(output) if gradient is None else gradient, matrix))
         self._found.clear()
-        losses = torch.nn.functional.pad(losses.detach(), (1, 0))
-        _check(losses, deltas, batch, self.matrices)
-        return Edges(inputs, deltas, losses)
+        return Edges(inputs, deltas, torch.nn.functional.pad(losses.detach(), (1, 0)))
+
+    def check(self, found: Edges, batch: Batch) -> None:
+        """Stop at the first loss or gradient that is not finite; for a caller that has seen that one is not.
+
+        Raises:
+            UserError: its matrix, row and position.
+        """
+        _check(found.losses, found.deltas, batch, self.matrices)
 
 
 @contextmanager
@@ -109,9 +114,6 @@ def _sampled(
 def _check(losses: Tensor, deltas: Sequence[Tensor], batch: Batch, matrices: Sequence[Tracked]) -> None:
     """Stop at the first loss or gradient that is not finite."""
     parts = [("loss", losses), *((m.name, d) for m, d in zip(matrices, deltas, strict=True))]
-    sums = torch.stack([values.sum(dtype=torch.float32) for _, values in parts])
-    if bool(torch.isfinite(sums).all()):
-        return
     for name, values in parts:
         bad = ~torch.isfinite(values)
         if bool(bad.any()):
