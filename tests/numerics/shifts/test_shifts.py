@@ -266,7 +266,7 @@ def test_rates_and_means_are_those_of_the_dense_codes(paired):
     if paired:
         np.testing.assert_array_equal(found.turned_on, (active[1] & ~active[0]).sum(0))
         np.testing.assert_array_equal(found.turned_off, (active[0] & ~active[1]).sum(0))
-    drift = shift_length(sums.differences("values"), design)
+    drift = shift_length(sums.values, design)
     np.testing.assert_allclose(drift.drift, np.linalg.norm(dense[1].mean(0) - dense[0].mean(0)), rtol=1e-5)
     if paired:
         change = np.array([(dense[1] - dense[0])[owners == g].sum(0) for g in range(20)])

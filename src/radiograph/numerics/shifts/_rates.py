@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -22,25 +22,26 @@ from radiograph.numerics.shifts._features import ratio
 EDGE: Final = 1e-4
 """Rate that a recruited or silenced feature crosses."""
 
-State = Literal["raised", "suppressed", "recruited", "silenced", "unmoved"]
-
 
 @dataclass(eq=False)
 class CodeSums:
-    """Per side, group and feature: Σ of codes, and rows where the code is not zero."""
+    """Per group and feature: Σ of codes, and rows where the code is not zero."""
 
     groups: int
     features: int
     paired: bool
-    values: Float64[np.ndarray, "side group feature"] = field(init=False)
+    values: Float64[np.ndarray, "row feature"] = field(init=False)
+    """Candidate − reference by group, or the candidate's groups and then the reference's where they are others."""
+    totals: Float64[np.ndarray, "side feature"] = field(init=False)
     active: Int[np.ndarray, "side group feature"] = field(init=False)
     both: Int[np.ndarray, " feature"] = field(init=False)
     """Rows on which a feature fires on both sides."""
     rows: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = (2, self.groups, self.features)
-        self.values, self.active = np.zeros(shape), np.zeros(shape, np.int32)
+        self.values = np.zeros((self.groups if self.paired else 2 * self.groups, self.features))
+        self.totals = np.zeros((2, self.features))
+        self.active = np.zeros((2, self.groups, self.features), np.int32)
         self.both, self.rows = np.zeros(self.features, np.int64), np.zeros(2, np.int64)
 
     def add(
@@ -53,12 +54,14 @@ class CodeSums:
     ) -> NDArray[np.bool_]:
         """Take in one side of a tile; returns where codes are active."""
         on = codes != 0
-        values, active = self.values[side, :, block], self.active[side, :, block]
+        values, active = self.values[:, block], self.active[side, :, block]
+        own, sign = (0, 2 * side - 1) if self.paired else ((1 - side) * self.groups, 1)
         # A loop over runs, of which a tile has few: `np.add.at` takes five times as long.
         for owner, total, count in zip(
             owners.tolist(), np.add.reduceat(codes, starts, axis=0), _counted(on, starts), strict=True
         ):
-            values[owner] += total
+            values[own + owner] += sign * total
+            self.totals[side, block] += total
             active[owner] += count
         return on
 
@@ -67,13 +70,11 @@ class CodeSums:
         starts = np.arange(0, len(first), 128)
         self.both[block] += _counted(first & second, starts).sum(0, dtype=np.int64)
 
-    def differences(
-        self, what: Literal["values", "active"], block: slice = slice(None)
-    ) -> Float64[np.ndarray, "group feature"]:
-        """Candidate − reference by group, or the candidate's groups and then the reference's where they are others."""
-        table = getattr(self, what)[:, :, block]
+    def fired(self, block: slice = slice(None)) -> Float64[np.ndarray, "row feature"]:
+        """Rows where a code is not zero, in the order of `values`."""
+        table = self.active[:, :, block]
         if self.paired:
-            return table[1].astype(np.float64) - table[0]
+            return np.subtract(table[1], table[0], dtype=np.float64)
         return np.concatenate([table[1], table[0]]).astype(np.float64)
 
 
@@ -115,8 +116,8 @@ def feature_rates(sums: CodeSums, design: Design, counts: Int[np.ndarray, "side 
     """
     n = counts.sum(1).astype(np.float64)
     fired = sums.active.sum(1, dtype=np.int64)
-    total = sums.values.sum(1)
-    change = sums.differences("active")
+    total = sums.totals
+    change = sums.fired()
     error = np.sqrt(design.variances(change, slice(0, 1))[0])
     rate = fired / n[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -131,7 +131,7 @@ def _bin_counts(sides: Sides, bins: NDArray[np.int64], side: int, own: int) -> N
 
 def _variance(read: list[GroupSums], sides: Sides) -> NDArray[np.float64]:
     """Of the mean shift: G/(G − 1) Σ(S_g − n_gΔ)(S_g − n_gΔ)ᵀ/n², summed over sides where they have other rows."""
-    parts: list[NDArray[np.float64]] = []
+    parts: list[NDArray[Any]] = []
     for sums in read:
         n, kept = float(sums.counts.sum()), int((sums.counts > 0).sum())
         off = sums.sums - np.outer(sums.counts / n, sums.sums.sum(0))
@@ -205,7 +205,7 @@ def _columns(
     dictionary: PlainDictionary, sums: Sums, codes: CodeSums | None
 ) -> Callable[[slice], list[NDArray[np.float64]]]:
     kept: dict[int, NDArray[np.float64]] = {}
-    keep = sums.design.groups * dictionary.size <= KEPT
+    keep = codes is None and sums.design.groups * dictionary.size <= KEPT  # codes of all features fill the memory
 
     def column(block: slice) -> list[NDArray[np.float64]]:
         found = kept.get(block.start)
@@ -215,7 +215,7 @@ def _columns(
                 kept[block.start] = found
         tables = [found]
         if codes is not None:
-            tables.append(codes.differences("active", block))
+            tables.append(codes.fired(block))
         return tables
 
     return column

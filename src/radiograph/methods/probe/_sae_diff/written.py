@@ -268,7 +268,7 @@ def _drift(parts: Parts, gaps: list[RefusalRecord]) -> tuple[L2 | None, float | 
         )
         return None, None, None
     del found
-    change = codes.differences("values")
+    change = codes.values
     drift: Drift = shift_length(change, parts.sums.design)
     gram = change @ change.T
     parts.ctx.output.table("drift", {f"g{i}": gram[:, i].tolist() for i in range(len(gram))})
