@@ -72,8 +72,10 @@ def test_the_right_dictionary_passes(side, dictionary):
     ]
 
 
-def wrong_cases(side, other, d):
+@pytest.fixture(scope="module")
+def wrong_cases(side, other, dictionary):
     """Name to (checks, the lines that refuse it, all of them)."""
+    d = dictionary
     shuffled = torch.randperm(d.size, generator=torch.Generator().manual_seed(0))
     forged = ModelIdentity(reference="memory", tensors_sha256=other.sha256)
     narrow = {**side.widths, "resid_post.1": 33}
@@ -139,8 +141,8 @@ def forge_quality(d, side):
         "explanations of another decoder",
     ],
 )
-def test_a_wrong_dictionary_is_refused_by_its_own_line(case, side, other, dictionary):
-    checks, lines = wrong_cases(side, other, dictionary)[case]
+def test_a_wrong_dictionary_is_refused_by_its_own_line(case, wrong_cases):
+    checks, lines = wrong_cases[case]
     assert failed(checks) >= lines, checks
     with pytest.raises(Refusal) as refusal:
         require(checks)
@@ -166,8 +168,8 @@ ALONE = {
 
 
 @pytest.mark.parametrize("line", ALONE)
-def test_without_its_line_the_wrong_dictionary_would_pass(line, side, other, dictionary):
-    checks, _ = wrong_cases(side, other, dictionary)[ALONE[line]]
+def test_without_its_line_the_wrong_dictionary_would_pass(line, wrong_cases):
+    checks, _ = wrong_cases[ALONE[line]]
     assert failed(checks) == {line}
     require([c for c in checks if c.name != line])
 

@@ -32,6 +32,7 @@ class Side:
                 for site, values in found.items():
                     parts.setdefault(str(site), []).append(values[line, : len(kept)][kept])
         self.rows = {site: torch.cat(rows) for site, rows in parts.items()}
+        self._fitted = {}
 
     def width_of(self, address):
         rows = self.rows.get(str(Source.parse(address).site))
@@ -44,7 +45,13 @@ class Side:
         known = {"width_of": self.width_of, "rows_of": self.rows_of, "files": ["a.safetensors"], "accounted": 5}
         return judge(dictionary, **{**known, **more})
 
-    def fitted(self, site, target=None, normalisation="none", size=FEATURES):
+    def fitted(self, *place):
+        """`_fit`, once each."""
+        if place not in self._fitted:
+            self._fitted[place] = self._fit(*place)
+        return self._fitted[place]
+
+    def _fit(self, site, target=None, normalisation="none", size=FEATURES):
         """Random rectified features of one site, and the linear map that gets most of another out of them."""
         g = torch.Generator().manual_seed(0)
         x, y = self.rows[site].double(), self.rows[target or site].double()
