@@ -53,6 +53,8 @@ class Context(Protocol):
     """How much of what a person hands over is read; only a command line raises one."""
     downloads: bool
     """Whether a person has typed that a listed file may be fetched; no file, tool or request can."""
+    commands: bool
+    """Whether a person has typed the program that is to run, or leave to run those of a file."""
 
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""

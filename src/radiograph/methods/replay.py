@@ -14,6 +14,7 @@ from radiograph.core import Context, RunPath, UserError
 from radiograph.evidence import Result
 
 BUNDLE = False
+COMMANDS = ()
 
 
 class Config(Base):

@@ -23,6 +23,8 @@ from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, RunPath, UserError
 from radiograph.evidence import Result
 
+COMMANDS = ()
+
 
 class Config(Base):
     """Which workflow, with which variables."""

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -90,6 +90,18 @@ class Verb:
     def downloads(self) -> bool:
         """Whether a run may fetch a listed file where a person types so (`DOWNLOADS = True`)."""
         return getattr(self.module, "DOWNLOADS", False)
+
+    @property
+    def commands(self) -> tuple[str, ...] | None:
+        """Options that name a program to run (`COMMANDS = ("eval_",)`): one that was typed may run, one of a file with
+        `--allow-commands`. Empty: only what a file names. None: no such option.
+        """
+        return getattr(self.module, "COMMANDS", None)
+
+    def may_command(self, origins: Mapping[str, str]) -> bool:
+        """Whether every program that the configuration names was typed."""
+        named = [origins.get(name, "default") for name in self.commands or ()]
+        return bool(named) and all(origin in ("command line", "default") for origin in named)
 
     @property
     def writes_bundle(self) -> bool:

@@ -59,6 +59,7 @@ class RunContext:
     offline: bool = True
     limits: Limits = field(default_factory=Limits)
     downloads: bool = False
+    commands: bool = False
     roles: Roles | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that the workflow read."""

@@ -56,6 +56,8 @@ class Settings:
     """Raised by a person on a command line, never by a file, a tool call or a request."""
     downloads: bool = False
     """Whether a listed file may be fetched; typed by a person, too."""
+    commands: bool = False
+    """Whether programs may be run that the configuration names; typed by a person, too."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that a workflow read: no configuration is stored with their values."""
 
@@ -194,6 +196,7 @@ def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transc
         offline=settings.offline,
         limits=settings.limits,
         downloads=settings.downloads,
+        commands=settings.commands,
         roles=settings.roles,
         secrets=settings.secrets,
     )

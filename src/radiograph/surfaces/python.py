@@ -79,6 +79,7 @@ class Verbs:
                 got=str(len(arguments)),
             )
         given = {**dict(zip(names, arguments, strict=False)), **config}
+        resolved = resolve(verb, given, environment=False)
         settings = Settings(
             seed=seed,
             device=device,
@@ -86,8 +87,9 @@ class Verbs:
             progress=progress or Silent(),
             offline=not online,
             services=services(),
+            commands=verb.may_command(resolved.origins),
         )
-        outcome = execute(verb, resolve(verb, given, environment=False), settings)
+        outcome = execute(verb, resolved, settings)
         return Run(outcome.result, outcome.exit_code, outcome.path, outcome.seal)
 
     def __getattr__(self, name: str) -> Verbs:

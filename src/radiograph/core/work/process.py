@@ -1,4 +1,4 @@
-"""The one door to child processes of our own: a function over many inputs, several at a time.
+"""The one door to child processes: a function over many inputs, several at a time, and programs that a person names.
 
 Children are started fresh (`spawn`), so that no thread, lock or random state of the parent reaches them; `function`
 and its inputs must be importable and picklable. What a child raises reaches the parent; a child whose parent is gone,
@@ -6,6 +6,8 @@ killed or not, ends at once.
 
 `spread` is for many small inputs: with one job nothing is started, the function runs here, one input after the other.
 `deal` is for long work that may lose a process (memory, a kill): its input is dealt again.
+`command` runs a program: an argument list, no shell, no input, a deadline, and a process group of its own that is ended
+with it, on time-out and on an interrupt.
 """
 
 from __future__ import annotations
@@ -163,3 +165,111 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
+
+
+GRACE = 2.0
+"""Seconds between asking a process group to end and ending it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and what it wrote."""
+
+    code: int | None
+    """Exit code, negative for a signal; None: the deadline."""
+    out: bytes
+    err: bytes
+    cut: bool
+    """The middle of what it wrote was left out."""
+
+
+class _Tail:
+    """Head and tail of a stream, in `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.half = max(1, limit // 2)
+        self.head, self.tail, self.left_out = bytearray(), bytearray(), 0
+
+    def add(self, data: bytes) -> None:
+        room = self.half - len(self.head)
+        self.head += data[:room]
+        self.tail += data[room:] if room > 0 else data
+        if (over := len(self.tail) - self.half) > 0:
+            self.left_out += over
+            del self.tail[:over]
+
+    def text(self) -> bytes:
+        middle = f"\n[{self.left_out} bytes left out]\n".encode() if self.left_out else b""
+        return bytes(self.head) + middle + bytes(self.tail)
+
+
+def command(arguments: Sequence[str], *, seconds: float, folder: Path, limit: int) -> Ended:
+    """Run a program in `folder` until it ends or `seconds` are over; of each stream `limit` bytes are kept.
+
+    Raises:
+        FileNotFoundError, PermissionError: there is no such program, or it cannot be run.
+    """
+    import selectors
+    import subprocess
+    from time import monotonic
+
+    child = subprocess.Popen(
+        list(arguments),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdout is not None and child.stderr is not None, "both are pipes"
+    kept = {child.stdout: _Tail(limit), child.stderr: _Tail(limit)}
+    deadline, late = monotonic() + seconds, False
+    try:
+        with selectors.DefaultSelector() as ready:
+            for pipe in kept:
+                ready.register(pipe, selectors.EVENT_READ)
+            while ready.get_map() and not late:
+                ended = child.poll() is not None
+                events = ready.select(0.0 if ended else min(max(deadline - monotonic(), 0.0), 0.5))
+                if ended and not events:
+                    break  # a grandchild holds the pipes: it is ended with the group
+                for key, _ in events:
+                    data = _available(key.fd)
+                    kept[key.fileobj].add(data)  # type: ignore[index]
+                    if not data:
+                        ready.unregister(key.fileobj)
+                late = monotonic() > deadline
+        if not late:
+            try:
+                child.wait(max(0.0, deadline - monotonic()))
+            except subprocess.TimeoutExpired:
+                late = True
+    finally:
+        _end_group(child)
+        child.stdout.close()
+        child.stderr.close()
+    out, err = kept[child.stdout], kept[child.stderr]
+    return Ended(None if late else child.returncode, out.text(), err.text(), bool(out.left_out or err.left_out))
+
+
+def _available(descriptor: int) -> bytes:
+    """What a pipe holds now."""
+    import os
+
+    return os.read(descriptor, 1 << 16)
+
+
+def _end_group(child: Any) -> None:
+    """End every process of the group of a child, asking the child first if it still runs."""
+    import os
+    import signal
+    import subprocess
+    from contextlib import suppress
+
+    with suppress(ProcessLookupError, PermissionError):
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE)
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

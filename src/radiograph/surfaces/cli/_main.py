@@ -114,6 +114,9 @@ def _command(verb: Verb) -> click.Command:
     if verb.downloads:
         fetch = "Fetch the one listed file that is named, where it is not cached."
         common.append(click.Option(["--allow-download"], is_flag=True, help=fetch))
+    if verb.commands is not None:
+        allow = "Run programs that a file names; one that is typed here may run anyway."
+        common.append(click.Option(["--allow-commands"], is_flag=True, help=allow))
     own = parameters(verb.config)
     taken = {p.name for p in own}
     return VerbCommand(
@@ -150,6 +153,7 @@ def _invoke(verb: Verb, values: dict[str, Any]) -> int:
         offline=not rest["online"],
         limits=Limits.parse(rest.get("limit") or ()),
         downloads=bool(rest.get("allow_download")),
+        commands=bool(rest.get("allow_commands")) or verb.may_command(resolved.origins),
         services=services(),
     )
     outcome = execute(verb, resolved, settings)

@@ -1,0 +1,1 @@
+"""Parts of the verb `bisect` that are not its story."""
