@@ -49,6 +49,7 @@ MINUTES = {
     "probes",
     "steer",
     "train-a-dictionary",
+    "what-moved",
 }
 ELSEWHERE = ("make", "pip", "git")  # `.ci/run` runs the make targets; installing and cloning need a network
 
