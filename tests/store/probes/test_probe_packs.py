@@ -169,6 +169,14 @@ def _restamp(folder: Path, path: Path) -> None:
     (folder / "pack.json").write_text(json.dumps(document))
 
 
+def test_p9_the_old_keys_of_a_pack(workspace):
+    from radiograph.methods.probe import pack
+
+    found = pack.soup(go("probe.pack", target="base", schema_="soup").result)
+    assert list(found) == ["base", "soup_version", "probes"]
+    assert list(found["probes"][0]) == ["name", "kind", "hidden_dim", "description"]
+
+
 def test_a_pack_of_names_alone_and_one_of_own_probes(workspace):
     report = go("probe.pack", base="me/mine", hidden=128, out="names").result
     assert [own.status for own in report.pack.probes] == ["schema_only"] * 3

@@ -14,7 +14,7 @@ a path where a name belongs (exit 3); exit 2 when a file is not what its pack sa
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,8 @@ class Config(Base):
     """Probes that were built, for a pack of your own."""
     dictionary: str | None = None
     """A dictionary that belongs to the pack, by reference."""
+    schema_: Literal["radiograph", "soup"] = "radiograph"
+    """soup: --output and --json have the keys of soup-cli."""
 
 
 def run(config: Config, ctx: Context) -> PackReport:
