@@ -32,13 +32,14 @@ class Drift:
 def shift_length(sums: Float64[np.ndarray, "group column"], design: Design) -> Drift:
     """‖W_0·P‖ with its floor and p; floor, p and excess are None below 12 groups."""
     weights = design.weights
-    length = float(np.sqrt(_lengths(sums @ sums.T, weights[:1])[0]))
+    gram = sums @ sums.T
+    length = float(np.sqrt(_lengths(gram, weights[:1])[0]))
     if design.groups < LEAST_GROUPS:
         return Drift(length, None, None, None, None)
     flips = weights[1 : design.flips + 1]
-    still = design.centred(sums)
-    floor = _lengths(still @ still.T, flips)
-    moved = np.sqrt(_lengths(sums @ sums.T, flips))
+    centring = design.centred(np.eye(design.groups))  # of the products: the sums are as wide as there are features
+    floor = _lengths(centring @ gram @ centring.T, flips)
+    moved = np.sqrt(_lengths(gram, flips))
     p = float(1 + (moved >= length * (1 - 1e-12)).sum()) / (1 + len(flips))
     excess = float(np.sqrt(max(0.0, length**2 - floor.mean())))
     median, q95 = (float(v) for v in np.quantile(np.sqrt(floor), [0.5, 0.95]))
