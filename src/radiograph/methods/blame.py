@@ -378,8 +378,14 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     return differences(Blame.read(result), folder)
 
 
-def soup(result: Blame) -> dict[str, Any]:
-    """The keys of soup-cli 0.77."""
+def soup(result: Blame | BlamePlan) -> dict[str, Any]:
+    """The keys of soup-cli 0.77; clock times stand in the manifest alone.
+
+    Raises:
+        Refusal: a plan has no such keys.
+    """
+    if isinstance(result, BlamePlan):
+        raise Refusal("plan_only", "a plan has no keys of soup-cli", got=result.headline)
     adapter = result.candidate.partition("+")[2] or result.candidate
     return {
         "adapter_dir": adapter,

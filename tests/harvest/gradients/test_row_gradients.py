@@ -160,6 +160,7 @@ def test_fused_and_transposed_weights_are_cut_and_put_together():
     np.testing.assert_allclose((moved * weights).sum(1).numpy(), found @ h, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_suite_of_the_world_has_gradients_of_finite_size(tuned):
     """Real prompts: no gradient is zero where a token is learned."""
     prompts = [p["messages"][-1]["content"] for p in islice(world_suite()["prompts"], 4) if p.get("messages")]

@@ -96,6 +96,7 @@ def test_a_weak_run_goes_on_and_is_stamped(files):
     assert any(stamp.startswith("behaviour_absent") for stamp in outcome.result.stamps)
 
 
+@pytest.mark.slow
 def test_over_budget_is_refused_with_its_plan_and_fit_samples(files, monkeypatch):
     from radiograph.methods._blame import plan
 

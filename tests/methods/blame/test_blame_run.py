@@ -117,6 +117,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(done, place):
     assert {k: v for k, v in contents(again.path).items() if k.startswith(("gradients/", "tables/"))} == ours
 
 
+@pytest.mark.slow
 def test_other_rows_do_not_resume(done, place):
     shutil.copytree(done.path / "gradients", place / "other.partial" / "gradients")
     from radiograph.core import UserError
