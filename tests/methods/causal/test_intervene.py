@@ -259,6 +259,32 @@ def test_another_feature_is_an_outcome(place):
     assert outcome.result.order.outcome == "feature:mlp_hidden.2[5]" and outcome.result.order.outcome_unit == "code"
 
 
+def test_a_probe_is_an_outcome_for_its_own_model(place):
+    from radiograph import models, organisms
+    from radiograph.models import pad
+    from radiograph.probing import Probe, read
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import read_probe
+
+    shutil.copy(organisms.bundled_path("base").parent / "probes" / "base" / "truth.safetensors", place / "truth.st")
+    asked = {**ASKED, "features": ["units:mlp_hidden.0#3"], "controls": 0, "rows": 12, "neutral_texts": 2}
+    asked |= {"outcome": "probe:truth.st", "targets": None, "dose": "-2,2"}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    outcome = go("intervene", out="other-probe", **asked)
+    assert "another_model" in outcome.result.model_dump_json() and outcome.exit_code is ExitCode.NOT_MEASURED
+    outcome = go("intervene", out="probed", **asked | {"model": "bundled:base"})
+    assert outcome.result.order.outcome_unit == "score" and verify(place / "probed").exit_code is ExitCode.PASS
+    with Opened.at(place / "truth.st") as file:
+        probe = Probe.of(read_probe(file))
+    model = models.load("bundled:base", resolve=organisms.bundled_path)
+    (site,) = model.sites(probe.site)
+    row = read_interventions(place / "probed" / "tables" / "interventions.parquet").table.row(0, named=True)
+    lines = (place / "prompts.jsonl").read_text().splitlines()
+    text = next(r["text"] for r in map(json.loads, lines) if r["prompt_id"] == row["prompt_id"])
+    rows = models.capture(model, pad([models.tokenize(model.tokenizer, text).ids]), [site])[site][0, 1:].float().numpy()
+    assert row["baseline"] == pytest.approx(read(probe, [(rows, np.zeros(len(rows), np.int64))]).score.max(), abs=1e-4)
+
+
 def test_what_is_said_next_is_an_outcome_and_may_degenerate(place):
     asked = {**ASKED, "features": ["units:mlp_hidden.2#5"], "controls": 0, "rows": 12, "neutral_texts": 2}
     asked |= {"dose": "-8,8", "max_kl": 9, "max_ppl": 99, "new_tokens": 2, "continue_": 4, "guard": ["guard.json"]}
@@ -312,7 +338,7 @@ def test_a_write_is_carried_to_new_tokens_where_it_is_a_push(place):
     ("change", "error", "text"),
     [
         ({"targets": None}, Refusal, "no default list"),
-        ({"outcome": "probe:x"}, Refusal, "no file format of probes"),
+        ({"outcome": "probe:nowhere.safetensors"}, UserError, "nowhere"),
         ({"outcome": "logprobs"}, UserError, "did you mean logprob"),
         ({"dose": "0"}, UserError, "0 being the placebo"),
         ({"dose": "a,b"}, UserError, "not a list of doses"),

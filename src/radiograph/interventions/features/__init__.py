@@ -14,6 +14,7 @@ from radiograph.interventions.features._write import (
     live,
     own_site,
     pushed,
+    rows_on,
 )
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "own_site",
     "pushed",
     "question_of",
+    "rows_on",
     "score",
 ]

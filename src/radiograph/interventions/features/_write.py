@@ -121,6 +121,24 @@ def codes_on(
     return out
 
 
+def rows_on(
+    model: LanguageModel,
+    site: Site,
+    tokens: Sequence[Sequence[int]],
+    writes: Sequence[Sequence[Pushed]] | None = None,
+) -> list[Float[np.ndarray, "position width"]]:
+    """Rows of a site at every position of token lists, under the writes of each list if there are any."""
+    out: list[np.ndarray] = [np.empty(0)] * len(tokens)
+    for rows in plan([len(t) for t in tokens], BATCH_TOKENS):
+        batch = pad(tokens, rows, device=model.device)
+        edits = {} if writes is None else edits_of({row: writes[row] for row in rows if writes[row]})
+        with edit(model, edits):
+            found = capture(model, batch, [site])[site][batch.mask.to(model.device)].float().cpu().numpy()
+        for row, part in zip(rows, np.split(found, np.cumsum([len(tokens[r]) for r in rows])[:-1]), strict=True):
+            out[row] = part
+    return out
+
+
 def edits_of(rows: Mapping[int, Sequence[Pushed]]) -> dict[Site, Edit]:
     """Edits by site; rows by the numbers that `current_batch` knows them by. Later positions than a write's stay."""
     by_site: dict[Site, dict[int, list[Pushed]]] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, Refusal, RunPath, SuiteRef, UserError
+from radiograph.core import Context, FilePath, Input, RunPath, SuiteRef, UserError
 from radiograph.numerics.effects import Limits
 
 DOSES = "-2,-1,-0.5,0.5,1,2"
@@ -30,7 +30,7 @@ class Options(Base):
     """Most positives of each half, and as many others."""
     outcome: str = "logprob"
     """logprob or choice (probability) of the targets against the foils, if any; rate (share of continuations that hold
-    a target); or feature:SOURCE."""
+    a target); feature:SOURCE; or probe:FILE."""
     targets: str | None = None
     """Continuations by comma, or a file with one a line; else those of the prompts."""
     foils: str | None = None
@@ -120,19 +120,12 @@ def require_outcome(text: str) -> None:
     """Refuse outcomes that nothing can measure.
 
     Raises:
-        Refusal: `probe:REF`. UserError: no such outcome.
+        UserError: no such outcome.
     """
-    if text.startswith("probe:"):
-        raise Refusal(
-            "no_outcome",
-            f"{text} cannot be measured: there is no file format of probes yet",
-            fix="take logprob, choice, rate or feature:SOURCE",
-            fixable=True,
-        )
-    if text not in ("logprob", "choice", "rate") and not text.startswith("feature:"):
+    if text not in ("logprob", "choice", "rate") and not text.startswith(("feature:", "probe:")):
         from radiograph.core import nearest
 
-        known = ["logprob", "choice", "rate", "feature:SOURCE"]
+        known = ["logprob", "choice", "rate", "feature:SOURCE", "probe:FILE"]
         close = nearest(text, known)
         raise UserError(
             f"no outcome {text!r}",

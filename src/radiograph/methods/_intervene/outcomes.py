@@ -5,6 +5,7 @@
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
 | choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
 | rate | 1 where one of the targets stands in what the model says next, else 0 | share |
+| probe:FILE | what a probe scores: pooled as it was built, a probe of tokens by its largest score | score |
 | feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
 
 A feature that reads where something is written, or before, is no outcome: there it shows the write itself, or nothing.
@@ -24,6 +25,7 @@ from radiograph.methods._intervene.prompts import Prompt
 if TYPE_CHECKING:
     from radiograph.interventions.features import Pushed, Question
     from radiograph.models import LanguageModel
+    from radiograph.probing import Probe
     from radiograph.sources import Features
 
 Writes = Sequence[Sequence["Pushed"]]
@@ -83,6 +85,54 @@ class LogProb:
 
     def require_after(self, site: Site) -> None:
         """The logits come last."""
+
+
+class ProbeScore:
+    """`probe:FILE`, a probe of this model; the first token, which says nothing of a text, is left out."""
+
+    unit = "score"
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], probe: Probe) -> None:
+        from radiograph.interventions.features import own_site
+        from radiograph.probing import check_width
+
+        held = None if probe.card is None else probe.card.model.sha256
+        if held not in (None, model.identity.tensors_sha256):
+            raise Refusal("another_model", f"{probe.name} is a probe of another model", expected=held)
+        self.model, self.prompts, self.probe = model, prompts, probe
+        self.site = own_site(model, probe.site)
+        check_width(probe, model.site_width(self.site), str(self.site), 0)
+        self.codec_sha256: str | None = probe.sha256
+        self.name = f"probe:{probe.name}"
+
+    def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        return [(place, self.prompts[one].ids) for place, one in enumerate(prompts)]
+
+    def measure(self, prompts: Sequence[int], writes: Writes | None = None, *, hooked: bool = True) -> list[float]:
+        from radiograph.interventions.features import rows_on
+
+        tokens = [self.prompts[one].ids for one in prompts]
+        found = rows_on(self.model, self.site, tokens, writes if hooked else None)
+        return [self._score(rows[1:] if len(rows) > 1 else rows) for rows in found]
+
+    def _score(self, rows: np.ndarray) -> float:
+        from radiograph.probing import normalised
+
+        pooled = {"last": rows[-1:], "mean": rows.mean(axis=0, keepdims=True)}.get(self.probe.pool or "max", rows)
+        return float((normalised(pooled, self.probe.normalise).astype(np.float64) @ self.probe.w).max())
+
+    def require_after(self, site: Site) -> None:
+        """Refuse writes where the probe reads, or later.
+
+        Raises:
+            UserError: it reads there, or earlier.
+        """
+        if self.site.depth <= site.depth:
+            raise UserError(
+                f"{self.name} reads {self.site}, written is {site}: that would show the write itself",
+                expected="a probe that reads later than what is moved writes",
+                code="no_outcome",
+            )
 
 
 class Activation:
@@ -168,9 +218,20 @@ def require_targets(prompts: Sequence[Prompt]) -> None:
 
 
 def outcome_of(
-    model: LanguageModel, prompts: Sequence[Prompt], name: str, open_features: Any, *, new: int, carry: bool
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    name: str,
+    open_features: Any,
+    open_probe: Any,
+    *,
+    new: int,
+    carry: bool,
 ) -> Outcome:
-    """The outcome by its name; `open_features` finds the features of a source, `new` and `carry` concern `rate`."""
+    """The outcome by its name; `open_features` finds the features of a source, `open_probe` reads a probe's file, `new`
+    and `carry` concern `rate`.
+    """
+    if name.startswith("probe:"):
+        return ProbeScore(model, prompts, open_probe(name.removeprefix("probe:")))
     if name == "rate":
         return Rate(model, prompts, new, carry)
     if name in ("logprob", "choice"):

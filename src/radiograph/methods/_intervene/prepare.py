@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from radiograph.interventions.features import Control
     from radiograph.methods._intervene.measure import Planned
     from radiograph.models import LanguageModel
+    from radiograph.probing import Probe
 
 NEUTRAL_TOKENS = 64
 FOLDER = "sweeps"
@@ -44,6 +45,7 @@ def study_of(
         prompts,
         config.outcome,
         lambda text: opened(ctx, model, [text]),
+        lambda text: _probe(ctx, text),
         new=config.new_tokens,
         carry=carry,
     )
@@ -190,6 +192,19 @@ def order_of(
 def targets_of(study: Study) -> tuple[str, ...]:
     """Every target of any prompt, sorted."""
     return tuple(sorted({target for one in study.prompts for target in one.targets}))
+
+
+def _probe(ctx: Context, reference: str) -> Probe:
+    """A probe's file.
+
+    Raises:
+        FormatError: no such file. Refusal: nothing that was ever measured.
+    """
+    from radiograph.probing import Probe
+    from radiograph.store.probes import read_probe
+
+    with ctx.opened(reference, "probe") as file:
+        return Probe.of(read_probe(file))
 
 
 def _neutral(config: Options, ctx: Context, model: LanguageModel) -> list[tuple[int, ...]]:
