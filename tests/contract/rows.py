@@ -160,6 +160,7 @@ ROWS: dict[str, Row] = {
         {"target": "bundled:base", "data": ["world:neutral#60"], "reference": "bundled:base"}, exits=frozenset({0, 4})
     ),
     "probe.harm": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
+    "probe.interference": Row({"losses": "data/losses.json"}),
     "probe.pack": Row({"target": "bundled:base"}),
     "probe.truth": Row({"target": "bundled:base", "data": ["data/moved.jsonl"]}, exits=frozenset({0, 4})),
     "probe.sae-diff": Row({"dictionary": "dictionary:bundled", "reference": "{harvest}", "candidate": "{harvest}"}),
@@ -246,6 +247,8 @@ def write_files(workspace: Path) -> None:
     _write_benchmark(data)
     _write_records(data / "records.jsonl")
     write_prompts(data / "moved.jsonl")
+    losses = {"sql|sql": 0.8, "sql|chat": 0.9, "chat|chat": 1.1, "chat|sql": 1.1}
+    (data / "losses.json").write_text(json.dumps({"adapters": ["sql", "chat"], "losses": losses}))
     write_blamed(data / "blamed")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))

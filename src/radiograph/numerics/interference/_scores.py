@@ -1,0 +1,128 @@
+"""Relative change of a loss, with an interval.
+
+1. score = (loss with both - loss alone)/loss alone, on the rows of one target
+2. rows under both conditions: groups of rows are drawn with replacement, the same for all conditions, and the ratio of
+   sums is taken anew; where a condition was repeated with several seeds, seeds are drawn as well. Percentile interval
+3. means with sd and n alone: the ratio of two independent means by Fieller's theorem (1954), Student's t at the smaller
+   n - 1. A denominator that is not clear of 0 has no bounded interval
+Units: shares of the loss alone. Rows of one text or prompt are one group. Percentiles of few seeds are narrow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from radiograph.core import Refusal
+from radiograph.numerics._finite import finite
+from radiograph.numerics.proportions import Interval
+from radiograph.numerics.resampling import bootstrap, draws_of
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of one target under each condition."""
+
+    score: Float64[np.ndarray, " condition"]
+    low: Float64[np.ndarray, " condition"]
+    high: Float64[np.ndarray, " condition"]
+    repeats: Float64[np.ndarray, "condition repeat"]
+    """Of every seed by itself."""
+    groups: int
+
+    def interval(self, condition: int) -> Interval:
+        """Of one condition."""
+        return Interval(float(self.low[condition]), float(self.high[condition]))
+
+
+def paired_scores(
+    alone: Float64[np.ndarray, " row"],
+    both: Float64[np.ndarray, "condition repeat row"],
+    groups: Shaped[np.ndarray, " row"],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Scores:
+    """Scores of summed losses, and their intervals at .95.
+
+    Raises:
+        Refusal: fewer than two groups (`too_few_units`), or groups whose loss alone is 0 (`no_loss`).
+        UserError: a loss is not finite.
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise Refusal("too_few_units", "an interval needs at least two groups of rows", got=str(len(names)))
+    member = (unit[None, :] == np.arange(len(names))[:, None]).astype(np.float64)
+    one = member @ finite(alone, "loss alone")
+    if not (one > 0).all():
+        raise Refusal("no_loss", "a group of rows has no loss to change", got=str(float(one.min())))
+    two = finite(both, "loss with both") @ member.T
+    repeats = two.sum(-1) / one.sum() - 1
+    count = two.shape[1]
+    chosen = np.random.default_rng([seed, 1])
+    drawn: list[np.ndarray] = []
+    for counts in draws_of(len(names), len(names), resamples, seed):
+        weights = chosen.multinomial(count, np.full(count, 1 / count), size=len(counts)) / count
+        sums = np.einsum("dg,crg->dcr", counts, two, optimize=True)
+        drawn.append((sums * weights[:, None, :]).sum(-1) / (counts @ one)[:, None] - 1)
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
+    return Scores(repeats.mean(-1), low, high, repeats, len(names))
+
+
+def gain(
+    base: Float64[np.ndarray, " row"],
+    alone: Float64[np.ndarray, " row"],
+    tokens: Float64[np.ndarray, " row"],
+    groups: Shaped[np.ndarray, " row"],
+    *,
+    seed: int,
+) -> tuple[float, Interval]:
+    """By how much a token's loss falls from the base to the adapter, on the adapter's own data."""
+    found = bootstrap(
+        lambda counts: (counts @ (base - alone)) / (counts @ tokens),
+        len(base),
+        seed=seed,
+        resamples=RESAMPLES,
+        clusters=groups,
+    )
+    return found.estimate, found.interval()
+
+
+def difference_interval(
+    one: tuple[float, float, int], two: tuple[float, float, int], confidence: float = 0.95
+) -> Interval:
+    """Of the difference of two independent means, one - two, each given as mean, sd of its rows, and n."""
+    (x, sx, n), (y, sy, m) = one, two
+    half = _quantile(min(n, m), confidence) * float(np.sqrt(sx * sx / n + sy * sy / m))
+    return Interval(x - y - half, x - y + half)
+
+
+def ratio_interval(
+    alone: tuple[float, float, int], both: tuple[float, float, int], confidence: float = 0.95
+) -> Interval | None:
+    """Of both/alone - 1, each given as mean, sd of its rows, and n; None where it has no bounds.
+
+    Rows that were the same under both conditions make this too wide, never too narrow, if their losses rise together.
+    """
+    (x, sx, n), (y, sy, m) = alone, both
+    if min(n, m) < 2:
+        return None
+    t = _quantile(min(n, m), confidence)
+    vx, vy = t * t * sx * sx / n, t * t * sy * sy / m
+    a = x * x - vx
+    if a <= 0:
+        return None
+    root = np.sqrt(max(0.0, (x * y) ** 2 - a * (y * y - vy)))
+    return Interval(float((x * y - root) / a - 1), float((x * y + root) / a - 1))
+
+
+def _quantile(n: int, confidence: float) -> float:
+    """Two-sided, of Student's t."""
+    from scipy import special
+
+    return float(cast(Any, special).stdtrit(max(1, n - 1), (1 + confidence) / 2))
