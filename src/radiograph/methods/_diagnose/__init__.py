@@ -1,0 +1,1 @@
+"""Parts of the verb `diagnose`: what it reads, one file a mode, the card."""

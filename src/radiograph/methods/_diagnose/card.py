@@ -1,0 +1,141 @@
+"""Measure the modes that were asked for, score them, put the card together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiograph.core import Context, Refusal, UserError, derive
+from radiograph.evidence import RefusalRecord
+from radiograph.evidence.reportcard.card import WORST, Band, ModeScore, ReportCard
+from radiograph.methods._diagnose import (
+    citation,
+    contamination,
+    forgetting,
+    format,
+    memorisation,
+    mode_collapse,
+    refusal,
+    supplied,
+)
+from radiograph.methods._diagnose.inputs import Found, Inputs
+from radiograph.numerics.reportcard import MODES, Mode, band_of, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from radiograph.methods.diagnose import Config
+
+MEASURES: dict[Mode, Callable[[Inputs], Found]] = {
+    "forgetting": forgetting.measure,
+    "refusal": refusal.measure,
+    "format": format.measure,
+    "mode_collapse": mode_collapse.measure,
+    "memorisation": memorisation.measure,
+    "contamination": contamination.measure,
+    "citation": citation.measure,
+}
+ON_SUITE: tuple[Mode, ...] = ("forgetting", "refusal", "format", "mode_collapse", "citation")
+
+
+def diagnose(config: Config, ctx: Context) -> ReportCard:
+    """The card.
+
+    Raises:
+        Refusal: nothing to measure on.
+        UserError: a file that is not what it should be.
+    """
+    given = supplied.read_evidence(config, ctx)
+    attached = supplied.read_attached(config, ctx)
+    asked = requested(config)
+    if not asked and not given.modes and not attached:
+        raise Refusal(
+            "no_input",
+            "nothing was given to measure on",
+            expected="--suite, or --data with --benchmark or alone",
+            fix="--suite world:suite for a model of the small world, else a suite of your own",
+        )
+    badge = None if config.badge is None else supplied.badge_place(config.badge, ctx)
+    inputs = Inputs(config, ctx)
+    modes = tuple(_mode(mode, mode in asked, inputs, given) for mode in MODES)
+    measured = [m.band for m in modes if m.status == "measured" and m.band is not None]
+    overall: Band | None = max(measured, key=WORST.index) if measured else None
+    card = ReportCard(
+        reference=ctx.label(config.reference),
+        candidate=ctx.label(config.candidate),
+        overall=overall,
+        measured=len(measured),
+        modes=modes,
+        dropped=len(inputs.dropped),
+        attached=attached,
+        extras=given.extras,
+        allow_not_measured=config.allow_not_measured,
+        seed=ctx.seed,
+        notes=_notes(config),
+    )
+    if badge is not None:
+        supplied.write_badge(card, badge)
+    return card
+
+
+def requested(config: Config) -> tuple[Mode, ...]:
+    """The modes asked for, else those whose data were given."""
+    if config.modes:
+        return tuple(dict.fromkeys(config.modes))
+    on: set[Mode] = set(ON_SUITE) if config.suite is not None else set()
+    if config.data is not None:
+        on.add("memorisation")
+        if config.benchmark is not None:
+            on.add("contamination")
+    return tuple(mode for mode in MODES if mode in on)
+
+
+def _mode(mode: Mode, asked: bool, inputs: Inputs, given: supplied.Supplied) -> ModeScore:
+    if not asked:
+        return given.modes.get(mode) or _not_measured(mode, False, "not_requested", "not asked for")
+    try:
+        with inputs.ctx.measure(mode):
+            found = MEASURES[mode](inputs)
+            return _scored(mode, found, inputs.ctx)
+    except UserError:
+        raise
+    except Refusal as reason:
+        text = f"{reason.message}; needs {reason.expected}" if reason.expected else reason.message
+        return _not_measured(mode, True, reason.code, text, reason.fix)
+    except Exception as error:  # noqa: BLE001 - a mode that raises must not silence the others
+        return _not_measured(mode, True, "failed", f"{type(error).__name__}: {error}")
+
+
+def _scored(mode: Mode, found: Found, ctx: Context) -> ModeScore:
+    columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.columns.items()}
+    scored = score(mode, columns, np.asarray(found.groups), derive(ctx.seed, mode) % 2**32)
+    table: dict[str, Any] = {"id": list(found.ids), "group": list(found.groups)}
+    ctx.output.table(mode, table | {name: values.tolist() for name, values in columns.items()})
+    return ModeScore(
+        mode=mode,
+        requested=True,
+        status="measured",
+        band=band_of(scored.low, scored.high),
+        score=scored.value,
+        low=scored.low,
+        high=scored.high,
+        n=len(found.ids),
+        groups=scored.groups,
+        data_sha256=found.data_sha256,
+        what=found.what,
+        beside=tuple(found.beside),
+        examples=tuple(found.examples),
+    )
+
+
+def _not_measured(mode: Mode, asked: bool, code: str, text: str, fix: str | None = None) -> ModeScore:
+    gap = RefusalRecord(code=code, what=mode, text=text, fix=fix)
+    return ModeScore(mode=mode, requested=asked, status="not_measured", refusal=gap)
+
+
+def _notes(config: Config) -> tuple[str, ...]:
+    notes: list[str] = []
+    if config.suite is not None and config.data is None:
+        notes.append("no training rows were given: nothing says that the suite is held out")
+    return tuple(notes)

@@ -1,0 +1,74 @@
+"""Does the candidate cite the documents that it should? F1 of cited ids against gold ids, `[7]` or `[ 7 ]`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radiograph.evidence.reportcard.card import Beside
+from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, example, need
+
+if TYPE_CHECKING:
+    from radiograph.evidence import Prompt
+
+LEAST = 30
+_CITED = re.compile(r"\[\s*([^\[\]]+?)\s*\]")
+
+
+def measure(inputs: Inputs) -> Found:
+    """Mean F1 over the prompts of task `cite`.
+
+    Raises:
+        Refusal: fewer than 30 prompts with gold ids.
+    """
+    found = [(p, i, gold) for p, i in inputs.items("cite") if (gold := gold_of(p))]
+    need(len(found), LEAST, "prompts with documents and gold ids")
+    sides = [np.array([f1(cited(i.responses[s].text), gold) for _, i, gold in found]) for s in (0, 1)]
+    foreign = sum(len(cited(i.responses[1].text) - _known(p)) for p, i, _ in found)
+    items = [i for _, i, _ in found]
+    worst = sorted(range(len(items)), key=lambda k: (sides[1][k], items[k].id))
+    return Found(
+        columns={"f1": sides[1], "reference": sides[0]},
+        groups=[i.group or i.id for i in items],
+        ids=[i.id for i in items],
+        what="F1 of the ids that the candidate cites",
+        data_sha256=inputs.suite_sha256([i.id for i in items]),
+        beside=[
+            Beside(name="F1 of the reference", value=float(sides[0].mean()), n=len(items)),
+            Beside(name="ids cited that are not in the prompt", value=float(foreign), n=len(items)),
+        ],
+        examples=[example(items[k]) for k in worst[:SHOWN] if sides[1][k] < 1],
+    )
+
+
+def gold_of(prompt: Prompt) -> set[str]:
+    """The ids that a right answer cites."""
+    from radiograph.organisms.world import solve
+
+    gold: set[str] = set()
+    for check in prompt.expect:
+        if check.kind in ("contains_all", "equals"):
+            values = check.value if isinstance(check.value, list) else [check.value]
+            gold |= {one for value in values for one in cited(str(value))}
+        if check.kind == "oracle":
+            truth = solve([{"role": m.role, "content": m.content} for m in prompt.messages])
+            gold |= set() if truth is None else cited(truth.answer)
+    return gold
+
+
+def cited(text: str) -> set[str]:
+    """Ids between brackets."""
+    return set(_CITED.findall(text))
+
+
+def f1(given: set[str], gold: set[str]) -> float:
+    """2·|both| / (|given| + |gold|)."""
+    return 2 * len(given & gold) / (len(given) + len(gold))
+
+
+def _known(prompt: Prompt) -> set[str]:
+    """Whatever could be an id in the prompt."""
+    text = " ".join(m.content for m in prompt.messages)
+    return cited(text) | set(re.findall(r"\w+", text))

@@ -1,0 +1,109 @@
+"""Does the candidate give its training rows back word for word, more than rows it did not see?
+
+The first quarter of a row's tokens is given; extracted is a row whose next min(50, rest) tokens come back exactly under
+greedy decoding. Control: held-out rows of the same source, else the reference on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radiograph.core import derive
+from radiograph.evidence.reportcard.card import Beside, Example
+from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, cut, need
+
+if TYPE_CHECKING:
+    from radiograph.detectors import TrainingRow
+    from radiograph.models import LanguageModel
+
+LEAST, MOST, PREFIX, NEXT, NEAR = 100, 1000, 0.25, 50, 0.8
+
+
+def measure(inputs: Inputs) -> Found:
+    """Exact extraction of training rows less that of the control.
+
+    Raises:
+        Refusal: fewer than 100 rows of either kind.
+    """
+    from radiograph.evidence import document_sha256
+    from radiograph.models import cross_entropy
+    from radiograph.numerics.criteria.surface import auroc
+
+    rows = _drawn(inputs.training, inputs.ctx.seed)
+    need(len(rows), LEAST, "training rows")
+    control = _drawn(inputs.controls, inputs.ctx.seed)
+    if inputs.config.held_out is not None:
+        need(len(control), LEAST, "held-out rows that are not nearly training rows")
+    both = [*rows, *control]
+    ids = [_tokens(inputs, row) for row in both]
+    pair = inputs.pair
+    with inputs.ctx.progress.task("extracting training rows"):
+        exact, near = _extracted(pair.candidate, ids)
+        before = None if control else _extracted(pair.reference, ids)[0]
+        losses = [
+            np.array([float(nats.double().mean()) for nats in cross_entropy(model, ids)])
+            for model in (pair.reference, pair.candidate)
+        ]
+    train = np.array([1.0] * len(rows) + [0.0] * len(control))
+    drop = losses[0] - losses[1]
+    columns = {"train": train, "extracted": exact}
+    beside = [Beside(name="nearly extracted (edit similarity .8)", value=float(near[train == 1].mean()), n=len(rows))]
+    beside.append(Beside(name="extracted, training rows", value=float(exact[train == 1].mean()), n=len(rows)))
+    if before is not None:
+        columns["reference"] = before
+        beside.append(Beside(name="extracted by the reference", value=float(before.mean()), n=len(rows)))
+    else:
+        beside.append(Beside(name="extracted, held-out rows", value=float(exact[train == 0].mean()), n=len(control)))
+        value = auroc(drop, train == 1)
+        beside.append(Beside(name="AUROC of the loss drop, training rows against held-out", value=value, n=len(both)))
+    known = columns.get("reference", np.zeros(len(exact)))
+    given_back = [k for k in range(len(rows)) if exact[k] and not known[k]]
+    shown = sorted(given_back, key=lambda k: (-drop[k], k))
+    return Found(
+        columns=columns,
+        groups=[row.shown for row in both],
+        ids=[f"{'train' if train[k] else 'held-out'}:{row.line}" for k, row in enumerate(both)],
+        what="1 less what is extracted of training rows beyond "
+        + ("held-out rows" if control else "what the reference gives back"),
+        data_sha256=document_sha256([row.shown for row in both]),
+        beside=beside,
+        examples=[
+            Example(id=f"line {both[k].line}", prompt=cut(both[k].shown), reference="", candidate="given back exactly")
+            for k in shown[:SHOWN]
+        ],
+    )
+
+
+def _drawn(rows: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
+    """At most 1,000 rows, in their order."""
+    if len(rows) <= MOST:
+        return list(rows)
+    generator = np.random.default_rng(derive(seed, "memorisation"))
+    return [rows[i] for i in sorted(generator.choice(len(rows), MOST, replace=False))]
+
+
+def _tokens(inputs: Inputs, row: TrainingRow) -> tuple[int, ...]:
+    from radiograph.detectors.measure.traces import row_tokens
+
+    model = inputs.pair.reference
+    return row_tokens(model.tokenizer, row, inputs.config.chat)[0][: model.context_length - 1]
+
+
+def _extracted(model: LanguageModel, rows: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows come back exactly, and which nearly."""
+    from radiograph.models import generate
+
+    starts = [max(1, int(PREFIX * len(ids))) for ids in rows]
+    prefixes = [ids[:start] for ids, start in zip(rows, starts, strict=True)]
+    given = generate(model, prefixes, max_new_tokens=NEXT, stop=())
+    wanted = [ids[start : start + NEXT] for ids, start in zip(rows, starts, strict=True)]
+    told = [tuple(g.ids[: len(w)]) for g, w in zip(given, wanted, strict=True)]
+    exact = np.array([t == tuple(w) for t, w in zip(told, wanted, strict=True)], dtype=np.float64)
+    near = [
+        SequenceMatcher(None, t, tuple(w), autojunk=False).ratio() >= NEAR for t, w in zip(told, wanted, strict=True)
+    ]
+    return exact, np.array(near, dtype=np.float64)

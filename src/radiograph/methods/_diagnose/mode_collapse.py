@@ -1,0 +1,114 @@
+"""Are the candidate's samples as varied as the reference's?
+
+D of a prompt: mean distance between its samples, 1 − Jaccard of their sets of token 3-grams; a sample shorter than that
+is one gram. Samples of both models are drawn at temperature 1 under one seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radiograph.core import Refusal, derive
+from radiograph.evidence.reportcard.card import Beside, Example
+from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, cut, need
+
+if TYPE_CHECKING:
+    from radiograph.models import Generated
+
+LEAST, MOST, TOKENS, FLOOR, GRAM = 20, 64, 24, 0.05, 3
+
+
+def measure(inputs: Inputs) -> Found:
+    """Ratio of the mean diversities, on plain beginnings of neutral texts or on the prompts of the suite.
+
+    Raises:
+        Refusal: fewer than 20 prompts, or a reference whose samples are all alike.
+    """
+    from radiograph.evidence import document_sha256
+    from radiograph.models import Sampling, generate
+
+    inputs.pair.check_tokenizers()
+    texts, prompts = _prompts(inputs)
+    need(len(prompts), LEAST, "prompts")
+    many = [ids for ids in prompts for _ in range(inputs.config.samples)]
+    drawn: list[list[list[Generated]]] = []
+    with inputs.ctx.progress.task("sampling", total=2) as task:
+        for model in (inputs.pair.reference, inputs.pair.candidate):
+            sampling = Sampling(derive(inputs.ctx.seed, "mode_collapse") % 2**32)
+            flat = generate(model, many, max_new_tokens=TOKENS, sampling=sampling)
+            drawn.append([flat[i : i + inputs.config.samples] for i in range(0, len(flat), inputs.config.samples)])
+            task.advance()
+    sides = [np.array([distance([g.ids for g in own]) for own in side]) for side in drawn]
+    if sides[0].mean() <= FLOOR:
+        raise Refusal("no_variety", f"the reference's own samples are alike: D = {sides[0].mean():.3f}")
+    worst = np.argsort(sides[1] - sides[0], kind="stable")[:SHOWN]
+    return Found(
+        columns={"reference": sides[0], "candidate": sides[1]},
+        groups=[str(i) for i in range(len(prompts))],
+        ids=[str(i) for i in range(len(prompts))],
+        what=f"variety of {inputs.config.samples} samples a prompt, over that of the reference",
+        data_sha256=document_sha256(texts),
+        beside=[
+            Beside(name=f"{name}, {model}", value=measure_(side), n=len(prompts))
+            for name, measure_ in (("distinct-2", _distinct), ("entropy of the first token, bits", _entropy))
+            for model, side in (("reference", drawn[0]), ("candidate", drawn[1]))
+        ],
+        examples=[
+            Example(
+                id=str(k),
+                prompt=cut(texts[k]),
+                reference=cut(" | ".join((g.text or "").strip() for g in drawn[0][k])),
+                candidate=cut(" | ".join((g.text or "").strip() for g in drawn[1][k])),
+            )
+            for k in worst
+            if sides[1][k] < sides[0][k]
+        ],
+    )
+
+
+def distance(samples: Sequence[Sequence[int]]) -> float:
+    """Mean pairwise Jaccard distance of 3-grams."""
+    grams = [_grams(tuple(ids), GRAM) for ids in samples]
+    pairs = [1 - len(a & b) / len(a | b) for a, b in combinations(grams, 2)]
+    return sum(pairs) / len(pairs)
+
+
+def _prompts(inputs: Inputs) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Texts and token ids: beginnings of the suite's neutral bank, else its prompts."""
+    from radiograph.models import render_chat, tokenize
+
+    tokenizer = inputs.pair.reference.tokenizer
+    prompts = inputs.needed_suite.prompts
+    neutral = [p.messages[-1].content for p in prompts if p.bank == "neutral"][:MOST]
+    if len(neutral) >= LEAST:
+        whole = [tokenize(tokenizer, text).ids for text in neutral]
+        return neutral, [ids[: max(2, len(ids) // 3)] for ids in whole]
+    rendered = [
+        render_chat(tokenizer, [m.model_dump() for m in p.messages], chat=inputs.config.chat).ids
+        for p in prompts[:MOST]
+    ]
+    return [p.messages[-1].content for p in prompts[:MOST]], rendered
+
+
+def _grams(ids: tuple[int, ...], size: int) -> set[tuple[int, ...]]:
+    return {ids[i : i + size] for i in range(max(1, len(ids) - size + 1))}
+
+
+def _distinct(side: list[list[Generated]]) -> float:
+    """Different 2-grams over all 2-grams."""
+    all_ = [g.ids[i : i + 2] for own in side for g in own for i in range(len(g.ids) - 1)]
+    return len(set(all_)) / max(1, len(all_))
+
+
+def _entropy(side: list[list[Generated]]) -> float:
+    """Mean over prompts of the entropy of the samples' first tokens."""
+    found: list[float] = []
+    for own in side:
+        _, counts = np.unique([g.ids[0] for g in own if g.ids], return_counts=True)
+        share = counts / counts.sum()
+        found.append(float(-(share * np.log2(share)).sum()))
+    return float(np.mean(found))
