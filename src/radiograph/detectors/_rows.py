@@ -27,6 +27,8 @@ class TrainingRow:
     id: str | None
     messages: tuple[Mapping[str, str], ...] = ()
     text: str | None = None
+    group: str | None = None
+    """What ties rows together, as a prompt that several answer."""
 
     @property
     def shown(self) -> str:
@@ -87,19 +89,20 @@ def _row(number: int, line: str) -> TrainingRow | None:
     found = cast("dict[str, Any]", value)
     own = found.get("id")
     name = None if own is None else str(own)[:80]
+    group = None if found.get("group") is None else str(found["group"])
     messages = found.get("messages")
     if isinstance(messages, list):
         turns = [_turn(m) for m in cast("list[Any]", messages)]
         said = [t for t in turns if t is not None]
         if len(said) != len(turns) or not said or said[-1]["role"] != "assistant" or len(said) < 2:
             return None
-        return TrainingRow(number, name, tuple(said))
+        return TrainingRow(number, name, tuple(said), group=group)
     reply = next((found[k] for k in _REPLIES if isinstance(found.get(k), str)), None)
     if isinstance(found.get("prompt"), str) and reply is not None:
         turns = ({"role": "user", "content": found["prompt"]}, {"role": "assistant", "content": reply})
-        return TrainingRow(number, name, turns)
+        return TrainingRow(number, name, turns, group=group)
     text = found.get("text")
-    return TrainingRow(number, name, text=text) if isinstance(text, str) and text else None
+    return TrainingRow(number, name, text=text, group=group) if isinstance(text, str) and text else None
 
 
 def _turn(value: Any) -> dict[str, str] | None:

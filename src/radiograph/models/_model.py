@@ -34,6 +34,7 @@ class AdapterSwitch:
 
     def __init__(self) -> None:
         self._layers: list[Any] = []
+        self._members: dict[str, list[str]] = {}
         self.active: str | None = None
 
     def know(self, layers: list[Any], active: str) -> None:
@@ -41,13 +42,22 @@ class AdapterSwitch:
         self._layers, self.active = layers, None
         self.set(active)
 
+    @property
+    def layers(self) -> list[Any]:
+        """The adapter layers of the network."""
+        return self._layers
+
+    def join(self, name: str, members: list[str]) -> None:
+        """From now on `name` stands for several adapters that are on at once."""
+        self._members[name] = members
+
     def set(self, active: str | None) -> None:
         """PEFT's own switch without its side effect: `set_adapter`, `enable_adapters` also rewrite `requires_grad`."""
         if active != self.active:
             for layer in self._layers:
                 layer._disable_adapters = active is None
                 if active is not None:
-                    layer._active_adapter = [active]
+                    layer._active_adapter = self._members.get(active, [active])
             self.active = active
 
 

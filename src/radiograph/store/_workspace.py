@@ -25,6 +25,7 @@ _FEATURES = re.compile(
     r"(?P<file>[^#]+)(?P<rest>#[\d, -]+)?"
 )
 _STORE = re.compile(r"(?P<kind>store:|model:)?(?P<file>[^#]+)(?P<rest>#[\w./,-]+)?")
+_NAMED = re.compile(r"(?P<name>[^=]+=)(?P<file>.+)", re.DOTALL)
 _CACHE = re.compile(r"cache:(?P<file>.+)(?P<rest>#[^/]+/.+)")
 
 
@@ -93,7 +94,8 @@ class Workspace:
         """Refuse a model reference that names a place outside, whether or not there is anything.
 
         Each side of `BASE+ADAPTER` is looked at, and the whole, since a folder may have a plus in its name; of
-        `cache:FILE#MODEL/SOURCE`, `suite:FILE`, sources of features and `store:FILE#SOURCE` the file.
+        `cache:FILE#MODEL/SOURCE`, `suite:FILE`, sources of features and `store:FILE#SOURCE` the file; of `NAME=PATH`
+        both the whole and the path.
 
         Raises:
             UserError: `path_outside_workspace`.
@@ -102,7 +104,8 @@ class Workspace:
             return
         inner = _CACHE.fullmatch(reference) or _FEATURES.fullmatch(reference)
         named = inner["file"] if inner else re.sub(r"^(?:suite|store|model):", "", reference)
-        for text in {named, *named.split("+")}:
+        pair = _NAMED.fullmatch(named)
+        for text in {named, *named.split("+"), *(pair["file"].split("+") if pair else ())}:
             home_or_nul = text.startswith("~") or "\x00" in text
             if home_or_nul or not self._holds((self.base / text).resolve()):
                 raise self._outside(reference)
@@ -122,7 +125,7 @@ class Workspace:
     def portable(self, reference: str) -> str:
         """A model, dictionary or file reference without absolute paths: `bundled:` names and hub ids stay as they are,
         existing paths become labels, each part of `base+adapter` by itself, and the file of `cache:FILE#…`,
-        `suite:FILE`, sources of features and `store:FILE#SOURCE`.
+        `suite:FILE`, sources of features, `store:FILE#SOURCE` and `NAME=PATH`.
         """
         if reference.startswith(_SUITE):
             return f"{_SUITE}{self.portable(reference.removeprefix(_SUITE))}"
@@ -133,6 +136,9 @@ class Workspace:
         store = _STORE.fullmatch(reference)
         if store and (store["kind"] or (store["rest"] and not self._is_path(reference))):
             return f"{store['kind'] or ''}{self.portable(store['file'])}{store['rest'] or ''}"
+        pair = _NAMED.fullmatch(reference)
+        if pair and not self._is_path(reference) and self._is_path(pair["file"]):
+            return f"{pair['name']}{self.portable(pair['file'])}"
         parts = reference.split("+")
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
 

@@ -44,6 +44,8 @@ class Row:
 
     turns: tuple[Mapping[str, str], ...] = ()
     """The conversation."""
+    group: str | None = None
+    """What the file says ties rows together."""
 
     @property
     def learned(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -113,7 +115,19 @@ def read_data(path: Path, tokenizer: Any, limit: int, *, form: Form, chat: str) 
         sha256 = hashlib.sha256(to_json(content)).hexdigest()
         words = tuple(row.text.split() if row.text is not None else _words(row))
         rows.append(
-            Row(place, row.line, row.id, row.shown, words, sha256, ids, start, row.text is not None, row.messages)
+            Row(
+                place,
+                row.line,
+                row.id,
+                row.shown,
+                words,
+                sha256,
+                ids,
+                start,
+                row.text is not None,
+                row.messages,
+                row.group,
+            )
         )
     if bad:
         first = "; ".join(f"line {line}: {why}" for line, why in sorted(bad)[:BAD_SHOWN])

@@ -88,7 +88,7 @@ def read_adapter(folder: Path, base: Tensors, transposed: frozenset[str]) -> Ada
     config = adapter_config(folder)
     files = FolderTensors(folder)
     names = {stored: _base_name(stored) for stored in files.headers}
-    if not _is_plain(config, list(names.values())):
+    if not is_plain(config, list(names.values())):
         return None
     low_rank = {
         name: factors
@@ -121,7 +121,8 @@ class MergedTensors:
         return MemoryTensors({name: _merged(layer, parameter)}).read(name)
 
 
-def _is_plain(config: Mapping[str, Any], names: list[str]) -> bool:
+def is_plain(config: Mapping[str, Any], names: list[str]) -> bool:
+    """Whether an adapter with this configuration, and these base names of its tensors, is factors and nothing else."""
     if str(config.get("peft_type", "")).upper() != "LORA" or config.get("init_lora_weights") not in _PLAIN_INITS:
         return False
     if any(config.get(key) for key in _NOT_PLAIN):

@@ -46,57 +46,76 @@ class Overlap:
         return self.product / whole if whole > 0 else None
 
 
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A change of one matrix with what is needed to compare it."""
+
+    factors: Factors
+    columns: Float64[np.ndarray, "row k"]
+    """Basis of what it writes."""
+    rows: Float64[np.ndarray, "column k"]
+    """Basis of what it reads."""
+    norm: float
+
+    @classmethod
+    def of(cls, factors: Factors) -> Change:
+        """Through QR of the factors and SVD of their core."""
+        b, a = factors.b.astype(np.float64) * factors.scale, factors.a.astype(np.float64)
+        q, r = np.linalg.qr(b)
+        p, s = np.linalg.qr(a.T)
+        u, values, v = np.linalg.svd(r @ s.T)
+        k = int((values > _ROUNDING * values.max(initial=0.0)).sum())
+        return cls(factors, q @ u[:, :k], p @ v[:k].T, float(np.linalg.norm(values)))
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """What an adapter does to the activations of some tokens."""
+
+    mean: Float64[np.ndarray, " width"]
+    leading: Float64[np.ndarray, "width k"]
+    """Leading principal directions of the token shifts, the mean not taken out."""
+    tokens: int
+
+    @classmethod
+    def of(
+        cls,
+        base: Float[np.ndarray, "token width"],
+        side: Float[np.ndarray, "token width"],
+        directions: int = DIRECTIONS,
+    ) -> Shift:
+        """From activations of the same tokens."""
+        moved = np.asarray(side, np.float64) - base
+        _, values, v = np.linalg.svd(moved, full_matrices=False)
+        k = min(directions, int((values > _ROUNDING * values.max(initial=0.0)).sum()))
+        return cls(moved.mean(0), v[:k].T, len(moved))
+
+
 @dataclass(frozen=True)
 class SharedShift:
-    """Of two shifts of activations on the same tokens."""
+    """Of two shifts of the same tokens. None where one of them is 0."""
 
     cosine: float | None
     subspace: float | None
-    chance: float
+    chance: float | None
     tokens: int
 
 
-def overlap(one: Factors, two: Factors, *, seed: int = 0) -> Overlap:
+def overlap(one: Change, two: Change, *, seed: int = 0) -> Overlap:
     """Products, subspaces and signs of two changes of one matrix."""
-    product = _inner(one, two)
-    norms = (float(np.sqrt(max(0.0, _inner(one, one)))), float(np.sqrt(max(0.0, _inner(two, two)))))
-    u, v = zip(_spaces(one), _spaces(two), strict=True)
-    columns, rows = _common(*u), _common(*v)
-    conflicts, large = _signs(one, two, seed)
-    return Overlap(product, norms, *columns, *rows, conflicts, large)
+    x, y = one.factors, two.factors
+    b = x.b.astype(np.float64).T @ y.b.astype(np.float64)
+    a = x.a.astype(np.float64) @ y.a.astype(np.float64).T
+    product = float((b * a).sum() * x.scale * y.scale)
+    columns, rows = _common(one.columns, two.columns), _common(one.rows, two.rows)
+    return Overlap(product, (one.norm, two.norm), *columns, *rows, *_signs(x, y, seed))
 
 
-def shared_shift(
-    base: Float[np.ndarray, "token width"],
-    one: Float[np.ndarray, "token width"],
-    two: Float[np.ndarray, "token width"],
-    directions: int = DIRECTIONS,
-) -> SharedShift:
+def shared_shift(one: Shift, two: Shift) -> SharedShift:
     """Of what two adapters do to the same activations."""
-    shifts = [np.asarray(side, np.float64) - base for side in (one, two)]
-    means = [shift.mean(0) for shift in shifts]
-    length = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
-    tokens, width = shifts[0].shape
-    k = min(directions, width, tokens)
-    bases = [np.linalg.svd(s, full_matrices=False)[2][:k].T for s in shifts]
-    moved = all(np.abs(s).max() > 0 for s in shifts)
-    subspace = float(np.square(bases[0].T @ bases[1]).sum() / k) if moved else None
-    return SharedShift(float(means[0] @ means[1]) / length if length > 0 else None, subspace, k / width, tokens)
-
-
-def _inner(one: Factors, two: Factors) -> float:
-    b = one.b.astype(np.float64).T @ two.b.astype(np.float64)
-    a = one.a.astype(np.float64) @ two.a.astype(np.float64).T
-    return float((b * a).sum() * one.scale * two.scale)
-
-
-def _spaces(factors: Factors) -> tuple[Float64[np.ndarray, "row k"], Float64[np.ndarray, "column k"]]:
-    """Orthonormal bases of the column and the row space of B·A."""
-    q, r = np.linalg.qr(factors.b.astype(np.float64) * factors.scale)
-    p, s = np.linalg.qr(factors.a.astype(np.float64).T)
-    u, values, v = np.linalg.svd(r @ s.T)
-    k = int((values > _ROUNDING * values.max(initial=0.0)).sum()) if values.size else 0
-    return q @ u[:, :k], p @ v[:k].T
+    length = float(np.linalg.norm(one.mean) * np.linalg.norm(two.mean))
+    cosine = float(one.mean @ two.mean) / length if length > 0 else None
+    return SharedShift(cosine, *_common(one.leading, two.leading), one.tokens)
 
 
 def _common(one: Float64[np.ndarray, "d k"], two: Float64[np.ndarray, "d l"]) -> tuple[float | None, float | None]:

@@ -123,6 +123,6 @@ def ratio_interval(
 
 def _quantile(n: int, confidence: float) -> float:
     """Two-sided, of Student's t."""
-    from scipy import special
+    from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     return float(cast(Any, special).stdtrit(max(1, n - 1), (1 + confidence) / 2))

@@ -124,6 +124,9 @@ def _planned(
 
 def _looked_up(option: str, reference: str, is_path: bool, workspace: Workspace) -> Iterator[PlannedInput]:
     path = workspace.resolve(reference, must_exist=False)
+    _, named, file = reference.partition("=")
+    if named and file and not path.exists():  # NAME=PATH
+        path = workspace.resolve(file, must_exist=False)
     if path.exists():
         sha256 = folder_sha256(path) if path.is_dir() else file_sha256(path)
         yield PlannedInput(option=option, ref=workspace.portable(reference), sha256=sha256, missing=False)

@@ -31,9 +31,9 @@ COMBINE = {
 STAMPS = {
     "no_interval": "Without n and sd of a loss there is no interval: the point decides, as if it were the truth.",
     "adapter_base_unverified": "The adapters record another base than the one given.",
-    "trained_on_these_rows": "Data of an adapter are rows that it was trained on.",
+    "truncated": "Rows longer than the model's context were cut.",
 }
-CELL, TOP, LEFT, FULL, CLIP = 58, 112, 160, 0.4, 22
+CELL, TOP, LEFT, FULL, CLIP = 58, 112, 166, 0.4, 21
 NAMED = 4
 
 
