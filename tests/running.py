@@ -22,11 +22,16 @@ def go(verb: str, *, out: str | None = None, seed: int = 0, confined: bool = Fal
 def perform(
     verb: str, config: dict[str, Any], *, out: str | None = None, seed: int = 0, confined: bool = False
 ) -> Outcome:
-    settings = Settings(
-        seed=seed, out=Path(out) if out else None, workspace=Workspace.current(confined), services=services()
-    )
     found = find(verb)
-    return execute(found, resolve(found, config, environment=False), settings)
+    resolved = resolve(found, config, environment=False)
+    settings = Settings(
+        seed=seed,
+        out=Path(out) if out else None,
+        workspace=Workspace.current(confined),
+        services=services(),
+        commands=not confined and found.may_command(resolved.origins),
+    )
+    return execute(found, resolved, settings)
 
 
 def numbers(path: Path, *values: object) -> Path:

@@ -38,6 +38,10 @@ ROWS: dict[str, Row] = {
         },
         exits=frozenset({0, 4}),
     ),
+    "bisect": Row(
+        {"folder": "data/history", "eval_": "test -e {ckpt}/good"},
+        exits=frozenset({2}),
+    ),
     "blame": Row(
         {
             "candidate": "bundled:base+data/blamed",
@@ -69,6 +73,16 @@ ROWS: dict[str, Row] = {
             "new_tokens": 12,
         },
         exits=frozenset({4}),
+    ),
+    "diagnose": Row(
+        {
+            "reference": "bundled:base",
+            "candidate": "bundled:base+data/blamed",
+            "data": "data/blamed/train.jsonl",
+            "benchmark": "data/blamed/train.jsonl",
+            "modes": ["contamination"],
+        },
+        exits=frozenset({2}),
     ),
     "dictionary.train": Row(
         {
@@ -248,6 +262,10 @@ def write_files(workspace: Path) -> None:
     _write_records(data / "records.jsonl")
     write_prompts(data / "moved.jsonl")
     losses = {"sql|sql": 0.8, "sql|chat": 0.9, "chat|chat": 1.1, "chat|sql": 1.1}
+    for number in range(1, 6):
+        (data / "history" / f"checkpoint-{number}").mkdir(parents=True)
+        name = "good" if number < 4 else "broken"
+        (data / "history" / f"checkpoint-{number}" / name).write_text(f"{number}\n")
     (data / "losses.json").write_text(json.dumps({"adapters": ["sql", "chat"], "losses": losses}))
     write_blamed(data / "blamed")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}

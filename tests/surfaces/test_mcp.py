@@ -154,6 +154,7 @@ def _asking_for_paths_alone() -> list[Verb]:
 
 ALSO = {
     "blame": {"reference": "bundled:base"},
+    "diagnose": {"suite": "world:suite"},
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
     "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},
     "neurons_scan": {"grid": "stories"},

@@ -93,7 +93,8 @@ def run_once(
         UserError: the program is missing, or its metric is not a number.
     """
     argv = evaluation.prefix or evaluation.argv
-    argv = tuple(part.replace(PLACE, str(path)) for part in argv)
+    place = str(path) if name.startswith("external:") else name
+    argv = tuple(part.replace(PLACE, place) for part in argv)
     folder = ctx.locate(".")
     limit = ctx.limits["log-bytes"]
     with ctx.measure(f"run {number}: {name}"):

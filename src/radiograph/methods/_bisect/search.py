@@ -44,7 +44,7 @@ def bisect(config: Config, ctx: Context) -> Bisection:
         UserError: bad input; also when a file, a tool call or a request names the program.
     """
     evaluation = read_evaluation(config)
-    if not ctx.commands:
+    if not ctx.commands and not config.plan_only:
         raise UserError(
             "a program that a file, a tool call or a request names is not run",
             where="--eval" if config.verb is None else "--verb",

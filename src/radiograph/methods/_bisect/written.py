@@ -65,7 +65,8 @@ def step(
     interval = None
     if len(runs) > 1:
         if threshold is None:
-            interval = tuple(wilson(broken, len(runs), config.confidence))
+            low, high = wilson(broken, len(runs), config.confidence)
+            interval = (low, high)
         elif len(metrics) > 1:
             interval = student(metrics, config.confidence)
     return BisectStep(

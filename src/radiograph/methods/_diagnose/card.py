@@ -59,8 +59,8 @@ def diagnose(config: Config, ctx: Context) -> ReportCard:
     badge = None if config.badge is None else supplied.badge_place(config.badge, ctx)
     inputs = Inputs(config, ctx)
     modes = tuple(_mode(mode, mode in asked, inputs, given) for mode in MODES)
-    measured = [m.band for m in modes if m.status == "measured" and m.band is not None]
-    overall: Band | None = max(measured, key=WORST.index) if measured else None
+    measured: list[Band] = [m.band for m in modes if m.status == "measured" and m.band is not None]
+    overall = next((band for band in reversed(WORST) if band in measured), None)
     card = ReportCard(
         reference=ctx.label(config.reference),
         candidate=ctx.label(config.candidate),
