@@ -10,7 +10,7 @@ pairs is refused. In the second, `with: []` is the base. Losses are above 0; eve
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -240,8 +240,9 @@ def _known(name: Any, names: tuple[str, ...], place: str, where: str) -> None:
 
 def _loss(value: Any, place: str, where: str, zero: bool = False) -> float:
     number = not isinstance(value, bool) and isinstance(value, int | float)
-    ok = number and (abs(value) < float("inf")) and (value >= 0 if zero else value > 0)
-    if not ok or not math.isfinite(float(value)):
+    # A whole number of JSON can be larger than any float.
+    ok = number and -sys.float_info.max <= value <= sys.float_info.max and (value >= 0 if zero else value > 0)
+    if not ok:
         raise UserError(
             f"{where}: {visible(place, 2 * SHOWN)} is no loss" if not zero else f"{where}: {place} is no spread",
             where=visible(place, 2 * SHOWN),
