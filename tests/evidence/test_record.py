@@ -103,7 +103,7 @@ def test_equal_documents_have_equal_hashes_whatever_their_order(value):
 
 
 def test_every_schema_is_one_documents_own():
-    kinds = [k for k in vars(evidence).values() if isinstance(k, type) and issubclass(k, Document)]
+    kinds = [k for k in map(evidence.__getattr__, evidence.__all__) if isinstance(k, type) and issubclass(k, Document)]
     names = [k.SCHEMA for k in kinds if "SCHEMA" in vars(k)]
     assert len(names) == len(set(names)) > 3
     assert all(name.startswith("radiograph.") and name.rpartition("/")[2].isdigit() for name in names)
@@ -111,7 +111,7 @@ def test_every_schema_is_one_documents_own():
 
 @pytest.mark.parametrize(
     "kind",
-    [k for k in vars(evidence).values() if isinstance(k, type) and issubclass(k, evidence.Record)],
+    [k for k in map(evidence.__getattr__, evidence.__all__) if isinstance(k, type) and issubclass(k, evidence.Record)],
     ids=lambda k: k.__name__,
 )
 def test_every_record_is_frozen_strict_and_described(kind):

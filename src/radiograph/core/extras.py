@@ -5,12 +5,14 @@ A plug-in is a module: a file of a folder, whose name is its own, or what anothe
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,20 +36,36 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def deferred(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
+def deferred(package: str, file: str) -> Callable[[str], Any]:
     """A package's `__getattr__` (PEP 562): each public name is imported from its module when it is first asked for.
 
-    `home` maps a name to its module inside the package. What needs torch then costs nothing to those who do not use it.
+    The names are those that the package's own file imports `if TYPE_CHECKING:`, so that there is one list for readers,
+    type checkers and the import. What is heavy then costs nothing to those who do not use it.
     """
 
     def get(name: str) -> Any:
+        home = _waiting(file)
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{home[name]}"), name)
+        module, own = home[name]
+        value = getattr(import_module(module), own)
         setattr(sys.modules[package], name, value)
         return value
 
     return get
+
+
+@cache
+def _waiting(file: str) -> dict[str, tuple[str, str]]:
+    """Module and name there of everything that a file imports for type checkers alone."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for branch in ast.parse(Path(file).read_bytes()).body
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING"
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }
 
 
 @cache

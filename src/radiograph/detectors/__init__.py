@@ -19,35 +19,6 @@ if TYPE_CHECKING:
     from radiograph.detectors._tables import pool_from, pool_tables, tables, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
-_HOME = {
-    "COORDINATES": "_calibrated",
-    "MIN_MODELS": "_calibrated",
-    "Pool": "_calibrated",
-    "independence": "_calibrated",
-    "judged": "_calibrated",
-    "pool_of": "_calibrated",
-    "rules": "_calibrated",
-    "Examined": "_examine",
-    "examine": "_examine",
-    "kind_of": "_examine",
-    "TrainingRow": "_rows",
-    "read_rows": "_rows",
-    "Detector": "_catalogue",
-    "detectors": "_catalogue",
-    "score_all": "_catalogue",
-    "differences": "_recompute",
-    "FeatureSettings": "_shifts",
-    "score_record": "_shifts",
-    "silent_score": "_shifts",
-    "tables": "_tables",
-    "pool_tables": "_tables",
-    "pool_from": "_tables",
-    "weights_table": "_tables",
-    "Banks": "measure",
-    "Measurement": "measure",
-    "measure_weights": "measure",
-    "render": "measure",
-}
 
 __all__ = [
     "COORDINATES",
@@ -79,4 +50,4 @@ __all__ = [
     "weights_table",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

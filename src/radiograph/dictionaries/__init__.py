@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from radiograph.dictionaries._quality import Measured, evaluate, measure
     from radiograph.dictionaries.activations import Activation, activation
 
-_LAZY = {
-    "_control": ("principal_control", "random_control"),
-    "_dictionary": ("Dictionary",),
-    "_document": ("DictionaryDocument",),
-    "_files": ("load", "save"),
-    "_guard": ("Check", "check", "neighbours", "require"),
-    "_quality": ("Measured", "evaluate", "measure"),
-    "activations": ("Activation", "activation"),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Activation",
@@ -53,4 +43,4 @@ __all__ = [
     "save",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

@@ -1,140 +1,147 @@
 """Floor 1: the words that leave a process. Frozen records with schema versions; nothing here imports torch."""
 
-from radiograph.evidence._audit import Audit, Axes, ModelRecord, Reason, SuiteRecord, Verdict
-from radiograph.evidence._behaviour import Axis, Behaviour, Item, Panel, PanelRow, Response, Side, TargetedAxis
-from radiograph.evidence._calibration import (
-    Binding,
-    CalibratedAudit,
-    Calibration,
-    CalibrationModel,
-    ControlPlace,
-    DetectorPlace,
-    DetectorRule,
-    MissRate,
-    ModelKind,
-    Scale,
-    StabilityPlace,
-    StratumRecord,
-    SupportRecord,
-)
-from radiograph.evidence._dictionaries import (
-    AgreementRecord,
-    Densities,
-    ExclusivityRecord,
-    FvuBand,
-    GeometryRecord,
-    MeasuredRows,
-    Metric,
-    RecoveryRecord,
-    Requirement,
-    ScaledFeature,
-    ScalingState,
-    SplicedTokens,
-)
-from radiograph.evidence._features import (
-    Coverage,
-    DictionaryRecord,
-    Drift,
-    Example,
-    ExplainedFeature,
-    ExplanationSource,
-    FeatureDiff,
-    GuardCheck,
-    InterpEvidence,
-    LabelKind,
-    MethodScore,
-    Neighbour,
-    PromptFeatures,
-    PromptScore,
-    RandomControl,
-    Score,
-    Specificity,
-    Stability,
-)
-from radiograph.evidence._manifest import (
-    Device,
-    InputRecord,
-    Manifest,
-    OutputRecord,
-    Refused,
-    Session,
-    StepRecord,
-    ToolCall,
-)
-from radiograph.evidence._organisms import Gate, GatedClass, OrganismClass, OrganismTruth, OrganismVariant
-from radiograph.evidence._record import (
-    Document,
-    NewerSchema,
-    Record,
-    RefusalRecord,
-    Result,
-    canonical_json,
-    check_schema,
-    document_sha256,
-    pretty_json,
-)
-from radiograph.evidence._statistics import DetectorScore, DetectorStatus, Estimate
-from radiograph.evidence._suite import (
-    Bank,
-    Check,
-    CheckKind,
-    CheckResult,
-    Generation,
-    Identifier,
-    Message,
-    Prompt,
-    Role,
-    Suite,
-)
-from radiograph.evidence._weights import MatrixChange, TokenMove, WeightsSummary
-from radiograph.evidence.criterion import (
-    CRITERION_WARNINGS,
-    Criterion,
-    CriterionLabeller,
-    CriterionRoute,
-    CriterionRows,
-    CriterionSplit,
-    CriterionSurface,
-    CriterionWarning,
-    Half,
-    RowKind,
-    Split,
-)
-from radiograph.evidence.resonance import (
-    NAME,
-    RESERVED,
-    Bos,
-    Card,
-    Clause,
-    Condition,
-    Decoding,
-    Dose,
-    DoseUnit,
-    Filter,
-    Follow,
-    Grid,
-    GridCore,
-    GridFactor,
-    GridNote,
-    GridRecord,
-    MovedToken,
-    Op,
-    Pool,
-    PositionKind,
-    Positions,
-    Recipe,
-    StatisticsHeader,
-    StatisticsSite,
-    UnitAttribution,
-    UnitCell,
-    UnitRow,
-    Write,
-    core_id,
-    cross_records,
-    read_cores,
-    read_factors,
-    record_id,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from radiograph.core import deferred
+
+if TYPE_CHECKING:
+    from radiograph.evidence._audit import Audit, Axes, ModelRecord, Reason, SuiteRecord, Verdict
+    from radiograph.evidence._behaviour import Axis, Behaviour, Item, Panel, PanelRow, Response, Side, TargetedAxis
+    from radiograph.evidence._calibration import (
+        Binding,
+        CalibratedAudit,
+        Calibration,
+        CalibrationModel,
+        ControlPlace,
+        DetectorPlace,
+        DetectorRule,
+        MissRate,
+        ModelKind,
+        Scale,
+        StabilityPlace,
+        StratumRecord,
+        SupportRecord,
+    )
+    from radiograph.evidence._dictionaries import (
+        AgreementRecord,
+        Densities,
+        ExclusivityRecord,
+        FvuBand,
+        GeometryRecord,
+        MeasuredRows,
+        Metric,
+        RecoveryRecord,
+        Requirement,
+        ScaledFeature,
+        ScalingState,
+        SplicedTokens,
+    )
+    from radiograph.evidence._features import (
+        Coverage,
+        DictionaryRecord,
+        Drift,
+        Example,
+        ExplainedFeature,
+        ExplanationSource,
+        FeatureDiff,
+        GuardCheck,
+        InterpEvidence,
+        LabelKind,
+        MethodScore,
+        Neighbour,
+        PromptFeatures,
+        PromptScore,
+        RandomControl,
+        Score,
+        Specificity,
+        Stability,
+    )
+    from radiograph.evidence._manifest import (
+        Device,
+        InputRecord,
+        Manifest,
+        OutputRecord,
+        Refused,
+        Session,
+        StepRecord,
+        ToolCall,
+    )
+    from radiograph.evidence._organisms import Gate, GatedClass, OrganismClass, OrganismTruth, OrganismVariant
+    from radiograph.evidence._record import (
+        Document,
+        NewerSchema,
+        Record,
+        RefusalRecord,
+        Result,
+        canonical_json,
+        check_schema,
+        document_sha256,
+        pretty_json,
+    )
+    from radiograph.evidence._statistics import DetectorScore, DetectorStatus, Estimate
+    from radiograph.evidence._suite import (
+        Bank,
+        Check,
+        CheckKind,
+        CheckResult,
+        Generation,
+        Identifier,
+        Message,
+        Prompt,
+        Role,
+        Suite,
+    )
+    from radiograph.evidence._weights import MatrixChange, TokenMove, WeightsSummary
+    from radiograph.evidence.criterion import (
+        CRITERION_WARNINGS,
+        Criterion,
+        CriterionLabeller,
+        CriterionRoute,
+        CriterionRows,
+        CriterionSplit,
+        CriterionSurface,
+        CriterionWarning,
+        Half,
+        RowKind,
+        Split,
+    )
+    from radiograph.evidence.resonance import (
+        NAME,
+        RESERVED,
+        Bos,
+        Card,
+        Clause,
+        Condition,
+        Decoding,
+        Dose,
+        DoseUnit,
+        Filter,
+        Follow,
+        Grid,
+        GridCore,
+        GridFactor,
+        GridNote,
+        GridRecord,
+        MovedToken,
+        Op,
+        Pool,
+        PositionKind,
+        Positions,
+        Recipe,
+        StatisticsHeader,
+        StatisticsSite,
+        UnitAttribution,
+        UnitCell,
+        UnitRow,
+        Write,
+        core_id,
+        cross_records,
+        read_cores,
+        read_factors,
+        record_id,
+    )
 
 __all__ = [
     "CRITERION_WARNINGS",
@@ -277,3 +284,5 @@ __all__ = [
     "read_factors",
     "record_id",
 ]
+
+__getattr__ = deferred(__name__, __file__)

@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from radiograph.explanations.texts._passages import CHECK, LEARN, RESERVE, Material, Passages, parts
     from radiograph.explanations.texts._records import material_of, passages_of, write_material
 
-_LAZY = {
-    "_attributes": ("Choice", "Labelled", "choose"),
-    "texts._contexts": ("Context", "Windowed"),
-    "_find": ("Explainer", "explainer", "verbalizer_module"),
-    "texts._passages": ("CHECK", "LEARN", "RESERVE", "Material", "Passages", "parts"),
-    "_protocol": ("Reconstructor", "Verbalizer"),
-    "texts._records": ("material_of", "passages_of", "write_material"),
-    "_study": ("Explained", "Study", "Truth"),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "CHECK",
@@ -68,4 +58,4 @@ __all__ = [
     "write_material",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

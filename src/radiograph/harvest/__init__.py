@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from radiograph.harvest._memory import Harvested, harvest
     from radiograph.harvest._run import facts_of, harvest_shard, header_of, index_of, plan_folder, spec_of, write
 
-_HOME = {
-    "Engine": "_capture",
-    "Harvested": "_memory",
-    "expand_sources": "_capture",
-    "facts_of": "_run",
-    "harvest": "_memory",
-    "harvest_shard": "_run",
-    "header_of": "_run",
-    "index_of": "_run",
-    "plan_folder": "_run",
-    "spec_of": "_run",
-    "write": "_run",
-}
 
 __all__ = [
     "Corpus",
@@ -61,4 +48,4 @@ __all__ = [
     "write",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

@@ -50,44 +50,6 @@ if TYPE_CHECKING:
         vocabularies,
     )
 
-_LAZY = {
-    "_batching": ("Batch", "Tokens", "batches", "pad", "plan"),
-    "_chat": ("Conversation", "Prompt", "render_chat", "render_conversation", "tokenize"),
-    "_forward": ("cross_entropy", "forward", "log_probs", "logits", "stream"),
-    "_generation": ("Generated", "Sampling", "generate", "stop_ids"),
-    "_hooks": ("Activations", "Edit", "capture", "current_batch", "edit", "hooked", "reading"),
-    "_identity": ("Identity", "files_sha256", "tensors_sha256"),
-    "_loading": ("load", "load_family", "load_pair"),
-    "_model": ("LanguageModel", "Pair", "same_shapes", "wrap"),
-    "decoding": (
-        "Decoded",
-        "Decoder",
-        "Line",
-        "Measures",
-        "Pooled",
-        "Reads",
-        "Step",
-        "decode",
-        "embedding",
-        "inserted_scores",
-        "prompt_ids",
-        "proposals",
-        "tokens_read",
-    ),
-    "delta": (
-        "Change",
-        "DenseDelta",
-        "LowRank",
-        "StoredModel",
-        "StoredPair",
-        "StoredTensor",
-        "Vocabulary",
-        "changes",
-        "stored",
-        "vocabularies",
-    ),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "FAMILIES",
@@ -161,4 +123,4 @@ __all__ = [
     "wrap",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

@@ -1,90 +1,97 @@
 """Floor 1: mathematics on arrays. No files, no models, no state; SciPy is imported where it is used."""
 
-from radiograph.numerics.audit.agreement import (
-    Divergence,
-    Estimate,
-    FlipContrast,
-    FlipContrasts,
-    Flips,
-    divergence,
-    flip_contrasts,
-    flips,
-)
-from radiograph.numerics.audit.feature_scores import (
-    FeatureScores,
-    NeutralDrift,
-    reference_units,
-    score_features,
-    top_by_magnitude,
-)
-from radiograph.numerics.audit.panel import (
-    Degraded,
-    PanelResult,
-    PerplexityRatio,
-    TaskOutcomes,
-    TaskRow,
-    TextLosses,
-    capability_panel,
-    degraded_axis,
-    paired_table,
-    perplexity_ratio,
-    task_rows,
-)
-from radiograph.numerics.audit.pooling import pool, pool_sparse, skip_first
-from radiograph.numerics.audit.specificity import Specificity, gini, share_outside, specificity
-from radiograph.numerics.audit.stability import Stability, spearman, stability
-from radiograph.numerics.audit.verdict import (
-    BLIND_SHARE,
-    REASONS,
-    Calibrated,
-    Decision,
-    FeatureTier,
-    Identity,
-    Stratum,
-    Targeted,
-    TargetedAxis,
-    TargetedEvidence,
-    Verdict,
-    decide,
-    exit_code_of,
-    targeted_axis,
-)
-from radiograph.numerics.conformal import Combined, combine, conformal_p, models_needed, resolution_floor
-from radiograph.numerics.neighbours import Label, Neighbours, chance_cosine, label_kind, nearest_rows
-from radiograph.numerics.proportions import (
-    Interval,
-    PairedTable,
-    clopper_pearson,
-    drop_bound,
-    fisher_greater,
-    holm,
-    mcnemar,
-    mcnemar_two_sided,
-    newcombe,
-    wilson,
-)
-from radiograph.numerics.reconstruction import (
-    CodeStatistics,
-    CodeSums,
-    Reconstruction,
-    ReconstructionSums,
-    density_histogram,
-    recovered,
-)
-from radiograph.numerics.resampling import Bootstrap, bootstrap, weighted_mean
-from radiograph.numerics.spectra import (
-    INTRUDERS,
-    ChangeStatistics,
-    Intruders,
-    Spectrum,
-    change_statistics,
-    effective_rank,
-    intruder_cosines,
-    low_rank_spectrum,
-    robust_z,
-    spectrum,
-)
-from radiograph.numerics.streamed import Matrix, row_norms, squared_norm, streamed_spectrum
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from radiograph.core import deferred
+
+if TYPE_CHECKING:
+    from radiograph.numerics.audit.agreement import (
+        Divergence,
+        Estimate,
+        FlipContrast,
+        FlipContrasts,
+        Flips,
+        divergence,
+        flip_contrasts,
+        flips,
+    )
+    from radiograph.numerics.audit.feature_scores import (
+        FeatureScores,
+        NeutralDrift,
+        reference_units,
+        score_features,
+        top_by_magnitude,
+    )
+    from radiograph.numerics.audit.panel import (
+        Degraded,
+        PanelResult,
+        PerplexityRatio,
+        TaskOutcomes,
+        TaskRow,
+        TextLosses,
+        capability_panel,
+        degraded_axis,
+        paired_table,
+        perplexity_ratio,
+        task_rows,
+    )
+    from radiograph.numerics.audit.pooling import pool, pool_sparse, skip_first
+    from radiograph.numerics.audit.specificity import Specificity, gini, share_outside, specificity
+    from radiograph.numerics.audit.stability import Stability, spearman, stability
+    from radiograph.numerics.audit.verdict import (
+        BLIND_SHARE,
+        REASONS,
+        Calibrated,
+        Decision,
+        FeatureTier,
+        Identity,
+        Stratum,
+        Targeted,
+        TargetedAxis,
+        TargetedEvidence,
+        Verdict,
+        decide,
+        exit_code_of,
+        targeted_axis,
+    )
+    from radiograph.numerics.conformal import Combined, combine, conformal_p, models_needed, resolution_floor
+    from radiograph.numerics.neighbours import Label, Neighbours, chance_cosine, label_kind, nearest_rows
+    from radiograph.numerics.proportions import (
+        Interval,
+        PairedTable,
+        clopper_pearson,
+        drop_bound,
+        fisher_greater,
+        holm,
+        mcnemar,
+        mcnemar_two_sided,
+        newcombe,
+        wilson,
+    )
+    from radiograph.numerics.reconstruction import (
+        CodeStatistics,
+        CodeSums,
+        Reconstruction,
+        ReconstructionSums,
+        density_histogram,
+        recovered,
+    )
+    from radiograph.numerics.resampling import Bootstrap, bootstrap, weighted_mean
+    from radiograph.numerics.spectra import (
+        INTRUDERS,
+        ChangeStatistics,
+        Intruders,
+        Spectrum,
+        change_statistics,
+        effective_rank,
+        intruder_cosines,
+        low_rank_spectrum,
+        robust_z,
+        spectrum,
+    )
+    from radiograph.numerics.streamed import Matrix, row_norms, squared_norm, streamed_spectrum
 
 __all__ = [
     "BLIND_SHARE",
@@ -179,3 +186,5 @@ __all__ = [
     "weighted_mean",
     "wilson",
 ]
+
+__getattr__ = deferred(__name__, __file__)

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from radiograph.organisms._training import Example, Schedule, train
     from radiograph.organisms.building import BUNDLED, build, build_tier, retrain, seats
 
-_LAZY = {
-    "_base": ("BASE", "Recipe", "Shape", "train_base"),
-    "_edited": ("Jammed", "jammed", "loud", "with_column"),
-    "_gates": ("Gate", "base_gates"),
-    "_made": ("AdapterRecipe", "LearnedRow", "draw_recipe", "make_adapter", "seconds_a_step"),
-    "_training": ("Example", "Schedule", "train"),
-    "building": ("BUNDLED", "build", "build_tier", "retrain", "seats"),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "ADAPTER",
@@ -76,4 +67,4 @@ __all__ = [
     "world_suite",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

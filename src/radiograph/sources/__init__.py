@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from radiograph.sources._codecs import Directions, Units
     from radiograph.sources._joined import Joined, joined
 
-_HOME = {"Directions": "_codecs", "Joined": "_joined", "Units": "_codecs", "joined": "_joined"}
 
 __all__ = [
     "Directions",
@@ -40,4 +39,4 @@ __all__ = [
     "open_source",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

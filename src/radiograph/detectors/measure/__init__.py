@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from radiograph.detectors.measure._measurement import Measurement
     from radiograph.detectors.measure._weights import measure_weights, relative_norm, top_share
 
-_LAZY = {
-    "_banks": ("Banks", "render"),
-    "_checks": ("Oracle", "evaluate", "is_refusal"),
-    "_encoding": ("Pooled", "encode_pair", "kept_tokens", "site_rows"),
-    "_evidence": ("explain_prompts",),
-    "_features": ("measure_features",),
-    "_measurement": ("Measurement",),
-    "_weights": ("measure_weights", "relative_norm", "top_share"),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Banks",
@@ -47,4 +37,4 @@ __all__ = [
     "top_share",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

@@ -22,22 +22,6 @@ if TYPE_CHECKING:
     )
     from radiograph.dictionaries.training.trackers import tracking
 
-_LAZY = {
-    "_rows": ("Places", "places"),
-    "loop": (
-        "Caution",
-        "Checkpoints",
-        "LogRow",
-        "TooFewRows",
-        "Trained",
-        "WorseThanMean",
-        "columns",
-        "train",
-        "validation_rows",
-    ),
-    "trackers": ("tracking",),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "PRESETS",
@@ -57,4 +41,4 @@ __all__ = [
     "validation_rows",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)

@@ -12,18 +12,6 @@ if TYPE_CHECKING:
     from radiograph.harvest.statistics._rows import Rows, rows_of_texts, rows_of_tokens
     from radiograph.harvest.statistics._workers import measure_shared
 
-_HOME = {
-    "Measured": "_measure",
-    "Rows": "_rows",
-    "Scan": "_measure",
-    "measure": "_measure",
-    "measure_shared": "_workers",
-    "natural_statistics": "_natural",
-    "rectified": "_measure",
-    "rows_of_texts": "_rows",
-    "rows_of_tokens": "_rows",
-    "site_statistics": "_measure",
-}
 
 __all__ = [
     "Measured",
@@ -38,4 +26,4 @@ __all__ = [
     "site_statistics",
 ]
 
-__getattr__ = deferred(__name__, _HOME)
+__getattr__ = deferred(__name__, __file__)
