@@ -33,7 +33,7 @@ STAMPS = {
     "adapter_base_unverified": "The adapters record another base than the one given.",
     "truncated": "Rows longer than the model's context were cut.",
 }
-CELL, TOP, LEFT, FULL, CLIP = 58, 112, 166, 0.4, 21
+CELL, LEFT, FULL, CLIP = 58, 166, 0.4, 21
 NAMED = 4
 
 
@@ -76,24 +76,25 @@ def _matrix(document: Document) -> bytes:
     names = [str(a["name"]) for a in document["adapters"]]
     cells = {(str(c["target"]), str(c["added"])): c for c in document["cells"]}
     side = CELL * len(names)
-    width, height = LEFT + max(side, 230) + 110, TOP + side + 40 + 17 * len(document["bands"])
+    top = 30 + 4 * max(min(len(visible(name)), CLIP) for name in names)
+    width, height = LEFT + max(side, 230) + 110, top + side + 40 + 17 * len(document["bands"])
     hatch = f'<path d="M0 8L8 0" stroke="{FAINT}" stroke-width="1.2"/>'
     parts = [
         f'<defs><pattern id="matrix-hatch" width="8" height="8" patternUnits="userSpaceOnUse">{hatch}</pattern></defs>'
     ]
-    parts.append(_text(LEFT - 8, TOP - 10, "data of ↓   added →", "end", FAINT))
+    parts.append(_text(LEFT - 8, top - 10, "data of ↓   added →", "end", FAINT))
     for number, name in enumerate(names):
         middle = CELL * number + CELL / 2
         shown, whole = escape(visible(name, CLIP)), escape(visible(name))
-        parts.append(_text(LEFT - 8, TOP + middle + 4, shown, "end", INK, whole))
-        x, y = LEFT + middle, TOP - 10
+        parts.append(_text(LEFT - 8, top + middle + 4, shown, "end", INK, whole))
+        x, y = LEFT + middle, top - 10
         turn = f' transform="rotate(-35 {x:.0f} {y:.0f})"'
         parts.append(_text(x, y, shown, "start", INK, whole, turn))
         for column, added in enumerate(names):
-            x, y = LEFT + CELL * column, TOP + CELL * number
+            x, y = LEFT + CELL * column, top + CELL * number
             parts.append(_cell(x, y, cells.get((name, added)), f"{name} with {added}"))
     for line, band in enumerate(document["bands"]):
-        y = TOP + side + 22 + 17 * line
+        y = top + side + 22 + 17 * line
         parts.append(_text(LEFT + 8, y, GLYPHS[str(band)], "middle", INK, bold=True))
         parts.append(_text(LEFT + 24, y, f"{band}: {MEANS[str(band)]}", "start", FAINT))
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" style="max-width:{width}px">'
