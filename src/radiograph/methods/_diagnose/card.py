@@ -36,6 +36,10 @@ MEASURES: dict[Mode, Callable[[Inputs], Found]] = {
     "contamination": contamination.measure,
     "citation": citation.measure,
 }
+HOW: dict[Mode, str] = {
+    "memorisation": "--data ROWS.jsonl, and --held-out for a control",
+    "contamination": "--data ROWS.jsonl and --benchmark ITEMS.jsonl",
+}
 ON_SUITE: tuple[Mode, ...] = ("forgetting", "refusal", "format", "mode_collapse", "citation")
 
 
@@ -93,7 +97,8 @@ def requested(config: Config) -> tuple[Mode, ...]:
 
 def _mode(mode: Mode, asked: bool, inputs: Inputs, given: supplied.Supplied) -> ModeScore:
     if not asked:
-        return given.modes.get(mode) or _not_measured(mode, False, "not_requested", "not asked for")
+        how = HOW.get(mode, "--suite FILE with prompts for it")
+        return given.modes.get(mode) or _not_measured(mode, False, "not_requested", "not asked for", how)
     try:
         with inputs.ctx.measure(mode):
             found = MEASURES[mode](inputs)

@@ -11,9 +11,9 @@ Columns of a mode's rows, one row an item; `group` says which rows are drawn tog
 - contamination found (0, 1): 1 − the mean
 - citation      f1: the mean
 
-Interval: 95 % percentile bootstrap over groups. Where every draw says the same, which groups that agree always do, its
-width is that of Wilson's interval for as many groups. Bands: OK if the lower bound is ≥ .85, MINOR if it is ≥ .60,
-MAJOR if the upper bound is below .60, else INCONCLUSIVE.
+Interval: 95 % percentile bootstrap over groups. Where every draw of a share says the same, which groups that agree
+always do, its width is that of Wilson's interval for as many groups. Bands: OK if the lower bound is ≥ .85, MINOR if it
+is ≥ .60, MAJOR if the upper bound is below .60, else INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def score(mode: Mode, columns: Columns, groups: np.ndarray, seed: int) -> Scored
     statistic = _STATISTICS[mode](columns)
     found = bootstrap(statistic, len(groups), seed=seed, clusters=groups)
     low, high = found.interval()
-    if high - low < 1e-12:
+    if high - low < 1e-12 and mode != "mode_collapse":
         bound = wilson(found.n, found.n)
         width = 1 - bound.low
         low, high = max(0.0, low - width), min(1.0, high + width)

@@ -28,7 +28,9 @@ def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
     drawn = {"badge": badge(document)}
     rows = [m for m in document["modes"] if m["status"] == "measured"]
     if rows:
-        plot = Plot((0, 1.35), (0, len(rows)), "score, with its 95 % interval; dashed: MINOR from .60, OK from .85", "")
+        plot = Plot(
+            (0, 1.35), (0, len(rows)), "score, with its 95 % interval; dashed: MINOR from .60, OK from .85", "modes"
+        )
         for edge in (0.60, 0.85):
             plot.line([(edge, 0), (edge, len(rows))], FAINT, dashed=True)
         for number, mode in enumerate(reversed(rows)):
