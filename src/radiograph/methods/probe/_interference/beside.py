@@ -17,7 +17,7 @@ from radiograph.numerics.interference import Change, Factors, Overlap, SharedShi
 if TYPE_CHECKING:
     from radiograph.core import Site
     from radiograph.methods._blame.rows import Data
-    from radiograph.methods.probe.interference import Config
+    from radiograph.methods.probe._interference.options import Config
     from radiograph.models import LanguageModel
 
 TOKENS = 512

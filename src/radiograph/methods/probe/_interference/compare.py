@@ -9,7 +9,7 @@ from radiograph.evidence.probes.interference import Interference, InterferenceAd
 from radiograph.methods.probe._interference import judge, losses
 
 if TYPE_CHECKING:
-    from radiograph.methods.probe.interference import Config
+    from radiograph.methods.probe._interference.options import Config
 
 
 def compare(config: Config, ctx: Context) -> Interference:

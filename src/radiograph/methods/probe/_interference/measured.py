@@ -13,7 +13,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from radiograph.core import Context, FormatError, Refusal, UserError, derive, nearest, visible
 from radiograph.evidence import document_sha256
@@ -27,7 +26,7 @@ from radiograph.numerics.interference import RESAMPLES, Factors, merged
 from radiograph.store import Bundle
 
 if TYPE_CHECKING:
-    from radiograph.methods.probe.interference import Config
+    from radiograph.methods.probe._interference.options import Config
 
 SHOWN = 60
 
@@ -118,7 +117,7 @@ def measured(config: Config, ctx: Context) -> Interference:
     columns = _Columns()
     with ctx.measure("evaluations", tokens=_tokens(study)):
         rows = _evaluations(study, ctx, columns)
-    assert torch.equal(probe_logits(study.base), before), "the base answers as it did"
+    assert bool((probe_logits(study.base) == before).all()), "the base answers as it did"
     ctx.output.table("rows", columns.rows)
     ctx.output.table("evaluations", columns.evaluations)
     facts, cells = judge.of_rows(names, rows, study.seed)
@@ -150,11 +149,11 @@ def measured(config: Config, ctx: Context) -> Interference:
 
 def row_losses(model: LanguageModel, data: Data) -> np.ndarray:
     """Nats of what is learned of each row, summed."""
-    nats = cross_entropy(model, [row.ids for row in data.rows])
+    nats = [one.double().numpy() for one in cross_entropy(model, [row.ids for row in data.rows])]
     lengths = np.array([len(one) for one in nats])
     ends = np.cumsum(lengths)
     starts = ends - lengths + np.array([row.start - 1 for row in data.rows])
-    totals = np.concatenate([[0.0], np.cumsum(torch.cat(nats).double().numpy())])
+    totals = np.concatenate([[0.0], np.cumsum(np.concatenate(nats))])
     return totals[ends] - totals[starts]
 
 
