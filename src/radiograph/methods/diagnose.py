@@ -16,53 +16,16 @@ INCONCLUSIVE, or there is nothing to measure on · 0. The reference against itse
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, ModelRef, RunPath, SuiteRef
+from radiograph.core import Context
+from radiograph.methods._diagnose.options import Config
 
 if TYPE_CHECKING:
     from radiograph.evidence.reportcard.card import ReportCard
 
+__all__ = ["Config", "recompute", "run", "soup"]
 LIMITS = ("extras", "losses-bytes", "rows")
-Mode = Literal["forgetting", "refusal", "format", "mode_collapse", "memorisation", "contamination", "citation"]
-
-
-class Config(Base):
-    """Which models, on what, and what is shown beside."""
-
-    reference: ModelRef
-    """The model before."""
-    candidate: ModelRef
-    """The model after."""
-    suite: SuiteRef | None = None
-    """Prompts with checks: a file, or world:suite. Serves forgetting, refusal, format, citation, mode_collapse."""
-    data: FilePath | None = None
-    """The candidate's training rows, JSON Lines: for memorisation, contamination, and to keep other data held out."""
-    held_out: FilePath | None = None
-    """Rows of the same source that were not trained on: the control of memorisation."""
-    benchmark: FilePath | None = None
-    """Items that must not stand in the training rows, JSON Lines of {text} or {prompt}."""
-    modes: tuple[Mode, ...] = ()
-    """Modes asked for; default: those whose data were given."""
-    ngram: int = Field(default=8, ge=2, le=64)
-    """Words in a row that count as the same place, for contamination."""
-    samples: int = Field(default=8, ge=2, le=64)
-    """Samples a prompt, for mode_collapse."""
-    evidence: FilePath | None = None
-    """Scores of elsewhere, as soup-cli writes them: shown as supplied."""
-    attach: tuple[RunPath, ...] = ()
-    """Runs of sae-diff, defection, truth, harm, interference or blame that go on the card."""
-    badge: FilePath | None = None
-    """Also write a badge to this file, an SVG."""
-    allow_not_measured: bool = False
-    """Exit 0 though a mode that was asked for is not measured."""
-    chat: Literal["template", "plain"] = "template"
-    """How prompts are rendered."""
-    schema_: Literal["radiograph", "soup"] = "radiograph"
-    """Keys of the JSON; soup: those of soup-cli."""
 
 
 def run(config: Config, ctx: Context) -> ReportCard:

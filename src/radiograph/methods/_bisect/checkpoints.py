@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import Context, UserError
 
 if TYPE_CHECKING:
-    from radiograph.methods.bisect import Config
+    from radiograph.methods._bisect.options import Config
 
 _NUMBER = re.compile(r"\d+")
 

@@ -19,7 +19,7 @@ from radiograph.evidence.reportcard.bisection import BisectRun
 from radiograph.numerics.bisection import Threshold, read_threshold
 
 if TYPE_CHECKING:
-    from radiograph.methods.bisect import Config
+    from radiograph.methods._bisect.options import Config
 
 PLACE, SKIP, FOLDER = "{ckpt}", 125, "runs"
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")

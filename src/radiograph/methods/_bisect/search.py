@@ -16,7 +16,7 @@ from radiograph.methods._bisect.evaluation import FOLDER, Evaluation, keep, read
 from radiograph.numerics.bisection import Ask, Plan, Seen, least_repeats, next_ask
 
 if TYPE_CHECKING:
-    from radiograph.methods.bisect import Config
+    from radiograph.methods._bisect.options import Config
 
 
 @dataclass

@@ -25,8 +25,8 @@ from radiograph.numerics.proportions import wilson
 
 if TYPE_CHECKING:
     from radiograph.methods._bisect.evaluation import Evaluation
+    from radiograph.methods._bisect.options import Config
     from radiograph.methods._bisect.search import History
-    from radiograph.methods.bisect import Config
 
 Standing = Literal["good", "broken", "skip", "error"]
 

@@ -9,7 +9,9 @@ import numpy as np
 from radiograph.core import Context, Refusal, UserError, derive
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.reportcard.card import WORST, Band, ModeScore, ReportCard
-from radiograph.methods._diagnose import (
+from radiograph.methods._diagnose import supplied
+from radiograph.methods._diagnose.inputs import Found, Inputs
+from radiograph.methods._diagnose.modes import (
     citation,
     contamination,
     forgetting,
@@ -17,15 +19,13 @@ from radiograph.methods._diagnose import (
     memorisation,
     mode_collapse,
     refusal,
-    supplied,
 )
-from radiograph.methods._diagnose.inputs import Found, Inputs
 from radiograph.numerics.reportcard import MODES, Mode, band_of, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from radiograph.methods.diagnose import Config
+    from radiograph.methods._diagnose.options import Config
 
 MEASURES: dict[Mode, Callable[[Inputs], Found]] = {
     "forgetting": forgetting.measure,

@@ -15,7 +15,7 @@ from radiograph.evidence.reportcard.card import Beside, Example
 if TYPE_CHECKING:
     from radiograph.detectors import Measurement, TrainingRow
     from radiograph.evidence import Item, Prompt, Suite
-    from radiograph.methods.diagnose import Config
+    from radiograph.methods._diagnose.options import Config
     from radiograph.models import Pair
 
 SHOWN = 3

@@ -13,7 +13,7 @@ from radiograph.evidence.reportcard.card import Attached, ModeScore, ReportCard
 from radiograph.numerics.reportcard import MODES, point_band
 
 if TYPE_CHECKING:
-    from radiograph.methods.diagnose import Config
+    from radiograph.methods._diagnose.options import Config
 
 VERBS = ("probe.sae-diff", "probe.defection", "probe.truth", "probe.harm", "probe.interference", "blame")
 SHAPE = '{"scores": {MODE: {"score": 0..1}}, "extras": {}}'

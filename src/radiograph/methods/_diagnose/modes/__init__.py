@@ -1,0 +1,1 @@
+"""One file a mode: what it measures, and what it refuses without."""
