@@ -14,7 +14,7 @@ from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.evidence import pretty_json
 from radiograph.methods.diagnose import recompute, soup
 from radiograph.runtime import Outcome, verify
-from running import go
+from running import go, perform
 
 COUNTS = {"copy": 40, "format": 30, "cite": 30}
 
@@ -78,7 +78,7 @@ def test_p8_12_a_broken_copy_leaves_ok_and_says_what(cards):
     assert by_mode(broken)["citation"].band == "MAJOR"
     assert 1 <= len(by_mode(broken)["forgetting"].examples) <= 3
     table = pl.read_parquet(folder / "broken" / "tables" / "forgetting.parquet")
-    share = table["kept"].sum() / table["solved"].sum()
+    share = float(table["kept"].to_numpy().sum() / table["solved"].to_numpy().sum())
     assert by_mode(broken)["forgetting"].score == pytest.approx(share)
 
 
@@ -113,11 +113,11 @@ def test_pd_5_without_data_nothing_is_said(here):
 
 def test_a_mode_without_its_data_is_not_measured_and_never_a_pass(here):
     asked = {"reference": "bundled:base", "candidate": "bundled:base", "modes": ["memorisation", "contamination"]}
-    found = go("diagnose", **asked)
+    found = perform("diagnose", asked)
     assert found.exit_code == ExitCode.NOT_MEASURED
     assert {m.status for m in found.result.modes} == {"not_measured"}
     few = write_rows(here / "few.jsonl", ["a stone in the river"] * 3)
-    found = go("diagnose", **asked, data=few, benchmark=few)
+    found = perform("diagnose", asked | {"data": few, "benchmark": few})
     assert by_mode(found)["memorisation"].refusal.code == "too_few"
     assert found.exit_code == ExitCode.NOT_MEASURED
     assert by_mode(found)["contamination"].refusal.code == "too_few_units", "three copies of one item are one"
@@ -144,7 +144,7 @@ def test_pd_17_training_rows_cannot_be_held_out(here):
     lines = [{"prompt": p["prompt"], "completion": "yes"} for p in suite["prompts"]]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = {"reference": "bundled:base", "candidate": "bundled:base", "suite": "suite.json", "data": "leaked.jsonl"}
-    found = go("diagnose", **asked, modes=["forgetting"])
+    found = perform("diagnose", asked | {"modes": ["forgetting"]})
     assert found.result.dropped >= len(lines) - 1
     assert by_mode(found)["forgetting"].status == "not_measured"
     assert found.exit_code == ExitCode.NOT_MEASURED

@@ -63,7 +63,7 @@ def test_score_and_interval_equal_a_loop_over_rows(mode):
     samples = []
     for _ in range(600):
         taken = draw.choice(names, len(names))
-        samples.append(slow(mode, c, [i for name in taken for i in np.flatnonzero(groups == name)]))
+        samples.append(slow(mode, c, [int(i) for name in taken for i in np.flatnonzero(groups == name)]))
     low, high = np.quantile(samples, [0.025, 0.975])
     assert found.low == pytest.approx(low, abs=0.04)
     assert found.high == pytest.approx(high, abs=0.04)

@@ -64,7 +64,9 @@ def diagnose(config: Config, ctx: Context) -> ReportCard:
     inputs = Inputs(config, ctx)
     modes = tuple(_mode(mode, mode in asked, inputs, given) for mode in MODES)
     measured: list[Band] = [m.band for m in modes if m.status == "measured" and m.band is not None]
-    overall = next((band for band in reversed(WORST) if band in measured), None)
+    overall: Band | None = None
+    for band in WORST:
+        overall = band if band in measured else overall
     card = ReportCard(
         reference=ctx.label(config.reference),
         candidate=ctx.label(config.candidate),
