@@ -32,7 +32,7 @@ class Config(Base):
     """How conversations are written, as of blame."""
     site: str | None = None
     """Where shifts of activations are compared; by default after the last block."""
-    shift_rows: int = Field(default=16, ge=0)
+    shift_rows: int = Field(default=8, ge=0)
     """Rows of each target for that; 0 leaves it out."""
     known: RunPath | None = None
     """An earlier run: evaluations of the same weights on the same rows are taken from it."""
