@@ -37,7 +37,7 @@ def once(folder: Path, *more: str) -> tuple[float, float, float, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
@@ -48,7 +48,7 @@ def main() -> None:
             (folder / "h" / f"checkpoint-{number}" / "step").write_text(str(number))
         rounds = [(once(folder, "--scan"), once(folder, "--plan-only")) for _ in range(options.repeats)]
     for side, title in ((0, f"{options.checkpoints} evaluations"), (1, "start, plan, bundle")):
-        cpu, wall, rss = (median(r[side][k] for r in rounds) for k in range(3))
+        cpu, wall, rss = (median([float(r[side][k]) for r in rounds]) for k in range(3))
         print(f"{title:>24}: {cpu:.2f} s CPU, {wall:.2f} s wall, {rss:.0f} MiB, {rounds[0][side][3]}")
     each = median(r[0][0] - r[1][0] for r in rounds) / options.checkpoints
     print(f"each evaluation adds {1000 * each:.1f} ms CPU, its own process included")

@@ -188,6 +188,16 @@ def test_p9_supplied_scores_are_shown_and_never_counted(here):
     assert keys["overall"] == "MAJOR"
 
 
+@pytest.mark.parametrize("badge", ["b.png", "none/b.svg", "link.svg"])
+def test_a_badge_goes_to_a_file_of_its_own(here, badge):
+    link = here / "link.svg"
+    if not link.is_symlink():
+        link.symlink_to(here / "told.svg")
+    with pytest.raises(UserError, match=r"badge|cannot write"):
+        go("diagnose", reference="bundled:base", candidate="bundled:base", modes=["contamination"], badge=badge)
+    assert not (here / "told.svg").exists()
+
+
 def test_soup_has_no_words_for_what_was_not_measured(here):
     found = go("diagnose", reference="bundled:base", candidate="bundled:base", modes=["memorisation"])
     with pytest.raises(Refusal):

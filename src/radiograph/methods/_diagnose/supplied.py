@@ -91,7 +91,7 @@ def badge_place(reference: str, ctx: Context) -> Path:
     place = ctx.place(reference)
     if place.suffix != ".svg":
         raise UserError(f"{reference} is no SVG", where="--badge", expected="a name that ends in .svg")
-    if place.is_dir() or place.is_symlink() or not place.parent.is_dir():
+    if place.is_dir() or (ctx.locate(".") / reference).is_symlink() or not place.parent.is_dir():
         raise UserError(f"cannot write {reference}", where="--badge", expected="a file in a folder that is there")
     return place
 
