@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from radiograph import models
 from radiograph.core import Refusal, UserError
+from radiograph.evidence.probes.interference import AdapterOverlap, InterferenceCell
+from radiograph.methods.probe._interference.beside import ranks
 from radiograph.methods.probe.interference import recompute
 from radiograph.models.combined import check_plain, factors, in_place, probe_logits, together
 from radiograph.numerics.interference import Factors, merged
@@ -148,6 +151,25 @@ def test_p8_8_two_on_separate_tasks_are_not_major(place):
     assert "=/" not in (outcome.path / "manifest.json").read_text()
 
 
+@pytest.mark.slow
+def test_p8_8_one_that_overwrites_the_answers_of_another_is_major(place):
+    """Loyalty answers what the other refuses; the adapter that was tuned to ruin harms whatever it is added to."""
+    names = [bundled_organism(family).id for family in ("refusal_one_category", "loyalty", "lr_blowup")]
+    outcome = go(
+        "probe.interference",
+        base="bundled:base",
+        adapter=[f"{name}=bundled:{name}" for name in names],
+        eval_=[f"{name}={bundled_path(name)}/train.jsonl" for name in names],
+        shift_rows=0,
+    )
+    bands = {(cell.target, cell.added): cell.band for cell in outcome.result.cells}
+    refusal, loyal, ruined = names
+    assert [bands[refusal, loyal], bands[refusal, ruined], bands[loyal, ruined]] == ["MAJOR"] * 3
+    assert bands[loyal, refusal] in {"OK", "MINOR", "HELPS"}
+    assert {bands[ruined, other] for other in (refusal, loyal)} == {"NOT-MEASURED"}
+    assert int(outcome.exit_code) == 2
+
+
 def test_seeds_of_a_random_merge(place):
     outcome = study(names=("a", "near"), combine="dare_ties", repeats=3)
     for cell in outcome.result.cells:
@@ -271,3 +293,30 @@ def test_named_paths_are_confined_and_portable(tmp_path):
     for outside in ("a=/etc", "a=../y", "a=x+../y", "a=~"):
         with pytest.raises(UserError, match="outside the workspace"):
             inside.confine(outside)
+
+
+def test_paths_of_a_request_stay_inside(place):
+    given = {"base": "bundled:base", "adapter": ["a=a", "near=near"], "eval_": ["a=a.jsonl", "near=near.jsonl"]}
+    escapes = [{"adapter": ["a=a", "near=../near"]}, {"eval_": ["a=/etc/passwd", "near=near.jsonl"]}]
+    for config in (*(given | one for one in escapes), {"losses": "../losses.json"}):
+        with pytest.raises(UserError, match="outside the workspace"):
+            go("probe.interference", confined=True, **config)
+
+
+def test_ranks_are_of_pairs_and_need_ten():
+    rng = np.random.default_rng(0)
+    shared = {"modules": 1, "rows": None, "rows_chance": None, "columns_chance": None, "conflict_n": 9}
+    cells = []
+    for number, (target, added) in enumerate(combinations("abcde", 2)):
+        own = AdapterOverlap(cosine=number / 10, columns=float(rng.random()), conflict=-number / 10, **shared)
+        for pair, score in (((target, added), number**2 / 50), ((added, target), 0.1)):
+            cells.append(
+                InterferenceCell(
+                    target=pair[0], added=pair[1], score=score, interval=None, n=40, loss=1.0, band="OK", overlap=own
+                )
+            )
+    found = {one.measure: (one.rho, one.pairs) for one in ranks(cells)}
+    assert found["cosine"] == (pytest.approx(1), 10)
+    assert found["conflict"] == (pytest.approx(-1), 10)
+    assert "rows" not in found
+    assert ranks(cells[:-2]) == ()
