@@ -191,6 +191,19 @@ def test_p9_the_former_name_and_soup_keys(here, capsys):
     }
 
 
+def test_names_of_checkpoints_are_spelled_out(here, capsys):
+    names = ["h/checkpoint-1<b>x", "h/checkpoint-2\x1b[31m"]
+    for name, code in zip(names, (0, 1), strict=True):
+        (here / name).mkdir(parents=True)
+        (here / name / "run").write_text(f"exit {code}")
+    assert cli(["bisect", *names, "--eval", EVAL, "--out", "out", "--quiet"]) == 2
+    for page in ("report.html", "report.md"):
+        text = (here / "out" / page).read_text()
+        assert page.endswith(".md") or "<b>x" not in text, "a code span of Markdown shows it as it is"
+        assert "\x1b" not in text
+    assert "\x1b" not in "".join(capsys.readouterr())
+
+
 def test_a_plan_runs_nothing(here):
     found = go("bisect", folder=history(here, *exits(0, 0, 0, 1)), eval_=EVAL, plan_only=True)
     assert (found.result.outcome, int(found.exit_code), calls(here)) == ("PLANNED", 0, [])

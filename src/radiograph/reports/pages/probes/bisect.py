@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from radiograph.core import visible
 from radiograph.reports._figure import CANDIDATE, FAINT, INK, REFERENCE
 from radiograph.reports._sketch import Plot
 
@@ -28,13 +29,12 @@ def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
     if not last:
         return {}
     n = len(places)
-    plot = Plot(
-        (0.5, n + 0.5), (-0.2, 1.2), "checkpoint, oldest first", "0 good, 1 broken, between: cannot say", height=200
-    )
+    said = "checkpoint, oldest first; above: broken, below: good, between: cannot say"
+    plot = Plot((0.5, n + 0.5), (-0.2, 1.2), said, "broken", height=200)
     for outcome, colour in COLOURS.items():
         shown = [name for name, step in last.items() if step["outcome"] == outcome]
         points = [(places[name] + 1.0, HEIGHTS[outcome]) for name in shown]
-        plot.points(points, colour, 5, [f"{name}: {outcome}" for name in shown])
+        plot.points(points, colour, 5, [f"{visible(name)}: {outcome}" for name in shown])
     return {"history": plot.svg("What each checkpoint said, in the order of the history")}
 
 
