@@ -1,0 +1,33 @@
+"""Which things fire together, on which tokens: sums that merge to the same bytes, keyed samples, ratios, groups.
+
+Sums are fixed-point and samples are the smallest keyed hashes, so that neither batches nor workers show.
+"""
+
+from radiograph.numerics.cofiring._agreement import Agreement, agreement
+from radiograph.numerics.cofiring._fixed import added, as_fixed, as_real
+from radiograph.numerics.cofiring._groups import Groups, Merge, group, mdl, merge_costs, shuffled
+from radiograph.numerics.cofiring._keyed import keys, smallest, text_keys
+from radiograph.numerics.cofiring._pairs import fired_pairs, joined
+from radiograph.numerics.cofiring._ratios import Ratios, extremes, ratios
+
+__all__ = [
+    "Agreement",
+    "Groups",
+    "Merge",
+    "Ratios",
+    "added",
+    "agreement",
+    "as_fixed",
+    "as_real",
+    "extremes",
+    "fired_pairs",
+    "group",
+    "joined",
+    "keys",
+    "mdl",
+    "merge_costs",
+    "ratios",
+    "shuffled",
+    "smallest",
+    "text_keys",
+]

@@ -1,0 +1,49 @@
+"""Uniform samples that do not depend on order, batches or workers: the n smallest keyed hashes.
+
+A key is a hash of (seed, who, where), so the items with the n smallest keys are a uniform sample without replacement,
+and the sample of a union is the n smallest of the union of samples. A reservoir depends on the order; a cap a batch
+favours rare batches. Mixing: SplitMix64's finaliser (Steele, Lea and Flood 2014), twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Int, Int64, UInt64
+
+from radiograph.core import derive_many
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def text_keys(seed: int, purpose: str, names: Iterable[str]) -> UInt64[np.ndarray, " name"]:
+    """A 64-bit key of each name."""
+    return np.array(derive_many(seed, purpose, names), np.uint64)
+
+
+def keys(
+    who: UInt64[np.ndarray, "..."], where: UInt64[np.ndarray, "..."], place: Int[np.ndarray, "..."]
+) -> UInt64[np.ndarray, "..."]:
+    """The key of each item from those of its owner and of its text, and its place in the text."""
+    with np.errstate(over="ignore"):
+        inner = _mixed(where + _GOLDEN * (place.astype(np.uint64) + np.uint64(1)))
+        return _mixed(who ^ inner)
+
+
+def smallest(owner: Int[np.ndarray, " item"], key: UInt64[np.ndarray, " item"], n: int) -> Int64[np.ndarray, " chosen"]:
+    """Places of the n smallest keys of each owner, by owner and key; equal keys keep the order that they came in."""
+    order = np.lexsort((key, owner))
+    sorted_owner = owner[order]
+    first = np.ones(len(order), bool)
+    first[1:] = sorted_owner[1:] != sorted_owner[:-1]
+    starts = np.flatnonzero(first)
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return order[rank < n]
+
+
+def _mixed(values: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    z = values + _GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
