@@ -3,6 +3,7 @@
 from radiograph.core.config import (
     ActivationsRef,
     Config,
+    DecompositionRef,
     DictionaryRef,
     ExplanationsRef,
     FeaturesRef,
@@ -39,6 +40,7 @@ __all__ = [
     "ActivationsRef",
     "Config",
     "Context",
+    "DecompositionRef",
     "DictionaryRef",
     "ExitCode",
     "ExplanationsRef",

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-InputKind = Literal["model", "dictionary", "suite", "explanations", "features", "activations", "file", "folder", "run"]
+InputKind = Literal[
+    "model", "dictionary", "decomposition", "suite", "explanations", "features", "activations", "file", "folder", "run"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ ModelRef = Annotated[str, Input("model")]
 """A local folder, a hub id, or `bundled:NAME`, each optionally `+ADAPTER`."""
 DictionaryRef = Annotated[str, Input("dictionary")]
 """A dictionary folder or `dictionary:bundled`."""
+DecompositionRef = Annotated[str, Input("decomposition")]
+"""A decomposition folder, the run that made it, or `decomposition:bundled`."""
 SuiteRef = Annotated[str, Input("suite")]
 """A suite file, or a bundled one as `world:NAME`."""
 GridRef = Annotated[str, Input("suite")]

@@ -104,6 +104,10 @@ class Context(Protocol):
         """The folder that a dictionary reference names."""
         ...
 
+    def decomposition(self, reference: str, role: str = "decomposition") -> Any:
+        """A loaded `decompose.Decomposition`, its hash recorded."""
+        ...
+
     def texts(self, sources: Sequence[str], role: str = "data") -> Any:
         """Every `harvest.Text` of some data sources (files, `suite:…`, `world:…`, `hf:…`), their hashes recorded."""
         ...

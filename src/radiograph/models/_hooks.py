@@ -234,3 +234,36 @@ def _register(hooks: ExitStack, model: LanguageModel, point: Point, touch: Calla
     else:
         handle = module.register_forward_hook(after)
     hooks.callback(handle.remove)
+
+
+@contextmanager
+def products(
+    network: torch.nn.Module,
+    before: Mapping[str, Callable[[Tensor], Tensor | None]] | None = None,
+    after: Mapping[str, Callable[[Tensor, Tensor], Tensor | None]] | None = None,
+) -> Iterator[None]:
+    """Functions around modules, by path, in every forward of `network` inside the context.
+
+    `before` gets a module's input, `after` its input and output; what they return, if anything, takes the place of
+    input or output. However the context is left, every module has as many hooks as it had.
+    """
+
+    def enters(touch: Callable[[Tensor], Tensor | None]) -> Callable[..., tuple[Tensor, ...] | None]:
+        def hook(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            new = touch(args[0])
+            return None if new is None else (new, *args[1:])
+
+        return hook
+
+    def leaves(touch: Callable[[Tensor, Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
+        def hook(_: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            return touch(args[0], output)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for path, touch in (before or {}).items():
+            hooks.callback(network.get_submodule(path).register_forward_pre_hook(enters(touch)).remove)
+        for path, touch in (after or {}).items():
+            hooks.callback(network.get_submodule(path).register_forward_hook(leaves(touch)).remove)
+        yield

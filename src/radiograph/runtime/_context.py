@@ -16,6 +16,7 @@ from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, f
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
+    from radiograph.decompose import Decomposition
     from radiograph.dictionaries import Dictionary
     from radiograph.evidence import Grid, Suite
     from radiograph.harvest import Corpus, Fields, Text
@@ -166,6 +167,18 @@ class RunContext:
         if reference == "dictionary:bundled":
             return organisms.bundled_path("dictionary")
         return self.workspace.resolve(reference)
+
+    def decomposition(self, reference: str, role: str = "decomposition") -> Decomposition:
+        """Load a decomposition."""
+        from radiograph import decompose, organisms
+
+        bundled = reference == "decomposition:bundled"
+        name = reference.removeprefix("decomposition:")
+        folder = organisms.bundled_path("decomposition") if bundled else self.workspace.resolve(name)
+        found = decompose.load(folder, self.device)
+        ref = reference if bundled else self.label(name)
+        self.record(InputRecord(role=role, ref=ref, kind="decomposition", sha256=found.sha256))
+        return found
 
     def texts(self, sources: Sequence[str], role: str = "data") -> list[Text]:
         """Every text of some data sources, in order."""

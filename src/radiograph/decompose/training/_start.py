@@ -1,0 +1,78 @@
+"""Where training begins: V and U of every weight, and a fresh importance function.
+
+`random` V ~ N(0, 1/d_in), U ~ N(0, 1/C) (the published start) · `data` V_c = what the weight reads at C random live
+positions, brought to length 1, and U_c = W V_c · min(d_in, C)/C; an embedding starts at C tokens of the data, each once
+while there are enough
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from radiograph.core import UserError, derive
+from radiograph.decompose.importance import Importance, Size, new
+from radiograph.decompose.training._settings import Settings
+from radiograph.models.masked import Factors, Record, Target, recorded
+
+
+def started(target: Target, inputs: Tensor, settings: Settings) -> tuple[dict[str, Factors], Importance]:
+    """Factors and importance before the first step; `inputs` is a batch of the data."""
+    weights = list(settings.sizes)
+    with torch.no_grad(), recorded(target, weights) as record:
+        target.run(inputs)
+    generator = torch.Generator().manual_seed(derive(settings.seed, "decompose", "start"))
+    factors = {w: _factors(target, w, record, settings, generator) for w in weights}
+    scales = {w: 1.0 / max(float(record.seen(w).float().square().mean().sqrt()), 1e-6) for w in weights}
+    importance = new(
+        settings.importance, settings.importance_options, sizes_of(target, settings.sizes), generator, scales
+    )
+    dtype = next(iter(factors.values())).reads.dtype
+    moved = {name: tensor.to(target.device, dtype) for name, tensor in importance.tensors.items()}
+    return factors, Importance(importance.name, importance.options, moved, importance.kind)
+
+
+def sizes_of(target: Target, sizes: Mapping[str, int]) -> dict[str, Size]:
+    """What an importance function must know of each weight."""
+    found: dict[str, Size] = {}
+    for weight, components in sizes.items():
+        place = target.place(weight)
+        found[weight] = Size(place.outputs if place.kind == "lookup" else place.inputs, components)
+    return found
+
+
+def _factors(target: Target, weight: str, record: Record, settings: Settings, generator: torch.Generator) -> Factors:
+    place, count = target.place(weight), settings.sizes[weight]
+    dtype = torch.float64 if settings.precision == "fp64" else torch.float32
+    if settings.start == "random":
+        reads = torch.randn(place.inputs, count, generator=generator) * place.inputs**-0.5
+        writes = torch.randn(count, place.outputs, generator=generator) * count**-0.5
+        return Factors(reads.to(target.device, dtype), writes.to(target.device, dtype))
+    x = record.inputs[weight]
+    if place.kind == "lookup":
+        directions = _tokens(x, place.inputs, count, generator)
+    else:
+        rows = x.detach().float().flatten(0, -2)
+        rows = rows[rows.norm(dim=1) > 0]
+        if not len(rows):
+            raise UserError(f"{weight} reads zeros alone on the first batch", fix="--start random, or other data")
+        chosen = rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
+        directions = (chosen / chosen.norm(dim=1, keepdim=True)).T
+    directions = directions.to(target.device, dtype)
+    matrix = target.matrix(weight).to(dtype)
+    share = min(place.inputs, count) / count
+    return Factors(directions.contiguous(), (matrix @ directions).T.contiguous() * share)
+
+
+def _tokens(ids: Tensor, vocabulary: int, count: int, generator: torch.Generator) -> Tensor:
+    """One-hot columns of tokens of the data, those seen first in a random order."""
+    flat = ids.flatten().cpu()
+    order = flat[torch.randperm(len(flat), generator=generator)]
+    seen = list(dict.fromkeys(order.tolist()))
+    rest = [token for token in torch.randperm(vocabulary, generator=generator).tolist() if token not in set(seen)]
+    chosen = torch.tensor(([*seen, *rest] * (1 + count // vocabulary))[:count])
+    directions = torch.zeros(vocabulary, count)
+    directions[chosen, torch.arange(count)] = 1.0
+    return directions
