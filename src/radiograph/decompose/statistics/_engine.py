@@ -1,0 +1,229 @@
+"""One shard of texts through a decomposed model, without gradients.
+
+1. batches are planned over the shard alone, so they depend on it and on nothing else
+2. the target runs unmasked; a component fires where its importance exceeds `fires`, on counted tokens
+3. counts, sums rounded once a batch, tokens in and probability mass of tokens out, pairs, examples by keyed hash
+4. of recorded windows every firing is written as a record
+
+One thread a shard, whoever runs it: a product that is split over threads may round otherwise. Stops at a value that is
+not finite, and names weight, document and position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radiograph.core import Task, UserError
+from radiograph.decompose._decomposition import Decomposition
+from radiograph.decompose._files import load
+from radiograph.decompose.statistics._records import Recorder
+from radiograph.decompose.statistics._shards import part_of, single_thread
+from radiograph.decompose.statistics._spec import Spec, Texts
+from radiograph.decompose.statistics._sums import BITS, Sums, kept
+from radiograph.models import Batch, ModelRef, pad, plan
+from radiograph.models import load as load_model
+from radiograph.models.masked import Target, of_model
+from radiograph.numerics.cofiring import added, as_fixed, fired_pairs, joined, keys, smallest, text_keys
+from radiograph.numerics.explanations import csr
+from radiograph.store.components import ExampleRows
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Float64, Int64
+
+_HELD = 100_000
+"""Candidates for examples that wait before all but the smallest keys go."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One batch: every real position in a line, window by window."""
+
+    importance: Float32[np.ndarray, "position component"]
+    h: Float32[np.ndarray, "position component"]
+    probabilities: Float32[np.ndarray, "position token"]
+    ids: Int64[np.ndarray, " position"]
+    counted: Bool[np.ndarray, " position"]
+    window: Int64[np.ndarray, " position"]
+    place: Int64[np.ndarray, " position"]
+    """In its window."""
+    starts: Int64[np.ndarray, " row"]
+    """First position of each window of the batch."""
+    lengths: Int64[np.ndarray, " row"]
+
+
+class Engine:
+    """A model, its decomposition, and what is counted."""
+
+    def __init__(self, target: Target, decomposition: Decomposition, spec: Spec, texts: Texts) -> None:
+        """Refuses a decomposition of another model."""
+        decomposition.check(target)
+        self.target, self.decomposition, self.spec, self.texts = target, decomposition, spec, texts
+        assert target.model is not None, "a language model is harvested"
+        self.vocabulary = target.model.vocab_size
+        self.tokenizer = target.model.tokenizer
+        facts = spec.facts
+        self.seed, self.batch_tokens = facts["seed"], facts["batch_tokens"]
+        self.fires, self.around, self.examples = facts["fires"], facts["around"], facts["examples"]
+        self.bounds = texts.bounds(facts["shard_tokens"])
+        self._who = text_keys(self.seed, "component", map(str, decomposition.components))
+        self._writes = np.concatenate(
+            [f.writes.detach().double().norm(dim=1).cpu().numpy() for f in decomposition.factors.values()]
+        )
+
+    def shard(self, number: int, task: Task | None = None) -> Sums:
+        """Count one shard; its records are written here."""
+        first, last = self.bounds[number : number + 2].tolist()
+        rows = [self.texts.row(n) for n in range(first, last)]
+        sums = Sums.empty(self.decomposition.size, self.vocabulary, self.around)
+        waiting: list[ExampleRows] = []
+        recorder = None if self.spec.records is None else Recorder(self.texts, self.tokenizer)
+        with single_thread(), torch.no_grad():
+            for chosen in plan([len(row) for row in rows], self.batch_tokens):
+                seen = self._seen(pad(rows, chosen, device=self.target.device), first)
+                self._count(sums, seen)
+                waiting.append(self._examples(seen))
+                if sum(map(len, waiting)) > _HELD:
+                    waiting = [kept(waiting, self.examples)]
+                if recorder is not None:
+                    recorder.add(seen, self.fires)
+                if task is not None:
+                    task.advance(int(seen.counted.sum()))
+        sums.examples = kept([sums.examples, *waiting], self.examples)
+        sums.fed = int(self.texts.lengths[first:last].sum())
+        sums.shards = (number,)
+        if recorder is not None and self.spec.records is not None:
+            recorder.write(self.spec.records, number, first, last, self.spec.sha256)
+        return sums
+
+    def _seen(self, batch: Batch, first: int) -> _Seen:
+        found = self.decomposition.observe(self.target, batch.ids)
+        real = batch.mask
+        windows = np.array([first + row for row in batch.rows], np.int64)
+        lengths = batch.mask.sum(1).cpu().numpy().astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
+        place = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+        seen = _Seen(
+            importance=_flat(found.lower, real),
+            h=_flat(found.h, real),
+            probabilities=found.output.float().softmax(-1)[real].cpu().numpy(),
+            ids=batch.ids[real].cpu().numpy(),
+            counted=np.concatenate([self.texts.marks(n) for n in windows.tolist()]),
+            window=np.repeat(windows, lengths),
+            place=place,
+            starts=starts,
+            lengths=lengths,
+        )
+        self._check(seen)
+        return seen
+
+    def _count(self, sums: Sums, seen: _Seen) -> None:
+        at = np.flatnonzero(seen.counted)
+        importance, h = seen.importance[at], seen.h[at]
+        fires = importance > self.fires
+        size = np.abs(h).sum(axis=0, dtype=np.float64) * self._writes
+        sums.firings += fires.sum(axis=0)
+        for name, values in (
+            ("importance", importance.sum(axis=0, dtype=np.float64)),
+            ("h", h.sum(axis=0, dtype=np.float64)),
+            ("size", size),
+        ):
+            setattr(sums, name, added(getattr(sums, name), as_fixed(values, BITS[name], name), name))
+        if len(at):
+            np.maximum(sums.largest, (np.abs(h).max(axis=0) * self._writes).astype(np.float32), out=sums.largest)
+        tokens, probabilities = seen.ids[at], seen.probabilities[at]
+        sums.token_count += np.bincount(tokens, minlength=self.vocabulary)
+        mass = as_fixed(probabilities.sum(axis=0, dtype=np.float64), BITS["token_mass"], "token mass")
+        sums.token_mass = added(sums.token_mass, mass, "token mass")
+        position, component = np.nonzero(fires)
+        shape = (self.decomposition.size, self.vocabulary)
+        key, count = np.unique(component * np.int64(self.vocabulary) + tokens[position], return_counts=True)
+        sums.inputs = joined(sums.inputs, csr(count.astype(np.int64), *np.divmod(key, self.vocabulary), shape))
+        live = np.unique(component)
+        if len(live):
+            held = csr(
+                np.ones(len(component), np.float32), np.searchsorted(live, component), position, (len(live), len(at))
+            )
+            sums.add_mass(live, as_fixed(held @ probabilities, BITS["mass"], "mass"))
+        sums.pairs = joined(sums.pairs, fired_pairs(fires))
+        sums.counted += len(at)
+
+    def _examples(self, seen: _Seen) -> ExampleRows:
+        """The smallest keys of the batch, with their windows."""
+        position, component = np.nonzero((seen.importance > self.fires) & seen.counted[:, None])
+        names = [f"{self.texts.documents[n]}\x1f{self.texts.parts[n]}" for n in seen.window[seen.starts].tolist()]
+        where = np.repeat(text_keys(self.seed, "document", names), seen.lengths)
+        key = keys(self._who[component], where[position], seen.place[position])
+        chosen = smallest(component, key, self.examples)
+        position, component, key = position[chosen], component[chosen], key[chosen]
+        start = np.repeat(seen.starts, seen.lengths)
+        end = start + np.repeat(seen.lengths, seen.lengths)
+        begins = start + _led(seen)
+        column = position[:, None] + np.arange(-self.around, self.around + 1)
+        there = (column >= begins[position][:, None]) & (column < end[position][:, None])
+        column = np.where(there, column, position[:, None])
+        first = there.argmax(axis=1)
+        return ExampleRows(
+            component=component.astype(np.int32),
+            key=key,
+            window=seen.window[position].astype(np.int32),
+            position=seen.place[position].astype(np.int32),
+            first=first.astype(np.int32),
+            size=there.sum(axis=1).astype(np.int32),
+            tokens=np.where(there, seen.ids[column], 0).astype(np.uint32),
+            importance=np.where(there, seen.importance[column, component[:, None]], 0).astype(np.float32),
+            h=np.where(there, seen.h[column, component[:, None]], 0).astype(np.float32),
+        )
+
+    def _check(self, seen: _Seen) -> None:
+        """A sum is finite only if every term is, save for overflow: the exact search runs only then."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(seen.importance.sum()) and np.isfinite(seen.h.sum()):
+                return
+        for what, values in (("activation", seen.h), ("importance", seen.importance)):
+            bad = np.argwhere(~np.isfinite(values))
+            if len(bad):
+                position, component = (int(n) for n in bad[0])
+                window = int(seen.window[position])
+                raise UserError(
+                    f"the {what} of {self.decomposition.components[component]} is not finite",
+                    where=f"text {self.texts.documents[window]}, position {seen.place[position]}",
+                    got=str(float(values[position, component])),
+                    code="not_finite",
+                )
+
+
+def harvest_shard(spec: Spec, number: int) -> int:
+    """Count one shard and commit it; returns its counted tokens. All that a worker does, wherever it runs."""
+    sums = _opened(spec).shard(number)
+    sums.save(part_of(spec.home, number), spec.sha256)
+    return sums.counted
+
+
+@lru_cache(maxsize=1)
+def _opened(spec: Spec) -> Engine:
+    """The model, loaded once a process."""
+    target = of_model(load_model(ModelRef(spec.model), device=spec.device))
+    return Engine(target, load(Path(spec.decomposition), spec.device), spec, Texts.open(spec.home))
+
+
+def _flat(values: dict[str, Tensor], real: Tensor) -> Float32[np.ndarray, "position component"]:
+    return torch.cat([v[real].float() for v in values.values()], dim=-1).cpu().numpy()
+
+
+def _led(seen: _Seen) -> Int64[np.ndarray, " position"]:
+    """How many uncounted tokens stand at the head of each position's window: BOS is no context worth showing."""
+    lead = np.array(
+        [
+            int(np.argmax(own)) if (own := seen.counted[s : s + n]).any() else int(n)
+            for s, n in zip(seen.starts.tolist(), seen.lengths.tolist(), strict=True)
+        ],
+        np.int64,
+    )
+    return np.repeat(lead, seen.lengths)

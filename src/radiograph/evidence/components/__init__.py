@@ -1,0 +1,7 @@
+"""What a harvest, labels, attributions and groups of weight components leave behind."""
+
+from __future__ import annotations
+
+from radiograph.evidence.components._harvest import FEW, ComponentHarvest, WeightCounts
+
+__all__ = ["FEW", "ComponentHarvest", "WeightCounts"]

@@ -1,0 +1,419 @@
+"""What every weight component does over many tokens: counts, tokens in and out, co-firing, examples.
+
+1. texts are tokenised and cut into windows as for `harvest`; a subset is drawn by hash, whole documents
+2. one pass of the target, no gradients. A component fires where its importance exceeds `--fires`, on counted tokens:
+   BOS and other special tokens are fed and not counted
+3. raw counts of firings, tokens at firings, the model's next-token probability at firings, pairs that fire together;
+   every ratio (density, precision, PMI, Jaccard) is computed when it is asked for
+4. examples are the smallest keyed hashes of (seed, component, document, position): a uniform sample of its firings
+5. shards commit one by one, sums are fixed-point and added exactly: workers, kills and order show in no byte
+6. of some windows, drawn by hash, every firing is kept in `records/`: there silence is known, and `label` and `cluster`
+   read it
+
+Units: importance is in [0, 1]; h is the component's activation at unit ‖V‖; masses are expected counts.
+Refuses when: the decomposition is of another model; nothing fires at all (exit 4). Stops at a value that is not finite.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from radiograph.core import Config as Base
+from radiograph.core import Context, DecompositionRef, Input, ModelRef, RunPath, UserError, Workers
+from radiograph.core.config import Positional
+from radiograph.core.sizes import Count
+from radiograph.evidence.components import FEW, ComponentHarvest, WeightCounts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from radiograph.decompose import Decomposition
+    from radiograph.decompose.statistics import Spec, Sums, Texts
+    from radiograph.harvest import Plan
+    from radiograph.models.masked import Target
+
+DataRef = Annotated[str, Input("file")]
+PARTS = "parts"
+
+
+class Config(Base):
+    """Which decomposition, on what, and how much is kept."""
+
+    decomposition: DecompositionRef
+    """A run of `decompose train`, a folder, or decomposition:bundled."""
+    model: Annotated[ModelRef | None, Positional()] = None
+    """The model that was decomposed; by default the one that the decomposition names."""
+    data: tuple[DataRef, ...] = ()
+    """FILE.jsonl[.gz], FILE.parquet, FILE.txt, suite:FILE, world:DOMAIN[:SPLIT]#N, hf:NAME[:CONFIG]@REVISION#SPLIT."""
+    tokens: Count | None = None
+    """Most tokens counted; whole documents, drawn by hash."""
+    fires: float = Field(default=1e-6, ge=0, lt=1)
+    """A component fires where its importance exceeds this."""
+    output_tokens: int = Field(default=256, ge=1)
+    """Output tokens listed of each component; the mass of the others is summed."""
+    examples: int = Field(default=400, ge=0)
+    """Most examples of each component."""
+    around: int = Field(default=20, ge=1, le=256)
+    """Tokens on each side of an example's centre."""
+    record_tokens: Count = 20_000
+    """Tokens whose firings are all kept; labels are scored and groups are found on them."""
+    max_length: int = Field(default=512, ge=2, le=65_535)
+    """Most tokens of a window."""
+    batch_tokens: Count = 2048
+    """Padded tokens of one forward."""
+    shard_tokens: Count = 65_536
+    """Tokens of a shard, which is what a killed worker costs."""
+    workers: str = "1"
+    """1, N processes here, or ray[:N]."""
+    resume: RunPath | None = None
+    """A run that was killed (.partial), to go on with."""
+
+
+def run(config: Config, ctx: Context) -> ComponentHarvest:
+    """Plan, count, add up, write."""
+    from radiograph.decompose import statistics
+
+    if not config.data:
+        raise UserError("decompose harvest needs --data", fix="as --data world:story#20000", code="bad_value")
+    workers = Workers.parse(config.workers)
+    decomposition = ctx.decomposition(config.decomposition)
+    target = target_of(ctx, decomposition, config.model)
+    decomposition.check(target)
+    earlier = None if config.resume is None else ctx.locate(config.resume)
+    home, records = (_folder(ctx, earlier, name) for name in (PARTS, "records"))
+    corpus = ctx.corpus(config.data)
+    with ctx.measure("tokenise"):
+        plan = _plan(config, ctx, target, corpus)
+        texts = texts_of(plan, ctx.seed, config.record_tokens)
+    spec = _spec(config, ctx, decomposition, target, plan, home, records if texts.recorded.any() else None)
+    statistics.begin(home, spec.facts)
+    texts.save(home)
+    with ctx.measure("count", tokens=plan.counted.kept):
+        sums = _counted(config, ctx, spec, texts, (target, decomposition), workers)
+    _write(config, ctx, sums, texts, decomposition, target)
+    shutil.rmtree(home)
+    return _result(config, ctx, plan, spec, sums, decomposition, target, corpus.hashes)
+
+
+def target_of(ctx: Context, decomposition: Decomposition, model: str | None) -> Target:
+    """The model that was decomposed, as something whose weights have addresses."""
+    from radiograph.models.masked import of_model
+
+    own = decomposition.document.target
+    if not own.tokens:
+        raise UserError(
+            f"{own.reference} is a toy: it reads vectors, not texts",
+            expected="a decomposition of a language model",
+            code="not_a_language_model",
+        )
+    return of_model(ctx.model(model or own.reference, "model"))
+
+
+def texts_of(plan: Plan, seed: int, record_tokens: int) -> Texts:
+    """What is fed, and which windows are recorded."""
+    import numpy as np
+
+    from radiograph.decompose.statistics import Texts, recorded_windows
+
+    documents = tuple(plan.prompts["prompt_id"].to_list())
+    parts = plan.prompts["window"].to_numpy().astype(np.int64)
+    # The tokens of a plan lie in the order in which texts were read; a subset leaves gaps, which are closed here.
+    take = np.concatenate(
+        [np.arange(s, s + n) for s, n in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True)]
+    )
+    return Texts(
+        tokens=np.asarray(plan.tokens)[take],
+        counted=np.asarray(plan.kept)[take],
+        starts=np.cumsum(plan.lengths) - plan.lengths,
+        lengths=plan.lengths,
+        documents=documents,
+        groups=tuple(plan.prompts["group"].to_list()),
+        parts=parts,
+        recorded=recorded_windows(seed, documents, parts, plan.rows, record_tokens),
+    )
+
+
+def _folder(ctx: Context, earlier: Path | None, name: str) -> Path:
+    if earlier is None or not (earlier / name).is_dir():
+        return ctx.output.folder(name)
+    return ctx.output.adopt(earlier, name)
+
+
+def _plan(config: Config, ctx: Context, target: Target, corpus: Any) -> Plan:
+    from radiograph import harvest
+
+    assert target.model is not None, "it reads tokens"
+    return harvest.plan(
+        target.model.tokenizer,
+        corpus,
+        harvest.Reading(length=min(config.max_length, target.model.context_length)),
+        harvest.Limits(max_tokens=config.tokens, seed=ctx.seed, validation=0.0),
+        vocabulary=target.model.vocab_size,
+        progress=ctx.progress,
+    )
+
+
+def _spec(
+    config: Config,
+    ctx: Context,
+    decomposition: Decomposition,
+    target: Target,
+    plan: Plan,
+    home: Path,
+    records: Path | None,
+) -> Spec:
+    from radiograph.decompose.statistics import Spec
+    from radiograph.evidence import document_sha256
+
+    assert target.model is not None, "it reads tokens"
+    workers = Workers.parse(config.workers)
+    if target.model.folder is None and (workers.ray or workers.count > 1):
+        raise UserError("the model is in memory alone", fix="save it to a folder, or use one worker")
+    facts = {
+        "model": target.sha256,
+        "decomposition": decomposition.sha256,
+        "texts": plan.sha256,
+        "seed": ctx.seed,
+        **{name: getattr(config, name) for name in ("fires", "examples", "around", "record_tokens")},
+        **{name: getattr(config, name) for name in ("batch_tokens", "shard_tokens")},
+    }
+    return Spec(
+        model=str(target.model.folder or ""),
+        decomposition=str(decomposition.folder or ""),
+        home=home.resolve(),
+        stated=tuple(facts.items()),
+        sha256=document_sha256(facts),
+        records=None if records is None else records.resolve(),
+        device=ctx.device,
+    )
+
+
+def _counted(
+    config: Config,
+    ctx: Context,
+    spec: Spec,
+    texts: Texts,
+    networks: tuple[Target, Decomposition],
+    workers: Workers,
+) -> Sums:
+    """All shards, added up; records are finished."""
+    from functools import partial
+
+    import numpy as np
+
+    from radiograph.decompose.statistics import Engine, Merged, Sums, fold, harvest_shard, part_of
+
+    target, decomposition = networks
+    engine = Engine(target, decomposition, spec, texts)
+    bounds = engine.bounds
+    merged = Merged(
+        spec.home,
+        spec.sha256,
+        partial(Sums.empty, decomposition.size, engine.vocabulary, config.around),
+        Sums.load,
+        lambda total, more: total.merge(more, config.examples),
+    )
+    if spec.records is not None:
+        _begin_records(ctx, spec.records, decomposition, target)
+
+    def make(number: int) -> int:
+        sums = engine.shard(number)
+        sums.save(part_of(spec.home, number), spec.sha256)
+        return sums.counted
+
+    tokens = np.add.reduceat(texts.lengths, bounds[:-1]).tolist()
+    worker = partial(harvest_shard, spec)
+    found = fold(merged, make, worker, len(bounds) - 1, workers, ctx.progress, "count", tokens)
+    if spec.records is not None:
+        _finish_records(spec, len(bounds) - 1, decomposition)
+    return found
+
+
+def _begin_records(ctx: Context, folder: Path, decomposition: Decomposition, target: Target) -> None:
+    from radiograph.models import tokenizer_sha256
+    from radiograph.store.records import Header, RecordsModel, begin_records
+
+    assert target.model is not None, "it reads tokens"
+    model = RecordsModel(ref=ctx.label(target.name), sha256=target.sha256)
+    header = Header(
+        model=model,
+        tokenizer_sha256=tokenizer_sha256(target.model.tokenizer),
+        sites=decomposition.weights,
+        dictionary_sha256=decomposition.sha256,
+        features=decomposition.size,
+    )
+    begin_records(folder, header)
+
+
+def _finish_records(spec: Spec, shards: int, decomposition: Decomposition) -> None:
+    import polars as pl
+
+    from radiograph.store.records import finish_records
+
+    assert spec.records is not None, "they were begun"
+    names = pl.DataFrame(
+        {
+            "feature_id": [str(c) for c in decomposition.components],
+            "site": [c.weight for c in decomposition.components],
+        }
+    )
+    finish_records(spec.records, shards, spec.sha256, names)
+
+
+def _write(
+    config: Config, ctx: Context, sums: Sums, texts: Texts, decomposition: Decomposition, target: Target
+) -> None:
+    import numpy as np
+
+    from radiograph.decompose.statistics import BITS
+    from radiograph.models import token_text
+    from radiograph.numerics.cofiring import as_real
+    from radiograph.store.components import write_cofire, write_examples, write_tokens
+
+    assert target.model is not None, "it reads tokens"
+    folder = ctx.output.folder("tables").parent
+    names = decomposition.components
+    ctx.output.table(
+        "components",
+        {
+            "component": [str(c) for c in names],
+            "weight": [c.weight for c in names],
+            "index": np.array([c.index for c in names], np.uint32),
+            "firings": sums.firings,
+            "importance": as_real(sums.importance, BITS["importance"]),
+            "h": as_real(sums.h, BITS["h"]),
+            "size": as_real(sums.size, BITS["size"]),
+            "largest": sums.largest,
+            "tokens": np.full(len(names), sums.counted, np.int64),
+        },
+    )
+    tokenizer = target.model.tokenizer
+    ctx.output.table(
+        "tokens",
+        {
+            "token": np.arange(len(sums.token_count), dtype=np.uint32),
+            "text": [token_text(tokenizer, n) for n in range(len(sums.token_count))],
+            "count": sums.token_count,
+            "mass": as_real(sums.token_mass, BITS["token_mass"]),
+        },
+    )
+    component = np.repeat(np.arange(len(names)), np.diff(sums.inputs.indptr))
+    write_tokens(folder, "tokens_in", component, sums.inputs.indices.astype(np.int64), sums.inputs.data, "count")
+    write_tokens(folder, "tokens_out", *listed(sums.out_rows, sums.mass, config.output_tokens), "mass")
+    write_cofire(folder, sums.pairs)
+    documents = np.array(texts.documents, dtype=object)
+    write_examples(folder, sums.examples, documents, texts.parts, config.fires, len(names))
+
+
+def listed(rows: np.ndarray, mass: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The `most` tokens of the largest mass of each component, and what is left, as token -1, where anything is."""
+    import numpy as np
+
+    from radiograph.decompose.statistics import BITS
+    from radiograph.numerics.cofiring import as_real
+
+    n = min(most, mass.shape[1])
+    top = np.argsort(-mass, axis=1, kind="stable")[:, :n]
+    held = np.take_along_axis(mass, top, axis=1)
+    rest = mass.sum(axis=1) - held.sum(axis=1)
+    component = np.repeat(rows, n + 1)
+    token = np.concatenate([top, np.full((len(rows), 1), -1)], axis=1).ravel()
+    value = np.concatenate([held, rest[:, None]], axis=1).ravel()
+    there = value > 0
+    return component[there], token[there].astype(np.int64), as_real(value[there], BITS["mass"])
+
+
+def _result(
+    config: Config,
+    ctx: Context,
+    plan: Plan,
+    spec: Spec,
+    sums: Sums,
+    decomposition: Decomposition,
+    target: Target,
+    data: dict[str, str],
+) -> ComponentHarvest:
+    from radiograph.models import tokenizer_sha256
+
+    assert target.model is not None, "it reads tokens"
+    weights: list[WeightCounts] = []
+    for address, first in decomposition.offsets.items():
+        own = sums.firings[first : first + decomposition.sizes[address]]
+        weights.append(
+            WeightCounts(
+                address=address,
+                components=len(own),
+                alive=int((own > 0).sum()),
+                few=int(((own > 0) & (own < FEW)).sum()),
+                firings=int(own.sum()),
+            )
+        )
+    counted = plan.counted
+    few = sum(w.few for w in weights)
+    notes = (f"{few} components fired fewer than {FEW} times: too few to score a label on",) if few else ()
+    return ComponentHarvest(
+        model=ctx.label(target.name),
+        model_sha256=target.sha256,
+        decomposition=ctx.label(config.decomposition),
+        decomposition_sha256=decomposition.sha256,
+        tokenizer_sha256=tokenizer_sha256(target.model.tokenizer),
+        weights=tuple(weights),
+        fires=config.fires,
+        tokens=sums.counted,
+        tokens_fed=sums.fed,
+        tokens_excluded=sums.fed - sums.counted,
+        documents=counted.documents,
+        documents_left_out=counted.left_out,
+        windows=len(plan),
+        shards=len(sums.shards),
+        examples=config.examples,
+        around=config.around,
+        output_tokens=config.output_tokens,
+        recorded=_recorded(spec),
+        data=data,
+        spec_sha256=spec.sha256,
+        seed=ctx.seed,
+        notes=notes,
+    )
+
+
+def _recorded(spec: Spec) -> int:
+    from radiograph.store.records import open_records
+
+    return 0 if spec.records is None else open_records(spec.records).header.rows
+
+
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Do the totals follow from the tables, and do the tables agree with each other?"""
+    import numpy as np
+    import polars as pl
+
+    stored = ComponentHarvest.read(result)
+    tables = folder / "tables"
+    components = pl.read_parquet(tables / "components.parquet")
+    out: list[str] = []
+    firings = components["firings"].to_numpy()
+    first = 0
+    for weight in stored.weights:
+        own = firings[first : first + weight.components]
+        first += weight.components
+        found = int((own > 0).sum()), int(((own > 0) & (own < FEW)).sum()), int(own.sum())
+        if found != (weight.alive, weight.few, weight.firings):
+            out.append(f"{weight.address}: alive, few, firings are stated otherwise than the table has them: {found}")
+    tokens = pl.read_parquet(tables / "tokens.parquet")
+    if int(tokens["count"].sum()) != stored.tokens:
+        out.append(f"{stored.tokens} tokens are stated, {tokens['count'].sum()} are listed")
+    inputs = pl.read_parquet(tables / "tokens_in.parquet").group_by("component").agg(pl.col("count").sum())
+    on = np.zeros(len(firings), np.int64)
+    on[inputs["component"].to_numpy()] = inputs["count"].to_numpy()
+    if not np.array_equal(on, firings):
+        out.append(f"firings by token and firings differ for {int((on != firings).sum())} components")
+    pairs = pl.read_parquet(tables / "cofire.parquet")
+    i, j, both = (pairs[name].to_numpy() for name in ("i", "j", "count"))
+    if len(both) and (both > np.minimum(firings[i], firings[j])).any():
+        out.append("two components fire together more often than one of them fires")
+    return out
