@@ -1,0 +1,63 @@
+"""Attribution graphs and what selections of their nodes are worth, as documents."""
+
+from radiograph.evidence.graphs._foreign import ATTRIBUTION_GRAPH, read_graph
+from radiograph.evidence.graphs._graph import (
+    COMPONENT_TYPE,
+    ERROR_TYPE,
+    AttributionGraph,
+    GraphFacts,
+    GraphKind,
+    LinkExtra,
+    LinkRecord,
+    LossRecord,
+    NodeExtra,
+    NodeRecord,
+    SupernodeRecord,
+    cantor,
+)
+from radiograph.evidence.graphs._regimes import (
+    GRADES,
+    AdversarialRecord,
+    ControlsRecord,
+    Grade,
+    LabelRow,
+    RegimeRecord,
+    Regimes,
+    StochasticRecord,
+    TokenRow,
+    grade,
+)
+from radiograph.evidence.graphs._results import GraphOptimise, GraphPrompt, RowResult, ScoresRecord, TokenSeen, TopNode
+
+__all__ = [
+    "ATTRIBUTION_GRAPH",
+    "COMPONENT_TYPE",
+    "ERROR_TYPE",
+    "GRADES",
+    "AdversarialRecord",
+    "AttributionGraph",
+    "ControlsRecord",
+    "Grade",
+    "GraphFacts",
+    "GraphKind",
+    "GraphOptimise",
+    "GraphPrompt",
+    "LabelRow",
+    "LinkExtra",
+    "LinkRecord",
+    "LossRecord",
+    "NodeExtra",
+    "NodeRecord",
+    "RegimeRecord",
+    "Regimes",
+    "RowResult",
+    "ScoresRecord",
+    "StochasticRecord",
+    "SupernodeRecord",
+    "TokenRow",
+    "TokenSeen",
+    "TopNode",
+    "cantor",
+    "grade",
+    "read_graph",
+]

@@ -1,0 +1,144 @@
+"""What `graph prompt` and `graph optimise` found, in numbers; the graph itself is `graph.json`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from radiograph.core import ExitCode
+from radiograph.evidence._record import Record, RefusalRecord, Result
+from radiograph.evidence.graphs._graph import GraphFacts, LossRecord
+
+
+class ScoresRecord(Record):
+    """How much of the way from tokens to targets runs through components."""
+
+    nodes: int
+    edges: int
+    replacement: float | None
+    completeness: float | None
+
+
+class TokenSeen(Record):
+    """A prediction."""
+
+    token: int
+    text: str
+    p: float
+
+
+class TopNode(Record):
+    """A node with much influence."""
+
+    address: str
+    kind: str
+    influence: float
+    activation: float | None = None
+    importance: float | None = None
+
+
+class GraphPrompt(Result):
+    """The graph of one prompt."""
+
+    SCHEMA: ClassVar[str] = "radiograph.graph-prompt/1"
+
+    model: str
+    decomposition: str | None = None
+    prompt: str
+    prompt_tokens: tuple[str, ...]
+    facts: GraphFacts
+    unpruned: ScoresRecord
+    pruned: ScoresRecord
+    node_share: float
+    edge_share: float
+    dropped_nodes: int
+    dropped_edges: int
+    targets: tuple[TokenSeen, ...] = ()
+    """Logits that the graph explains, with their probability in the target."""
+    masked: tuple[TokenSeen, ...] = ()
+    """The same under importance masks."""
+    top: tuple[TopNode, ...] = ()
+    worst_gap: float | None = None
+    """Largest |Σ value edges − value|/max(1, |value|) over expanded targets; None for a live or imported graph."""
+    normalise: str = "none"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """Sizes and scores."""
+        word = {"imported": "imported graph"}.get(self.facts.kind, f"{self.facts.kind} graph")
+        alive = f" ({self.facts.alive} alive)" if self.facts.alive is not None else ""
+        return (
+            f"{word}: {self.facts.shown} components shown{alive}, {self.pruned.edges} edges; "
+            f"replacement {_number(self.pruned.replacement)}, completeness {_number(self.pruned.completeness)}"
+        )
+
+
+class RowResult(Record):
+    """One sparsity of a search."""
+
+    sparsity: float
+    before_repair: int
+    """Nodes."""
+    selected: int
+    rounds: int = 0
+    holds: bool
+    """The label is kept under the evaluation adversary."""
+    adversarial_before: float | None = None
+    """Label probability before repair."""
+    p: dict[str, float] = Field(default_factory=dict)
+    """Label probability by regime."""
+    loss: dict[str, float] = Field(default_factory=dict)
+
+
+class GraphOptimise(Result):
+    """The smallest selection that was found."""
+
+    SCHEMA: ClassVar[str] = "radiograph.graph-optimise/1"
+
+    model: str
+    decomposition: str
+    prompt: str
+    prompt_tokens: tuple[str, ...]
+    loss: LossRecord
+    label: TokenSeen
+    alive: int
+    rows: tuple[RowResult, ...]
+    """One a sparsity; the graph is of the first."""
+    keep: float
+    max_loss: float | None = None
+    adversary_weight: float
+    repaired: bool
+    non_adversarial: bool
+    controls: tuple[float, ...] = ()
+    p_value: float | None = None
+    steps: int
+    l0: float
+    """Selected nodes a position."""
+    facts: GraphFacts | None = None
+    unpruned: ScoresRecord | None = None
+    pruned: ScoresRecord | None = None
+    worst_gap: float | None = None
+    not_measured: tuple[RefusalRecord, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """How many nodes, and whether they hold."""
+        row = self.rows[0]
+        grew = f" ({row.before_repair} before repair, {row.rounds} rounds)" if self.repaired else ""
+        held = "holds" if row.holds else "does not hold"
+        stamp = " [non_adversarial]" if self.non_adversarial else ""
+        return (
+            f"{row.selected} of {self.alive} alive nodes{grew}: {held} under the adversary "
+            f"(label p {self.label.p:.3f} in the target, {row.p['adversarial']:.3f} attacked){stamp}"
+        )
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Always a result; `graph intervene --require` is the gate."""
+        return ExitCode.PASS
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f}"
