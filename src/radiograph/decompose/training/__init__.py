@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from radiograph.decompose.training._data import Data, TokenRows, Vectors, packed
-from radiograph.decompose.training._loop import LogRow, Trained, train
+from radiograph.decompose.training._data import Data, Documents, Vectors, documents
+from radiograph.decompose.training._checkpoint import Checkpoints
+from radiograph.decompose.training._loop import Trained, evaluate, frozen, new_state, scene_of, train
 from radiograph.decompose.training._settings import Settings
 from radiograph.decompose.training._start import started
+from radiograph.decompose.training._state import LogRow, State
 
-__all__ = ["Data", "LogRow", "Settings", "TokenRows", "Trained", "Vectors", "packed", "started", "train"]
+__all__ = [
+    "Checkpoints",
+    "Data",
+    "Documents",
+    "LogRow",
+    "Settings",
+    "State",
+    "Trained",
+    "Vectors",
+    "documents",
+    "evaluate",
+    "frozen",
+    "new_state",
+    "scene_of",
+    "started",
+    "train",
+]

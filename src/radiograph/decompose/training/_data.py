@@ -1,12 +1,12 @@
 """What a decomposition is trained on. Batch k is a function of the seed and k alone: a resumed run needs no state.
 
-Vectors: each feature is active with some probability and then uniform. Tokens: documents, one after the other, cut into
-rows of one length; an epoch is a keyed permutation of the rows. Held-out rows are never trained on.
+Vectors: each feature is active with some probability and then uniform. Tokens: documents of one length a batch, lengths
+in proportion to their tokens, drawn with replacement. Held-out documents are never trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,43 +54,54 @@ class Vectors:
 
 
 @dataclass(frozen=True, eq=False)
-class TokenRows:
-    """Rows of token ids, a share of them held out."""
+class Documents:
+    """Documents by length: a batch holds documents of one length alone, so that there is no padding."""
 
-    rows: Int[Tensor, "row token"]
-    kept: Int[Tensor, "row token"]
+    by_length: dict[int, Int[Tensor, "row token"]]
+    kept: dict[int, Int[Tensor, "row token"]]
     """Held out."""
+    tokens: int
+    """Of a batch, about, for each row that is asked for."""
     seed: int = 0
 
     def batch(self, step: int, rows: int) -> Int[Tensor, "row token"]:
-        """Inputs of a step: the next rows of a permutation of the epoch."""
-        numbers = torch.arange(step * rows, (step + 1) * rows)
-        count = len(self.rows)
-        parts: list[Tensor] = []
-        for epoch in range(int(numbers[0]) // count, int(numbers[-1]) // count + 1):
-            generator = torch.Generator().manual_seed(derive(self.seed, "decompose", "epoch", epoch))
-            order = torch.randperm(count, generator=generator)
-            parts.append(order[numbers[numbers // count == epoch] % count])
-        return self.rows[torch.cat(parts)]
+        """Inputs of a step: a length with probability by its tokens, then documents of it."""
+        return self._drawn(self.by_length, rows, derive(self.seed, "decompose", "batch", step))
 
     def held_out(self, number: int, rows: int) -> Int[Tensor, "row token"]:
-        """Inputs that no step sees, the same again when there are no more."""
-        start = (number * rows) % max(1, len(self.kept) - rows + 1)
-        return self.kept[start : start + rows]
+        """Inputs that no step sees."""
+        return self._drawn(self.kept, rows, derive(self.seed, "decompose", "held out", number))
+
+    def _drawn(self, stock: dict[int, Tensor], rows: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        lengths = list(stock)
+        weights = torch.tensor([float(stock[length].numel()) for length in lengths])
+        length = lengths[int(torch.multinomial(weights, 1, generator=generator))]
+        count = max(1, rows * self.tokens // length)
+        return stock[length][torch.randint(len(stock[length]), (count,), generator=generator)]
 
 
-def packed(documents: Iterable[list[int]], length: int, *, seed: int = 0, held_out: float = 0.1) -> TokenRows:
-    """Documents one after the other, cut into rows of `length` tokens; the last part of the stream is held out.
+def documents(
+    texts: Iterable[Sequence[int]], length: int, *, seed: int = 0, held_out: float = 0.1, shortest: int = 4
+) -> Documents:
+    """Token ids of documents, long ones cut into pieces of `length`; a share of the documents is held out.
 
     Raises:
-        UserError: too few tokens for two rows.
+        UserError: too few documents for both sides.
     """
-    stream = [token for ids in documents for token in ids]
-    count = len(stream) // length
-    if count < 2:
+    found: tuple[dict[int, list[Sequence[int]]], ...] = ({}, {})
+    for number, ids in enumerate(texts):
+        side = derive(seed, "decompose", "held out", "document", number) % 1_000 < 1_000 * held_out
+        for start in range(0, len(ids), length):
+            piece = ids[start : start + length]
+            if len(piece) >= shortest:
+                found[side].setdefault(len(piece), []).append(piece)
+    if not found[0] or not found[1]:
         raise UserError(
-            "too little text for a decomposition", expected=f"at least {2 * length} tokens", got=f"{len(stream)}"
+            "too little text for a decomposition",
+            expected=f"documents of {shortest} tokens or more, enough to hold some out",
+            got=f"{sum(map(len, found[0].values()))} and {sum(map(len, found[1].values()))} held out",
+            code="too_little_data",
         )
-    rows = torch.tensor(stream[: count * length]).view(count, length)
-    kept = max(1, int(count * held_out))
-    return TokenRows(rows[: count - kept], rows[count - kept :], seed)
+    trained, kept = ({n: torch.tensor(side[n]) for n in sorted(side)} for side in found)
+    return Documents(trained, kept, length, seed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,44 +28,13 @@ from radiograph.decompose.losses.faithfulness import faithfulness
 from radiograph.decompose.training._data import Data
 from radiograph.decompose.training._settings import Settings
 from radiograph.decompose.training._start import started
+from radiograph.decompose.training._state import LogRow, State
 from radiograph.models.masked import Factors, Target, recorded
 from radiograph.numerics.components.squash import squash_of
 
 
 class Diverged(RadiographError):
     """A loss is not finite: an error of the training, not of the data."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One evaluation on held-out batches, losses without their weights."""
-
-    step: int
-    total: float
-    """Weighted sum."""
-    losses: dict[str, float]
-    active: dict[str, float]
-    """Per weight, components per position with importance above 0."""
-
-
-@dataclass(eq=False)
-class State:
-    """Everything that the steps that follow depend on, but target, data and settings."""
-
-    factors: dict[str, Factors]
-    importance: Importance
-    optimiser: torch.optim.AdamW
-    memory: dict[str, Tensor] = field(default_factory=dict)
-    step: int = 0
-    log: list[LogRow] = field(default_factory=list)
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """What is trained, by name."""
-        found: dict[str, Tensor] = {}
-        for weight, own in self.factors.items():
-            found[f"V/{weight}"], found[f"U/{weight}"] = own.reads, own.writes
-        return found | {f"importance/{name}": tensor for name, tensor in self.importance.trained.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -209,7 +209,7 @@ def of_model(model: LanguageModel) -> Target:
             weight.start,
             weight.stop,
             whole,
-            float(getattr(module, "scalar_embed_scale", 1.0)) if lookup else 1.0,
+            float(getattr(module, "embed_scale", 1.0)) if lookup else 1.0,
         )
     return Target(
         model.model,
