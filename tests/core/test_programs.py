@@ -51,6 +51,14 @@ def test_children_end_with_it(tmp_path, script):
     assert os.getpid() != pid
 
 
+def test_a_grandchild_that_writes_on_and_on_does_not_hold_an_ended_program(tmp_path):
+    script = "(while :; do echo x; sleep 0.01; done) & exit 0"
+    began = time.monotonic()
+    ended = command(["sh", "-c", script], seconds=60, folder=tmp_path, limit=1000)
+    assert ended.code == 0, "it ended by itself, whatever it left behind"
+    assert time.monotonic() - began < 30
+
+
 def test_a_missing_program_is_said(tmp_path):
     with pytest.raises(FileNotFoundError):
         command(["no-such-binary"], seconds=1, folder=tmp_path, limit=10)

@@ -16,6 +16,7 @@ from radiograph.core.sizes import (
     bytes_text,
     count_text,
     exact_text,
+    finite_number,
     read_bytes,
     read_count,
 )
@@ -101,3 +102,9 @@ def test_fields_read_both_forms_and_say_what_they_accept():
         with pytest.raises(ValueError, match=r"1\.5M|integer"):
             Sample.model_validate({"tokens": wrong})
     assert "256MiB" in str(Sample.model_json_schema()["properties"]["shard"])
+
+
+def test_pd_15_a_number_of_a_document_is_a_float_or_none():
+    assert [finite_number(v) for v in (1, -2.5, 0, 10**300)] == [1.0, -2.5, 0.0, 1e300]
+    none = (True, None, "1", [1], float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 1j)
+    assert [finite_number(v) for v in none] == [None] * len(none)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +16,7 @@ from radiograph.core import ExitCode, Refusal, UserError
 from radiograph.methods.bisect import recompute, soup
 from radiograph.runtime import verify
 from radiograph.surfaces.cli._main import run as cli
-from running import go
+from running import go, perform
 
 EVAL = "sh {ckpt}/run"
 
@@ -107,7 +111,7 @@ def test_a_metric_decides_and_is_reread_under_another_threshold_without_a_run(he
     assert verify(here / "again").status == "intact"
 
 
-@pytest.mark.parametrize("said", ["{}", "no json", '{"loss": "high"}', '{"loss": NaN}'])
+@pytest.mark.parametrize("said", ["{}", "no json", '{"loss": "high"}', '{"loss": NaN}', f'{{"loss": 1{"0" * 400}}}'])
 def test_a_metric_that_is_no_number_is_bad_input(here, said):
     with pytest.raises(UserError, match="loss"):
         go("bisect", folder=history(here, f"echo '{said}'", "exit 0"), eval_=EVAL, metric="loss", broken_if=">1")
@@ -218,12 +222,109 @@ def test_flaky_ones_are_repeated_and_cannot_say(here):
     assert max(s.attempts for s in found.steps) == 12
 
 
+def test_a_metric_that_is_missing_later_keeps_what_ran(here):
+    folder = history(here, *(f"""echo '{{"loss": {v}}}'""" for v in (0.1, 0.2, 0.3)), "echo done")
+    found = go("bisect", folder=folder, eval_=EVAL, metric="loss", broken_if=">0.25", out="run")
+    assert (found.result.outcome, int(found.exit_code)) == ("EVAL_ERROR", 4)
+    assert "printed no loss" in found.result.headline
+    assert verify(here / "run").status == "intact"
+    assert b"done" in (here / "run" / found.result.runs[-1].log).read_bytes()
+    (here / "h" / "checkpoint-200" / "run").write_text("""echo 4 >> calls; echo '{"loss": 0.4}'""")
+    again = go("bisect", folder=folder, eval_=EVAL, metric="loss", broken_if=">0.25", resume="run").result
+    assert again.first_broken == "h/checkpoint-150"
+    assert calls(here).count("1") == 1, "the good run before it is not run again"
+
+
+def test_one_asked_again_beside_its_equal_verifies(here):
+    """Two checkpoints of equal content: a flaky one is repeated under whichever name is asked."""
+    half = "n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n; exit $((n%2))"
+    folder = history(here, "exit 0", *[half] * 4, "exit 1")
+    for other in (150, 200, 250):
+        shutil.copy(here / "h" / "checkpoint-100" / "run", here / "h" / f"checkpoint-{other}" / "run")
+    found = go("bisect", folder=folder, eval_=EVAL, repeats=4, out="run").result
+    flaky = {run.checkpoint for run in found.runs if run.outcome == "broken"} - {"h/checkpoint-300"}
+    assert len(flaky) > 1, "its runs carry both names"
+    assert verify(here / "run").status == "intact"
+
+
+def test_resuming_reads_no_link_and_no_file_that_a_run_does_not_write(here):
+    folder = history(here, *exits(0, 1))
+    go("bisect", folder=folder, eval_=EVAL, out="run")
+    (here / "secret").write_text("not yours")
+    log = next((here / "run" / "runs").glob("*.log"))
+    log.unlink()
+    log.symlink_to(here / "secret")
+    with pytest.raises(UserError, match="through a link"):
+        go("bisect", folder=folder, eval_=EVAL, resume="run", out="linked")
+    assert not (here / "linked").exists()
+    log.unlink()
+    log.write_bytes(b"x" * (2**20 + 5000))
+    with pytest.raises(UserError, match="larger than what a run writes"):
+        go("bisect", folder=folder, eval_=EVAL, resume="run", out="large")
+
+
+def test_p8_11_killed_while_it_runs_and_resumed_repeats_nothing(here):
+    """A live search, its process ended by a signal in the middle of an evaluation."""
+    folder = history(here, *(f"{'sleep 30; ' if i == 5 else ''}exit {int(i > 5)}" for i in range(1, 9)))
+    command = [sys.executable, "-m", "radiograph", "bisect", "--folder", folder, "--eval", EVAL, "--check", "0"]
+    child = subprocess.Popen([*command, "--out", "cut", "--quiet"], start_new_session=True)
+    try:
+        until = time.monotonic() + 120
+        while "5" not in calls(here) and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+    before = calls(here)
+    assert before[-1] == "5"
+    assert not (here / "cut").exists(), "a killed run never looks finished"
+    (partial,) = here.glob("cut*.partial")
+    (here / "h" / "checkpoint-250" / "run").write_text("echo 5 >> calls\nexit 0\n")
+    again = go("bisect", folder=folder, eval_=EVAL, check=0, resume=partial.name).result
+    assert again.first_broken == "h/checkpoint-300"
+    ran = calls(here)[len(before) :]
+    assert not set(ran) & set(before[:-1]), "what had ended is not run again"
+    assert len(again.runs) == len(before) - 1 + len(ran)
+
+
 def test_a_verb_evaluates_by_its_exit_codes(here):
+    """Real children."""
+    for number, loss in ((1, 1.1), (2, 1.5)):
+        (here / "h" / f"checkpoint-{number}").mkdir(parents=True)
+        losses = {"adapters": ["a", "b"], "losses": {"a|a": 1, "a|b": loss, "b|b": 1, "b|a": 1}}
+        (here / "h" / f"checkpoint-{number}" / "losses.json").write_text(json.dumps(losses))
+    found = perform("bisect", {"folder": "h", "verb": "probe interference {ckpt}/losses.json"}, out="run")
+    assert (found.result.outcome, found.result.first_broken) == ("BROKEN_AT", "h/checkpoint-2")
+    assert [run.exit_code for run in found.result.runs] == [0, 2]
+    assert b'"worst_pair"' in (here / "run" / found.result.runs[1].log).read_bytes(), "the child printed its result"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("adit {ckpt}", "did you mean audit"),
+        ("probe defecton {ckpt}", "did you mean probe.defection"),
+        ("radiograph adit {ckpt}", "did you mean audit"),
+        ("bisect {ckpt}", "does not evaluate"),
+        ("adapters bisect {ckpt}", "does not evaluate"),
+        ("mcp {ckpt}", "does not evaluate"),
+    ],
+)
+def test_pd_15_a_verb_that_is_none_is_said_before_anything_runs(here, line, said):
+    history(here, *exits(0, 1))
+    with pytest.raises((UserError, Refusal)) as caught:
+        perform("bisect", {"folder": "h", "verb": line}, out="run")
+    assert said in str(caught.value)
+    assert int(caught.value.exit_code) == 3
+    assert not (here / "run").exists()
+
+
+def test_codes_of_a_verb(here):
     from radiograph.methods._bisect.evaluation import read_evaluation
     from radiograph.methods.bisect import Config
+    from radiograph.runtime import find_line
 
-    read = read_evaluation(Config(checkpoint=("a", "b"), verb="suite check {ckpt}/suite.yaml"))
+    ctx = SimpleNamespace(service=lambda name: {"verb": find_line}[name])
+    read = read_evaluation(Config(checkpoint=("a", "b"), verb="suite check {ckpt}/suite.yaml"), ctx)
     assert read.codes == {0: "good", 2: "broken", 4: "skip"}
     assert read.prefix[1:5] == ("-m", "radiograph", "suite", "check")
-    with pytest.raises(Refusal):
-        read_evaluation(Config(checkpoint=("a", "b"), verb="bisect {ckpt}"))

@@ -32,6 +32,7 @@ from radiograph.core.extras import deferred, plugins, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive, derive_many
 from radiograph.core.sites import REFERENCE, FeatureAddress, Site, Source, canonical, expand, hidden_state
+from radiograph.core.sizes import finite_number
 from radiograph.core.text import visible
 from radiograph.core.work.cluster import Workers
 
@@ -71,6 +72,7 @@ __all__ = [
     "derive",
     "derive_many",
     "expand",
+    "finite_number",
     "hidden_state",
     "inputs_of",
     "nearest",

@@ -1,4 +1,4 @@
-"""Counts and sizes as people write them.
+"""Counts and sizes as people write them, and numbers as documents hold them.
 
     counts   500 · 20k · 1.5M · 1B · 1T                        k M B T are 10^3 10^6 10^9 10^12
     bytes    4096 · 64kB · 1.5GB · 2TB · 256MiB · 64GiB        k M G T P are powers of 1000, Ki … Pi of 1024
@@ -10,6 +10,7 @@ A number must come out whole and above zero. `64GBs`, `-1` and `0` are refused w
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -35,6 +36,13 @@ class Quantity:
     """Marks a field that is written as people do; a command line shows its default so."""
 
     kind: Kind
+
+
+def finite_number(value: object) -> float | None:
+    """A value of a document as a float; None if it is no number, not finite, or a whole number beyond every float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def read_count(text: str | int) -> int:

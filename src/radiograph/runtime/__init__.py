@@ -1,6 +1,6 @@
 """Floor 6: finding verbs, running them into bundles, workflows, replay, verify. Imports no torch by itself."""
 
-from radiograph.runtime._catalogue import Verb, aliases, catalogue, find
+from radiograph.runtime._catalogue import Verb, aliases, catalogue, find, find_line
 from radiograph.runtime._context import RunContext
 from radiograph.runtime._execute import Outcome, Settings, execute, portable
 from radiograph.runtime._handed import check_place, document_text, hand_over
@@ -32,6 +32,7 @@ __all__ = [
     "execute",
     "expand_environment",
     "find",
+    "find_line",
     "hand_over",
     "is_session",
     "place_of",

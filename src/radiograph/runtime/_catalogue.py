@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -176,3 +176,18 @@ def find(name: str) -> Verb:
         fix=f"did you mean {', '.join(close)}?" if close else "see `radiograph --help`",
         code="unknown_verb",
     )
+
+
+def find_line(words: Sequence[str]) -> Verb:
+    """The verb that a command line begins with: as many of its words as make one, a former name too.
+
+    Raises:
+        UserError: no such verb; the nearest are named.
+    """
+    verbs = catalogue() | aliases()
+    for count in range(len(words), 0, -1):
+        if (verb := verbs.get(".".join(words[:count]))) is not None:
+            return verb
+    first = [word for word in words[:2] if not word.startswith("-") and "{" not in word]
+    known = {name.partition(".")[0] for name in verbs}
+    return find(" ".join(first if first[:1] and first[0] in known else first[:1]))

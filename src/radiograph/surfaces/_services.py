@@ -8,7 +8,14 @@ from typing import Any
 
 def services() -> Mapping[str, Callable[..., Any]]:
     """Name to function."""
-    return {"verify": _verify, "replay": _replay, "workflow": _workflow, "workflow_place": _workflow_place, "mcp": _mcp}
+    return {
+        "verify": _verify,
+        "replay": _replay,
+        "workflow": _workflow,
+        "workflow_place": _workflow_place,
+        "mcp": _mcp,
+        "verb": _verb,
+    }
 
 
 def _verify(*args: Any, **kwargs: Any) -> Any:
@@ -39,3 +46,9 @@ def _mcp(*args: Any, **kwargs: Any) -> Any:
     from radiograph.surfaces.mcp import serve
 
     return serve(*args, **kwargs)
+
+
+def _verb(*args: Any, **kwargs: Any) -> Any:
+    from radiograph.runtime import find_line
+
+    return find_line(*args, **kwargs)

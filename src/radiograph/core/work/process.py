@@ -224,21 +224,24 @@ def command(arguments: Sequence[str], *, seconds: float, folder: Path, limit: in
     assert child.stdout is not None and child.stderr is not None, "both are pipes"
     kept = {child.stdout: _Tail(limit), child.stderr: _Tail(limit)}
     deadline, late = monotonic() + seconds, False
+    last: float | None = None
     try:
         with selectors.DefaultSelector() as ready:
             for pipe in kept:
                 ready.register(pipe, selectors.EVENT_READ)
             while ready.get_map() and not late:
                 ended = child.poll() is not None
+                if ended and last is None:
+                    last = monotonic() + GRACE
                 events = ready.select(0.0 if ended else min(max(deadline - monotonic(), 0.0), 0.5))
-                if ended and not events:
-                    break  # a grandchild holds the pipes: it is ended with the group
+                if last is not None and (not events or monotonic() > last):
+                    break  # a grandchild holds the pipes, or writes on and on: it is ended with the group
                 for key, _ in events:
                     data = _available(key.fd)
                     kept[key.fileobj].add(data)  # type: ignore[index]
                     if not data:
                         ready.unregister(key.fileobj)
-                late = monotonic() > deadline
+                late = last is None and monotonic() > deadline
         if not late:
             try:
                 child.wait(max(0.0, deadline - monotonic()))

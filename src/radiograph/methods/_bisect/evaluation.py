@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 import sys
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from radiograph.core import Context, Refusal, UserError
+from radiograph.core import Context, Refusal, UserError, finite_number
 from radiograph.core.work.process import Ended, command
 from radiograph.evidence import document_sha256
 from radiograph.evidence.reportcard.bisection import BisectRun
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from radiograph.methods._bisect.options import Config
 
 PLACE, SKIP, FOLDER = "{ckpt}", 125, "runs"
+NEVER = ("bisect", "run", "serve", "mcp")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _STEP = Literal["good", "broken", "skip", "error"]
@@ -50,7 +50,7 @@ class Evaluation:
         return document_sha256([list(self.argv), self.metric, codes])
 
 
-def read_evaluation(config: Config) -> Evaluation:
+def read_evaluation(config: Config, ctx: Context) -> Evaluation:
     """The evaluation that the options ask for.
 
     Raises:
@@ -74,7 +74,7 @@ def read_evaluation(config: Config) -> Evaluation:
     said = f"{config.metric} {config.broken_if}" if threshold else ""
     if config.verb is not None:
         codes: dict[int, _STEP] = {0: "good", 2: "broken", 4: "skip"}
-        prefix = (sys.executable, "-m", "radiograph", *_words(argv), "--json", "--quiet")
+        prefix = (sys.executable, "-m", "radiograph", *_words(argv, ctx), "--json", "--quiet")
         argv = tuple(argv)
     else:
         codes, prefix = _codes(config.broken_exit), ()
@@ -85,12 +85,21 @@ def read_evaluation(config: Config) -> Evaluation:
 
 
 def run_once(
-    evaluation: Evaluation, ctx: Context, name: str, path: Path, sha256: str, attempt: int, number: int
+    evaluation: Evaluation,
+    ctx: Context,
+    name: str,
+    path: Path,
+    sha256: str,
+    attempt: int,
+    number: int,
+    *,
+    known: bool,
 ) -> BisectRun:
     """Run it on one checkpoint, keep what it wrote, say what it means.
 
     Raises:
-        UserError: the program is missing, or its metric is not a number.
+        UserError: the program is missing, or its metric is no number. A metric that was there before (`known`) and is
+            missing now is an error of this run: what ran until here is kept.
     """
     argv = evaluation.prefix or evaluation.argv
     place = str(path) if name.startswith("external:") else name
@@ -108,7 +117,12 @@ def run_once(
                 fix="check its name, and that it may be run",
                 code="no_program",
             ) from error
-    outcome, metric, reason = _meaning(evaluation, ended, name)
+    try:
+        outcome, metric, reason = _meaning(evaluation, ended, name)
+    except UserError as error:
+        if not known:
+            raise
+        outcome, metric, reason = "error", None, error.message
     log = f"{FOLDER}/{number:05}.log"
     run = BisectRun(
         checkpoint=name,
@@ -131,16 +145,17 @@ def keep(ctx: Context, run: BisectRun, text: bytes) -> None:
     ctx.output.json(run.log.removesuffix(".log") + ".json", run)
 
 
-def _words(argv: Sequence[str]) -> tuple[str, ...]:
+def _words(argv: Sequence[str], ctx: Context) -> tuple[str, ...]:
     """The words of a verb, checked before anything runs.
 
     Raises:
-        UserError: no such verb. Refusal: bisect cannot evaluate itself.
+        UserError: no such verb. Refusal: one that does not evaluate a checkpoint, as bisect itself, under any name.
     """
     if argv[0] == "radiograph":
         argv = argv[1:]
-    if argv and argv[0] in ("bisect", "run", "serve", "mcp"):
-        raise Refusal("no_evaluation", f"{argv[0]} does not evaluate a checkpoint", fixable=True)
+    verb = ctx.service("verb")(argv)
+    if verb.key in NEVER or verb.serves:
+        raise Refusal("no_evaluation", f"{verb.name} does not evaluate a checkpoint", fixable=True)
     return tuple(argv)
 
 
@@ -197,11 +212,12 @@ def _metric(out: bytes, key: str, name: str) -> float:
                 got="keys " + ", ".join(keys[:12]) if keys else type(value).__name__,
                 code="no_metric",
             )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = finite_number(value)
+    if number is None:
         raise UserError(
             f"the evaluation of {name} printed a {key} that is no finite number", got=repr(value)[:80], code="no_metric"
         )
-    return float(value)
+    return number
 
 
 def _document(out: bytes) -> Any:

@@ -18,6 +18,9 @@ from radiograph.numerics.bisection import Ask, Plan, Seen, least_repeats, next_a
 if TYPE_CHECKING:
     from radiograph.methods._bisect.options import Config
 
+FRAME = 4096
+"""Bytes of a log beside what the program wrote."""
+
 
 @dataclass
 class History:
@@ -27,8 +30,8 @@ class History:
     ctx: Context
     evaluation: Evaluation
     checkpoints: list[Checkpoint]
-    earlier: dict[tuple[str, str, str, int], tuple[BisectRun, Path]]
-    """Runs of an earlier bundle, by checkpoint, content, arguments and attempt."""
+    earlier: dict[tuple[str, str, str, int], tuple[BisectRun, bytes]]
+    """Runs of an earlier bundle with their logs, by checkpoint, content, arguments and attempt."""
     seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
     steps: list[BisectStep] = field(default_factory=list[BisectStep])
     runs: list[BisectRun] = field(default_factory=list[BisectRun])
@@ -43,7 +46,7 @@ def bisect(config: Config, ctx: Context) -> Bisection:
     Raises:
         UserError: bad input; also when a file, a tool call or a request names the program.
     """
-    evaluation = read_evaluation(config)
+    evaluation = read_evaluation(config, ctx)
     if not ctx.commands and not config.plan_only:
         raise UserError(
             "a program that a file, a tool call or a request names is not run",
@@ -59,7 +62,7 @@ def bisect(config: Config, ctx: Context) -> Bisection:
         )
     checkpoints = read_checkpoints(config, ctx)
     plan = plan_of(config, len(checkpoints), ctx.seed)
-    earlier = {} if config.resume is None else _earlier(ctx.locate(config.resume))
+    earlier = {} if config.resume is None else _earlier(ctx.locate(config.resume).resolve(), ctx.limits["log-bytes"])
     history = History(config, ctx, evaluation, checkpoints, earlier)
     if not config.plan_only:
         _search(history, plan)
@@ -109,9 +112,12 @@ def _run(history: History, checkpoint: Checkpoint, sha256: str, attempt: int) ->
     if found is not None and found[0].outcome != "error":
         run = found[0].model_copy(update={"log": f"{FOLDER}/{number:05}.log"})
         run = written.reread(run, history.evaluation.threshold)
-        keep(history.ctx, run, found[1].read_bytes())
+        keep(history.ctx, run, found[1])
     else:
-        run = run_once(history.evaluation, history.ctx, checkpoint.name, checkpoint.path, sha256, attempt, number)
+        known = any(one.metric is not None for one in history.runs)
+        run = run_once(
+            history.evaluation, history.ctx, checkpoint.name, checkpoint.path, sha256, attempt, number, known=known
+        )
     history.runs.append(run)
     return run
 
@@ -123,19 +129,44 @@ def _content(path: Path) -> str:
     return folder_sha256(path) if path.is_dir() else file_sha256(path)
 
 
-def _earlier(folder: Path) -> dict[tuple[str, str, str, int], tuple[BisectRun, Path]]:
-    """The runs that an earlier bundle kept; one whose log was not written yet did not end."""
+def _earlier(folder: Path, limit: int) -> dict[tuple[str, str, str, int], tuple[BisectRun, bytes]]:
+    """The runs that an earlier bundle kept; one whose log was not written yet did not end.
+
+    Raises:
+        UserError: no folder, or one with links or with files that no run writes.
+    """
     import json
 
-    found: dict[tuple[str, str, str, int], tuple[BisectRun, Path]] = {}
+    found: dict[tuple[str, str, str, int], tuple[BisectRun, bytes]] = {}
     if not folder.is_dir():
         raise UserError(f"{folder.name} is no run", where="--resume", code="no_run")
     for path in sorted((folder / FOLDER).glob("*.json")):
+        document = _own(path, limit)
         try:
-            run = BisectRun.model_validate(json.loads(path.read_bytes()))
-        except ValueError:
+            run = BisectRun.model_validate(json.loads(document))
+        except (ValueError, RecursionError):
             continue  # cut by the kill
         log = path.with_suffix(".log")
         if log.is_file():
-            found[run.checkpoint, run.sha256, run.argv_sha256, run.attempt] = (run, log)
+            found[run.checkpoint, run.sha256, run.argv_sha256, run.attempt] = (run, _own(log, limit))
     return found
+
+
+def _own(path: Path, limit: int) -> bytes:
+    """A file that a run wrote.
+
+    Raises:
+        UserError: through a link, or larger than any run writes.
+    """
+    from radiograph.store.opened import Opened
+
+    with Opened.at(path, links=False) as opened:
+        if opened.size > limit + FRAME:
+            raise UserError(
+                f"{path.name} is larger than what a run writes",
+                where=f"--resume: {FOLDER}/{path.name}",
+                expected=f"at most {limit + FRAME:,} bytes",
+                got=f"{opened.size:,}",
+                code="over_limit",
+            )
+        return opened.read()

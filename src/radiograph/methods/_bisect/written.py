@@ -169,12 +169,15 @@ def problems(result: dict[str, Any], folder: Path) -> list[str]:
     threshold = None if found.metric is None else read_threshold(found.broken_if.removeprefix(f"{found.metric} "))
     plan = Plan(len(found.checkpoints), found.check, found.scan, found.order)
     place = {name: i for i, name in enumerate(found.checkpoints)}
+    content = {run.checkpoint: run.sha256 for run in found.runs}
     seen: dict[int, Seen] = {}
     for one in found.steps:
         asked = next_ask(plan, seen)
         if asked is None or (asked.index, asked.phase) != (place[one.checkpoint], one.phase):
             return [*wrong, f"the search would not have looked at {one.checkpoint}"]
-        runs = [r for r in found.runs if r.checkpoint == (one.same_as or one.checkpoint)][: one.attempts]
+        # Of equal contents each may have been run: the runs of a content stand together, in their order.
+        own = content.get(one.same_as or one.checkpoint)
+        runs = [r for r in found.runs if r.sha256 == own][: one.attempts]
         said = standing(runs, threshold, found.repeats, found.confidence) or "flaky"
         if said != one.outcome or sum(r.outcome == "broken" for r in runs) != one.broken:
             wrong.append(f"{one.checkpoint} is {said} by its runs, not {one.outcome}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from radiograph.core import Context, FormatError, UserError, nearest
+from radiograph.core import Context, FormatError, UserError, finite_number, nearest
 from radiograph.evidence.reportcard.card import Attached, ModeScore, ReportCard
 from radiograph.numerics.reportcard import MODES, point_band
 
@@ -132,17 +131,17 @@ def _supplied(name: str, value: Any, where: str) -> ModeScore:
             code="unknown_mode",
         )
     given = _mapping(value, f"scores.{name}", where)
-    number = given.get("score")
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        raise UserError(f"scores.{name}.score is no finite number", where=where, got=repr(number)[:80])
+    number = finite_number(given.get("score"))
+    if number is None:
+        raise UserError(f"scores.{name}.score is no finite number", where=where, got=repr(given.get("score"))[:80])
     if not 0 <= number <= 1:
         raise UserError(f"scores.{name}.score is outside [0, 1]", where=where, got=repr(number))
     return ModeScore(
         mode=name,
         requested=False,
         status="supplied",
-        band=point_band(float(number)),
-        score=float(number),
+        band=point_band(number),
+        score=number,
         evidence=given.get("evidence"),
     )
 
