@@ -108,6 +108,10 @@ class Context(Protocol):
         """A loaded `decompose.Decomposition`, its hash recorded."""
         ...
 
+    def toy(self, reference: str, role: str = "model") -> Any:
+        """An `organisms.toys.Toy` by its bundled name, made on first use; None where the reference names no toy."""
+        ...
+
     def texts(self, sources: Sequence[str], role: str = "data") -> Any:
         """Every `harvest.Text` of some data sources (files, `suite:…`, `world:…`, `hf:…`), their hashes recorded."""
         ...

@@ -1,9 +1,9 @@
 """Mask sources: from importance to masks m = g + (1 − g) r, r in [0, 1] per position and component.
 
 `continuous` r ~ U(0,1) · `binomial` r in {0, 1}, and the lower map gets 1.05 g − .05 u, u ~ U(0,1) · `importance`
-`continuous` r ~ U(0,1) · `binomial` r in {0, 1}, and the lower map gets 1.05 g − .05 u, u ~ U(0,1) · `importance`
-loss; `mixed` turns any r into masks. Δ draws its own r a position, as a component whose g is 0. A source knows nothing
-of losses.
+r = 0 · `rounded` 1[g > threshold] · `ones` · `zeros` · `random` m ~ U(0,1) whatever g. Adversarial and persistent r
+come from a loss; `mixed` turns any r into masks. Δ draws its own r a position, as a component whose g is 0. A source
+knows nothing of losses.
 """
 
 from __future__ import annotations

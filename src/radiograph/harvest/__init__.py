@@ -9,7 +9,7 @@ from radiograph.harvest._datasets import Dataset
 from radiograph.harvest._plan import Limits, Plan, Split, Window, plan, windows
 from radiograph.harvest._sources import Corpus, Fields, Text, read, subset, texts_of
 from radiograph.harvest._spec import Recipe, Spec
-from radiograph.harvest._tokens import Keep, Reading
+from radiograph.harvest._tokens import Keep, Reading, encode, pieces
 
 if TYPE_CHECKING:
     from radiograph.harvest._capture import Engine, expand_sources
@@ -32,12 +32,14 @@ __all__ = [
     "Split",
     "Text",
     "Window",
+    "encode",
     "expand_sources",
     "facts_of",
     "harvest",
     "harvest_shard",
     "header_of",
     "index_of",
+    "pieces",
     "plan",
     "plan_folder",
     "read",

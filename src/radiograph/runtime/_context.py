@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from radiograph.evidence import Grid, Suite
     from radiograph.harvest import Corpus, Fields, Text
     from radiograph.models import LanguageModel, Pair, StoredModel
+    from radiograph.organisms.toys import Toy
     from radiograph.runtime._roles import Roles
     from radiograph.sources import Given, Options
     from radiograph.store.activations import ActivationStore
@@ -178,6 +179,18 @@ class RunContext:
         found = decompose.load(folder, self.device)
         ref = reference if bundled else self.label(name)
         self.record(InputRecord(role=role, ref=ref, kind="decomposition", sha256=found.sha256))
+        return found
+
+    def toy(self, reference: str, role: str = "model") -> Toy | None:
+        """Load a toy, or make it and keep it in the workspace's cache."""
+        from radiograph.organisms import toys
+        from radiograph.runtime._composed import cache_folder
+
+        if not toys.is_toy(reference):
+            return None
+        found = toys.load_toy(reference, lambda: cache_folder(self), self.progress)
+        sha256 = found.sha256
+        self.record(InputRecord(role=role, ref=reference, kind="model", sha256=sha256, tensors_sha256=sha256))
         return found
 
     def texts(self, sources: Sequence[str], role: str = "data") -> list[Text]:

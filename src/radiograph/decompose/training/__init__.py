@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from radiograph.decompose.training._data import Data, Documents, Vectors, documents
 from radiograph.decompose.training._checkpoint import Checkpoints
+from radiograph.decompose.training._chosen import chosen
+from radiograph.decompose.training._data import Data, Documents, Vectors, documents
 from radiograph.decompose.training._loop import Trained, evaluate, frozen, new_state, scene_of, train
+from radiograph.decompose.training._presets import PRESETS, preset_of
 from radiograph.decompose.training._settings import Settings
-from radiograph.decompose.training._start import started
+from radiograph.decompose.training._start import started, untrained
 from radiograph.decompose.training._state import LogRow, State
 
 __all__ = [
+    "PRESETS",
     "Checkpoints",
     "Data",
     "Documents",
@@ -18,11 +21,14 @@ __all__ = [
     "State",
     "Trained",
     "Vectors",
+    "chosen",
     "documents",
     "evaluate",
     "frozen",
     "new_state",
+    "preset_of",
     "scene_of",
     "started",
     "train",
+    "untrained",
 ]

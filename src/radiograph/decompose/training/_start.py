@@ -34,6 +34,17 @@ def started(target: Target, inputs: Tensor, settings: Settings) -> tuple[dict[st
     return factors, Importance(importance.name, importance.options, moved, importance.kind)
 
 
+def untrained(target: Target, settings: Settings, number: int) -> dict[str, Factors]:
+    """Factors of the n-th random decomposition: what chance gives."""
+    generator = torch.Generator().manual_seed(derive(settings.seed, "decompose", "chance", number))
+    found: dict[str, Factors] = {}
+    for weight, count in settings.sizes.items():
+        place = target.place(weight)
+        reads = torch.randn(place.inputs, count, generator=generator) * place.inputs**-0.5
+        found[weight] = Factors(reads, torch.randn(count, place.outputs, generator=generator) * count**-0.5)
+    return found
+
+
 def sizes_of(target: Target, sizes: Mapping[str, int]) -> dict[str, Size]:
     """What an importance function must know of each weight."""
     found: dict[str, Size] = {}

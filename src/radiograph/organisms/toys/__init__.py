@@ -8,7 +8,7 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.organisms.toys._networks import ResidualMLP, Superposition
-    from radiograph.organisms.toys._recipes import RECIPES, Known, ToyRecipe, recipe_of, train_toy
+    from radiograph.organisms.toys._recipes import RECIPES, Known, ToyRecipe, directions, recipe_of, train_toy
     from radiograph.organisms.toys._stored import Toy, is_toy, load_toy, read_toy, write_toy
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Superposition",
     "Toy",
     "ToyRecipe",
+    "directions",
     "is_toy",
     "load_toy",
     "read_toy",

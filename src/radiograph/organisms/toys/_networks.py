@@ -51,7 +51,7 @@ class ResidualMLP(nn.Module):
         self.down = nn.ModuleList(nn.Linear(neurons, width, bias=False) for _ in range(blocks))
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
-        """x + ReLU(x), as well as it was learned."""
+        """Something like x + ReLU(x)."""
         stream = x @ self.embedding
         for up, down in zip(self.up, self.down, strict=True):
             stream = stream + down(torch.relu(up(stream)))

@@ -174,3 +174,12 @@ def _fixed(network: ResidualMLP, generator: torch.Generator) -> list[Any]:
     drawn = torch.randn(network.embedding.shape, generator=generator)
     network.embedding.copy_(drawn / drawn.norm(dim=1, keepdim=True))
     return list(network.parameters())
+
+
+def directions(recipe: ToyRecipe, network: nn.Module, weight: str) -> tuple[Tensor, Literal["input", "output"]] | None:
+    """The directions by which a feature's column of a weight is read, and on which side; None where none is known."""
+    if recipe.kind == "tms":
+        if weight.startswith("hidden"):
+            return None
+        return torch.eye(recipe.features), "input" if weight == "w_in" else "output"
+    return (network.get_buffer("embedding"), "input") if weight.startswith("up") else None

@@ -1,4 +1,4 @@
-"""Toys on disk: `toy.json` and `model.safetensors`. The smallest ship with the package, the others are made on first use.
+"""Toys on disk: `toy.json` and `model.safetensors`. The smallest ship with the package, others are made on first use.
 
 Well-formed: every tensor of the recipe, finite; a TMS represents every feature (no column of w_in shorter than .8) and
 its w_out is w_inᵀ.
