@@ -1,4 +1,4 @@
-"""What every component does over many tokens: counts, sums, tokens, co-firing, examples; by shards that merge exactly."""
+"""What every component does over many tokens: counts, sums, tokens, pairs, examples, by shards that merge exactly."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from radiograph.numerics.explanations import csr
 from radiograph.store.components import ExampleRows
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Float64, Int64
+    from jaxtyping import Bool, Float32, Int64
 
 _HELD = 100_000
 """Candidates for examples that wait before all but the smallest keys go."""

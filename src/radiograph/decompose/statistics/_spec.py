@@ -96,7 +96,11 @@ class Spec:
 
 
 def recorded_windows(
-    seed: int, documents: tuple[str, ...], parts: Int64[np.ndarray, " window"], counts: Int64[np.ndarray, " window"], budget: int
+    seed: int,
+    documents: tuple[str, ...],
+    parts: Int64[np.ndarray, " window"],
+    counts: Int64[np.ndarray, " window"],
+    budget: int,
 ) -> Bool[np.ndarray, " window"]:
     """Windows with the smallest keyed hashes, as many as a budget of counted tokens pays for: at least one."""
     where = text_keys(seed, "records", documents)

@@ -130,9 +130,7 @@ class Sums:
             given[name] = _sparse((components, vocabulary if name == "inputs" else components), parts)
         own = {name.removeprefix("examples."): array for name, array in arrays.items() if name.startswith("examples.")}
         shards = tuple(facts["shards"])
-        found = cls(
-            **given, examples=ExampleRows(**own), counted=facts["counted"], fed=facts["fed"], shards=shards
-        )
+        found = cls(**given, examples=ExampleRows(**own), counted=facts["counted"], fed=facts["fed"], shards=shards)
         return found, facts["spec"]
 
 

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from radiograph.evidence.components._attributions import ComponentAttributions, ShownEffect
+from radiograph.evidence.components._clusters import ComponentClusters, ComponentGroup, Spread
 from radiograph.evidence.components._harvest import FEW, ComponentHarvest, WeightCounts
 
-__all__ = ["FEW", "ComponentHarvest", "WeightCounts"]
+__all__ = [
+    "FEW",
+    "ComponentAttributions",
+    "ComponentClusters",
+    "ComponentGroup",
+    "ComponentHarvest",
+    "ShownEffect",
+    "Spread",
+    "WeightCounts",
+]

@@ -27,6 +27,7 @@ from radiograph.core import Context, DecompositionRef, Input, ModelRef, RunPath,
 from radiograph.core.config import Positional
 from radiograph.core.sizes import Count
 from radiograph.evidence.components import FEW, ComponentHarvest, WeightCounts
+from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, target_of, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,10 +85,10 @@ def run(config: Config, ctx: Context) -> ComponentHarvest:
     target = target_of(ctx, decomposition, config.model)
     decomposition.check(target)
     earlier = None if config.resume is None else ctx.locate(config.resume)
-    home, records = (_folder(ctx, earlier, name) for name in (PARTS, "records"))
+    home, records = (folder_of(ctx, earlier, name) for name in (PARTS, "records"))
     corpus = ctx.corpus(config.data)
     with ctx.measure("tokenise"):
-        plan = _plan(config, ctx, target, corpus)
+        plan = plan_of(ctx, target, corpus, config.max_length, config.tokens)
         texts = texts_of(plan, ctx.seed, config.record_tokens)
     spec = _spec(config, ctx, decomposition, target, plan, home, records if texts.recorded.any() else None)
     statistics.begin(home, spec.facts)
@@ -97,64 +98,6 @@ def run(config: Config, ctx: Context) -> ComponentHarvest:
     _write(config, ctx, sums, texts, decomposition, target)
     shutil.rmtree(home)
     return _result(config, ctx, plan, spec, sums, decomposition, target, corpus.hashes)
-
-
-def target_of(ctx: Context, decomposition: Decomposition, model: str | None) -> Target:
-    """The model that was decomposed, as something whose weights have addresses."""
-    from radiograph.models.masked import of_model
-
-    own = decomposition.document.target
-    if not own.tokens:
-        raise UserError(
-            f"{own.reference} is a toy: it reads vectors, not texts",
-            expected="a decomposition of a language model",
-            code="not_a_language_model",
-        )
-    return of_model(ctx.model(model or own.reference, "model"))
-
-
-def texts_of(plan: Plan, seed: int, record_tokens: int) -> Texts:
-    """What is fed, and which windows are recorded."""
-    import numpy as np
-
-    from radiograph.decompose.statistics import Texts, recorded_windows
-
-    documents = tuple(plan.prompts["prompt_id"].to_list())
-    parts = plan.prompts["window"].to_numpy().astype(np.int64)
-    # The tokens of a plan lie in the order in which texts were read; a subset leaves gaps, which are closed here.
-    take = np.concatenate(
-        [np.arange(s, s + n) for s, n in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True)]
-    )
-    return Texts(
-        tokens=np.asarray(plan.tokens)[take],
-        counted=np.asarray(plan.kept)[take],
-        starts=np.cumsum(plan.lengths) - plan.lengths,
-        lengths=plan.lengths,
-        documents=documents,
-        groups=tuple(plan.prompts["group"].to_list()),
-        parts=parts,
-        recorded=recorded_windows(seed, documents, parts, plan.rows, record_tokens),
-    )
-
-
-def _folder(ctx: Context, earlier: Path | None, name: str) -> Path:
-    if earlier is None or not (earlier / name).is_dir():
-        return ctx.output.folder(name)
-    return ctx.output.adopt(earlier, name)
-
-
-def _plan(config: Config, ctx: Context, target: Target, corpus: Any) -> Plan:
-    from radiograph import harvest
-
-    assert target.model is not None, "it reads tokens"
-    return harvest.plan(
-        target.model.tokenizer,
-        corpus,
-        harvest.Reading(length=min(config.max_length, target.model.context_length)),
-        harvest.Limits(max_tokens=config.tokens, seed=ctx.seed, validation=0.0),
-        vocabulary=target.model.vocab_size,
-        progress=ctx.progress,
-    )
 
 
 def _spec(
@@ -170,9 +113,7 @@ def _spec(
     from radiograph.evidence import document_sha256
 
     assert target.model is not None, "it reads tokens"
-    workers = Workers.parse(config.workers)
-    if target.model.folder is None and (workers.ray or workers.count > 1):
-        raise UserError("the model is in memory alone", fix="save it to a folder, or use one worker")
+    shareable(target, Workers.parse(config.workers))
     facts = {
         "model": target.sha256,
         "decomposition": decomposition.sha256,

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from radiograph.models._hooks import products
+from radiograph.models._model import LanguageModel
 from radiograph.models.linearised._fixed import Fixed, norms, pointwise
 from radiograph.models.masked import Factors, Parts, Place, Target
 
@@ -70,28 +71,36 @@ class Pulled:
 class Linearised:
     """One prompt, cut and fixed. Build it with `of`; keep it while targets are pulled."""
 
-    def __init__(self, target: Target, parts: Parts, ids: Int[Tensor, " position"], copies: int, live: bool) -> None:
+    def __init__(
+        self, target: Target, parts: Parts, ids: Shaped[Tensor, "*batch position"], copies: int, live: bool
+    ) -> None:
         model = target.model
-        assert model is not None, "only language models are linearised"
+        assert model is not None or live, "of another network nothing is known that could be fixed"
         self._target, self._parts, self._ids, self._model = target, parts, ids, model
         self._live, self.copies = live, copies
-        self._norms = {} if live else norms(model)
-        self._pointwise = {} if live else pointwise(model)
-        self._gated = any(kind == "gate" for kind in model.architecture.family.weights)
+        self._norms = {} if live or model is None else norms(model)
+        self._pointwise = {} if live or model is None else pointwise(model)
+        self._gated = model is not None and any(kind == "gate" for kind in model.architecture.family.weights)
         self._fixed = Fixed()
         with torch.enable_grad():
             self._first = self._pass(self._fixed, copies, None)
 
     @classmethod
     def of(
-        cls, target: Target, parts: Parts, ids: Int[Tensor, " position"], *, copies: int = 1, live: bool = False
+        cls,
+        target: Target,
+        parts: Parts,
+        ids: Shaped[Tensor, "*batch position"],
+        *,
+        copies: int = 1,
+        live: bool = False,
     ) -> Linearised:
-        """Run the target once on a prompt, cut at the weights of `parts`.
+        """Run the target once on a prompt, cut at the weights of `parts`; or on a batch of prompts, without copies.
 
         Raises:
             Refusal: a part that cannot be made affine (`not_linear`).
         """
-        return cls(target, parts, ids, copies, live)
+        return cls(target, parts, ids, len(ids) if ids.ndim == 2 else copies, live)
 
     @property
     def leaves(self) -> Leaves:
@@ -116,11 +125,31 @@ class Linearised:
         """Value and modulating edges into at most `copies` targets."""
         assert 0 < len(aims) <= self.copies
         first = self._first
-        goal = torch.stack([self._aimed(first, aim, row) for row, aim in enumerate(aims)]).sum()
+        value, modulating = self.into(torch.stack([self._aimed(first, aim, row) for row, aim in enumerate(aims)]).sum())
+        return self._edges(value, len(aims)), self._edges(modulating, len(aims))
+
+    @property
+    def live_activations(self) -> dict[str, Float[Tensor, "batch ... component"]]:
+        """Of every decomposed weight, h with its graph to the leaves: what `into` takes sums of."""
+        return self._first.h
+
+    @property
+    def read(self) -> Float[Tensor, "batch ... width"]:
+        """What the unembedding reads, with its graph."""
+        return self._first.read
+
+    @property
+    def met(self) -> Leaves:
+        """The leaves themselves, a row a prompt."""
+        return self._first.leaves
+
+    def into(self, goal: Float[Tensor, ""]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Gradients of a number made of `live_activations` and `read` by every leaf, and through modulators."""
+        first = self._first
         leaves, cuts = first.leaves.all(), first.cuts
         if not goal.requires_grad:
             nothing = [torch.zeros_like(leaf) for leaf in leaves]
-            return self._edges(nothing, len(aims)), self._edges(nothing, len(aims))
+            return nothing, nothing
         found = torch.autograd.grad(
             goal, [*leaves, *(cut for cut, _ in cuts)], retain_graph=True, allow_unused=True, materialize_grads=True
         )
@@ -137,7 +166,7 @@ class Linearised:
             )
         else:
             modulating = tuple(torch.zeros_like(leaf) for leaf in leaves)
-        return self._edges(value, len(aims)), self._edges(modulating, len(aims))
+        return value, modulating
 
     def at(self, leaves: Leaves) -> tuple[dict[str, Tensor], Tensor]:
         """The h of every weight, and logits, of the affine model at other values of its leaves."""
@@ -174,20 +203,23 @@ class Linearised:
             after[path] = _normed(run, path, module)
         for path, module in self._pointwise.items():
             after[path] = _acting(run, path, module, gated=self._gated)
-        after |= self._embeddings(run)
+        after |= {} if self._model is None else self._embeddings(run, self._model)
         for path, places in self._products().items():
             after[path] = _multiplying(run, self._target, places, self._parts)
-        head = self._target.place("unembed").module
+        head = "" if self._model is None else self._target.place("unembed").module
         inner = after.get(head)
 
         def logits(x: Tensor, y: Tensor) -> Tensor | None:
             new = None if inner is None else inner(x, y)
-            run.logits = y if new is None else new
+            run.logits, run.read = y if new is None else new, x
             return new
 
-        after[head] = logits
-        with self._model.session(), products(self._model.model, {}, after):
-            self._target.run(self._ids[None].expand(copies, -1))
+        if self._model is not None:
+            after[head] = logits
+        with self._target.session(), products(self._target.network, {}, after):
+            output = self._target.run(self._ids.expand(copies, -1))
+        if self._model is None:
+            run.logits = run.read = output
         return run
 
     def _products(self) -> dict[str, list[Place]]:
@@ -199,10 +231,10 @@ class Linearised:
                 by_module.setdefault(place.module, []).append(place)
         return by_module
 
-    def _embeddings(self, run: _Run) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    def _embeddings(self, run: _Run, model: LanguageModel) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         token = self._target.place("embed")
         found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-        for path, module in self._model.model.named_modules():
+        for path, module in model.model.named_modules():
             if isinstance(module, nn.Embedding) and path != token.module:
                 found[path] = _embedding(run, "position")
         if "embed" in self._parts:
@@ -225,6 +257,7 @@ class _Run:
     cuts: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """A modulator's leaf, and the live value that it stands for."""
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    read: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def leaf(self, kind: str, name: str, value: Tensor) -> Tensor:
         """The leaf that takes a value's place."""

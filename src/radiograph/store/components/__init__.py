@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
+    from radiograph.store.components._attributions import Attributions, Effect, open_attributions
     from radiograph.store.components._parts import read_arrays, write_arrays
     from radiograph.store.components._read import ComponentStatistics, Evidence, Examples, TokenCounts, open_statistics
     from radiograph.store.components._write import ExampleRows, write_cofire, write_examples, write_tokens
 
 __all__ = [
+    "Attributions",
     "ComponentStatistics",
+    "Effect",
     "Evidence",
     "ExampleRows",
     "Examples",
     "TokenCounts",
+    "open_attributions",
     "open_statistics",
     "read_arrays",
     "write_arrays",

@@ -231,9 +231,7 @@ class ComponentStatistics:
         mass = listed["mass"].to_numpy().astype(np.float64)
         return self._counts(number, listed["token"].to_numpy().astype(np.int64), mass, "mass"), float(rest)
 
-    def _counts(
-        self, number: int, tokens: NDArray[np.int64], count: NDArray[np.float64], column: str
-    ) -> TokenCounts:
+    def _counts(self, number: int, tokens: NDArray[np.int64], count: NDArray[np.float64], column: str) -> TokenCounts:
         firings = float(self.summary["firings"][number])
         whole = self._tokens[column].to_numpy().astype(np.float64)[tokens]
         n = max(1, self.result.tokens)

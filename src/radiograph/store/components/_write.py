@@ -1,12 +1,12 @@
 """The tables of a harvest, written in pieces so that none of them has to be in memory as a whole.
 
-    tables/components.parquet   a line a component, its raw counts (`ctx.output.table`)
-    tables/tokens.parquet       token, text, count and mass over all counted positions (`ctx.output.table`)
-    tables/tokens_in.parquet    component, token, count             by component
-    tables/tokens_out.parquet   component, token, mass              token null: the remainder of the mass
-    tables/cofire.parquet       i, j, count                         i < j, by i
-    examples/NNNNN.parquet      component, key, document, window, position, centre, tokens, importance, h, fires
-                                `PER_FILE` components a file, by component and key; padding is absent
+tables/components.parquet   a line a component, its raw counts (`ctx.output.table`)
+tables/tokens.parquet       token, text, count and mass over all counted positions (`ctx.output.table`)
+tables/tokens_in.parquet    component, token, count             by component
+tables/tokens_out.parquet   component, token, mass              token null: the remainder of the mass
+tables/cofire.parquet       i, j, count                         i < j, by i
+examples/NNNNN.parquet      component, key, document, window, position, centre, tokens, importance, h, fires
+                            `PER_FILE` components a file, by component and key; padding is absent
 """
 
 from __future__ import annotations
