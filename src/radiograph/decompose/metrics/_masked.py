@@ -1,7 +1,8 @@
 """What is left of the target under masks: per document (or row of vectors), so that whoever reads it can resample.
 
-Masks: `importance`, `unmasked` (ones), `stochastic`, `random`, `rounded`, `zero`; Δ off but where the source draws it. Tokens: KL(target ‖ masked) and cross-entropy of the next token, sums over positions. Vectors:
-squared error against the target's own output, sum over rows; their cross-entropy is not measured.
+Masks: `importance`, `unmasked` (ones), `stochastic`, `random`, `rounded`, `zero`; Δ off but where the source draws it.
+Tokens: KL(target ‖ masked) and cross-entropy of the next token, sums over positions. Vectors: squared error against the
+target's own output, sum over rows; their cross-entropy is not measured.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Pages of decompositions: training, harvest, labels, attributions, clusters."""
