@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from radiograph.core import deferred
-from radiograph.organisms._bundled import bundled_names, bundled_organism, bundled_path
+from radiograph.organisms._bundled import bundled_decomposition, bundled_names, bundled_organism, bundled_path
 from radiograph.organisms._suites import world_suite
 from radiograph.organisms._texts import natural_sources, neutral_texts, oracle, reads_world, standard_neutral
 from radiograph.organisms._truth import ADAPTER, MODEL, RECIPE, model_folders, read_truth, truth_path
@@ -39,6 +39,7 @@ __all__ = [
     "base_gates",
     "build",
     "build_tier",
+    "bundled_decomposition",
     "bundled_names",
     "bundled_organism",
     "bundled_path",

@@ -42,6 +42,15 @@ def bundled_path(name: str) -> Path:
     return folder
 
 
+def bundled_decomposition(name: str) -> Path | None:
+    """The folder of `decomposition:bundled` (of `bundled:base`), or `decomposition:NAME` of a model that brings one."""
+    if name == "bundled":
+        return bundled_path("decomposition")
+    plain = re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+    folder = _ROOT / name / "decomposition"
+    return folder if plain and folder.is_dir() else None
+
+
 def bundled_organism(family: str) -> OrganismTruth:
     """What is known of the bundled organism of a family.
 

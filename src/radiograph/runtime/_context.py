@@ -173,11 +173,11 @@ class RunContext:
         """Load a decomposition."""
         from radiograph import decompose, organisms
 
-        bundled = reference == "decomposition:bundled"
         name = reference.removeprefix("decomposition:")
-        folder = organisms.bundled_path("decomposition") if bundled else self.workspace.resolve(name)
+        shipped = organisms.bundled_decomposition(name) if name != reference else None
+        folder = shipped or self.workspace.resolve(name)
         found = decompose.load(folder, self.device)
-        ref = reference if bundled else self.label(name)
+        ref = reference if shipped else self.label(name)
         self.record(InputRecord(role=role, ref=ref, kind="decomposition", sha256=found.sha256))
         return found
 
@@ -271,9 +271,14 @@ class RunContext:
     def suite(self, reference: str, role: str = "suite") -> Suite:
         """Load a suite, templates expanded."""
         from radiograph import organisms, store
+        from radiograph.store import refusals
 
         if reference.startswith("world:"):
             suite = store.suite_from_document(organisms.world_suite(), where=reference)
+            self.record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
+            return suite
+        if reference == refusals.ENGLISH:
+            suite = store.read_suite(refusals.english_path())
             self.record(InputRecord(role=role, ref=reference, kind="suite", sha256=store.suite_sha256(suite)))
             return suite
         path = self.path(reference, role)

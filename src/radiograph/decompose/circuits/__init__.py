@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from radiograph.decompose.circuits._optimise import Optimised, Settings, Snapshot, optimise
     from radiograph.decompose.circuits._prompt import Prompt
     from radiograph.decompose.circuits._regimes import Delta, Measured, Regime, Regimes, controls, measure, worst
-    from radiograph.decompose.circuits._repair import Repaired, repair
+    from radiograph.decompose.circuits._repair import Repaired, holds, repair
 
 __all__ = [
     "Context",
@@ -32,6 +32,7 @@ __all__ = [
     "context_of",
     "controls",
     "draw",
+    "holds",
     "measure",
     "optimise",
     "repair",

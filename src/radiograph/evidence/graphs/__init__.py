@@ -27,7 +27,17 @@ from radiograph.evidence.graphs._regimes import (
     TokenRow,
     grade,
 )
-from radiograph.evidence.graphs._results import GraphOptimise, GraphPrompt, RowResult, ScoresRecord, TokenSeen, TopNode
+from radiograph.evidence.graphs._results import (
+    GraphOptimise,
+    GraphPrompt,
+    Picture,
+    PictureEdge,
+    PictureNode,
+    RowResult,
+    ScoresRecord,
+    TokenSeen,
+    TopNode,
+)
 
 __all__ = [
     "ATTRIBUTION_GRAPH",
@@ -48,6 +58,9 @@ __all__ = [
     "LossRecord",
     "NodeExtra",
     "NodeRecord",
+    "Picture",
+    "PictureEdge",
+    "PictureNode",
     "RegimeRecord",
     "Regimes",
     "RowResult",

@@ -104,6 +104,8 @@ class GraphFacts(Record):
     """Components with importance > 0 on this prompt, in the model."""
     selected: int | None = None
     """Components that are nodes before pruning."""
+    selection: tuple[str, ...] | None = None
+    """Their addresses, where they were chosen; None where they are all alive ones."""
     shown: int
     """Components among the nodes here."""
     replacement: float | None = None

@@ -38,6 +38,40 @@ class TopNode(Record):
     importance: float | None = None
 
 
+class PictureNode(Record):
+    """A node of the picture."""
+
+    address: str
+    kind: str
+    position: int
+    row: int
+    """Height: tokens 0, then weights in forward order, logits last."""
+    text: str
+    influence: float
+
+
+class PictureEdge(Record):
+    """An edge of the picture, by numbers of nodes."""
+
+    source: int
+    target: int
+    weight: float
+    size: float
+    """What its width is drawn by, 0 to 1."""
+    modulating: bool = False
+
+
+class Picture(Record):
+    """The part of a graph that fits on a page: the nodes with most influence, their strongest edges."""
+
+    nodes: tuple[PictureNode, ...]
+    edges: tuple[PictureEdge, ...]
+    rows: tuple[str, ...]
+    """What stands at each height."""
+    left_out_nodes: int
+    left_out_edges: int
+
+
 class GraphPrompt(Result):
     """The graph of one prompt."""
 
@@ -62,6 +96,7 @@ class GraphPrompt(Result):
     worst_gap: float | None = None
     """Largest |Σ value edges − value|/max(1, |value|) over expanded targets; None for a live or imported graph."""
     normalise: str = "none"
+    picture: Picture | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -119,7 +154,10 @@ class GraphOptimise(Result):
     facts: GraphFacts | None = None
     unpruned: ScoresRecord | None = None
     pruned: ScoresRecord | None = None
+    node_share: float = 1.0
+    edge_share: float = 0.98
     worst_gap: float | None = None
+    picture: Picture | None = None
     not_measured: tuple[RefusalRecord, ...] = ()
 
     @property

@@ -1,0 +1,55 @@
+"""What a graph explains: logits at the end of a prompt, or the difference of two tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from radiograph.core import UserError
+
+if TYPE_CHECKING:
+    from radiograph.decompose.circuits import Goal
+    from radiograph.methods.graph._circuits.opened import Case
+
+MOST = 10
+MASS = 0.95
+
+
+def goals_of(case: Case, target: str | None, label_id: int | None, positions: Literal["last", "all"]) -> list[Goal]:
+    """At most ten tokens, or 95 % of the probability, of the last position or of each; or what `target` names.
+
+    Raises:
+        UserError: a text of several tokens, or more than one difference.
+    """
+    from radiograph.decompose.circuits import Goal
+    from radiograph.methods.graph._circuits.opened import token_of
+
+    last = case.prompt.length - 1
+    if target is not None or label_id is not None:
+        parts = [] if target is None else _sides(target)
+        tokens = [token_of(case, part, None, option="--target") for part in parts]
+        if label_id is not None:
+            tokens = [token_of(case, None, label_id, option="--label-id"), *tokens[1:]]
+        signs = ((t, s) for t, s in zip(tokens, (1.0, -1.0), strict=False) if t is not None)
+        return [Goal(last, tuple(signs), 1.0)]
+    probabilities = case.prompt.logits.float().softmax(-1)
+    found: list[Goal] = []
+    places = range(case.prompt.length) if positions == "all" else [last]
+    for place in places:
+        values, tokens = probabilities[place].topk(min(MOST, probabilities.shape[-1]))
+        heaped = 0.0
+        for p, token in zip(values.tolist(), tokens.tolist(), strict=True):
+            found.append(Goal(place, ((token, 1.0),), p / len(places)))
+            heaped += p
+            if heaped >= MASS:
+                break
+    return found
+
+
+def _sides(target: str) -> list[str]:
+    """`A` or `A - B`, with the spaces that belong to the tokens: ` red -  blue` is ` red` and ` blue`."""
+    parts = target.split(" - ")
+    if len(parts) > 2:
+        raise UserError(
+            f"{target!r} is more than one difference", where="--target", expected='"A" or "A - B"', code="bad_value"
+        )
+    return parts
