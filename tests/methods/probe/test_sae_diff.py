@@ -186,6 +186,76 @@ def test_a_demand_decides_the_exit_code(demand, code, place):
     assert done.result.requirements[0].met is {0: True, 2: False, 4: None}[code]
 
 
+def scaled_rows(factor, dtype=np.float32):
+    for name, side in (("ref", X), ("cand", Y)):
+        np.savez(f"scaled_{name}.npz", activations=(side.astype(np.float64) * factor).astype(dtype), prompt=PROMPTS)
+    return {"reference": "scaled_ref.npz", "candidate": "scaled_cand.npz"}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exponent", [100, -60])
+def test_pd_1_rows_of_any_size_have_the_same_effects_and_no_zeros(exponent, place, standard):
+    factor = 2.0**exponent
+    found, own = shift(**scaled_rows(factor)).result, standard.result
+    assert found.effect_rms == pytest.approx(own.effect_rms, rel=1e-6)
+    assert found.activation_drift == pytest.approx(own.activation_drift, rel=1e-6)
+    assert [c.feature for c in found.carried] == [c.feature for c in own.carried]
+    assert [c.coefficient / factor for c in found.carried] == pytest.approx([c.coefficient for c in own.carried])
+    assert found.shares.carried == pytest.approx(own.shares.carried)
+
+
+def test_pd_1_values_beyond_float32_are_bad_input(place):
+    with pytest.raises(UserError, match="too large") as caught:
+        shift(**scaled_rows(1e200, np.float64))
+    assert (caught.value.code, caught.value.where) == ("too_large", "scaled_ref.npz: row 0, column 0")
+
+
+def test_pd_5_a_reference_that_does_not_vary_has_no_drift(place):
+    np.save("flat.npy", np.ones((N, D), np.float32))
+    done = shift(reference="flat.npy", candidate="cand.npy", require=["activation_drift<0.1"])
+    assert done.result.activation_drift is None and done.exit_code is ExitCode.NOT_MEASURED
+    assert "NOT MEASURED" in done.result.lines[0] and "all the same" in done.result.lines[0]
+
+
+@pytest.mark.parametrize("depth", ["standard", "full"])
+@pytest.mark.parametrize("count", [1, 20])
+def test_pd_15_one_group_is_too_few_and_no_error(depth, count, place):
+    np.save("few_a.npy", X[:count])
+    np.save("few_b.npy", Y[:count])
+    done = shift(reference="few_a.npy", candidate="few_b.npy", depth=depth)
+    assert "few_groups" in done.result.stamps and done.result.n.groups == 1
+    assert {(row.t, row.p, row.t_rate) for row in done.result.shown} == {(None, None, None)}
+    assert not {row.state for row in done.result.shown} & {"recruited", "silenced"}
+    assert "1 group" in done.result.headline and verify(done.path).status == "intact"
+
+
+def test_a_demand_says_what_it_found_and_what_would_measure_it(place, capsys):
+    assert shift(require=["effect_rms<0.001"]).exit_code is ExitCode.GATE_FAILED
+    line = shift(require=["effect_rms<0.001"]).result.lines[0]
+    assert line.startswith("demand effect_rms<0.001: NOT MET, effect_rms is ")
+    assert "(--depth full)" in shift(require=["l2_excess<0.1"]).result.lines[0]
+
+
+def test_pd_16_transposed_rows_are_asked_about(place):
+    np.save("turned.npy", np.ascontiguousarray(X.T))
+    with pytest.raises(UserError, match="not of one width") as caught:
+        shift(reference="ref.npy", candidate="turned.npy")
+    assert "transposed" in caught.value.fix
+    with pytest.raises(UserError, match="another width") as caught:
+        shift(reference="turned.npy", candidate="turned.npy")
+    assert "transposed" in caught.value.fix and str(D) in caught.value.fix
+
+
+def test_a_published_name_without_its_configuration_asks_for_the_nonlinearity(place):
+    (place / "sae.safetensors").write_bytes((place / "d.safetensors").read_bytes())
+    with pytest.raises(UserError, match="does not say its nonlinearity") as caught:
+        shift(dictionary="sae.safetensors", activation=None)
+    assert "--activation" in caught.value.fix
+    with pytest.raises(UserError, match="clusters") as caught:
+        shift(clusters="column:nope")
+    assert caught.value.fix == "--clusters column:prompt"
+
+
 def test_pd_5_too_few_groups_are_not_measured(place):
     done = shift(clusters="block:200")
     assert "few_groups" in done.result.stamps and done.result.moved.count is None

@@ -40,6 +40,8 @@ class Given:
     """How W_enc is stored."""
     assume: bool = False
     """Take relu where nothing is given, and say so."""
+    rows: int | None = None
+    """How many there are: where the dictionary reads as many columns, the rows lie transposed."""
 
 
 def is_bare(path: Path) -> bool:
@@ -180,11 +182,14 @@ def _encoder(stored: NDArray[Any], given: Given, where: str) -> tuple[NDArray[An
         raise FormatError("shape of W_enc", where=where, expected="[d, F]", got=str(list(stored.shape)))
     fits = [how for how, axis in (("df", 0), ("fd", 1)) if stored.shape[axis] == given.width]
     if not fits:
+        turned = given.rows is not None and given.rows in stored.shape
+        fix = f"are the activations transposed? They have {given.rows} rows, which W_enc would fit" if turned else None
         raise UserError(
             "the dictionary reads rows of another width",
             where=f"{where}: W_enc",
             expected=f"width {given.width}, that of the activations",
             got=f"{list(stored.shape)}",
+            fix=fix or "use a dictionary of this width, or rows of another site",
             code="dictionary_mismatch",
         )
     if given.orientation is None and len(fits) == 2:

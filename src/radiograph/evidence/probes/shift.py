@@ -49,7 +49,8 @@ class ShiftedFeature(Record):
     shift: float
     effect: float | None
     """In standard deviations of the reference's pre-activation."""
-    t: float
+    t: float | None
+    """None: one group has no spread."""
     p: float | None
     q: float | None
     rate_ref: float | None = None
@@ -170,7 +171,8 @@ class FeatureShift(Result):
     """Of a crosscoder."""
     l2: L2 | None
     effect_rms: float | None
-    activation_drift: float
+    activation_drift: float | None
+    """None: the rows of the reference do not vary."""
     shares: Shares
     fvu: Fvu | None
     null: tuple[int, ...]
@@ -186,7 +188,8 @@ class FeatureShift(Result):
     def headline(self) -> str:
         """How many carry the shift, and how many merely moved."""
         if self.moved.count is None:
-            return f"{self.features} features, too few groups for a test (n = {self.n.tokens} tokens, {self.n.groups})"
+            n = f"n = {self.n.tokens} tokens in {self.n.groups} group{'s' * (self.n.groups != 1)}"
+            return f"{self.features} features, too few groups for a test ({n}; 12 or more are needed)"
         moved = (
             f"{self.moved.count} of {self.features} features moved (q < {self.moved.level:g}; sham {self.moved.sham})"
         )
@@ -203,6 +206,25 @@ class FeatureShift(Result):
             return f"{many} {share} of the shift{more}"
         words = {"diffuse": "the shift is real but diffuse: no feature stands out", "nothing": "nothing moved"}
         return words.get(self.rest.state, "no feature carries more than noise")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every demand, what was measured, and what would measure it."""
+        return tuple(self._demand(one) for one in self.requirements)
+
+    def _demand(self, one: Requirement) -> str:
+        if one.met is not None:
+            assert one.value is not None, "a demand is answered by a value"
+            return f"demand {one.text}: {'met' if one.met else 'NOT MET'}, {one.metric} is {one.value:.4g}"
+        names = {"l2_drift": "l2", "l2_excess": "l2", "effect_rms": "effect", "moved": "tests", "carried": "carried"}
+        names |= {"share_carried": "carried", "fvu_ref": "fvu", "fvu_cand": "fvu"}
+        wanted = {one.metric, names.get(one.metric, one.metric)}
+        gaps = [gap for gap in self.not_measured if wanted & set(gap.what.split(", "))]
+        behind = ("tests", "reconstruction", "codes and reconstruction")
+        gaps += [gap for gap in self.not_measured if gap.what in behind]
+        gap = gaps[0] if gaps else None
+        why = "" if gap is None else f", {gap.text}" + (f" ({gap.fix})" if gap.fix else "")
+        return f"demand {one.text}: NOT MEASURED{why}"
 
     @property
     def exit_code(self) -> ExitCode:

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float64
 
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.shifts._design import Design
-from radiograph.numerics.shifts._features import blocks
+from radiograph.numerics.shifts._features import blocks, power_of_two
 
 LEVEL: Final = 0.05
 RANDOM: Final = 200
@@ -89,7 +89,8 @@ def carried(
         label: which label is the data: 0, or that of the sham.
     """
     weights = _relabelled(design, label)
-    search = _Search(rows, sums, weights)
+    # Everything but the coefficients is a share, and products are float32: sums of size 1 neither overflow nor vanish.
+    search = _Search(rows, sums / power_of_two(float(np.abs(sums).max(initial=0))), weights)
     chance = _chance(rows, seed)
     whole = search.left
     found: list[tuple[int, float, float, tuple[int, ...]]] = []
@@ -126,7 +127,7 @@ class _Search:
         sums: Float64[np.ndarray, "group width"],
         weights: Float64[np.ndarray, "label group"],
     ) -> None:
-        self.rows, self.sums, self.weights = rows, sums.copy(), weights
+        self.rows, self.sums, self.weights = rows, sums, weights
         self.products = rows @ sums.T.astype(rows.dtype)
         self.basis = np.zeros((0, sums.shape[1]))
         self.taken = np.zeros(len(rows), bool)

@@ -59,7 +59,7 @@ class Paired:
         signs = self.signs[labels]
         delta = signs @ sums / total
         spread = np.square(sums).sum(0) - 2 * delta * ((signs * n) @ sums) + np.square(delta) * np.square(n).sum()
-        return np.maximum(spread, 0) * (self.groups / (self.groups - 1)) / total**2
+        return np.maximum(spread, 0) * (self.groups / max(self.groups - 1, 1)) / total**2
 
     def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
         """P_g − n_gΔ."""

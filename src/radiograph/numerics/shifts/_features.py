@@ -3,7 +3,7 @@
 1. P_gj = (Σ_{i∈g} x̃)·E_j: group sums of rows times encoder rows, so that no product of tokens and features exists
 2. Δ_j = W_0·P_j, effect Δ_j / s_j with s_j = √(E_j Σ E_jᵀ), t_j = Δ_j / √V_j over all groups
 3. T = t² over the merged groups, or the larger of t² and that of the rate where codes were counted; the same under
-   every relabelling
+   every relabelling. Of one group nothing is known of the spread: T is Δ² then, and only an order
 4. p_j = (1 + #{(b, k): T_k^b ≥ T_j}) / (1 + B·F): pooled over features, since T is studentised; Benjamini-Hochberg
 
 Features go in blocks, float64 inside, so that neither memory nor bytes depend on how many there are. A feature whose
@@ -56,17 +56,28 @@ def feature_shifts(
     """
     size = len(encoder)
     shift, spread, error = np.empty(size), np.empty(size), np.empty(size)
-    sigma = None if covariance is None else covariance.astype(np.float32)
+    unit, sigma = (1.0, None) if covariance is None else _scaled(covariance)
     for block in blocks(size):
         rows = encoder[block]
         wide = rows.astype(np.float64)
         shift[block] = wide @ mean_shift
         if sigma is not None:
-            spread[block] = _quadratic(rows, sigma)
+            spread[block] = _quadratic(rows, sigma).astype(np.float64) * unit
         error[block] = variance(block) if callable(variance) else _quadratic(wide, variance)
     effect = None if sigma is None else ratio(shift, np.sqrt(np.maximum(spread, 0)))
     t = ratio(shift, np.sqrt(np.maximum(error, 0)))
     return FeatureShifts(shift, effect, t)
+
+
+def _scaled(covariance: Float64[np.ndarray, "width width"]) -> tuple[float, Float32[np.ndarray, "width width"]]:
+    """A power of two, and the covariance over it in float32: no variance of rows is too large or small for that."""
+    unit = power_of_two(float(np.abs(covariance.diagonal()).max(initial=0)))
+    return unit, (covariance / unit).astype(np.float32)
+
+
+def power_of_two(largest: float) -> float:
+    """By what to divide numbers so that the largest is about 1 and no digit is lost."""
+    return 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0
 
 
 def blocks(size: int) -> Iterator[slice]:
@@ -76,9 +87,9 @@ def blocks(size: int) -> Iterator[slice]:
 
 
 def ratio(above: Float64[np.ndarray, "*s"], below: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
-    """Of two columns; 0 where both are 0, as large as can be written where only the divisor is."""
+    """Of two columns; 0 where both are 0, as large as can be written where only the divisor is. NaN stays NaN."""
     with np.errstate(over="ignore"):
-        found = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+        found = np.divide(above, below, out=np.zeros_like(above), where=~(below <= 0))
     empty = (below <= 0) & (above != 0)
     return np.clip(np.where(empty, np.sign(above) * float(LARGEST) ** 0.5, found), -1e15, 1e15)
 
@@ -149,6 +160,9 @@ def _statistics(
     found: NDArray[np.float32] | None = None
     for sums in tables:
         delta = design.weights[labels] @ sums
+        if design.groups < 2:
+            found = np.minimum(np.square(delta), LARGEST).astype(np.float32)
+            break
         variance = design.variances(sums, labels)
         # What is left of a spread after rounding is no spread.
         floor = np.square(np.abs(design.weights[0]) @ np.abs(sums)) * 1e-24

@@ -4,7 +4,9 @@
    bytes, then added in order; codes of more than a block of a tile never exist
 2. rates and means over all tokens; discordant counts where the tokens are the same; the variance of a difference from
    groups, as for shifts
-3. a rate of 0 in n tokens has the upper bound 3/n; a mean when active is not measured where nothing fired
+3. a rate of 0 in n tokens has the upper bound 3/n, which takes tokens for independent: groups in which nothing fires
+   say nothing of how they differ. A mean when active is not measured where nothing fired, and below 12 groups no rate
+   has crossed anything
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
-from radiograph.numerics.shifts._design import Design
+from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
 from radiograph.numerics.shifts._features import ratio
 
 EDGE: Final = 1e-4
@@ -123,7 +125,10 @@ def feature_rates(sums: CodeSums, design: Design, counts: Int[np.ndarray, "side 
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_active = np.where(fired > 0, total / fired, np.nan)
     low, high = zip(*(_bounds(sums.active[side], counts[side]) for side in (0, 1)), strict=True)
-    crossed = ((high[0] < EDGE) & (low[1] > EDGE)).astype(np.int64) - ((low[0] > EDGE) & (high[1] < EDGE))
+    rose, fell = (high[0] < EDGE) & (low[1] > EDGE), (low[0] > EDGE) & (high[1] < EDGE)
+    crossed: NDArray[np.int64] = rose.astype(np.int64) - fell
+    if design.groups < LEAST_GROUPS:
+        crossed[:] = 0
     mean = total / n[:, None]
     return FeatureRates(
         rate[0],

@@ -2,7 +2,8 @@
 
 1. rows come in tiles; inside a tile, runs of one group of at most 128 rows are summed, and the sums added in order
 2. groups are merged into at most so many bins by a keyed hash of their name, never by place
-3. the spread of rows is that of their differences from the first tile's mean, so that a large offset costs no digits
+3. the spread of rows is that of their differences from the first tile's mean, so that a large offset costs no digits;
+   products are float32, float64 where those would overflow or vanish
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
+SAFE: Final = (1e-12, 1e12)
+"""Differences whose products float32 holds."""
 RUN: Final = 128
 """Most rows of a run: counts of a run fit into a byte."""
 
@@ -88,7 +91,11 @@ class RowSpread:
         """Take in a tile."""
         if not self.count:
             self.origin = rows.mean(0, dtype=np.float64).astype(np.float32)
-        off: NDArray[np.float32] = np.subtract(rows, self.origin, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            off: NDArray[np.floating] = np.subtract(rows, self.origin, dtype=np.float32)
+        peak = max(float(off.max()), -float(off.min()))
+        if peak and not SAFE[0] < peak < SAFE[1]:
+            off = np.subtract(rows, self.origin, dtype=np.float64)
         self.count += len(rows)
         self.total += off.sum(0, dtype=np.float64)
         self.squares += off.T @ off if self.whole else np.square(off).sum(0, dtype=np.float64)

@@ -15,6 +15,8 @@ from radiograph.core import FormatError, Site, UserError, canonical, visible
 COLUMNS: Final = ("token", "prompt", "position")
 """What may stand beside a row: token id, prompt (a number or a text), place in the prompt."""
 
+LARGEST: Final = float(np.finfo(np.float32).max)
+
 Blocks = Callable[[int], Iterator[Float[np.ndarray, "row width"]]]
 """Rows to a block → the rows in order; every block but the last holds exactly so many, as float32 or float64."""
 
@@ -53,13 +55,15 @@ class ActivationStore:
         """The rows in order, `rows` at a time, the last chunk shorter; float32, float64 only where stored so.
 
         Raises:
-            UserError: `not_finite`, with file, row and column. FormatError: the file is not what its head says.
+            UserError: `not_finite`, or `too_large` for float32, with file, row and column. FormatError: the file is not
+                what its head says.
         """
         start = 0
         for block in self.blocks(rows):
             # The sum is finite only if every term is, save for overflow: the exact search runs only then.
             with np.errstate(over="ignore", invalid="ignore"):
-                suspicious = not np.isfinite(block.sum())
+                wide = block.dtype.itemsize == 8
+                suspicious = not (max(block.max(), -block.min()) <= LARGEST if wide else np.isfinite(block.sum()))
             if suspicious:
                 _require_finite(block, start, self.name)
             yield block
@@ -73,10 +77,19 @@ class ActivationStore:
 
 
 def _require_finite(block: NDArray[Any], start: int, name: str) -> None:
-    bad = ~np.isfinite(block)
+    bad = ~(np.abs(block) <= LARGEST)
     if not bad.any():
         return
     row, column = (int(i) for i in np.argwhere(bad)[0])
+    if np.isfinite(block[row, column]):
+        raise UserError(
+            "activations hold a value that is too large to be computed with",
+            where=f"{visible(name)}: row {start + row}, column {column}",
+            expected=f"at most {LARGEST:.3g}, the largest number of float32",
+            got=str(block[row, column]),
+            fix="find out how it came there; no model has such activations",
+            code="too_large",
+        )
     raise UserError(
         "activations hold a value that is not finite",
         where=f"{visible(name)}: row {start + row}, column {column}",

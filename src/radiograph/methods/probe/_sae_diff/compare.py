@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from radiograph.core import Context, Refusal, Source, UserError
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.probes.shift import FeatureShift
@@ -165,6 +167,10 @@ def _rebuilt(
         return None, [], False
     with ctx.progress.task("reconstruction"):
         found = sample.rebuilt(held, sums.sample, both.paired)
+    if not all(np.isfinite(part).all() for part in (*found.errors, *found.distances)):
+        text = "the reconstruction of the sampled rows is too large for float32"
+        gaps.append(RefusalRecord(code="too_large", what="reconstruction", text=text))
+        return None, [], False
     if not all(d.sum() > 0 for d in found.distances):
         gaps.append(RefusalRecord(code="no_variance", what="fvu", text="the sampled rows do not vary"))
         return None, [], False

@@ -53,11 +53,12 @@ def opened(config: Config, ctx: Context, store: ActivationStore) -> PlainDiction
     """
     found = _opened(config, ctx, store)
     if found.kind != "crosscoder" and found.width != store.width:
-        got = f"width {store.width} in {store.name}"
+        turned = f"are they transposed? {store.name} has {store.rows} rows"
         raise UserError(
             "the dictionary reads rows of another width",
             expected=f"width {found.width}",
-            got=f"{got}; transposed?" if found.width == store.rows else got,
+            got=f"width {store.width} in {store.name}",
+            fix=turned if found.width == store.rows else "use a dictionary of this width, or rows of another site",
             code="dictionary_mismatch",
         )
     if found.sites and store.site and found.kind != "crosscoder" and not config.transfer:
@@ -116,7 +117,7 @@ def _read(path: Path, config: Config, ctx: Context, store: ActivationStore) -> P
         return read_native(path, ctx.limits)
     soup = config.schema_ == "soup"
     if is_bare(path) and (config.activation is not None or soup or not _known(path)):
-        given = Given(store.width, config.activation, config.orientation, assume=soup)
+        given = Given(store.width, config.activation, config.orientation, assume=soup, rows=store.rows)
         with ctx.opened(str(path), "dictionary") as file:
             return read_bare(file, given, ctx.limits)
     if config.activation is not None or config.orientation is not None:
@@ -124,7 +125,18 @@ def _read(path: Path, config: Config, ctx: Context, store: ActivationStore) -> P
             "the dictionary says its nonlinearity itself", got="--activation or --orientation", fix="leave it out"
         )
     ctx.path(str(path), "dictionary")
-    return _foreign(path, config)
+    try:
+        return _foreign(path, config)
+    except UserError as error:
+        if not is_bare(path):
+            raise
+        raise UserError(
+            f"no known format fits {ctx.label(str(path))}, and the file does not say its nonlinearity",
+            expected="--activation relu, topk:K or jumprelu",
+            got=error.message,
+            fix="give --activation, if the file holds W_enc and the like",
+            code="activation_missing",
+        ) from error
 
 
 def _known(path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiograph.core import Context
+from radiograph.core import Context, UserError
 from radiograph.dictionaries.plain import PlainDictionary
 from radiograph.methods.probe._sae_diff.sample import Picked, Sample
 from radiograph.methods.probe._sae_diff.sides import Sides
@@ -254,6 +254,15 @@ def counted_codes(
                     for block, codes in encode(dictionary.scaled(tiles[0])):
                         found.add(side, codes, block, *runs)
                     task.advance(len(tiles[0]) / 2)
+    beyond = ~np.isfinite(found.totals).all(0)
+    if beyond.any():
+        place = int(beyond.argmax())
+        raise UserError(
+            "codes are too large for float32",
+            where=f"feature {place if chosen is None else int(chosen[place])}",
+            fix="the activations, or the weights of the dictionary, are far beyond those of a model",
+            code="too_large",
+        )
     return found
 
 

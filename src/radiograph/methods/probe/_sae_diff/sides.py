@@ -181,10 +181,12 @@ def _same_place(one: ActivationStore, two: ActivationStore) -> None:
     for what in ("width", "site", "tokenizer_sha256"):
         ours, theirs = getattr(one, what), getattr(two, what)
         if None not in (ours, theirs) and ours != theirs:
+            turned = what == "width" and (one.rows, one.width) == (two.width, two.rows)
             raise UserError(
                 f"the sides are not of one {what.removesuffix('_sha256')}",
                 expected=f"{ours} in {one.name}",
                 got=f"{theirs} in {two.name}",
+                fix="is one of them transposed?" if turned else "harvest both at one site, on the same tokens",
                 code="sides_differ",
             )
 
@@ -229,6 +231,7 @@ def _clusters(config: Config, inputs: tuple[ActivationStore, ActivationStore]) -
     raise UserError(
         f"clusters {config.clusters!r}",
         expected="prompt, block:N or column:NAME" + (f" with one of {', '.join(known)}" if known else ""),
+        fix=f"--clusters {f'column:{known[0]}' if known else f'block:{BLOCK_ROWS}'}",
         code="bad_value",
     )
 

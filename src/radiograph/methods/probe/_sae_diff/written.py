@@ -76,7 +76,10 @@ def shift(
         outside_random=random,
     )
     mean = parts.sums.design.weights[0] @ parts.sums.written
-    drift = float(np.linalg.norm(mean) / max(parts.sums.trace, 1e-300) ** 0.5)
+    drift = float(np.linalg.norm(mean) / parts.sums.trace**0.5) if parts.sums.trace > 0 else None
+    if drift is None:
+        text = "the rows of the reference are all the same: a shift has nothing to be measured in"
+        gaps.append(RefusalRecord(code="no_variance", what="activation_drift", text=text))
     values = {
         "moved": moved,
         "carried": None if chosen is None else len(chosen.chosen),
@@ -205,7 +208,7 @@ def _rates(parts: Parts, feature: int) -> dict[str, Any]:
     return {
         "rate_ref": float(rates.rate_ref[place]),
         "rate_cand": float(rates.rate_cand[place]),
-        "t_rate": float(rates.t_rate[place]),
+        "t_rate": float(rates.t_rate[place]) if parts.sums.design.groups > 1 else None,
         "turned_on": None if rates.turned_on is None else int(rates.turned_on[place]),
         "turned_off": None if rates.turned_off is None else int(rates.turned_off[place]),
         "mean_ref": float(rates.mean_ref[place]),
@@ -225,7 +228,7 @@ def _feature(parts: Parts, feature: int, words: labels.Words) -> ShiftedFeature:
         state=_state(parts, feature),
         shift=float(shifts.shift[feature]),
         effect=None if shifts.effect is None else float(shifts.effect[feature]),
-        t=float(shifts.t[feature]),
+        t=float(shifts.t[feature]) if parts.sums.design.groups > 1 else None,
         p=None if tests.p is None else float(tests.p[feature]),
         q=None if tests.q is None else float(tests.q[feature]),
         **_rates(parts, feature),
@@ -318,7 +321,9 @@ def _reconstruction(parts: Parts, gaps: list[RefusalRecord]) -> tuple[Fvu | None
 def _tables(parts: Parts, with_carried: bool) -> None:
     """Every feature, and the group sums along the chosen rows."""
     found, size = parts.found, parts.dictionary.size
-    columns: dict[str, Any] = {"feature": np.arange(size), "shift": found.shifts.shift, "t": found.shifts.t}
+    alone = parts.sums.design.groups < 2  # of one group no spread is known
+    t = np.full(size, np.nan) if alone else found.shifts.t
+    columns: dict[str, Any] = {"feature": np.arange(size), "shift": found.shifts.shift, "t": t}
     if found.shifts.effect is not None:
         columns["effect"] = found.shifts.effect
     columns["statistic"] = found.tests.statistic.astype(np.float64)
@@ -328,7 +333,8 @@ def _tables(parts: Parts, with_carried: bool) -> None:
         fields = ("rate_ref", "rate_cand", "t_rate", "mean_ref", "mean_cand", "delta", "active_ref", "active_cand")
         for name in fields:
             whole = np.full(size, np.nan)
-            whole[found.counted] = getattr(found.rates, name)
+            if name != "t_rate" or not alone:
+                whole[found.counted] = getattr(found.rates, name)
             columns[name] = whole
         if parts.config.depth == "full" and found.rates.turned_on is not None and found.rates.turned_off is not None:
             columns |= {"turned_on": found.rates.turned_on, "turned_off": found.rates.turned_off}
