@@ -114,6 +114,7 @@ def _ascend(objective: Objective, points: Tensor, random: Tensor | None, setting
         with torch.set_grad_enabled(not last):
             current = current.detach().requires_grad_(not last)
             values = _finite(objective(current))
+            gradient = None if last else torch.autograd.grad(values.sum(), current)[0]
         now = values.detach()
         if random is None:
             random = now
@@ -123,8 +124,7 @@ def _ascend(objective: Objective, points: Tensor, random: Tensor | None, setting
             better = now > best_value
             best_value = torch.where(better, now, best_value)
             best_point = torch.where(better[:, None], current.detach(), best_point)
-        if not last:
-            (gradient,) = torch.autograd.grad(values.sum(), current)
+        if gradient is not None:
             current = (current.detach() + settings.size * gradient.sign()).clamp_(0.0, 1.0)
     assert best_value is not None and random is not None
     place = int(best_value.argmax())

@@ -66,7 +66,7 @@ def drawn(
         elif source == "rounded":
             found[weight] = Mask((g > threshold).to(g.dtype))
         else:
-            found[weight] = Mask() if source == "ones" else Mask(g.new_zeros(()))
+            found[weight] = Mask() if source == "ones" else Mask(g.new_zeros(g.shape[-1]))
     return found
 
 

@@ -123,7 +123,9 @@ def step(target: Target, data: Data, settings: Settings, state: State, losses: l
     state.optimiser.zero_grad(set_to_none=True)
     total.backward()
     if not math.isfinite(float(total.detach())):
-        bad = next((loss.name for loss, value in terms if not math.isfinite(float(value))), "total")
+        bad = next(
+            (loss.name for loss, value in terms if not math.isfinite(loss.weight * float(value.detach()))), "total"
+        )
         raise Diverged(f"training diverged: {bad} is not finite at step {state.step}; lower the learning rate")
     for group, limit in zip(state.optimiser.param_groups, (settings.clip_components, settings.clip_nets), strict=True):
         if limit > 0.0:
@@ -193,12 +195,12 @@ def frozen(target: Target) -> Iterator[None]:
 
 
 def _warm_up(target: Target, state: State, settings: Settings) -> None:
-    if not settings.warmup_steps:
+    if not settings.warmup:
         return
     moved = [t for f in state.factors.values() for t in (f.reads, f.writes)]
     optimiser = torch.optim.AdamW(moved, lr=settings.warmup_rate, weight_decay=settings.warmup_decay, fused=True)
     scene: Any = _Bare(target, state.factors)
-    for _ in range(settings.warmup_steps):
+    for _ in range(settings.warmup):
         optimiser.zero_grad(set_to_none=True)
         faithfulness(scene).backward()
         optimiser.step()
