@@ -13,6 +13,7 @@ from typing import Any
 
 from auditing import noisy
 from blaming import write_blamed
+from decompose.planted import write_planted
 from moved import write_prompts
 
 
@@ -95,6 +96,26 @@ ROWS: dict[str, Row] = {
             "batch": 256,
         }
     ),
+    "decompose.attribute": Row(
+        {
+            "decomposition": "data/planted",
+            "model": "bundled:base",
+            "data": ["world:story#1"],
+            "harvest": "{decompose.harvest}",
+        }
+    ),
+    "decompose.cluster": Row({"harvest": "{decompose.harvest}", "seeds": 2}),
+    "decompose.harvest": Row(
+        {
+            "decomposition": "data/planted",
+            "model": "bundled:base",
+            "data": ["world:story#30"],
+            "examples": 20,
+            "record_tokens": 400,
+        }
+    ),
+    "decompose.label": Row({"harvest": "{decompose.harvest}", "limit": 8}),
+    "decompose.train": Row({"model": "bundled:tms-5-2", "steps": 30, "batch": 32, "eval_every": 15}),
     "demo": Row(slow=True),
     "dictionary.evaluate": Row(
         {
@@ -268,6 +289,7 @@ def write_files(workspace: Path) -> None:
         (data / "history" / f"checkpoint-{number}" / name).write_text(f"{number}\n")
     (data / "losses.json").write_text(json.dumps({"adapters": ["sql", "chat"], "losses": losses}))
     write_blamed(data / "blamed")
+    write_planted(data / "planted")
     step = {"name": "weights", "verb": "weights.diff", "with": ROWS["weights.diff"].config}
     (data / "flow.json").write_text(json.dumps({"schema": "radiograph.workflow/1", "steps": [step]}))
 

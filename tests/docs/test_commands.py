@@ -37,6 +37,7 @@ MINUTES = {
     "bring-your-own-model",
     "calibrate",
     "cluster",
+    "decompose",
     "evaluate-a-dictionary",
     "explain",
     "feature-sources",
