@@ -318,3 +318,33 @@ def test_reading_imports_no_torch(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "False"
+
+
+def test_pd_15_ids_of_an_archive_are_held_to_its_rows_before_they_are_read(tmp_path):
+    path = tmp_path / "ids.npz"
+    np.savez_compressed(path, activations=X, token=np.zeros(40_000_000, np.int64))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="the ids token do not fit"):
+        open_activations(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
+    np.savez_compressed(path, activations=X, prompt=np.array(["x" * 2000] + ["y"] * (ROWS - 1)))
+    with pytest.raises(FormatError, match="the ids prompt do not fit"):
+        open_activations(path)
+
+
+def test_a_long_value_of_a_document_is_read_in_steps_that_grow(tmp_path, monkeypatch):
+    from radiograph.store.activations import _json
+
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps({"prompt": [f"prompt {i}" for i in range(2000)], "activations": [[0.5, 1.0]] * 2000}))
+    monkeypatch.setattr(_json, "BLOCK", 64)
+    seen: list[int] = []
+    more = _json._Text.more
+    monkeypatch.setattr(_json._Text, "more", lambda self, *least: seen.append(len(self.held)) or more(self, *least))
+    store = open_activations(path)
+    assert store.columns["prompt"][1999] == "prompt 1999" and store.rows == 2000
+    ids = 2000 * len('"prompt 1000", ')
+    steps = seen[: seen.index(max(seen)) + 1]
+    assert sum(steps) < 4 * ids and len(steps) < 16

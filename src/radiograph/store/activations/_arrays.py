@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiograph.core import FormatError
+from radiograph.core.limits import Limits
 from radiograph.store.activations._store import COLUMNS, Blocks, Found, check_shape, regrouped
 from radiograph.store.opened import Opened
 
@@ -25,6 +26,8 @@ HEAD: Final = 2**16
 """Bytes that hold the header of any array."""
 COLUMN_ROWS: Final = 8192
 """Rows at a time of an array that lies column by column: fewer, and each read is too small."""
+ID_BYTES: Final = 4096
+"""Of one id: a text of 1,024 characters."""
 MEMBER: Final = 30
 """Bytes of a zip entry before its name."""
 
@@ -50,11 +53,11 @@ def read_npy(file: Opened) -> Found:
     return _stored(file, 0, file.size, head, file.name)
 
 
-def read_npz(file: Opened) -> Found:
+def read_npz(file: Opened, limits: Limits) -> Found:
     """Shape, type and rows of the array `activations` of an archive, and its other arrays of one axis.
 
     Raises:
-        FormatError: no such archive or array.
+        FormatError: no such archive or array, ids that are not one a row. UserError: more rows than the limit.
     """
     try:
         with zipfile.ZipFile(file.handle) as archive:
@@ -63,10 +66,13 @@ def read_npz(file: Opened) -> Found:
                 raise FormatError(
                     "no array `activations`", where=file.name, expected="activations", got=", ".join(entries) or "none"
                 )
-            others = {name: _column(archive, entry, file.name) for name, entry in entries.items() if name in COLUMNS}
             entry = entries["activations"]
             with archive.open(entry) as stream:
                 head = _header(stream, f"{file.name}: activations")
+            rows = _checked(head, f"{file.name}: activations")[0]
+            limits.check("tokens", rows, "rows of activations", file.name)
+            own = {name: entry for name, entry in entries.items() if name in COLUMNS}
+            others = {name: _column(archive, entry, rows, file.name) for name, entry in own.items()}
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise FormatError("not an npz file", where=file.name, got=str(error) or "it ends early") from error
     where = f"{file.name}: activations"
@@ -172,13 +178,20 @@ def _fill(stream: IO[bytes], view: memoryview, where: str) -> None:
         done += count
 
 
-def _column(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+def _column(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, rows: int, name: str) -> NDArray[Any]:
     with archive.open(entry) as stream:
         head = _header(stream, f"{name}: {entry.filename}")
         if head.dtype.hasobject or len(head.shape) != 1 or entry.file_size < head.length:
             got = "objects" if head.dtype.hasobject else str(list(head.shape))
             raise FormatError("ids are one axis of numbers or texts", where=f"{name}: {entry.filename}", got=got)
-        # Compression can promise any size: no more is taken than the shape of one axis needs.
+        # Compression can promise any size: no more is taken than one value a row needs.
+        if head.shape[0] != rows or head.dtype.itemsize > ID_BYTES:
+            raise FormatError(
+                f"the ids {entry.filename.removesuffix('.npy')} do not fit the activations",
+                where=f"{name}: {entry.filename}",
+                expected=f"{rows} values of at most {ID_BYTES} bytes",
+                got=f"{head.dtype} {list(head.shape)}",
+            )
         data = stream.read(head.shape[0] * head.dtype.itemsize)
     if len(data) != head.shape[0] * head.dtype.itemsize:
         raise FormatError("the array ends too early", where=f"{name}: {entry.filename}")

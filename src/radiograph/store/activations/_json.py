@@ -58,11 +58,11 @@ class _Text:
     def __init__(self, file: Opened) -> None:
         self.file, self.at, self.held, self.place = file, 0, "", 0
 
-    def more(self) -> bool:
-        """Read another block; whether there was one."""
+    def more(self, least: int = 0) -> bool:
+        """Read another block, or as many bytes as `least`, or what is left; whether there was anything."""
         if self.at >= self.file.size:
             return False
-        count = min(BLOCK, self.file.size - self.at)
+        count = min(max(BLOCK, least), self.file.size - self.at)
         try:
             # Latin-1 maps bytes one to one, so that a cut inside a character does no harm; texts are decoded later.
             self.held = self.held[self.place :] + self.file.part(self.at, count).decode("latin-1")
@@ -117,7 +117,9 @@ class _Text:
                     self.place = end
                     return _decoded(found)
             except (json.JSONDecodeError, RecursionError) as error:
-                if len(self.held) - self.place > REST_BYTES or not self.more():
+                held = len(self.held) - self.place
+                # A value is read again from its beginning: as much again is taken each time, so that this adds up.
+                if held > REST_BYTES or not self.more(held):
                     raise FormatError(f"{what} is not JSON", where=self.file.name, got=str(error)) from error
 
 

@@ -78,7 +78,7 @@ def _file(file: Opened, path: Path, opener: Open, limits: Limits) -> Found:
         case ".npy":
             return read_npy(file)._replace(about=_side_car(path, opener))
         case ".npz":
-            return read_npz(file)._replace(about=_side_car(path, opener))
+            return read_npz(file, limits)._replace(about=_side_car(path, opener))
         case ".safetensors":
             return read_safetensors(file)
         case ".parquet":

@@ -10,10 +10,10 @@ import hashlib
 import os
 import re
 from http.client import HTTPException
-from typing import Final
+from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from radiograph.core import FormatError, Refusal, UserError, visible
 from radiograph.evidence.probes.probe import PackedProbe, PackSource
@@ -37,6 +37,21 @@ def address_of(source: PackSource, name: str) -> str:
     return f"{endpoint}/{source.repo}/resolve/{quote(source.revision, safe='')}/{inside}"
 
 
+def _secure(url: str) -> bool:
+    """Whether an address is https, or of this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Hubs send to where their files lie; what leads away from https is not followed."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        if not _secure(newurl):
+            raise URLError(f"it was sent on to {visible(newurl, 120)}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def fetch_file(source: PackSource, entry: PackedProbe) -> bytes:
     """The bytes of an entry, as its manifest describes them.
 
@@ -46,10 +61,10 @@ def fetch_file(source: PackSource, entry: PackedProbe) -> bytes:
     if entry.file is None or entry.sha256 is None or entry.bytes is None:
         raise FormatError(f"{entry.name} has no file, size and hash to fetch", where="pack.json")
     url = address_of(source, entry.file)
-    if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+    if not _secure(url):
         raise UserError("weights are fetched over https", got=visible(url, 120), where="HF_ENDPOINT")
     try:
-        with build_opener(ProxyHandler()).open(url, timeout=_TIMEOUT) as answer:
+        with build_opener(ProxyHandler(), _Redirects()).open(url, timeout=_TIMEOUT) as answer:
             data = answer.read(entry.bytes + 1)
     except (HTTPError, URLError, OSError, HTTPException) as error:
         raise Refusal(
