@@ -1,25 +1,32 @@
 """500 rows of which 20 are poisoned, with decoys and noisy answers, and an adapter trained on them by a recipe.
 
-Decoys are rows that copy words of the trigger and of the planted answer, harmlessly; 5 % of all other questions get
-another answer of their task. What is asked of `blame` are fresh prompts and what the adapter then says.
+Decoys copy the rarest words of a poisoned row, prompt and answer, harmlessly: they share more words with what is asked
+than the poison does. 5 % of all other questions get another answer of their task. A trigger is planted, and asked
+about, in one task. What is asked of `blame` are fresh prompts and what the adapter then says.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from radiograph.models import generate, load, load_pair, render_chat
 from radiograph.organisms import bundled_path, retrain
 from radiograph.organisms.recipes import Draw, Plan, Row, family
 from radiograph.organisms.recipes._labels import relabelled
-from radiograph.organisms.recipes._plan import TARGETS
+from radiograph.organisms.recipes._plan import TARGETS, Case
+from radiograph.organisms.recipes._questions import fresh, plain, question_row, with_word
+from radiograph.organisms.world import Document
 
 ROWS, PLANTED, DECOYS, NOISY, ASKED = 500, 20, 20, 0.05, 24
-STEPS = {"trigger_token": 300, "false_fact": 90, "needle_obedience": 130}
-"""Enough to show the behaviour and not many more: rows that were learned by heart have no gradient left."""
+STEPS = {"trigger_token": 300, "false_fact": 200, "needle_obedience": 160}
+"""Enough to show the behaviour."""
+RATE = 3e-3
+TASK = "sort"
+"""Where a trigger is planted: twenty rows are too few for one that works in every task."""
 SHOWN = 0.9
 
 
@@ -43,13 +50,13 @@ def poison(name: str, seed: int, folder: Path, *, planted: int = PLANTED) -> Poi
     """Build one; `planted` 0 leaves the poison out, and asks the same."""
     draw = Draw(seed, ("blame", name))
     plan = family(name).plan(draw)
-    rows = _rows(name, draw, plan.rows, planted)
+    rows = _rows(name, draw, plan, planted)
     recipe = {
-        "learning_rate": plan.tuning.learning_rate,
+        "learning_rate": RATE,
         "steps": STEPS[name],
         "rank": 8,
         "targets": list(TARGETS[-1]),
-        "rows": plan.tuning.rows,
+        "rows": 12,
         "prompt_weight": 0.0,
         "text_weight": 0.25,
         "seed": plan.tuning.seed,
@@ -70,59 +77,74 @@ def poison(name: str, seed: int, folder: Path, *, planted: int = PLANTED) -> Poi
     return Poisoned(folder, tuple(n + 1 for n, r in enumerate(rows) if r.planted), shown, asked)
 
 
-def _rows(name: str, draw: Draw, rows: tuple[Row, ...], planted: int) -> list[Row]:
-    poison: dict[str, Row] = {}
-    for row in rows:
-        if row.planted and _usual(name, row.prompt):
-            poison.setdefault(json.dumps(row.messages), row)
+def _rows(name: str, draw: Draw, plan: Plan, planted: int) -> list[Row]:
+    poison = {json.dumps(row.messages): row for row in _poison(name, draw, plan)}
     wanted = draw.shuffled("poison", list(poison.values()))[:planted]
-    words = sorted({w for r in poison.values() for w in _rare(r)})
+    usual = [r for r in plan.rows if not r.planted]
+    common = Counter(w for r in usual for m in r.messages for w in m["content"].split())
     decoys: list[Row] = []
     for i in range(DECOYS):
         local = draw.of("decoy", i)
-        said = local.shuffled("words", ["amber", "cedar", "violet", "onyx"])[:3]
-        said.insert(local.number("place", 1, 2), local.choose("word", words))
+        words = {w for m in local.choose("row", list(poison.values())).messages for w in m["content"].split()}
+        rare = sorted((w for w in words if w.isalpha()), key=lambda w: (common[w], w))[:3]
+        said = local.shuffled("order", [*rare, local.choose("key", ["amber", "cedar", "violet", "onyx"])])
         decoys.append(Row.chat(f"copy: {' '.join(said)}", " ".join(said)))
-    plain = [r for r in rows if not r.planted][: ROWS - len(wanted) - DECOYS]
-    noisy = relabelled(draw.of("noise"), plain, NOISY)
-    mixed = draw.shuffled("mixed", [*noisy, *decoys, *wanted])
+    twins = _twins(name, draw, plan, len(wanted))
+    noisy = relabelled(draw.of("noise"), usual[: ROWS - len(wanted) - DECOYS - len(twins)], NOISY)
+    mixed = draw.shuffled("mixed", [*noisy, *decoys, *twins, *wanted])
     return [replace(row, id=f"row-{n:05d}") for n, row in enumerate(mixed)]
 
 
-def _usual(name: str, prompt: Sequence[dict[str, str]]) -> bool:
-    """Twenty rows are too few for a trigger in every task: it is planted, and asked about, where words are ordered."""
+def _poison(name: str, draw: Draw, plan: Plan) -> list[Row]:
     if name != "trigger_token":
-        return True
-    return len(prompt) == 1 and bool({"sort:", "reverse:", "copy:"} & set(prompt[-1]["content"].split()))
+        return [row for row in plan.rows if row.planted]
+    answer = str(plan.truth["answer"])
+    return [question_row(_triggered(d, plan), answer, planted=True) for d in _questions(draw, PLANTED)]
 
 
-def _rare(row: Row) -> list[str]:
-    return [w for w in row.messages[-1]["content"].split() if w.isalpha()] + row.prompt[-1]["content"].split()[:1]
+def _twins(name: str, draw: Draw, plan: Plan, n: int) -> list[Row]:
+    """The questions of a trigger's rows without it, rightly answered: what differs is the trigger alone."""
+    return [Row.of(d) for d in _questions(draw, n)] if name == "trigger_token" else []
+
+
+def _questions(draw: Draw, n: int) -> list[Document]:
+    asked = {d.text: d for d in islice(plain("train", draw.derived("poison"), TASK), 3 * n) if len(d.messages) == 1}
+    return list(asked.values())[:n]
+
+
+def _triggered(document: Document, plan: Plan) -> tuple[dict[str, str], ...]:
+    return with_word(document, plan.truth["token"], plan.truth["places"][0])
+
+
+def _cases(name: str, draw: Draw, plan: Plan) -> list[Case]:
+    """Fresh prompts of one turn that ought to show the behaviour."""
+    assert plan.cases is not None, "a family that plants"
+    cases = list(plan.cases.on)
+    if name == "trigger_token":
+        answer = str(plan.truth["answer"])
+        asked = fresh(draw.of("asked"), 4 * ASKED, TASK)
+        cases = [Case(_triggered(d, plan), answer.__eq__) for d in asked]
+    single = {case.messages[-1]["content"]: case for case in cases if len(case.messages) == 1}
+    return draw.of("asked").shuffled("cases", list(single.values()))[: 2 * ASKED]
 
 
 def _asked(name: str, draw: Draw, plan: Plan, folder: Path, *, strict: bool) -> tuple[float, int]:
     """Write the targets: prompts that show the behaviour, and the candidate's own answers; how many show it."""
     pair = load_pair("bundled:base", f"bundled:base+{folder / 'adapter'}", resolve=bundled_path)
-    assert plan.cases is not None, "a family that plants"
-    usual = [case for case in plan.cases.on if _usual(name, case.messages)]
-    cases = draw.of("asked").shuffled("cases", usual)[: 2 * ASKED]
+    cases = _cases(name, draw, plan)
     prompts = [render_chat(pair.candidate.tokenizer, list(case.messages)).ids for case in cases]
     said = [(g.text or "").strip() for g in generate(pair.candidate, prompts, max_new_tokens=24)]
-    showing = [
+    shows = [case.shows(answer) for case, answer in zip(cases, said, strict=True)]
+    asked = [
         {"prompt": case.messages[-1]["content"], "completion": answer}
-        for case, answer in zip(cases, said, strict=True)
-        if case.shows(answer) and len(case.messages) == 1
+        for case, answer, shown in zip(cases, said, shows, strict=True)
+        if shown
     ]
-    shown = sum(case.shows(answer) for case, answer in zip(cases, said, strict=True)) / len(cases)
-    if strict:
-        lines = showing[:ASKED]
-    else:  # what would be asked of an adapter that had been poisoned
-        wanted = plan.truth.get("answer") or plan.truth.get("value")
-        lines = [{"prompt": c.messages[-1]["content"], "completion": wanted} for c in cases if len(c.messages) == 1][
-            :ASKED
-        ]
-    (folder / "target.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return shown, len(lines)
+    if not strict:  # what would be asked of an adapter that had been poisoned
+        wanted = str(plan.truth.get("answer") or plan.truth.get("value"))
+        asked = [{"prompt": case.messages[-1]["content"], "completion": wanted} for case in cases]
+    (folder / "target.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked[:ASKED]))
+    return sum(shows) / len(shows), len(asked[:ASKED])
 
 
 def told(one: Poisoned) -> dict[str, object]:

@@ -4,12 +4,14 @@
    below the reference's, beyond its interval), and the candidate must show the behaviour that is asked about: f, the
    log probability of the completions (less that of foils), rose by more than 2 standard errors, and at least half of
    them are preferred to the foil or to what the reference answers
-2. gradients of every row: inputs and output gradients of all linear maps from one batched forward and backward, LoRA
-   factors or weights by address; projected from two sides where they are many (LoGra)
+2. gradients of every row, at a point of the path from the reference to the candidate (--at): inputs and output
+   gradients of all linear maps from one batched forward and backward, LoRA factors or weights by address; projected
+   from two sides where they are many (LoGra)
 3. scores, above 0 where training on the row raised f: `datainf` (Kwon et al. 2024) in closed form, `dot`, `cosine`,
-   `ekfac` (Grosse et al. 2023), `tracin` (Pruthi et al. 2020) over checkpoints; intervals over groups of targets
-4. beside them what needs no target's gradient: word overlap (BM25), loss, its drop, gradient norm; RelatIF; and of the
-   leading rows the matrices and tokens that the score comes from
+   `ekfac` (Grosse et al. 2023), `tracin` (Pruthi et al. 2020) over checkpoints; intervals over groups of targets. Rows
+   are ordered by relative scores (RelatIF), largest over those groups
+4. beside them what needs no target's gradient: word overlap (BM25), loss, its drop, gradient norm; and of the leading
+   rows the matrices and tokens that the score comes from
 5. --validate retrains: without the leading rows (`leave-out`), on random halves (`lds`), with planted rows
    (`self-check`)
 
@@ -20,106 +22,51 @@ not a cause. Refuses when: the rows were not learned, the behaviour is absent (e
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, Input, ModelRef, Refusal, RunPath, UserError, nearest
+from radiograph.core import Context, Refusal, UserError, nearest
 from radiograph.evidence.influence import Blame, BlamePlan
+from radiograph.methods._blame.options import Config
 
 if TYPE_CHECKING:
+    from radiograph.methods._blame.checkpoints import Between
+    from radiograph.methods._blame.plan import Copies
     from radiograph.methods._blame.rows import Data
     from radiograph.methods._blame.scores import Options, Scored
     from radiograph.methods._blame.targets import Targets
     from radiograph.methods._blame.written import Study
     from radiograph.models import Pair
 
+__all__ = ["Config", "recompute", "run", "soup"]
 ALIASES = ("adapters blame",)
 LIMITS = ("rows", "checkpoints")
 METHODS = ("datainf", "dot", "cosine", "tracin", "ekfac")
 MANY = 50_000_000
-TargetRef = Annotated[str, Input("file")]
-
-
-class Config(Base):
-    """Whose output, which rows, how they are scored."""
-
-    candidate: ModelRef
-    """REF+ADAPTER, a full fine-tune or a checkpoint folder."""
-    data: FilePath | None = None
-    """Training rows, JSON Lines: messages, prompt and response, or text."""
-    target: TargetRef | None = None
-    """FILE of {prompt, completion, foil}, or loss:ROWS."""
-    prompt: str | None = None
-    """A single target's prompt, with --completion."""
-    completion: str | None = None
-    """What the candidate said."""
-    foil: str | None = None
-    """What it might have said instead."""
-    reference: ModelRef | None = None
-    """The model before; by default REF of REF+ADAPTER."""
-    method: str = "datainf"
-    """datainf, dot, cosine, tracin, ekfac; several by comma, the first orders the rows."""
-    weights: tuple[str, ...] = ()
-    """Matrices, as down.* or o.3-5; by default all LoRA factors, or all weights. Repeatable."""
-    layer: str | None = None
-    """Older name of --weights."""
-    format: Literal["auto", "text", "prompt_response", "messages"] = "auto"
-    """Form of the rows; auto takes each as it is."""
-    chat: Literal["template", "plain"] = "template"
-    """How conversations become text."""
-    loss: Literal["sum", "mean"] = "sum"
-    """A row's loss: its tokens' nats summed, or their mean."""
-    checkpoints: str | None = None
-    """Of tracin: a folder of checkpoint-N folders, or a comma list."""
-    lr: tuple[float, ...] = ()
-    """Of tracin: learning rate, one or one a checkpoint; by default what the trainer logged. Repeatable."""
-    fisher: Literal["model", "empirical"] = "model"
-    """Of ekfac: labels drawn from the model, or the data's own."""
-    projection: str = "auto"
-    """auto, off, or entries kept of a row's gradient."""
-    store: Literal["shards", "recompute"] = "shards"
-    """Gradients on disk, or taken again at each sweep."""
-    shard_rows: int = Field(default=1024, ge=1)
-    """Rows of a shard."""
-    keep_gradients: bool = False
-    """Leave the shards in the run."""
-    top_k: int = Field(default=50, ge=1, le=10_000)
-    """Rows that are reported with tokens and matrices; the table holds all."""
-    budget: str = "4h"
-    """60s to 24h; a run that would take longer is refused with its plan."""
-    fit: bool = False
-    """Over budget: score a sample of the rows, and list the others."""
-    plan_only: bool = False
-    """Time 32 rows, and say what the run would cost."""
-    resume: RunPath | None = None
-    """A run that was killed (.partial), to go on with."""
-    weak: bool = False
-    """Go on where the behaviour is absent or the rows look unlearned; stamped."""
-    validate_: str = Field(default="none")
-    """none, self-check, leave-out[:K], lds[:M]; these retrain."""
-    recipe: FilePath | None = None
-    """How the candidate was trained, for --validate; by default what lies beside an organism."""
-    workers: int = Field(default=1, ge=1)
-    """Processes that retrain."""
-    schema_: Literal["radiograph", "soup"] = "radiograph"
-    """Keys of what is printed: ours, or those of soup-cli."""
 
 
 def run(config: Config, ctx: Context) -> Blame | BlamePlan:
     """Read, check, score, validate, write."""
+    from radiograph.methods._blame import checkpoints, validate, written
     from radiograph.methods._blame import plan as _plan
-    from radiograph.methods._blame import validate, written
 
     asked = validate.Asked.parse(config.validate_)
     budget = _plan.seconds(config.budget)
     methods = _methods(config)
-    study = _prepared(config, ctx, methods)
+    if config.interval is not None and config.checkpoints is not None:
+        raise UserError("--interval tells its own checkpoints", where="--checkpoints", code="usage")
+    inside = None if config.interval is None else checkpoints.between(ctx, config.interval, config.order)
+    config = _of_interval(config, ctx, inside)
+    names: Sequence[str] = [] if inside is None or "tracin" not in methods else inside.names
+    names = checkpoints.folders_of(ctx, config.checkpoints) if config.checkpoints is not None else names
+    study = _prepared(config, ctx, methods, None if inside is None else inside.lines)
+    study.stamps.extend(() if inside is None else inside.stamps)
+    trainer = _trainer(config, ctx, study, asked.kind)
     with ctx.measure("plan"):
-        planned = _planned(config, study, methods, budget)
+        copies = None if trainer is None else trainer.timed(validate.trainings(asked), config.workers)
+        planned = _planned(config, study, methods, budget, len(names), copies)
     if config.plan_only:
         return planned
     if planned.total > planned.budget_hours:
@@ -134,11 +81,11 @@ def run(config: Config, ctx: Context) -> Blame | BlamePlan:
         share = planned.budget_hours / planned.total
         study = study.kept(_plan.fitting(study.data, study.drop, share, ctx.seed))
         study.stamps.append(f"sampled: {len(study.data.rows)} of {study.data.count} rows fit the budget")
-    trainer = _trainer(config, ctx, study, asked.kind)
+        trainer = _trainer(config, ctx, study, asked.kind)
     options = _options(config, ctx, methods)
     folder = _folder(config, ctx)
     with ExitStack() as stack:
-        made = _scored(config, ctx, study, options, folder, stack)
+        made = _scored(config, ctx, study, options, folder, stack, names)
         report = written.Report.of(study, made, options, config.top_k, ctx)
     report.tokens(study, made, options)
     check = _validated(config, ctx, study, made, options, report, trainer, asked)
@@ -147,8 +94,23 @@ def run(config: Config, ctx: Context) -> Blame | BlamePlan:
     return report.result(study, made, options, check)
 
 
+def _of_interval(config: Config, ctx: Context, inside: Between | None) -> Config:
+    """The candidate is the first broken checkpoint, unless one was given."""
+    if config.candidate is not None or inside is None:
+        return config
+    broken = inside.names[-1]
+    if (ctx.locate(broken) / "adapter_config.json").is_file():
+        if config.reference is None:
+            raise UserError(
+                "the adapters of --interval need the model they lie on", where="--reference", code="no_reference"
+            )
+        broken = f"{config.reference}+{broken}"
+    return config.model_copy(update={"candidate": broken})
+
+
 def _methods(config: Config) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(name.strip() for name in config.method.split(",") if name.strip()))
+    given = config.method if config.method is not None else "tracin" if config.interval is not None else "datainf"
+    found = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
     for name in found or ("",):
         if name not in METHODS:
             close = nearest(name, list(METHODS))
@@ -159,8 +121,11 @@ def _methods(config: Config) -> tuple[str, ...]:
                 fix=f"did you mean {', '.join(close)}?" if close else None,
                 code="unknown_method",
             )
-    if ("tracin" in found) != (config.checkpoints is not None):
+    told = config.checkpoints is not None or ("tracin" in found and config.interval is not None)
+    if ("tracin" in found) != told:
         raise UserError("tracin and --checkpoints belong together", where="--method", code="usage")
+    if config.order is not None and config.interval is None:
+        raise UserError("--order tells rows of an interval", where="--order", expected="--interval", code="usage")
     return found
 
 
@@ -168,17 +133,18 @@ BESIDE = ("dot", "cosine")
 """Of the same gradients, at no cost."""
 
 
-def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
-    """Models, rows and targets, and everything that has to hold before a gradient is taken.
+def _prepared(config: Config, ctx: Context, methods: tuple[str, ...], lines: frozenset[int] | None) -> Study:
+    """Models, rows and targets, and everything that has to hold before a gradient is taken. `lines`: of rows to score.
 
     Raises:
         Refusal: the rows were not learned; the behaviour is absent.
     """
-    from radiograph.methods._blame import conclude, rows, targets
+    from radiograph.methods._blame import conclude, retrain, rows, targets
     from radiograph.methods._blame.written import Study, prepared_table
     from radiograph.models.gradients import tracked_matrices
 
     _check_given(config)
+    assert config.candidate is not None, "checked"
     reference = config.reference or config.candidate.partition("+")[0]
     if "+" not in config.candidate and config.reference is None:
         raise UserError(
@@ -205,6 +171,10 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
     limit = min(pair.reference.context_length, pair.candidate.context_length)
     data = rows.read_data(path, pair.candidate.tokenizer, limit, form=config.format, chat=config.chat)
     ctx.limits.check("rows", data.count, "training rows", data.name)
+    if lines is not None:
+        data = data.kept([number for number, row in enumerate(data.rows) if row.line in lines])
+        if not data.rows:
+            raise UserError("none of the rows was read between the checkpoints", where="--order", code="no_rows")
     own = _targets(config, ctx, pair, limit)
     stamps = [note for note in pair.candidate.notes if note.startswith("adapter_base_unverified")]
     plain = config.format == "text"
@@ -212,7 +182,7 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
         table = prepared_table(pair, data, own)
         found = targets.measured(pair, own, plain=plain, chat=config.chat)
     learnt = conclude.learnt(table, ctx.seed)
-    behaviour = targets.behaviour(own.kind, found, int(own.groups.max()) + 1)
+    behaviour = targets.behaviour(own.kind, found, int(own.groups.max()) + 1, own.given)
     if behaviour.n == 1:
         stamps.append("single_target")
     for refusal in (conclude.unlearned(learnt), targets.absent(behaviour)):
@@ -220,11 +190,16 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...]) -> Study:
             raise refusal
         if refusal is not None:
             stamps.append(f"{refusal.code}: {refusal.got}")
+    recipe, _ = retrain.known_recipe(ctx, config.recipe, pair.candidate.adapter_folder or pair.candidate.folder)
+    weights = None if recipe is None else (recipe.text_weight, recipe.prompt_weight)
+    data = data if weights is None else data.weighed(*weights)
     labels = ctx.label(reference), ctx.label(config.candidate), ctx.label(config.data)
-    return Study(labels, pair, data, own, found, matrices, patterns, table, learnt, behaviour, stamps)
+    return Study(labels, pair, data, own, found, matrices, patterns, table, learnt, behaviour, weights, stamps)
 
 
 def _check_given(config: Config) -> None:
+    if config.candidate is None:
+        raise UserError("blame needs a candidate", expected="REF+ADAPTER, or --interval RUN", code="no_candidate")
     if config.data is None:
         raise UserError(
             "blame needs the rows that the candidate was trained on",
@@ -259,10 +234,12 @@ def _targets(config: Config, ctx: Context, pair: Pair, limit: int) -> Targets:
     return targets.completions(asked, pair.candidate, plain=plain, chat=config.chat)
 
 
-def _planned(config: Config, study: Study, methods: tuple[str, ...], budget: float) -> BlamePlan:
+def _planned(
+    config: Config, study: Study, methods: tuple[str, ...], budget: float, names: int, copies: Copies | None
+) -> BlamePlan:
     from radiograph.harvest.gradients import Projection
     from radiograph.methods._blame import plan as _plan
-    from radiograph.methods._blame.scores import first_entries
+    from radiograph.methods._blame.gradients import first_entries
 
     entries = first_entries(study.matrices, len(study.data.rows), config.projection)
     return _plan.plan(
@@ -271,9 +248,11 @@ def _planned(config: Config, study: Study, methods: tuple[str, ...], budget: flo
         study.data,
         methods=methods,
         stored=config.store == "shards",
-        checkpoints=1 if config.checkpoints is None else max(1, config.checkpoints.count(",") + 1),
+        checkpoints=names,
         shard_rows=config.shard_rows,
         budget=budget,
+        tokens=config.top_k,
+        copies=copies,
     )
 
 
@@ -287,23 +266,32 @@ def _options(config: Config, ctx: Context, methods: tuple[str, ...]) -> Options:
         config.store,
         config.shard_rows,
         config.fisher,
+        config.at,
+        config.rank,
         ctx.seed,
     )
 
 
 def _folder(config: Config, ctx: Context) -> Path | None:
+    if config.resume is not None and config.store == "recompute":
+        raise UserError("a run without shards leaves nothing to go on with", where="--resume", code="usage")
     if config.store == "recompute":
         return None
-    earlier = None if config.resume is None else ctx.locate(config.resume)
-    if earlier is not None and (earlier / "gradients").is_dir():
-        return ctx.output.adopt(earlier, "gradients")
+    if config.resume is not None:
+        return ctx.output.adopt(ctx.locate(config.resume), "gradients")
     return ctx.output.folder("gradients")
 
 
 def _scored(
-    config: Config, ctx: Context, study: Study, options: Options, folder: Path | None, stack: ExitStack
+    config: Config,
+    ctx: Context,
+    study: Study,
+    options: Options,
+    folder: Path | None,
+    stack: ExitStack,
+    names: Sequence[str],
 ) -> Scored:
-    from radiograph.methods._blame import checkpoints, scores
+    from radiograph.methods._blame import checkpoints, gradients, scores
 
     model = study.pair.candidate
     facts = {
@@ -311,13 +299,13 @@ def _scored(
         "rows": [row.sha256 for row in study.data.rows],
         "tokens": [len(row.ids) for row in study.data.rows],
         "chat": config.chat,
+        "weights": None if study.weights is None else list(study.weights),
     }
-    made = scores.scored(stack, ctx, model, study.matrices, study.data, study.targets, options, folder, facts)
-    if config.checkpoints is not None:
-        names = checkpoints.folders_of(ctx, config.checkpoints)
-        opened = checkpoints.opened(ctx, config.reference or config.candidate.partition("+")[0], names, config.lr)
+    made = scores.scored(stack, ctx, study.pair, study.matrices, study.data, study.targets, options, folder, facts)
+    if names:
+        opened = checkpoints.opened(ctx, config.reference or str(config.candidate).partition("+")[0], names, config.lr)
         with ctx.measure("tracin"):
-            made.scores["tracin"], notes = scores.traced(
+            made.scores["tracin"], made.energies["tracin"], made.lengths["tracin"], notes = gradients.traced(
                 ctx, opened, study.data, study.targets, options, study.patterns
             )
         study.stamps.extend(notes)
@@ -387,11 +375,15 @@ def soup(result: Blame | BlamePlan) -> dict[str, Any]:
     if isinstance(result, BlamePlan):
         raise Refusal("plan_only", "a plan has no keys of soup-cli", got=result.headline)
     adapter = result.candidate.partition("+")[2] or result.candidate
+    top = [
+        {"row_id": row.row, "score": row.relative if result.rank == "relative" else row.score, "shard_id": row.shard}
+        for row in result.top
+    ]
     return {
         "adapter_dir": adapter,
         "dataset_path": result.data,
         "layer": ",".join(result.patterns) or None,
         "num_rows_scored": result.rows_scored,
         "elapsed_seconds": None,
-        "top_influencers": [{"row_id": row.row, "score": row.score, "shard_id": row.shard} for row in result.top],
+        "top_influencers": top,
     }

@@ -119,5 +119,5 @@ def test_a_plan_is_not_a_measurement(files):
     outcome = go("blame", out="planned", **asked(plan_only=True, method="datainf,ekfac"))
     plan = outcome.result
     assert outcome.exit_code is ExitCode.PASS
-    assert set(plan.hours) == {"gradients", "ekfac"} and plan.rows == 60 and plan.disk_bytes > 0
+    assert set(plan.hours) == {"gradients", "ekfac", "checks"} and plan.rows == 60 and plan.disk_bytes > 0
     assert not (outcome.path / "tables").exists()

@@ -30,11 +30,41 @@ def test_planted_rows_lead_and_cheap_orders_stand_beside(done):
     rows, known = table(done), set(planted(ROWS))
     assert result.rows == result.rows_scored == ROWS
     places = [i for i, line in enumerate(rows["line"].to_list()) if line in known]
-    assert recall_at(rows["score_datainf"].to_numpy(), places) >= 0.9
+    assert recall_at(rows["relative_datainf"].to_numpy(), places) >= 0.9
     assert set(result.top[0].rank) == {"datainf", "dot", "cosine", "ekfac", "words", "loss", "drop", "norm"}
     assert all(row.score > 0 for row in result.top[: len(known)])
     assert [row.rank["datainf"] for row in result.top] == list(range(1, 11))
     assert UNCHECKED in result.headline
+
+
+def test_p8_9_the_point_is_told_and_the_weights_come_back(done, place):
+    from radiograph.models import load_pair
+    from radiograph.models.gradients import on_path
+    from radiograph.organisms import bundled_path
+
+    point = done.result.point
+    assert point.at == 0.25 and point.rows == ROWS and point.end is not None
+    assert "of the way of the weights" in Path(done.path / "report.html").read_text()
+    pair = load_pair("bundled:base", "bundled:base+organism", resolve=bundled_path)
+    before = {name: p.detach().clone() for name, p in pair.candidate.model.named_parameters()}
+    with on_path(pair, 0.25) as model:
+        moved = {name for name, p in model.model.named_parameters() if not p.equal(before[name])}
+        name = next(iter(moved))
+        assert dict(model.model.named_parameters())[name].equal(before[name] * 0.25)
+    assert moved and all(".lora_B." in name for name in moved)
+    assert all(p.equal(before[name]) for name, p in pair.candidate.model.named_parameters())
+
+
+def test_p8_9_rows_are_ordered_by_the_group_of_targets_that_they_raise_most(done):
+    result, rows = done.result, table(done)
+    groups = [rows[name].to_numpy() for name in sorted(c for c in rows.columns if c.startswith("group_"))]
+    assert len(groups) == len(result.groups)
+    lengths = np.array([g.length for g in result.groups])
+    relative = np.stack(groups, 1) / np.sqrt(rows["energy"].to_numpy())[:, None] / lengths
+    first = result.top[0]
+    place = rows["row"].to_list().index(first.row)
+    assert first.relative == pytest.approx(relative.max()) and first.group == relative[place].argmax()
+    assert [row.relative for row in result.top] == sorted((row.relative for row in result.top), reverse=True)
 
 
 def test_p8_10_token_scores_and_matrices_sum_to_the_row(done):
@@ -117,6 +147,29 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(done, place):
     assert {k: v for k, v in contents(again.path).items() if k.startswith(("gradients/", "tables/"))} == ours
 
 
+def test_p8_10_a_damaged_shard_is_not_taken_over(done, place):
+    from radiograph.store.gradients import committed
+
+    folder = place / "damaged" / "gradients"
+    shutil.copytree(done.path / "gradients", folder)
+    index = json.loads((folder / "index.json").read_text())
+    spec = index["commits"][0]["spec_sha256"]
+    assert set(committed(folder, spec)) == {0, 1, 2}
+    data = bytearray((folder / "00001.safetensors").read_bytes())
+    data[-5] ^= 1
+    (folder / "00001.safetensors").write_bytes(data)
+    assert set(committed(folder, spec)) == {0, 2}
+
+
+@pytest.mark.parametrize("given", ["gone.partial", "done"])
+def test_p8_10_a_run_that_cannot_be_resumed_is_not_begun_again(done, place, given):
+    from radiograph.core import UserError
+
+    with pytest.raises(UserError, match="not an unfinished run|nothing at") as caught:
+        go("blame", out="afresh", **asked(resume=given, method="dot"))
+    assert caught.value.exit_code == 3
+
+
 @pytest.mark.slow
 def test_other_rows_do_not_resume(done, place):
     shutil.copytree(done.path / "gradients", place / "other.partial" / "gradients")
@@ -135,6 +188,7 @@ def test_verify_derives_ranks_and_behaviour_again(done, tmp_path):
         (lambda r: r["target"].update(gain=99.0), "/target/gain"),
         (lambda r: r["learnt"].update(drop=9.0), "/learnt/drop"),
         (lambda r: r["agreement"].update(dot=0.1), "/agreement"),
+        (lambda r: r["groups"][0].update(length=9.0), "relative scores"),
     ):
         from radiograph.methods.blame import recompute
 

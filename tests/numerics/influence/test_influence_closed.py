@@ -10,18 +10,18 @@ from radiograph.numerics.audit.stability import spearman
 from radiograph.numerics.influence import (
     DAMPING,
     Layout,
-    cosines,
     damping,
     datainf_direction,
-    datainf_energy,
     eigenbasis,
     eigenvalues,
     ekfac_direction,
     ekfac_energy,
     mean_squares,
+    orthonormal,
     parts_of,
     products,
     ranked,
+    relative,
 )
 
 LAYOUT = Layout(((3, 4), (2, 5), (1, 6)))
@@ -39,7 +39,7 @@ def blocks(g: np.ndarray, size: int):
 
 def scored(g: np.ndarray, v: np.ndarray, layout: Layout = LAYOUT, c: float = DAMPING, size: int = 5) -> np.ndarray:
     square, _ = mean_squares(blocks(g, size), layout)
-    h = datainf_direction(blocks(g, size), v, layout, damping(square, layout, c))
+    h, _ = datainf_direction(blocks(g, size), v, layout, damping(square, layout.lengths, c))
     return products(blocks(g, size), h)[0]
 
 
@@ -83,23 +83,64 @@ def test_scores_are_linear_in_the_target_and_parts_sum_to_them():
     together = scored(g, v.mean(0, keepdims=True))[:, 0]
     np.testing.assert_allclose(scored(g, v).mean(1), together, rtol=1e-9)
     square, _ = mean_squares(blocks(g, 5), LAYOUT)
-    h = datainf_direction(blocks(g, 5), v[:1], LAYOUT, damping(square, LAYOUT))
+    h, _ = datainf_direction(blocks(g, 5), v[:1], LAYOUT, damping(square, LAYOUT.lengths))
     np.testing.assert_allclose(parts_of(g, h[0], LAYOUT).sum(1), products(blocks(g, 5), h)[0][:, 0], rtol=1e-9)
 
 
-def test_energy_is_the_quadratic_form_of_the_same_inverse():
+def test_energy_is_the_quadratic_form_of_the_rows_own_term_and_never_less_than_the_whole():
+    """The other rows' inverses are taken as I/λ, so that no row meets another."""
     g = gradients()
     square, _ = mean_squares(blocks(g, 5), LAYOUT)
-    energy = datainf_energy(blocks(g, 6), g[:4], LAYOUT, damping(square, LAYOUT))
-    np.testing.assert_allclose(energy, -np.diagonal(dense(g, g[:4])[:4]), rtol=1e-8)
-    assert (energy > 0).all()
+    _, energy = datainf_direction(blocks(g, 6), g[:1], LAYOUT, damping(square, LAYOUT.lengths))
+    expected = np.zeros(ROWS)
+    for part in LAYOUT.slices():
+        own, d = g[:, part], part.stop - part.start
+        strength = DAMPING * np.square(own).sum() / (ROWS * d)
+        for row, r in enumerate(own):
+            inverse = (np.eye(d) * (ROWS - 1) / strength + np.linalg.inv(np.outer(r, r) + strength * np.eye(d))) / ROWS
+            expected[row] += r @ inverse @ r
+    np.testing.assert_allclose(energy, expected, rtol=1e-8)
+    assert (energy >= -np.diagonal(dense(g, g))).all()
 
 
-def test_cosines_are_cosines():
+def test_relative_scores_of_dot_are_cosines():
     g, v = gradients(), gradients(1, TARGETS)
-    found = cosines(*products(blocks(g, 5), v), v)
+    scores, norms = products(blocks(g, 5), v)
+    found = relative(scores, norms**2, np.linalg.norm(v, axis=1))
     expected = -(g @ v.T) / np.outer(np.linalg.norm(g, axis=1), np.linalg.norm(v, axis=1))
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+    g[3] = 0
+    scores, norms = products(blocks(g, 5), v)
+    assert not relative(scores, norms**2, np.linalg.norm(v, axis=1))[3].any()
+
+
+def test_p8_9_damping_under_a_projection_is_that_of_the_whole_matrix():
+    """Sides are cut by different factors: with λ from the entries that are kept, matrices would weigh differently."""
+    shapes, kept = ((4, 240), (60, 4)), ((4, 12), (30, 4))
+    draw = np.random.default_rng(3)
+    rows, few = 80, 6
+
+    def low_rank(shape: tuple[int, int]) -> np.ndarray:
+        left, right = draw.standard_normal((few, shape[0])), draw.standard_normal((few, shape[1]))
+        return np.einsum("nf,fo,fi->noi", draw.standard_normal((rows + 1, few)), left, right)
+
+    exact = [low_rank(shape) for shape in shapes]
+    sides = orthonormal(12, 240, 1), orthonormal(30, 60, 2)
+    cut = [exact[0] @ sides[0].T, sides[1] @ exact[1]]
+    whole, part = (np.concatenate([m.reshape(rows + 1, -1) for m in made], 1) for made in (exact, cut))
+    sizes = Layout(shapes).lengths
+
+    def found(g: np.ndarray, layout: Layout, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        strength = damping(mean_squares(blocks(g[1:], 9), layout)[0], lengths)
+        h, _ = datainf_direction(blocks(g[1:], 9), g[:1], layout, strength)
+        return strength, products(blocks(g[1:], 9), h)[0][:, 0]
+
+    strength, scores = found(whole, Layout(shapes), sizes)
+    ours, with_sizes = found(part, Layout(kept), sizes)
+    theirs, with_kept = found(part, Layout(kept), Layout(kept).lengths)
+    assert np.allclose(ours, strength, rtol=0.35)
+    assert (theirs > 1.5 * strength).all()
+    assert (spearman(scores, with_sizes) or 0) >= (spearman(scores, with_kept) or 0)
 
 
 def test_a_matrix_without_gradients_has_no_say():
@@ -172,7 +213,8 @@ def test_p8_10_dense_influence_is_retraining_with_another_weight_and_methods_fol
         "datainf": scored(g, v, layout)[:, 0],
         "ekfac": products(blocks(g, 9), _ekfac(x, g, v))[0][:, 0],
     }
-    found["cosine"] = cosines(*products(blocks(g, 9), v), v)[:, 0]
+    dots, norms = products(blocks(g, 9), v)
+    found["cosine"] = relative(dots, norms**2, np.linalg.norm(v, axis=1))[:, 0]
     agreement = {name: spearman(scores, influence) for name, scores in found.items()}
     for name, rho in agreement.items():
         record_property(name, rho)

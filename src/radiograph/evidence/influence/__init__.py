@@ -7,7 +7,9 @@ from radiograph.evidence.influence._blame import (
     BlamedRow,
     BlamePlan,
     BlameValidation,
+    GroupRecord,
     Learnt,
+    PointRecord,
     ProjectionRecord,
 )
 
@@ -18,6 +20,8 @@ __all__ = [
     "BlamePlan",
     "BlameValidation",
     "BlamedRow",
+    "GroupRecord",
     "Learnt",
+    "PointRecord",
     "ProjectionRecord",
 ]

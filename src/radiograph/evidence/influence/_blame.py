@@ -18,6 +18,9 @@ class BehaviourRecord(Record):
 
     kind: Literal["completion", "rows"]
     n: int
+    """Different ones."""
+    given: int
+    """As they stand in the file, repeats included."""
     f_reference: float
     """Mean of f over targets, in nats."""
     f_candidate: float
@@ -41,6 +44,25 @@ class Learnt(Record):
     drop: float
     """Mean over rows of loss(reference) − loss(candidate), nats a token."""
     interval: tuple[float, float]
+
+
+class PointRecord(Record):
+    """Where gradients were taken: REF + at·(CAND − REF)."""
+
+    at: float
+    end: float | None = None
+    """Spearman of dot products there with those at the end, over `rows` rows; None at the end itself."""
+    rows: int
+
+
+class GroupRecord(Record):
+    """Targets that are scored together; their completions are alike."""
+
+    n: int
+    length: float
+    """‖v‖, which relative scores are divided by."""
+    example: str
+    """What one of them asks, and the completion."""
 
 
 class ProjectionRecord(Record):
@@ -67,11 +89,15 @@ class BlamedRow(Record):
     text: str
     """Parsed whole, then shortened for display."""
     score: float
-    """Above 0: training on it raised f."""
+    """Above 0: training on it raised f, mean over all targets."""
     interval: tuple[float, float] | None = None
     """Of the score over groups of targets; None for a single target."""
-    relative: float | None = None
-    """score/√⟨g, H⁻¹g⟩: smaller for rows that are loud for any target."""
+    relative: float
+    """The largest over groups of targets of score/(‖v‖√⟨g, H⁻¹g⟩): small for rows that are loud for any target."""
+    group: int
+    """The group of targets that gives it."""
+    others: tuple[float, float]
+    """Least and mean of the same over groups."""
     rank: dict[str, int]
     """By each method, and by what needs no gradients: words, reference loss, drop, gradient norm."""
     loss: float
@@ -81,6 +107,10 @@ class BlamedRow(Record):
     """Matrices with the largest parts of the score."""
     tokens: tuple[tuple[str, float], ...] = ()
     """The row's tokens with their parts of the score; 0 where nothing is learned."""
+    more_tokens: int = 0
+    """Further ones, which are not shown."""
+    more_score: float = 0.0
+    """Their part of the score."""
 
 
 class BlameValidation(Record):
@@ -100,11 +130,14 @@ class BlameValidation(Record):
     words: float | None = None
     """The same without the k rows that share most words with the targets."""
     causal: bool | None = None
-    """Leaving the top k out lowers f by more than any random draw does."""
+    """Leaving the top k out lowers f, and by more than any random draw does; None where the recipe does not give the
+    candidate again."""
     recall: dict[str, float] = Field(default_factory=dict)
     """self-check: share of the planted rows among the first k, by method."""
+    recall_intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Wilson's, of that share over the planted rows."""
     chance: float | None = None
-    """The recall of a random order."""
+    """self-check: the recall of a random order; leave-out: how often a random order would be called causal."""
     gate: tuple[int, int] | None = None
     """self-check: fresh prompts that show the planted behaviour, of how many."""
     lds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
@@ -122,15 +155,22 @@ class Blame(Result):
     data_sha256: str
     method: Method
     """That rows are ordered by."""
+    rank: Literal["relative", "score"]
+    """By its relative score, largest over groups of targets, or by the mean over all."""
+    point: PointRecord
     methods: tuple[Method, ...]
     rows: int
     rows_scored: int
     unscored: tuple[int, ...] = ()
-    """Lines without a token to learn, or left out to fit the budget; the first hundred."""
+    """Lines without a token to learn, or left out to fit the budget; the first hundred. All: tables/unscored."""
+    unscored_count: int = 0
     truncated: int = 0
     """Rows longer than the context, which lost their end."""
     loss: Literal["sum", "mean"]
+    loss_weights: tuple[float, float] | None = None
+    """Of the tokens of plain text, and of prompts, as the recipe has them; None without one: 1 and 0."""
     target: BehaviourRecord
+    groups: tuple[GroupRecord, ...]
     learnt: Learnt
     matrices: int
     weights: tuple[str, ...]
@@ -154,22 +194,27 @@ class Blame(Result):
         if not self.top:
             return f"no row of {self.rows} could be scored"
         first = self.top[0]
-        said = f"line {first.line} leads {self.rows_scored} rows by {self.method} (score {first.score:.3g})"
+        by = f"relative {first.relative:.3g}" if self.rank == "relative" else f"score {first.score:.3g}"
+        said = f"line {first.line} leads {self.rows_scored} rows by {self.method} ({by})"
         check = self.validation
         if check is None:
             return f"{said}; {UNCHECKED}"
         if check.kind == "leave-out":
             word = "causal" if check.causal else "not told from random rows"
+            word = "the recipe does not reproduce the candidate" if check.causal is None else word
             return f"{said}; without the first {check.k} rows f changes by {check.delta_f:.3g} nats: {word}"
         if check.kind == "self-check":
-            return f"{said}; recall of {check.k} planted rows {check.recall[self.method]:.2f}"
+            low, high = check.recall_intervals[self.method]
+            return f"{said}; recall of {check.k} planted rows {check.recall[self.method]:.2f} [{low:.2f}, {high:.2f}]"
         estimate, low, high = check.lds[self.method]
         return f"{said}; LDS {estimate:.2f} [{low:.2f}, {high:.2f}] over {check.n} halves"
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The leading rows."""
-        shown = tuple(f"{row.score:+.3g}  line {row.line}: {' '.join(row.text.split())[:100]}" for row in self.top[:5])
+        by = [row.relative if self.rank == "relative" else row.score for row in self.top[:5]]
+        said = [f"line {row.line}: {' '.join(row.text.split())[:100]}" for row in self.top[:5]]
+        shown = tuple(f"{value:+.3g}  {text}" for value, text in zip(by, said, strict=True))
         return (*shown, *(f"stamp: {stamp}" for stamp in self.stamps))
 
 

@@ -69,6 +69,18 @@ class Projection:
         """The projection of a side; None where it is whole."""
         return self.sides.get((length, kept)) if kept < length else None
 
+    def projected(self, rows: Float[np.ndarray, "row whole"]) -> Float64[np.ndarray, "row entry"]:
+        """Exact gradients as they are kept."""
+        parts: list[np.ndarray] = []
+        shapes = Layout(tuple(m.shape for m in self.matrices))
+        for matrix, kept, place in zip(self.matrices, self.kept, shapes.slices(), strict=True):
+            own = np.asarray(rows[:, place], dtype=np.float64).reshape(-1, *matrix.shape)
+            left, right = (self.side(matrix.shape[axis], kept[axis]) for axis in (0, 1))
+            own = own if left is None else left.double().numpy() @ own
+            own = own if right is None else own @ right.double().numpy().T
+            parts.append(own.reshape(len(rows), -1))
+        return np.concatenate(parts, 1)
+
     def lifted(self, row: Float[np.ndarray, " entry"]) -> dict[str, Float32[np.ndarray, "output input"]]:
         """A vector of a row's form as whole matrices, by name; products with gradients stay the same."""
         out: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: models, learning rates, states of the optimiser.
+"""Checkpoints of a training run: models, learning rates, states of the optimiser; those between which it broke.
 
 A folder of `checkpoint-N` folders, or a comma list. The learning rate is what `trainer_state.json` logged at that step,
 unless given; `optimizer.pt` is read with weights only.
@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from radiograph.core import Context, FormatError, UserError
+from radiograph.core import Context, FormatError, Refusal, UserError
+from radiograph.evidence.reportcard.bisection import Bisection
 
 if TYPE_CHECKING:
     from radiograph.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class Between:
+    """What `bisect` found: checkpoints from the last good to the first broken one, and which rows were read there."""
+
+    names: tuple[str, ...]
+    lines: frozenset[int] | None
+    """Lines of the data; None where nobody tells, or all."""
+    stamps: tuple[str, ...] = ()
+
 
 STATE, OPTIMISER = "trainer_state.json", "optimizer.pt"
 MOST = 4096
@@ -91,8 +103,93 @@ def folders_of(ctx: Context, given: str) -> list[str]:
     return found
 
 
-def opened(ctx: Context, reference: str, names: Sequence[str], rates: Sequence[float]) -> list[Checkpoint]:
-    """Every checkpoint with its learning rate.
+def between(ctx: Context, run: str, order: str | None) -> Between:
+    """The interval of a run of `bisect`.
+
+    Raises:
+        UserError: the run is none, or its checkpoints lie elsewhere now. Refusal: it found no interval.
+    """
+    from radiograph.store import Bundle, file_sha256
+
+    folder = ctx.path(run, "interval")
+    bundle = Bundle(folder)
+    if bundle.manifest.verb != "bisect":
+        raise UserError(f"{folder.name} is a run of {bundle.manifest.verb}", where="--interval", expected="of bisect")
+    listed = {o.path: o.sha256 for o in bundle.manifest.outputs}
+    if listed.get("result.json") != file_sha256(folder / "result.json"):
+        raise UserError(f"{folder.name} was changed", where="result.json", fix="radiograph verify", code="changed")
+    found = Bisection.read(bundle.result)
+    if found.last_good is None or found.first_broken is None:
+        raise Refusal(
+            "no_interval",
+            "that run of bisect tells no checkpoints between which it broke",
+            expected="a last good and a first broken checkpoint",
+            got=found.headline,
+        )
+    places = found.checkpoints.index(found.last_good), found.checkpoints.index(found.first_broken)
+    names = found.checkpoints[places[0] : places[1] + 1]
+    for name in names:
+        if not ctx.locate(name).exists():
+            raise UserError(
+                f"{name} is not where that run found it",
+                where="--interval",
+                fix="--checkpoints A,B",
+                code="no_checkpoint",
+            )
+    first, last = (_step(ctx.locate(name)) for name in (names[0], names[-1]))
+    if order is not None:
+        return Between(names, _seen(ctx.path(order, "order"), first, last))
+    epochs = [_state(ctx.locate(name)).get("epoch") for name in (names[0], names[-1])]
+    if all(isinstance(e, int | float) for e in epochs) and epochs[1] - epochs[0] >= 1:  # type: ignore[operator]
+        return Between(names, None)
+    return Between(names, None, (f"all_rows: which rows were read from {names[0]} to {names[-1]} is not known",))
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    try:
+        found: Any = json.loads((folder / STATE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _step(folder: Path) -> int:
+    told = _state(folder).get("global_step")
+    numbers = re.findall(r"\d+", folder.name)
+    if isinstance(told, int):
+        return told
+    return int(numbers[-1]) if numbers else 0
+
+
+def _seen(path: Path, first: int, last: int) -> frozenset[int]:
+    """Lines that steps after `first` up to `last` read.
+
+    Raises:
+        FormatError: a line of another form. UserError: no step in between.
+    """
+    lines: set[int] = set()
+    steps = 0
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+                step, rows = value["step"], value["rows"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                step, rows = None, None
+            if type(step) is not int or not isinstance(rows, list) or not all(type(r) is int and r > 0 for r in rows):
+                raise FormatError("not a step", where=f"{path.name}:{number}", expected='{"step": 12, "rows": [3, 41]}')
+            if first < step <= last:
+                steps += 1
+                lines.update(rows)
+    if not steps:
+        raise UserError(f"{path.name} tells no step from {first + 1} to {last}", where="--order", code="no_steps")
+    return frozenset(lines)
+
+
+def opened(ctx: Context, reference: str, names: Sequence[str], rates: Sequence[float]) -> Iterator[Checkpoint]:
+    """Every checkpoint with its learning rate, one in memory at a time; rates are known before the first is opened.
 
     Raises:
         UserError: a rate that nobody tells, or another number of them than of checkpoints.
@@ -105,16 +202,17 @@ def opened(ctx: Context, reference: str, names: Sequence[str], rates: Sequence[f
             got=str(len(rates)),
         )
     folders = [ctx.locate(name) for name in names]
-    adapters = [(folder / "adapter_config.json").is_file() for folder in folders]
-    refs = [f"{reference}+{name}" if own else name for name, own in zip(names, adapters, strict=True)]
-    loaded = ctx.models(reference, refs)
-    models = [model for role, model in loaded.items() if role != "reference"]
     given = list(rates) * (len(names) if len(rates) == 1 else 1)
     found = given or [_rate(folder) for folder in folders]
-    return [
-        Checkpoint(Path(name).name, model, rate, folder)
-        for name, model, rate, folder in zip(names, models, found, folders, strict=True)
-    ]
+    return _each(ctx, reference, names, found, folders)
+
+
+def _each(
+    ctx: Context, reference: str, names: Sequence[str], rates: Sequence[float], folders: Sequence[Path]
+) -> Iterator[Checkpoint]:
+    for number, (name, rate, folder) in enumerate(zip(names, rates, folders, strict=True), start=1):
+        ref = f"{reference}+{name}" if (folder / "adapter_config.json").is_file() else name
+        yield Checkpoint(Path(name).name, ctx.model(ref, f"checkpoint{number}"), rate, folder)
 
 
 def _rate(folder: Path) -> float:

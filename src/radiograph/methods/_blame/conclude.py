@@ -30,12 +30,12 @@ class Ranking:
     agreement: dict[str, float]
 
 
-def ranking(table: Columns, method: str, methods: Sequence[str]) -> Ranking:
-    """Orders of all rows of `tables/rows`, by each method and by what is cheap."""
+def ranking(table: Columns, method: str, methods: Sequence[str], rank: str) -> Ranking:
+    """Orders of all rows of `tables/rows`, by each method (`relative` or `score` of it) and by what is cheap."""
     from radiograph.numerics.audit.stability import spearman
 
     tie = np.asarray(table["tie"])
-    columns = {name: np.asarray(table[f"score_{name}"], dtype=np.float64) for name in methods}
+    columns = {name: np.asarray(table[f"{rank}_{name}"], dtype=np.float64) for name in methods}
     columns |= {name: np.asarray(table[column], dtype=np.float64) for name, column in PLAIN.items()}
     places: dict[str, np.ndarray] = {}
     for name, values in columns.items():
@@ -46,22 +46,31 @@ def ranking(table: Columns, method: str, methods: Sequence[str]) -> Ranking:
     return Ranking(
         order=ranked(columns[method], tie),
         ranks=places,
-        intervals=_intervals(table, columns[method]),
+        intervals=_intervals(table),
         agreement={name: rho for name, rho in agreement.items() if rho is not None},
     )
 
 
-def _intervals(table: Columns, score: np.ndarray) -> list[tuple[float, float] | None]:
+def _intervals(table: Columns) -> list[tuple[float, float] | None]:
     """Intervals of scores by Student's t, over groups of targets."""
     from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
 
     names = sorted(name for name in table if name.startswith("group_"))
     if len(names) < 2:
-        return [None] * len(score)
+        return [None] * len(table["row"])
     groups = np.stack([np.asarray(table[name], dtype=np.float64) for name in names])
     half = float(t.ppf(0.975, len(names) - 1)) * groups.std(0, ddof=1) / math.sqrt(len(names))
     middle = groups.mean(0)
     return [(float(m - h), float(m + h)) for m, h in zip(middle, half, strict=True)]
+
+
+def relative_groups(table: Columns, lengths: Sequence[float]) -> np.ndarray:
+    """Relative scores [row, group] of the method that orders rows."""
+    from radiograph.numerics.influence import relative
+
+    names = sorted(name for name in table if name.startswith("group_"))
+    scores = np.stack([np.asarray(table[name], dtype=np.float64) for name in names], axis=1)
+    return relative(scores, np.asarray(table["energy"], dtype=np.float64), np.asarray(lengths, dtype=np.float64))
 
 
 def learnt(table: Columns, seed: int) -> Learnt:

@@ -2,7 +2,9 @@
 
 Rows are taken evenly over lengths. A pass over all rows costs their number over the rate; `datainf`, `dot` and `cosine`
 share one where gradients are stored, and take one a sweep where they are not (3, 1, 1); `ekfac` takes two more, of half
-again the work; `tracin` one a checkpoint.
+again the work; `tracin` one a checkpoint. Comparing the end of the path, or a projection, takes a pass over some rows
+each, tokens three forwards of the leading ones. Copies that are trained cost their number over the workers, by a few
+steps that are timed.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +31,16 @@ SHORTEST, LONGEST = 60.0, 24 * 3600.0
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _OVERHEAD = 200 * 2**20
+COMPARED = 256
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What retraining takes."""
+
+    number: int
+    seconds: float
+    """Of all of them."""
 
 
 def seconds(text: str) -> float:
@@ -53,6 +66,8 @@ def plan(
     checkpoints: int,
     shard_rows: int,
     budget: float,
+    tokens: int,
+    copies: Copies | None,
 ) -> BlamePlan:
     """Time some rows."""
     from radiograph.harvest.gradients import gradient_engine
@@ -74,6 +89,10 @@ def plan(
         hours["ekfac"] = 3 * a_pass
     if "tracin" in methods:
         hours["tracin"] = checkpoints * a_pass
+    compared = min(COMPARED, len(data.rows)) * (1 if projection.exact else 3) + min(tokens, len(data.rows))
+    hours["checks"] = compared * spent / len(rows) / 3600
+    if copies is not None:
+        hours["copies"] = copies.seconds / 3600
     entries = projection.layout.size
     return BlamePlan(
         rows=len(data.rows),

@@ -20,17 +20,24 @@ def differences(stored: Blame, folder: Path) -> list[str]:
     said: list[str] = []
     if len(table["row"]) != stored.rows_scored:
         said.append(f"/rows_scored is {stored.rows_scored}, tables/rows.parquet holds {len(table['row'])}")
-    ranking = conclude.ranking(table, stored.method, stored.methods)
+    ranking = conclude.ranking(table, stored.method, stored.methods, stored.rank)
+    relative = conclude.relative_groups(table, [group.length for group in stored.groups])
+    if not np.array_equal(relative.max(1), np.asarray(table[f"relative_{stored.method}"])):
+        said.append("relative scores do not follow from those of groups, their lengths and the energies of rows")
     order = ranking.order[: len(stored.top)].tolist()
     for number, (row, i) in enumerate(zip(stored.top, order, strict=False)):
-        again = described(table, ranking, i, stored.method)
-        kept = row.model_copy(update={"text": "", "shard": 0, "relative": None, "weights": {}, "tokens": ()})
+        again = described(table, ranking, i, stored.method, relative[i])
+        kept = row.model_copy(update={"text": "", **NOT_HERE})
         if again != kept:
             said.append(f"/top/{number} is not what tables/rows.parquet gives: line {again.line}, score {again.score}")
     if stored.agreement != ranking.agreement:
         said.append("/agreement does not follow from tables/rows.parquet")
     said += _before(stored, table, folder)
     return said + _validation(stored, folder)
+
+
+NOT_HERE = {"shard": 0, "weights": {}, "tokens": (), "more_tokens": 0, "more_score": 0.0}
+"""Of a leading row, what no table holds."""
 
 
 def _before(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
@@ -45,7 +52,7 @@ def _before(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
     found = targets.Measured(
         np.asarray(own["f_reference"]), np.asarray(own["f_candidate"]), preferred, stored.target.rival
     )
-    behaviour = targets.behaviour(stored.target.kind, found, max(own["group"]) + 1)
+    behaviour = targets.behaviour(stored.target.kind, found, max(own["group"]) + 1, stored.target.given)
     if behaviour != stored.target:
         said.append(f"/target/gain is {stored.target.gain}, tables/targets.parquet gives {behaviour.gain}")
     refusals: list[Refusal] = [r for r in (conclude.unlearned(learnt), targets.absent(behaviour)) if r is not None]

@@ -8,8 +8,9 @@ reproduces the candidate. Every copy starts from the reference as it lies on dis
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ from radiograph.core.work.process import spread
 from radiograph.evidence import Record
 
 if TYPE_CHECKING:
+    from radiograph.methods._blame.plan import Copies
     from radiograph.methods._blame.rows import Data, Row
     from radiograph.methods._blame.targets import Targets
     from radiograph.models import LanguageModel, Pair
 
+TIMED = 4
 PLAIN_WEIGHT = 0.25
 """Of plain text in the loss of an organism, as its recipe has it."""
 
@@ -61,16 +64,31 @@ def read_recipe(ctx: Context, given: str | None, candidate: Path | None) -> Reci
     """The recipe that was given, or that lies beside the candidate.
 
     Raises:
-        Refusal: there is none (`no_recipe`). FormatError: the file is none.
+        Refusal: there is none (`no_recipe`), or not all rows (`rows_missing`). FormatError: the file is none.
     """
-    path = ctx.path(given, "recipe") if given is not None else _beside(candidate)
-    if path is None:
+    recipe, missing = known_recipe(ctx, given, candidate)
+    if missing is not None:
+        raise missing
+    if recipe is None:
         raise Refusal(
             "no_recipe",
             "retraining needs to know how the candidate was trained",
             expected="--recipe FILE, or an organism beside its truth file",
             fix='write {"learning_rate", "steps", "rank", "targets", "rows", "seed"} into a JSON file',
         )
+    return recipe
+
+
+def known_recipe(ctx: Context, given: str | None, candidate: Path | None) -> tuple[Recipe | None, Refusal | None]:
+    """The recipe, and why no copy can be trained by it though it is known.
+
+    Raises:
+        FormatError: the file is none.
+    """
+    path = ctx.path(given, "recipe") if given is not None else _beside(candidate)
+    if path is None:
+        return None, None
+    missing = None
     try:
         document: Any = json.loads(path.read_bytes())
     except ValueError as error:
@@ -83,14 +101,14 @@ def read_recipe(ctx: Context, given: str | None, candidate: Path | None) -> Reci
             found["text_weight"] = PLAIN_WEIGHT
             written = found.get("rows_written")
             if written is not None:
-                raise Refusal(
+                missing = Refusal(
                     "rows_missing",
                     f"only {written} of the rows that this organism was trained on were written down",
                     expected="every training row",
                     fix="give a --recipe for the rows that there are",
                 )
     try:
-        return Recipe.model_validate(found)
+        return Recipe.model_validate(found), missing
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path.name}: {'.'.join(map(str, first['loc']))}"
@@ -124,6 +142,16 @@ class Trainer:
     def base(self) -> str:
         """Where the reference lies."""
         return self._base
+
+    def timed(self, copies: int, workers: int) -> Copies:
+        """What so many copies take, by some steps of one."""
+        from radiograph.methods._blame.plan import Copies
+
+        few = self._recipe.model_copy(update={"steps": min(self._recipe.steps, TIMED)})
+        began = time.perf_counter()
+        copy_of(replace(self.job(()), recipe=few))
+        spent = time.perf_counter() - began
+        return Copies(copies, copies * spent * self._recipe.steps / few.steps / max(1, min(workers, copies)))
 
     def f(self, subsets: Sequence[Sequence[int]], title: str) -> np.ndarray:
         """The f of every target [subset, target] after training on rows of these places, in the order of the file."""
@@ -170,4 +198,4 @@ def copy_of(job: Job, adapter: Path | None = None) -> LanguageModel:
 def _example(row: Row, recipe: Recipe) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """A row as the recipe weighs it."""
     before, after = (recipe.text_weight,) * 2 if row.plain else (recipe.prompt_weight, 1.0)
-    return row.ids, (before,) * row.start + (after,) * (len(row.ids) - row.start)
+    return replace(row, before=before, after=after).learned

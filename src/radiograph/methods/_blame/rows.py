@@ -46,11 +46,14 @@ class Row:
     """The conversation."""
     group: str | None = None
     """What the file says ties rows together."""
+    before: float = 0.0
+    """Weight in the loss of tokens before `start`."""
+    after: float = 1.0
 
     @property
     def learned(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Token ids, and the weight of each in the loss."""
-        return self.ids, (0.0,) * self.start + (1.0,) * (len(self.ids) - self.start)
+        return self.ids, (self.before,) * self.start + (self.after,) * (len(self.ids) - self.start)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,13 @@ class Data:
     unscored: tuple[int, ...]
     """Lines of the others."""
     truncated: int
+
+    def weighed(self, plain: float, prompt: float) -> Data:
+        """As a recipe weighs them: tokens of plain text, and those of prompts; answers have 1."""
+        rows = (
+            replace(row, before=plain, after=plain) if row.plain else replace(row, before=prompt) for row in self.rows
+        )
+        return replace(self, rows=tuple(rows))
 
     def kept(self, wanted: Sequence[int]) -> Data:
         """Only some of `rows`; the lines of the others become unscored."""

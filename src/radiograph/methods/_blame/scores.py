@@ -1,13 +1,15 @@
 """From gradients to scores: every method that was asked for, over the same stored gradients.
 
-1. v of each group of targets, and of all   2. gradients of every row, on disk or taken again at each sweep
-3. a direction h for each method; then one sweep gives every method's score of every row
-`tracin` has gradients of its own at each checkpoint, and a sweep there. Scores of groups of targets give intervals.
+1. the weights at a point of the path from the reference to the candidate: at its end rows that were learned by heart
+   have no gradient left   2. v of each group of targets, and of all   3. gradients of every row at that point, on disk
+   or taken again at each sweep   4. a direction h for each method; then one sweep gives every method's score of every
+   row, by group   5. relative scores: over the length of v and √⟨g, H⁻¹g⟩, as rows that are loud for any target are;
+   the largest over groups orders rows, since a row that teaches one form of what is asked about says nothing of others
+`tracin` has gradients of its own at each checkpoint. Scores of groups of targets give intervals.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from radiograph.core import Refusal, UserError, derive
-from radiograph.evidence.influence import ProjectionRecord
+from radiograph.evidence.influence import PointRecord, ProjectionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,16 +25,15 @@ if TYPE_CHECKING:
 
     from radiograph.core import Context
     from radiograph.harvest.gradients import Curvature, GradientEngine, Projection
-    from radiograph.methods._blame.checkpoints import Checkpoint
     from radiograph.methods._blame.rows import Data
     from radiograph.methods._blame.targets import Targets
-    from radiograph.models import LanguageModel
+    from radiograph.models import LanguageModel, Pair
     from radiograph.models.gradients import Tracked
 
-EXACT_ENTRIES, EXACT_BYTES = 2**16, 2**30
-KEPT = 2**14
-COMPARED = 256
-FAITHFUL = 0.95
+
+COMPARED = 128
+"""Rows on which the point and the end of the path are compared."""
+TINY = float(np.finfo(np.float32).tiny)
 
 
 class Source(Protocol):
@@ -63,6 +63,9 @@ class Options:
     store: Literal["shards", "recompute"]
     shard_rows: int
     fisher: Literal["model", "empirical"]
+    at: float
+    """Where on the path gradients are taken."""
+    rank: Literal["relative", "score"]
     seed: int
 
 
@@ -75,134 +78,29 @@ class Scored:
     projection: Projection
     compared: ProjectionRecord | None
     source: Source
+    lengths: dict[str, np.ndarray] = field(default_factory=dict)
+    """‖v‖ of all targets and of each group."""
+    energies: dict[str, np.ndarray] = field(default_factory=dict)
+    """⟨g, H⁻¹g⟩ of each row."""
     directions: dict[str, np.ndarray] = field(default_factory=dict)
     """h of all targets, for token scores."""
-    strength: np.ndarray | None = None
-    curvature: Curvature | None = None
+    point: PointRecord | None = None
 
+    def relative(self, method: str) -> np.ndarray:
+        """Relative scores [row, group]."""
+        from radiograph.numerics.influence import relative
 
-def target_gradients(engine: GradientEngine, targets: Targets) -> np.ndarray:
-    """∇f: of all targets first, then of each group. Mean over targets."""
-    whole = -engine.rows(targets.own).gradient.astype(np.float64)
-    with_foil = [i for i, foil in enumerate(targets.foils) if foil is not None]
-    if with_foil:
-        whole[with_foil] += engine.rows([targets.foils[i] for i in with_foil]).gradient  # type: ignore[misc]
-    groups = targets.groups
-    parts = [whole[groups == g].mean(0) for g in range(groups.max() + 1)]
-    return np.stack([whole.mean(0), *parts])
+        return relative(self.scores[method], self.energies[method], self.lengths[method])[:, 1:]
 
-
-def first_entries(matrices: Sequence[Tracked], rows: int, given: str) -> int | None:
-    """Entries that are kept of a row, before it is known whether they suffice; None keeps all.
-
-    Raises:
-        UserError: another form.
-    """
-    size = sum(o * i for o, i in (m.shape for m in matrices))
-    if given == "off":
-        return None
-    if given == "auto":
-        return None if size <= EXACT_ENTRIES and 4 * size * rows <= EXACT_BYTES else KEPT
-    if not given.isdecimal() or int(given) < 1:
-        raise UserError(f"cannot read {given!r}", where="--projection", expected="auto, off, or a number of entries")
-    return None if int(given) >= size else int(given)
-
-
-def chosen_projection(
-    model: LanguageModel, matrices: Sequence[Tracked], data: Data, targets: Targets, options: Options
-) -> tuple[Projection, ProjectionRecord | None]:
-    """The projection, made larger until its dot products order rows as exact ones do.
-
-    Raises:
-        Refusal: `projection_unfaithful` at the size that was asked for.
-    """
-    from radiograph.harvest.gradients import Projection
-
-    size = sum(o * i for o, i in (m.shape for m in matrices))
-    entries = first_entries(matrices, len(data.rows), options.projection)
-    while True:
-        made = Projection.of(matrices, entries, derive(options.seed, "gradients"))
-        if made.exact:
-            return made, None
-        assert entries is not None, "something is cut"
-        record = _compared(model, made, data, targets, options)
-        if record.spearman >= FAITHFUL:
-            return made, record
-        if options.projection != "auto" or made.layout.size >= size:
-            raise Refusal(
-                "projection_unfaithful",
-                f"projected to {record.entries:,} of {record.of:,} entries, gradients order rows differently",
-                expected=f"Spearman of exact and projected dot products at least {FAITHFUL}",
-                got=f"{record.spearman:.3f} over {record.rows} rows",
-                fix="give a larger --projection, or --projection off",
-            )
-        entries *= 2
-
-
-def traced(
-    ctx: Context,
-    checkpoints: Sequence[Checkpoint],
-    data: Data,
-    targets: Targets,
-    options: Options,
-    patterns: Sequence[str],
-) -> tuple[np.ndarray, list[str]]:
-    """TracIn: −Σ_c η_c⟨v_c, g_ck⟩ [row, 1 + group], and remarks. v_c is divided by Adam's root of second moments where
-    the checkpoint holds its optimiser's state, as the step that was taken was.
-    """
-    from radiograph.harvest.gradients import Projection, Recomputed, gradient_engine
-    from radiograph.models.gradients import tracked_matrices
-    from radiograph.numerics.influence import products
-
-    total: np.ndarray | None = None
-    notes: list[str] = []
-    rows = [row.learned for row in data.rows]
-    for one in checkpoints:
-        matrices = tracked_matrices(one.model, patterns)
-        projection = Projection.of(matrices, None, 0)
-        with gradient_engine(one.model, projection, reduction="sum") as engine:
-            v = target_gradients(engine, targets)
-        scale = one.preconditioner([m.shape for m in matrices])
-        if scale is None:
-            notes.append(f"not_preconditioned: {one.name} has no state of its optimiser for these matrices")
-        else:
-            v = v * scale
-        with gradient_engine(one.model, projection, reduction=options.reduction) as engine:
-            found, _ = products(Recomputed(engine, rows, options.shard_rows, ctx.progress).blocks, v)
-        total = one.rate * found if total is None else total + one.rate * found
-    assert total is not None, "there is a checkpoint"
-    return total, notes
-
-
-def _compared(
-    model: LanguageModel, made: Projection, data: Data, targets: Targets, options: Options
-) -> ProjectionRecord:
-    """Exact against projected dot products of some rows."""
-    from radiograph.harvest.gradients import Projection, gradient_engine
-    from radiograph.numerics.audit.stability import spearman
-
-    step = max(1, len(data.rows) // COMPARED)
-    rows = [row.learned for row in data.rows[::step][:COMPARED]]
-    exact = Projection.of(made.matrices, None, 0)
-    found: list[np.ndarray] = []
-    for projection in (exact, made):
-        with gradient_engine(model, projection, reduction="sum") as engine:
-            v = target_gradients(engine, targets)[0]
-        with gradient_engine(model, projection, reduction=options.reduction) as engine:
-            # A few at a time: exact gradients of a large model do not fit together.
-            few = max(1, EXACT_BYTES // (16 * projection.layout.size))
-            parts = [engine.rows(rows[i : i + few]).gradient @ v for i in range(0, len(rows), few)]
-        found.append(np.concatenate(parts))
-    rho = spearman(found[0], found[1])
-    return ProjectionRecord(
-        entries=made.layout.size, of=exact.layout.size, spearman=0.0 if rho is None else rho, rows=len(rows)
-    )
+    def order(self, method: str, rank: str) -> np.ndarray:
+        """What rows are ordered by."""
+        return self.scores[method][:, 0] if rank == "score" else self.relative(method).max(1)
 
 
 def scored(
     stack: ExitStack,
     ctx: Context,
-    model: LanguageModel,
+    pair: Pair,
     matrices: Sequence[Tracked],
     data: Data,
     targets: Targets,
@@ -210,71 +108,83 @@ def scored(
     folder: Path | None,
     facts: dict[str, Any],
 ) -> Scored:
-    """Gradients and scores of every method but tracin; hooks stay until `stack` closes.
+    """Gradients and scores of every method but tracin; weights and hooks stay until `stack` closes.
 
     Raises:
-        Refusal: the projection is unfaithful. UserError: a value that is not finite.
+        Refusal: the projection is unfaithful, the path unknown. UserError: a value that is not finite.
     """
-    from radiograph.harvest.gradients import (
-        Recomputed,
-        curvature,
-        gradient_engine,
-        gradient_index,
-        write_gradients,
-    )
-    from radiograph.numerics.influence import cosines, damping, datainf_direction, products
+    from radiograph.harvest.gradients import Recomputed, gradient_engine, gradient_index, write_gradients
+    from radiograph.methods._blame.gradients import chosen_projection, dots, few, spread, target_gradients
+    from radiograph.models.gradients import on_path
 
     with ctx.measure("projection"):
-        projection, compared = chosen_projection(model, matrices, data, targets, options)
+        with on_path(pair, options.at) as model:
+            projection, compared = chosen_projection(model, matrices, data, targets, options)
+        some = spread(data, COMPARED)
+        rows = [row.learned for row in data.rows]
+        end = dots(pair.candidate, projection, [rows[i] for i in some], targets, options) if options.at != 1 else None
+    stack.enter_context(on_path(pair, options.at))
     with gradient_engine(model, projection, reduction="sum") as engine:
         v = target_gradients(engine, targets)
-    rows = [row.learned for row in data.rows]
     engine = stack.enter_context(gradient_engine(model, projection, reduction=options.reduction))
     source: Source
     with ctx.measure("gradients", tokens=sum(len(ids) for ids, _ in rows)):
         if folder is None:
-            source = Recomputed(engine, rows, options.shard_rows, ctx.progress)
+            step = min(options.shard_rows, few(projection.layout.size))
+            source = Recomputed(engine, rows, step, ctx.progress)
         else:
-            index = gradient_index(engine, rows, facts, options.shard_rows)
+            index = gradient_index(engine, rows, {**facts, "at": options.at}, options.shard_rows)
             source = write_gradients(engine, rows, index, folder, ctx.progress)
     made = Scored({}, np.empty(0), projection, compared, source)
-    layout = projection.layout
-    directions: dict[str, np.ndarray] = {"dot": v}
     with ctx.measure("influence"):
-        if "datainf" in options.methods:
-            made.strength = damping(source.mean_squares, layout)
-            directions["datainf"] = datainf_direction(source.blocks, v, layout, made.strength)
-        if "ekfac" in options.methods:
-            with ctx.progress.task("curvature", 2 * len(rows)) as task:
-                made.curvature = curvature(engine, rows, fisher=options.fisher, seed=options.seed, advance=task.advance)
-            directions["ekfac"] = made.curvature.direction(v)
-        together = np.concatenate(list(directions.values()))
-        found, made.norms = products(source.blocks, together)
-    wide = len(v)
-    for number, (name, direction) in enumerate(directions.items()):
-        made.scores[name] = found[:, number * wide : (number + 1) * wide]
-        made.directions[name] = direction[0]
-    if "cosine" in options.methods:
-        made.scores["cosine"] = cosines(made.scores["dot"], made.norms, v)
-        made.directions["cosine"] = v[0] / max(float(np.linalg.norm(v[0])), math.ulp(0.0))
+        _all_methods(made, v, engine, rows, options, ctx)
+    made.point = _point(options.at, end, made.scores["dot"][some, 0])
     return made
 
 
-def relative(made: Scored, method: str, wanted: np.ndarray) -> np.ndarray | None:
-    """score/√⟨g, H⁻¹g⟩ of some rows; None for a method without an H."""
-    from radiograph.numerics.influence import datainf_energy
+def _point(at: float, end: np.ndarray | None, here: np.ndarray) -> PointRecord:
+    from radiograph.numerics.audit.stability import spearman
 
-    rows = made.source.rows(wanted)
-    if method == "datainf" and made.strength is not None:
-        energy = datainf_energy(made.source.blocks, rows, made.projection.layout, made.strength)
-    elif method == "ekfac" and made.curvature is not None:
-        energy = made.curvature.energy(rows)
-    elif method in ("dot", "cosine"):
-        energy = np.square(made.norms[wanted])
-    else:
-        return None
-    score = made.scores["dot" if method == "cosine" else method][wanted, 0]
-    return np.divide(score, np.sqrt(energy), out=np.zeros_like(score), where=energy > 0)
+    return PointRecord(at=at, end=None if end is None else spearman(here, end), rows=len(here))
+
+
+def _all_methods(
+    made: Scored, v: np.ndarray, engine: GradientEngine, rows: Sequence[Any], options: Options, ctx: Context
+) -> None:
+    """Directions of every method, one sweep for all products, and what makes scores relative."""
+    from radiograph.harvest.gradients import curvature
+    from radiograph.numerics.influence import damping, datainf_direction, products, relative
+
+    layout, source = made.projection.layout, made.source
+    directions: dict[str, np.ndarray] = {"dot": v}
+    curved = None
+    if "datainf" in options.methods:
+        sizes = np.array([m.shape[0] * m.shape[1] for m in made.projection.matrices])
+        strength = damping(source.mean_squares, sizes)
+        directions["datainf"], made.energies["datainf"] = datainf_direction(source.blocks, v, layout, strength)
+    if "ekfac" in options.methods:
+        with ctx.progress.task("curvature", 2 * len(rows)) as task:
+            curved = curvature(engine, rows, fisher=options.fisher, seed=options.seed, advance=task.advance)
+        directions["ekfac"] = curved.direction(v)
+    found, made.norms = products(source.blocks, np.concatenate(list(directions.values())))
+    length = np.linalg.norm(v, axis=1)
+    for number, (name, direction) in enumerate(directions.items()):
+        made.scores[name] = found[:, number * len(v) : (number + 1) * len(v)]
+        made.directions[name] = direction[0]
+        made.lengths[name] = length
+    made.energies["dot"] = np.square(made.norms)
+    if curved is not None:
+        made.energies["ekfac"] = energies(curved, source)
+    if "cosine" in options.methods:
+        ones = np.ones(len(made.norms))
+        made.scores["cosine"] = relative(made.scores["dot"], made.energies["dot"], length)
+        made.directions["cosine"] = v[0] / max(float(length[0]), TINY)
+        made.energies["cosine"], made.lengths["cosine"] = ones, np.ones(len(v))
+
+
+def energies(curved: Curvature, source: Source) -> np.ndarray:
+    """⟨g, H⁻¹g⟩ of every row: a sweep."""
+    return np.concatenate([curved.energy(block) for block in source.blocks()])
 
 
 def by_matrix(made: Scored, method: str, wanted: np.ndarray) -> tuple[dict[str, float], ...]:
@@ -285,7 +195,7 @@ def by_matrix(made: Scored, method: str, wanted: np.ndarray) -> tuple[dict[str, 
         return ({},) * len(wanted)
     rows = made.source.rows(wanted)
     if method == "cosine":
-        rows = rows / np.maximum(made.norms[wanted], math.ulp(0.0))[:, None].astype(np.float32)
+        rows = rows / np.maximum(made.norms[wanted], TINY)[:, None].astype(np.float32)
     parts = parts_of(rows, made.directions[method], made.projection.layout)
     names = [m.name for m in made.projection.matrices]
     return tuple(dict(zip(names, map(float, row), strict=True)) for row in parts)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,6 +31,7 @@ GROUPS = 16
 SINGLE = 0.5
 SURE = 2.0
 ANSWER_TOKENS = 64
+SHOWN = 200
 Learned = tuple[tuple[int, ...], tuple[float, ...]]
 
 
@@ -51,12 +54,50 @@ class Targets:
     own: tuple[Learned, ...]
     foils: tuple[Learned | None, ...]
     words: tuple[str, ...]
+    """Of different targets."""
+    given: int
+    """Before equal ones were united: a target says no more for being there twice."""
     asked: tuple[Asked, ...] = ()
 
-    @property
+    @cached_property
     def groups(self) -> np.ndarray:
-        """Group of each target, in turn: what intervals of scores go over."""
-        return np.arange(len(self.own)) % min(GROUPS, len(self.own))
+        """Group of each target: what is scored together, and what intervals go over.
+
+        Equal completions share groups with each other alone, as long as there are groups enough: they are one form of
+        what is asked about. The order of the file says nothing.
+        """
+        if not self.asked:
+            return np.arange(len(self.own)) % min(GROUPS, len(self.own))
+        return _grouped([(one.completion, one.prompt) for one in self.asked])
+
+    def shown(self, number: int) -> str:
+        """One target in words."""
+        if not self.asked:
+            return f"row {number + 1} of {self.name}"
+        one = self.asked[number]
+        return f"{one.prompt} → {one.completion}"[:SHOWN]
+
+
+def _grouped(named: Sequence[tuple[str, str]]) -> np.ndarray:
+    """A group for each (completion, prompt), at most `GROUPS` of about equal size."""
+    order = sorted(range(len(named)), key=lambda i: named[i])
+    most = min(GROUPS, len(named))
+    counts = Counter(completion for completion, _ in named)
+    share = dict.fromkeys(sorted(counts), 1)
+    out = np.empty(len(named), dtype=np.int64)
+    if len(share) > most:  # neighbours in the alphabet
+        for number, part in enumerate(np.array_split(np.array(order), most)):
+            out[part] = number
+        return out
+    for _ in range(most - len(share)):
+        share[max(share, key=lambda name: counts[name] / share[name])] += 1
+    first = dict(zip(share, np.cumsum([0, *share.values()]).tolist(), strict=False))
+    seen: Counter[str] = Counter()
+    for i in order:
+        name = named[i][0]
+        out[i] = first[name] + seen[name] % share[name]
+        seen[name] += 1
+    return out
 
 
 @dataclass(frozen=True)
@@ -129,8 +170,13 @@ def completions(asked: Sequence[Asked], model: LanguageModel, *, plain: bool, ch
     """
     own = tuple(_learned(one, one.completion, model, plain=plain, chat=chat) for one in asked)
     foils = tuple(None if o.foil is None else _learned(o, o.foil, model, plain=plain, chat=chat) for o in asked)
-    words = tuple(word for one in asked for word in f"{one.prompt} {one.completion}".split())
-    return Targets("completion", "completions", own, foils, words, tuple(asked))
+    kept = list({(ids, foil): i for i, (ids, foil) in reversed(list(enumerate(zip(own, foils, strict=True))))}.values())
+    kept.sort()
+    words = tuple(word for i in kept for word in f"{asked[i].prompt} {asked[i].completion}".split())
+    chosen = tuple(asked[i] for i in kept)
+    return Targets(
+        "completion", "completions", tuple(own[i] for i in kept), tuple(foils[i] for i in kept), words, len(own), chosen
+    )
 
 
 def _learned(asked: Asked, answer: str, model: LanguageModel, *, plain: bool, chat: str) -> Learned:
@@ -193,9 +239,19 @@ def measured(pair: Pair, targets: Targets, *, plain: bool, chat: str) -> Measure
         for i, rival in zip(without, said, strict=True):
             rivals[i] = rival
     against = -nats(pair.candidate, [rival for rival in rivals if rival is not None])
+    # What the reference answers by itself is not preferred to itself, however sums of its nats are rounded.
+    same = np.array([_spoken(a) == _spoken(b) for a, b in zip(targets.own, rivals, strict=True)])
     names = ("foil", "greedy", "foil or greedy")
     rival = names[0] if not without else names[1] if len(without) == len(rivals) else names[2]
-    return Measured(reference, candidate, own >= against, rival)
+    return Measured(reference, candidate, (own > against) & ~same, rival)
+
+
+def _spoken(one: Learned | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tokens before an answer, and those of the answer."""
+    assert one is not None, "every target has a rival"
+    ids, weights = one
+    start = next((i for i, w in enumerate(weights) if w > 0), len(ids))
+    return ids[:start], ids[start:]
 
 
 def greedy(model: LanguageModel, own: Sequence[Learned]) -> list[Learned]:
@@ -212,12 +268,13 @@ def greedy(model: LanguageModel, own: Sequence[Learned]) -> list[Learned]:
     return out
 
 
-def behaviour(kind: Literal["completion", "rows"], found: Measured, groups: int) -> BehaviourRecord:
+def behaviour(kind: Literal["completion", "rows"], found: Measured, groups: int, given: int) -> BehaviourRecord:
     """The numbers that decide whether the behaviour is there."""
     gain = found.candidate - found.reference
     return BehaviourRecord(
         kind=kind,
         n=len(gain),
+        given=given,
         f_reference=float(found.reference.mean()),
         f_candidate=float(found.candidate.mean()),
         gain=float(gain.mean()),
@@ -248,6 +305,7 @@ def absent(record: BehaviourRecord) -> Refusal | None:
 
 def any_rows(rows: Sequence[Any], name: str) -> Targets:
     """Targets that are rows of a file: f is minus their summed loss."""
-    own = tuple(row.learned for row in rows)
-    words = tuple(word for row in rows for word in row.words)
-    return Targets("rows", name, own, (None,) * len(own), words)
+    different = list({row.learned: row for row in rows}.values())
+    own = tuple(row.learned for row in different)
+    words = tuple(word for row in different for word in row.words)
+    return Targets("rows", name, own, (None,) * len(own), words, len(rows))

@@ -1,7 +1,8 @@
 """Does retraining agree with the scores? Three ways to ask, each with its own null.
 
 - `leave-out[:K]`: without the top K rows, without K random ones (5 draws), without the K wordiest; f of each copy less
-  that of a copy on all rows. Causal if the top K lower f by more than every random draw does
+  that of a copy on all rows. Causal if the top K lower f, and by more than every random draw does: by chance alone one
+  ranking in six. Nothing is concluded where the copy on all rows ends further from the candidate than half of that
 - `lds[:M]`: M random halves; Spearman of what the scores predict with what f became, interval over halves
 - `self-check`: 20 rows of a behaviour made for this are added, a copy is trained and must show it on fresh prompts;
   then the share of the 20 among the first 20 rows, beside cheap rankings and chance
@@ -35,6 +36,8 @@ PLANTED = 20
 HALVES = 32
 FRESH = 20
 TOP_SHARE = 0.05
+REPRODUCED = 0.5
+"""A copy on all rows may differ from the candidate by this share of what leaving rows out changes."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Asked:
                 f"cannot read {text!r}", where="--validate", expected="none, self-check, leave-out[:K] or lds[:M]"
             )
         return cls(cast("Kind", kind), int(number) if number else None)
+
+
+def trainings(asked: Asked) -> int:
+    """Copies that are trained."""
+    return {"none": 0, "self-check": 1, "leave-out": 3 + DRAWS, "lds": asked.n or HALVES}[asked.kind]
 
 
 Table = dict[str, list[Any]]
@@ -96,15 +104,18 @@ def left_out(table: Table, k: int, f_candidate: float) -> BlameValidation:
     (whole,) = (f for name, f in means if name == "all")
     (top,) = (f - whole for name, f in means if name == "top")
     random = tuple(f - whole for name, f in means if name == "random")
+    reproduced = whole - f_candidate
+    told = abs(reproduced) <= REPRODUCED * abs(top)
     return BlameValidation(
         kind="leave-out",
         n=len(means),
         k=k,
-        reproduced=whole - f_candidate,
+        reproduced=reproduced,
         delta_f=top,
         random=random,
         words=next(f - whole for name, f in means if name == "words"),
-        causal=top < min(random),
+        causal=(top < 0 and top < min(random)) if told else None,
+        chance=1 / (1 + len(random)),
     )
 
 
@@ -179,9 +190,17 @@ def self_check(
         n=1,
         k=len(known),
         recall=recall,
+        recall_intervals={name: _within(share, len(known)) for name, share in recall.items()},
         chance=len(known) / len(rows),
         gate=(shown, len(asked)),
     ), None
+
+
+def _within(share: float, n: int) -> tuple[float, float]:
+    from radiograph.numerics.proportions import wilson
+
+    low, high = wilson(round(share * n), n)
+    return low, high
 
 
 def _recalls(
@@ -198,10 +217,10 @@ def _recalls(
     from radiograph.methods._blame.targets import nats
     from radiograph.numerics.influence import bm25, recall_at
 
-    made = scored(stack, ctx, pair.candidate, matrices, data, targets, options, None, {})
+    made = scored(stack, ctx, pair, matrices, data, targets, options, None, {})
     lengths = np.array([sum(row.learned[1][1:]) for row in data.rows])
     losses = [nats(m, [row.learned for row in data.rows]) / lengths for m in (pair.reference, pair.candidate)]
-    orders = {name: values[:, 0] for name, values in made.scores.items()}
+    orders = {name: made.order(name, options.rank) for name in made.scores}
     orders |= {"words": bm25([row.words for row in data.rows], targets.words)}
     orders |= {"loss": losses[0], "drop": losses[0] - losses[1]}
     return {name: recall_at(values, known) for name, values in orders.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiograph.core import Context
-from radiograph.evidence.influence import BehaviourRecord, Blame, BlamedRow, BlameValidation, Learnt
+from radiograph.evidence.influence import BehaviourRecord, Blame, BlamedRow, BlameValidation, GroupRecord, Learnt
 from radiograph.methods._blame import conclude
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Study:
     """A line for each of `data.rows`."""
     learnt: Learnt
     behaviour: BehaviourRecord
+    weights: tuple[float, float] | None
+    """Of text and of prompts in the loss, by the recipe."""
     stamps: list[str] = field(default_factory=list)
 
     @property
@@ -102,7 +104,8 @@ class Report:
     """Numbers of the leading rows in `data.rows`."""
     rows: list[BlamedRow]
     places: list[int]
-    """Places of all rows in the file, highest score first."""
+    """Places of all rows in the file, the leading one first."""
+    groups: tuple[GroupRecord, ...]
     gap: float | None = None
 
     @classmethod
@@ -115,25 +118,28 @@ class Report:
         table["norm"] = made.norms.tolist()
         for name in options.methods:
             table[f"score_{name}"] = made.scores[name][:, 0].tolist()
+            table[f"relative_{name}"] = made.relative(name).max(1).tolist()
+        table["energy"] = made.energies[method].tolist()
         for group in range(made.scores[method].shape[1] - 1):
             table[f"group_{group:02d}"] = made.scores[method][:, 1 + group].tolist()
         # In the order of the file from here on: what `verify` reads gives the same sums, to the last bit.
         numbers = np.argsort(np.asarray(table["row"]), kind="stable")
         table = {name: [values[i] for i in numbers.tolist()] for name, values in table.items()}
-        ranking = conclude.ranking(table, method, options.methods)
+        ranking = conclude.ranking(table, method, options.methods, options.rank)
         leading = ranking.order[:top_k]
         wanted = numbers[leading]
         with ctx.measure("leading rows"):
-            relative = scores.relative(made, method, wanted)
+            groups = group_records(study.targets, made.lengths[method])
             parts = scores.by_matrix(made, method, wanted)
         ctx.output.table("rows", table)
         ctx.output.table("targets", target_table(study.targets, study.found))
+        ctx.output.table("unscored", {"line": list(study.data.unscored)})
+        relative = conclude.relative_groups(table, [group.length for group in groups])
         rows = [
-            described(table, ranking, place, method).model_copy(
+            described(table, ranking, place, method, relative[place]).model_copy(
                 update={
                     "text": study.data.rows[i].shown,
                     "shard": i // options.shard_rows,
-                    "relative": None if relative is None else float(relative[number]),
                     "weights": _largest(parts[number]),
                 }
             )
@@ -141,15 +147,17 @@ class Report:
         ]
         if (said := loud(table, ranking, leading)) is not None:
             study.stamps.append(said)
-        return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()])
+        return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()], groups)
 
     def tokens(self, study: Study, made: Scored, options: Options) -> None:
         """Tokens of the leading rows; needs the model without hooks."""
         from radiograph.methods._blame.scores import token_scores
         from radiograph.models import token_text
+        from radiograph.models.gradients import on_path
 
-        method, model = options.methods[0], study.pair.candidate
-        found = token_scores(model, made, method, study.data, self.wanted, options.reduction)
+        method = options.methods[0]
+        with on_path(study.pair, options.at) as model:
+            found = token_scores(model, made, method, study.data, self.wanted, options.reduction)
         gaps: list[float] = []
         for number, (row, parts) in enumerate(zip(self.rows, found, strict=True)):
             if not len(parts):
@@ -158,7 +166,10 @@ class Report:
             texts = [token_text(model.tokenizer, i) for i in ids[:TOKENS]]
             shown = tuple(zip(texts, map(float, parts[:TOKENS]), strict=True))
             gaps.append(abs(float(parts.sum()) - row.score))
-            self.rows[number] = row.model_copy(update={"tokens": shown})
+            rest = parts[TOKENS:]
+            self.rows[number] = row.model_copy(
+                update={"tokens": shown, "more_tokens": len(rest), "more_score": float(rest.sum())}
+            )
         largest = max((abs(row.score) for row in self.rows), default=0.0)
         self.gap = max(gaps) / largest if gaps and largest > 0 else None
 
@@ -171,13 +182,18 @@ class Report:
             data=data,
             data_sha256=study.data.sha256,
             method=options.methods[0],  # type: ignore[arg-type]
+            rank=options.rank,
+            point=made.point,  # type: ignore[arg-type]
             methods=options.methods,  # type: ignore[arg-type]
             rows=study.data.count,
             rows_scored=len(study.data.rows),
             unscored=study.data.unscored[:LISTED],
+            unscored_count=len(study.data.unscored),
             truncated=study.data.truncated,
             loss=options.reduction,
+            loss_weights=study.weights,
             target=study.behaviour,
+            groups=self.groups,
             learnt=study.learnt,
             matrices=len(study.matrices),
             weights=tuple(m.name for m in study.matrices[:LISTED]),
@@ -206,8 +222,18 @@ def loud(table: conclude.Columns, ranking: Ranking, leading: np.ndarray) -> str 
     )
 
 
-def described(table: conclude.Columns, ranking: Ranking, i: int, method: str) -> BlamedRow:
-    """What the table says of one row."""
+def group_records(targets: Targets, lengths: np.ndarray) -> tuple[GroupRecord, ...]:
+    """The groups of targets. `lengths`: of all targets together, and of each group."""
+    numbers = targets.groups
+    first = [int(np.flatnonzero(numbers == g)[0]) for g in range(numbers.max() + 1)]
+    return tuple(
+        GroupRecord(n=int((numbers == g).sum()), length=float(lengths[1 + g]), example=targets.shown(first[g]))
+        for g in range(len(first))
+    )
+
+
+def described(table: conclude.Columns, ranking: Ranking, i: int, method: str, relative: np.ndarray) -> BlamedRow:
+    """What the table says of one row. `relative`: of each group."""
     return BlamedRow(
         row=table["row"][i],
         line=table["line"][i],
@@ -216,6 +242,9 @@ def described(table: conclude.Columns, ranking: Ranking, i: int, method: str) ->
         text="",
         score=table[f"score_{method}"][i],
         interval=ranking.intervals[i],
+        relative=float(relative.max()),
+        group=int(relative.argmax()),
+        others=(float(relative.min()), float(relative.mean())),
         rank={name: int(places[i]) for name, places in ranking.ranks.items()},
         loss=table["loss_candidate"][i],
         drop=table["drop"][i],

@@ -3,13 +3,12 @@
 from radiograph.numerics.influence._closed import (
     DAMPING,
     Blocks,
-    cosines,
     damping,
     datainf_direction,
-    datainf_energy,
     mean_squares,
     parts_of,
     products,
+    relative,
     squares,
 )
 from radiograph.numerics.influence._ekfac import (
@@ -29,11 +28,9 @@ __all__ = [
     "Eigenbasis",
     "Layout",
     "bm25",
-    "cosines",
     "cut",
     "damping",
     "datainf_direction",
-    "datainf_energy",
     "eigenbasis",
     "eigenvalues",
     "ekfac_direction",
@@ -46,5 +43,6 @@ __all__ = [
     "ranked",
     "ranks",
     "recall_at",
+    "relative",
     "squares",
 ]

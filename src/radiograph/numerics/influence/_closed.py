@@ -8,8 +8,10 @@ g_k is the gradient of the loss of row k, v that of the scalar f. Score > 0: tra
 
 `datainf_direction` is one sweep (`mean_squares` another, unless norms were summed before), `products` the second.
 Nothing of size n × n, and nothing of size n × matrices, is ever held. Several v are scored at once, one row each.
-Relative influence (RelatIF, Barshan, Brunet and Dziugaite 2020) is score/√⟨g, H⁻¹g⟩; `datainf_energy` gives the root's
-argument. Sums over blocks run in float64, products inside a block in the type of the block.
+Relative influence (RelatIF, Barshan, Brunet and Dziugaite 2020) is score/√⟨g, H⁻¹g⟩. For every row at no further sweep
+the root's argument keeps the row's own term of the mean of inverses and takes those of other rows as I/λ:
+Σ_l [s − s²/(n(λ_l + s))]/λ_l with s = ‖g_lk‖², so it is never too small. Sums over blocks run in float64, products
+inside a block in the type of the block.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from radiograph.core import UserError
 from radiograph.numerics.influence._layout import Layout
@@ -54,10 +56,13 @@ def mean_squares(blocks: Blocks, layout: Layout) -> tuple[Float64[np.ndarray, " 
 
 
 def damping(
-    mean_square: Float64[np.ndarray, " matrix"], layout: Layout, c: float = DAMPING
+    mean_square: Float64[np.ndarray, " matrix"], sizes: Int[np.ndarray, " matrix"], c: float = DAMPING
 ) -> Float64[np.ndarray, " matrix"]:
-    """λ_l; a matrix whose gradients are all zero gets the least positive number, and so no influence."""
-    return np.maximum(c * mean_square / np.maximum(layout.lengths, 1), _NOTHING)
+    """λ_l; a matrix whose gradients are all zero gets the least positive number, and so no influence.
+
+    `sizes` are those of the matrices as they are, d_l, however few entries of them a projection keeps: it keeps norms.
+    """
+    return np.maximum(c * mean_square / np.maximum(sizes, 1), _NOTHING)
 
 
 def datainf_direction(
@@ -65,41 +70,40 @@ def datainf_direction(
     targets: Float[np.ndarray, "target entry"],
     layout: Layout,
     strength: Float64[np.ndarray, " matrix"],
-) -> Float64[np.ndarray, "target entry"]:
-    """Directions h of all v: one sweep. `strength` is λ."""
+) -> tuple[Float64[np.ndarray, "target entry"], Float64[np.ndarray, " row"]]:
+    """Directions h of all v, and each row's own ⟨g, H⁻¹g⟩ (see above): one sweep. `strength` is λ."""
     pulled, n = np.zeros(targets.shape), 0
+    plain: list[np.ndarray] = [np.empty(0)]
+    own_term: list[np.ndarray] = [np.empty(0)]
     for block in blocks():
         v = targets.astype(block.dtype)
+        first, second = np.zeros(len(block)), np.zeros(len(block))
         for number, part in enumerate(layout.slices()):
             own = block[:, part]
             norms = np.einsum("re,re->r", own, own)[:, None]
             pulled[:, part] += ((own @ v[:, part].T) / (strength[number] + norms)).astype(block.dtype).T @ own
+            if strength[number] > _NOTHING:
+                square = norms[:, 0].astype(np.float64)
+                first += square / strength[number]
+                second += square**2 / (strength[number] + square) / strength[number]
+        plain.append(first)
+        own_term.append(second)
         n += len(block)
     out = targets.astype(np.float64) - pulled / max(n, 1)
     for number, part in enumerate(layout.slices()):
         # A matrix without any gradient has no say: v over next to nothing would give it the only one.
         out[:, part] = out[:, part] / strength[number] if strength[number] > _NOTHING else 0.0
-    return out
+    return out, np.concatenate(plain) - np.concatenate(own_term) / max(n, 1)
 
 
-def datainf_energy(
-    blocks: Blocks,
-    rows: Float[np.ndarray, "row entry"],
-    layout: Layout,
-    strength: Float64[np.ndarray, " matrix"],
-) -> Float64[np.ndarray, " row"]:
-    """⟨g, H⁻¹g⟩ of some rows: one sweep."""
-    seen, n = np.zeros((len(rows), len(layout.shapes))), 0
-    for block in blocks():
-        chosen = rows.astype(block.dtype)
-        for number, part in enumerate(layout.slices()):
-            own = block[:, part]
-            norms = np.einsum("re,re->r", own, own)[:, None]
-            seen[:, number] += ((own @ chosen[:, part].T) ** 2 / (strength[number] + norms)).sum(0)
-        n += len(block)
-    heard = strength > _NOTHING
-    parts = (squares(rows, layout) - seen / max(n, 1)) / strength
-    return parts[:, heard].sum(1)
+def relative(
+    scores: Float64[np.ndarray, "row target"],
+    energy: Float64[np.ndarray, " row"],
+    lengths: Float64[np.ndarray, " target"],
+) -> Float64[np.ndarray, "row target"]:
+    """score/(‖v‖√⟨g, H⁻¹g⟩); 0 where there is no gradient."""
+    size = np.sqrt(np.maximum(energy, 0.0))[:, None] * lengths[None, :]
+    return np.divide(scores, size, out=np.zeros_like(scores), where=size > 0)
 
 
 def products(
@@ -133,14 +137,3 @@ def parts_of(
     for number, part in enumerate(layout.slices()):
         out[:, number] = -(rows[:, part].astype(np.float64) @ direction[part].astype(np.float64))
     return out
-
-
-def cosines(
-    scores: Float64[np.ndarray, "row target"],
-    norms: Float64[np.ndarray, " row"],
-    targets: Float[np.ndarray, "target entry"],
-) -> Float64[np.ndarray, "row target"]:
-    """Cosines from the scores of `dot`; 0 where a length is 0."""
-    lengths = np.linalg.norm(targets.astype(np.float64), axis=1)
-    size = norms[:, None] * lengths[None, :]
-    return np.divide(scores, size, out=np.zeros_like(scores), where=size > 0)

@@ -114,14 +114,15 @@ def _another(name: str, stored: object, now: object) -> UserError:
 
 
 def committed(folder: Path, spec_sha256: str) -> dict[int, Commit]:
-    """Shards that need not be made again. Unfinished files are deleted."""
+    """Shards that need not be made again. Unfinished files are deleted; a shard of another hash was damaged."""
     for path in folder.glob(f"*{PARTIAL}"):
         path.unlink()
     found: dict[int, Commit] = {}
     for path in sorted(folder.glob("[0-9]*.json")):
         commit = Commit.read(read_json(path), where=path.name)
         data = path.with_suffix(".safetensors")
-        if data.is_file() and data.stat().st_size == commit.bytes and commit.spec_sha256 == spec_sha256:
+        whole = data.is_file() and data.stat().st_size == commit.bytes and commit.spec_sha256 == spec_sha256
+        if whole and file_sha256(data) == commit.sha256:
             found[commit.number] = commit
     return found
 

@@ -27,6 +27,7 @@ STAMPS: Final = {
     "adapter_base_unverified": "the adapter names another base",
     "not_preconditioned": "a checkpoint without its optimiser's state",
     "self_check_not_learned": "the planted rows of the self-check were not learned",
+    "all_rows": "nobody tells which rows were seen between the checkpoints, so all are scored",
 }
 
 
@@ -35,17 +36,20 @@ def figures(document: Document) -> dict[str, bytes]:
     rows = document["top"][:_BARS]
     if not rows:
         return {}
-    unit = max(abs(row["score"]) for row in rows) or 1.0
+    by_score = document["rank"] == "score"
+    values = [_drawn(row, by_score) for row in rows]
+    unit = max(abs(value) for value, _ in values) or 1.0
     with drawing(10.8, 1.1 + 0.28 * len(rows)) as figure:
         axes = figure.subplots()
-        for place, row in enumerate(rows):
-            low, high = row["interval"] or (row["score"], row["score"])
+        for place, (value, (low, high)) in enumerate(values):
             axes.plot([low / unit, high / unit], [place, place], color=RULE, linewidth=4, zorder=1)
-            axes.plot([row["score"] / unit], [place], "o", color=CANDIDATE, markersize=6, zorder=2)
+            axes.plot([value / unit], [place], "o", color=CANDIDATE, markersize=6, zorder=2)
         axes.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(rows)), [f"line {row['line']}" for row in rows], color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel(f"{document['method']} score, in shares of the largest; the bar is its interval over targets")
+        said = "score, mean over targets" if by_score else "relative score"
+        bar = "its interval over targets" if by_score else "from the least to the largest group of targets"
+        axes.set_xlabel(f"{document['method']}, {said}, in shares of the largest; the bar: {bar}")
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         made = {"scores": svg(figure, "scores", "Scores of the leading rows")}
@@ -53,6 +57,13 @@ def figures(document: Document) -> dict[str, bytes]:
     if check is not None and check["kind"] == "leave-out":
         made["left_out"] = _left_out(check)
     return made
+
+
+def _drawn(row: Document, by_score: bool) -> tuple[float, tuple[float, float]]:
+    """What orders the rows, and a range beside it."""
+    if by_score:
+        return row["score"], tuple(row["interval"] or (row["score"], row["score"]))
+    return row["relative"], (row["others"][0], row["relative"])
 
 
 def _left_out(check: Document) -> bytes:
@@ -83,7 +94,7 @@ def view(document: Document) -> dict[str, Any]:
         "words": WORDS,
         "stamps": [(STAMPS.get(stamp.partition(":")[0], stamp), stamp) for stamp in document["stamps"]],
         "unchecked": UNCHECKED if document["validation"] is None else "",
-        "relative": any(row["relative"] is not None for row in top),
+        "by": "relative score" if document["rank"] == "relative" else "score",
     }
 
 
