@@ -52,3 +52,9 @@ def planted(model: LanguageModel, tokens: list[int]) -> decompose.Decomposition:
 def saved(model: LanguageModel, tokens: list[int], folder: Path) -> Path:
     decompose.save(planted(model, tokens), folder)
     return folder
+
+
+def write_planted(folder: Path) -> None:
+    """A few detectors of frequent words, for whoever wants some decomposition."""
+    model = base()
+    saved(model, tokens_of(model, ["the", "to", "is"]), folder)

@@ -13,7 +13,7 @@ from radiograph.runtime import verify
 from radiograph.store.components import open_statistics
 from running import contents, go
 
-WORDS = ["the", "a", "was", "to", "and"]
+WORDS = ["the", "to", "is", "did", "saw"]
 CONFIG = {"model": "bundled:base", "data": ["world:story#30"], "examples": 12, "around": 5, "record_tokens": 300}
 
 

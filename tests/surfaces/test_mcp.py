@@ -154,6 +154,8 @@ def _asking_for_paths_alone() -> list[Verb]:
 
 ALSO = {
     "blame": {"reference": "bundled:base"},
+    "decompose_attribute": {"data": ["world:story#1"]},
+    "decompose_harvest": {"data": ["world:story#1"]},
     "diagnose": {"suite": "world:suite"},
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
     "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},

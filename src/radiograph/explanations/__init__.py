@@ -14,6 +14,7 @@ from radiograph.explanations._preferred import Explanation, preferred
 from radiograph.explanations._sources import LABELS_FILE, NO_LABELS, SHIPPED, LabelSource, open_labels
 
 if TYPE_CHECKING:
+    from radiograph.explanations._asking import as_data, exchange, lines, marked_text, question
     from radiograph.explanations._attributes import Choice, Labelled, choose
     from radiograph.explanations._find import Explainer, explainer, verbalizer_module
     from radiograph.explanations._protocol import Reconstructor, Verbalizer
@@ -46,14 +47,19 @@ __all__ = [
     "Truth",
     "Verbalizer",
     "Windowed",
+    "as_data",
     "choose",
+    "exchange",
     "explainer",
     "label_features",
+    "lines",
+    "marked_text",
     "material_of",
     "open_labels",
     "parts",
     "passages_of",
     "preferred",
+    "question",
     "verbalizer_module",
     "write_material",
 ]

@@ -1,7 +1,7 @@
 """From a verb's result to its page: report.md and report.html.
 
 1. The schema's name chooses a module of `pages/` (`radiograph.audit/1` → `pages/audit.py`, or in a folder of its
-   first word, `radiograph.resonance_sweep/1` → `pages/resonance/sweep.py`, or in `pages/features/`, `pages/probes/`)
+   first word, `radiograph.resonance_sweep/1` → `pages/resonance/sweep.py`, or in a folder of `_FOLDERS`)
    and the templates of that name; a result without one gets the generic page. Adding a page touches no other file.
 2. The document becomes one whose numbers carry their pointers (`_numbers`), the module adds what must be sorted or
    grouped, and the templates write both files. Equal documents give equal bytes.
@@ -25,6 +25,8 @@ from radiograph.reports._numbers import point, pointed
 
 _SCHEMA = re.compile(r"radiograph\.([a-z][a-z0-9_-]*)/\d+")
 _PAGES = "radiograph.reports.pages"
+_FOLDERS = ("features", "probes", "decompose")
+"""Folders of pages whose names say enough without it."""
 _EXIT_WORDS = {
     0: "pass",
     2: "the gate failed",
@@ -94,7 +96,7 @@ def _special(document: Mapping[str, Any]) -> ModuleType | None:
     group, _, rest = whole.partition("_")
     # A group's folder is looked for first: the parts of a name that is not there cannot be searched.
     names = [f"{_PAGES}.{group}.{rest}"] if rest and find_spec(f"{_PAGES}.{group}") is not None else []
-    places = (*names, f"{_PAGES}.{whole}", f"{_PAGES}.features.{whole}", f"{_PAGES}.probes.{whole}")
+    places = (*names, f"{_PAGES}.{whole}", *(f"{_PAGES}.{folder}.{whole}" for folder in _FOLDERS))
     found = next((name for name in places if _exists(name)), None)
     return None if found is None else import_module(found)
 

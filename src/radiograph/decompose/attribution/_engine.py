@@ -11,7 +11,7 @@ Targets stand on counted positions; sources on all. One thread a shard, whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,8 +29,6 @@ from radiograph.models import ModelRef, pad, plan
 from radiograph.models import load as load_model
 from radiograph.models.linearised import Linearised
 from radiograph.models.masked import Target, of_model
-
-Report = Callable[[], None]
 
 
 class Attributor:
@@ -143,7 +141,7 @@ def _add(
     cut: Linearised,
     decomposition: Decomposition,
     inputs: Tensor,
-    gradients: tuple[Tensor, ...] | list[Tensor],
+    gradients: Sequence[Tensor],
 ) -> None:
     found.add(f"components.{variant}", column, _by_component(cut, decomposition, gradients))
     if not inputs.is_floating_point():
@@ -151,9 +149,7 @@ def _add(
         found.add(f"tokens.{variant}", column, _by_token(cut, inputs, gradients, vocabulary))
 
 
-def _by_component(
-    cut: Linearised, decomposition: Decomposition, gradients: tuple[Tensor, ...] | list[Tensor]
-) -> np.ndarray:
+def _by_component(cut: Linearised, decomposition: Decomposition, gradients: Sequence[Tensor]) -> np.ndarray:
     """Σ gradient × leaf of every component."""
     leaves = cut.met.components
     own = {
@@ -163,9 +159,7 @@ def _by_component(
     return torch.cat([own[weight] for weight in decomposition.factors]).cpu().numpy()
 
 
-def _by_token(
-    cut: Linearised, ids: Tensor, gradients: tuple[Tensor, ...] | list[Tensor], vocabulary: int
-) -> np.ndarray:
+def _by_token(cut: Linearised, ids: Tensor, gradients: Sequence[Tensor], vocabulary: int) -> np.ndarray:
     """Σ gradient × leaf of what tokens bring by themselves, by id: their embedding, or what components leave of it."""
     leaves = cut.met
     ordered = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from radiograph.evidence.components._attributions import ComponentAttributions, ShownEffect
 from radiograph.evidence.components._clusters import ComponentClusters, ComponentGroup, Spread
 from radiograph.evidence.components._harvest import FEW, ComponentHarvest, WeightCounts
+from radiograph.evidence.components._labels import ComponentLabel, ComponentLabels, Strategy
 
 __all__ = [
     "FEW",
@@ -12,7 +13,10 @@ __all__ = [
     "ComponentClusters",
     "ComponentGroup",
     "ComponentHarvest",
+    "ComponentLabel",
+    "ComponentLabels",
     "ShownEffect",
     "Spread",
+    "Strategy",
     "WeightCounts",
 ]

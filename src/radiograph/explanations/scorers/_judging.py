@@ -63,14 +63,7 @@ class Judged:
     @cached_property
     def others(self) -> dict[int, str]:
         """The explanation of another feature, another text, for each that has one."""
-        told = [n for n, text in enumerate(self.words) if text is not None]
-        found: dict[int, str] = {}
-        for place, feature in enumerate(told):
-            around = [told[(place + step) % len(told)] for step in range(1 + len(told) // 2, len(told))] + told
-            text = next((self.words[n] for n in around if self.words[n] != self.words[feature]), None)
-            if text is not None:
-                found[feature] = text
-        return found
+        return others_of(self.words)
 
     def drawn(self, feature: int, seed: int) -> list[Context]:
         """The contexts of detection and fuzzing, drawn once."""
@@ -84,6 +77,18 @@ class Judged:
         if whose == "own":
             return self.words[feature]
         return self.others.get(feature) if whose == "other" else NO_WORDS
+
+
+def others_of(words: Sequence[str | None]) -> dict[int, str]:
+    """For each that has words, those of another one, a different text."""
+    told = [n for n, text in enumerate(words) if text is not None]
+    found: dict[int, str] = {}
+    for place, feature in enumerate(told):
+        around = [told[(place + step) % len(told)] for step in range(1 + len(told) // 2, len(told))] + told
+        text = next((words[n] for n in around if words[n] != words[feature]), None)
+        if text is not None:
+            found[feature] = text
+    return found
 
 
 class Scorer(Protocol):
@@ -114,6 +119,11 @@ def ask_judges(judged: Judged, scorers: Sequence[str], client: ChatClient, progr
                     words = judged.explanation(feature, whose)
                     if words is not None:
                         asked += [(feature, seed, whose, q) for q in module.questions(judged, feature, seed, words)]
+    return put_questions(asked, client, progress)
+
+
+def put_questions(asked: Sequence[tuple[int, int, str, Question]], client: ChatClient, progress: Progress) -> Answers:
+    """Put questions: (place of the feature, seed, whose explanation, question)."""
     with progress.task("judge", len(asked)) as task:
         batch = client.ask_all([q.ask for *_, q in asked], tolerated=MAX_FAILED, progress=task)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}

@@ -218,30 +218,26 @@ def _write(
     assert target.model is not None, "it reads tokens"
     folder = ctx.output.folder("tables").parent
     names = decomposition.components
-    ctx.output.table(
-        "components",
-        {
-            "component": [str(c) for c in names],
-            "weight": [c.weight for c in names],
-            "index": np.array([c.index for c in names], np.uint32),
-            "firings": sums.firings,
-            "importance": as_real(sums.importance, BITS["importance"]),
-            "h": as_real(sums.h, BITS["h"]),
-            "size": as_real(sums.size, BITS["size"]),
-            "largest": sums.largest,
-            "tokens": np.full(len(names), sums.counted, np.int64),
-        },
-    )
+    components: dict[str, Any] = {
+        "component": [str(c) for c in names],
+        "weight": [c.weight for c in names],
+        "index": np.array([c.index for c in names], np.uint32),
+        "firings": sums.firings,
+        "importance": as_real(sums.importance, BITS["importance"]),
+        "h": as_real(sums.h, BITS["h"]),
+        "size": as_real(sums.size, BITS["size"]),
+        "largest": sums.largest,
+        "tokens": np.full(len(names), sums.counted, np.int64),
+    }
+    ctx.output.table("components", components)
     tokenizer = target.model.tokenizer
-    ctx.output.table(
-        "tokens",
-        {
-            "token": np.arange(len(sums.token_count), dtype=np.uint32),
-            "text": [token_text(tokenizer, n) for n in range(len(sums.token_count))],
-            "count": sums.token_count,
-            "mass": as_real(sums.token_mass, BITS["token_mass"]),
-        },
-    )
+    tokens: dict[str, Any] = {
+        "token": np.arange(len(sums.token_count), dtype=np.uint32),
+        "text": [token_text(tokenizer, n) for n in range(len(sums.token_count))],
+        "count": sums.token_count,
+        "mass": as_real(sums.token_mass, BITS["token_mass"]),
+    }
+    ctx.output.table("tokens", tokens)
     component = np.repeat(np.arange(len(names)), np.diff(sums.inputs.indptr))
     write_tokens(folder, "tokens_in", component, sums.inputs.indices.astype(np.int64), sums.inputs.data, "count")
     write_tokens(folder, "tokens_out", *listed(sums.out_rows, sums.mass, config.output_tokens), "mass")

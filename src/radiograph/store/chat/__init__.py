@@ -7,7 +7,7 @@ batch = client.ask_all([Ask(messages, "label-1", read=labels_of), ...])
 `batch.stopped` says why a batch ended early; `client.usage` what it cost.
 """
 
-from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Message, Usage, json_object
+from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Later, Message, Usage, json_object
 from radiograph.store.chat._cache import ChatCache, chat_cache
 from radiograph.store.chat._client import ChatClient
 from radiograph.store.chat._endpoint import ChatError, ChatSettings, Endpoint, Price, read_prices
@@ -22,6 +22,7 @@ __all__ = [
     "ChatSettings",
     "Endpoint",
     "Failure",
+    "Later",
     "Message",
     "Price",
     "Usage",

@@ -27,6 +27,20 @@ class Ask(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Later(Generic[T]):
+    """A question that is put together when its turn comes, so that thousands of them take no memory before."""
+
+    make: Callable[[], tuple[Message, ...]]
+    version: str
+    read: Callable[[str], T]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Made anew each time."""
+        return self.make()
+
+
+@dataclass(frozen=True)
 class Answer(Generic[T]):
     """A value that could be read."""
 

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from radiograph.core import Task, UserError
-from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Message, Usage
+from radiograph.store.chat._asked import Answer, Ask, Batch, Failure, Later, Message, Usage
 from radiograph.store.chat._cache import ChatCache, question_sha256
 from radiograph.store.chat._endpoint import ChatError, ChatSettings, Endpoint
 from radiograph.store.chat._http import Reply, TimedOut, Unreachable, opener, post
@@ -95,7 +95,7 @@ class ChatClient:
                 cost = 0.0
             return Usage(c.calls, c.cached, c.failed, c.repaired, c.prompt_tokens, c.completion_tokens, cost)
 
-    def ask(self, ask: Ask[T]) -> Answer[T]:
+    def ask(self, ask: Ask[T] | Later[T]) -> Answer[T]:
         """One question.
 
         Raises:
@@ -126,20 +126,32 @@ class ChatClient:
         return Answer(value, text, cached and again)
 
     def ask_all(
-        self, asks: Sequence[Ask[T]], *, tolerated: float | None = None, progress: Task | None = None
+        self,
+        asks: Sequence[Ask[T] | Later[T]],
+        *,
+        tolerated: float | None = None,
+        after: int | None = None,
+        progress: Task | None = None,
     ) -> Batch[T]:
-        """Many questions; `tolerated` is the share that may fail before the rest is not asked any more."""
+        """Many questions; `tolerated` is the share that may fail before the rest is not asked any more.
+
+        With `after` it is the share of those put so far, once there are so many: a long batch ends early.
+        """
         stop: list[ChatError] = []
         failed: list[int] = []
+        put: list[int] = []
 
-        def one(ask: Ask[T]) -> Answer[T] | Failure:
+        def one(ask: Ask[T] | Later[T]) -> Answer[T] | Failure:
             if stop:
                 return Failure(ChatError("not_asked", "the batch had ended before this question", got=stop[0].code))
             try:
+                put.append(1)
                 return self.ask(ask)
             except ChatError as error:
                 failed.append(1)
-                too_many = tolerated is not None and len(failed) > tolerated * len(asks)
+                of = len(asks) if after is None else len(put)
+                early = after is not None and of < after
+                too_many = tolerated is not None and not early and len(failed) > tolerated * of
                 if error.final or (too_many and error.code == "offline"):
                     stop.append(error)
                 elif too_many:
