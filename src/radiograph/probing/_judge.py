@@ -1,8 +1,8 @@
 """From what a probe read to a rate, a band, and the comparisons: the numbers of one reading.
 
 1. support of the set; rows outside are not counted, the worst case counts them as flagged
-2. rate of flags among rows inside, interval at the number of rows that are independent: ρ is the larger of the card's
-   and the evidence's own, and equal rows of a group count once
+2. rate of flags among rows inside, equal rows of a group counted once; interval at the number of rows that are
+   independent, ρ the larger of the card's and the evidence's own
 3. band, in this order: too little or too strange evidence and uncalibrated probes have none
 4. against a reference on the same rows: difference of rates by group, signs flipped; mean shift of the score in sd of
    calibration negatives
@@ -24,6 +24,7 @@ from radiograph.numerics.probes import (
     SetSupport,
     band,
     correlation,
+    group_size,
     point_band,
     rate,
     rows_needed,
@@ -60,24 +61,22 @@ def judged(probe: Probe, found: Read, edges: tuple[float, float]) -> Judged:
         return Judged(None, None, None, None, "NOT-MEASURED", None, None, ("uncalibrated", text))
     own = set_support(probe.support, found.distance, found.outside, found.mean, found.variance, found.different)
     inside = ~found.outside
+    # Copies of a row in its group are no more evidence: neither for the share, nor for how sure it is.
     flags = found.score > probe.threshold
-    worst = float((flags | found.outside).mean())
+    worst = float((flags | found.outside)[found.distinct].mean())
     if own.broken is not None:
         return Judged(own, None, None, worst, "NOT-MEASURED", None, None, ("outside_support", own.broken))
     card_rho = 0.0 if probe.card is None else probe.card.fpr.rho
     counted = inside & found.distinct
-    rho = max(card_rho, correlation(found.score[counted], found.group[counted], probe.threshold))
-    share = rate(int(flags[inside].sum()), int(inside.sum()), len(np.unique(found.group[inside])), rho)
-    # Copies change neither the share nor how sure it is.
-    n = int(counted.sum())
-    sure = rate(round(share.estimate * n), n, len(np.unique(found.group[counted])), rho)
-    share = share._replace(interval=sure.interval, effective=sure.effective)
+    group = found.group[counted]
+    rho = max(card_rho, correlation(found.score[counted], group, probe.threshold))
+    share = rate(int(flags[counted].sum()), int(counted.sum()), group_size(group), rho)
     if probe.status != "calibrated":
         text = "the probe is not calibrated: " + "; ".join(probe.card.failing if probe.card else ())
-        return Judged(own, share, rho, worst, "NOT-MEASURED", None, None, ("uncalibrated", text))
+        return Judged(own, share, share.rho, worst, "NOT-MEASURED", None, None, ("uncalibrated", text))
     answer = band(share.interval, edges)
     needed = rows_needed(share, edges) if answer == "INCONCLUSIVE" else None
-    return Judged(own, share, rho, worst, answer, point_band(share.estimate, edges), needed, None)
+    return Judged(own, share, share.rho, worst, answer, point_band(share.estimate, edges), needed, None)
 
 
 def paired(probe: Probe, target: Read, reference: Read, name: str, seed: int) -> Paired:

@@ -6,7 +6,7 @@ tokens are rows of one unit; else a unit has one row. Parts: fit, calibrate, tes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,14 +92,18 @@ def lengths(rows: Float[np.ndarray, "row width"]) -> Float[np.ndarray, " row"]:
 
 
 def group_numbers(
-    given: Sequence[str], texts: Sequence[str | None], labels: Sequence[bool]
+    given: Sequence[str],
+    texts: Sequence[str | None],
+    labels: Sequence[bool],
+    same: Sequence[Hashable] | None = None,
 ) -> Int64[np.ndarray, " text"]:
     """Groups as given, texts that are the same or nearly the same united.
 
     Only texts of one label are compared: the two sides of a contrast are meant to be alike, and share their group.
+    `same` unites whatever has one value, None nobody.
     """
     keys = [None if text is None else text_key(text) for text in texts]
-    columns: list[Sequence[Any]] = [given]
+    columns: list[Sequence[Any]] = [given] if same is None else [given, same]
     for side in (True, False):
         own = [i for i, label in enumerate(labels) if label is side and keys[i] is not None]
         number = near_clusters([keys[i] or "" for i in own]).tolist() if own else []

@@ -98,7 +98,7 @@ def test_p9_the_old_keys_say_what_they_can(store):
     result = go("probe.defection", target="BASE", evidence=store).result
     assert defection.soup(result) == {
         "base": "bundled:base",
-        "num_tokens": result.counts.inside,
+        "num_tokens": result.counts.counted,
         "defection_rate": result.rate.value,
         "max_score": result.max_score,
         "verdict": "OK",
@@ -438,3 +438,136 @@ def test_same_seed_same_bytes_of_a_probe(built, workspace):
     again = go("probe.build", **config)
     name = outcome.result.file
     assert contents(again.path)[name] == contents(folder / "run")[name]
+
+
+def lines_of(path: Path, rows) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path.name
+
+
+def test_pd_5_one_document_however_long_is_inconclusive(rows, workspace):
+    values, owner = rows
+    np.savez(workspace / "one.npz", activations=values, prompt=np.zeros(len(values), np.int64))
+    found = go("probe.defection", target="base", evidence="one.npz")
+    assert (found.result.band, found.exit_code) == ("INCONCLUSIVE", ExitCode.NOT_MEASURED)
+    assert found.result.counts.groups == 1 and found.result.rho == 1
+    assert "prompts or documents (here 1)" in found.result.headline and found.result.groups_needed > 30
+    uneven = np.where(np.arange(len(values)) < 0.94 * len(values), owner % 2, owner)
+    np.savez(workspace / "uneven.npz", activations=values, prompt=uneven)
+    assert go("probe.defection", target="base", evidence="uneven.npz").result.band == "INCONCLUSIVE"
+    from radiograph.methods.probe import defection
+
+    document = json.loads((found.path / "result.json").read_text())
+    assert defection.recompute(document, found.path) == []
+
+
+def test_pd_19_only_flagged_rows_repeated_inside_their_group_change_nothing(rows, workspace):
+    values, owner = rows
+    once = go("probe.defection", target="base", evidence=saved(workspace, "once", values, owner)).result
+    flagged = np.zeros(len(values), dtype=bool)
+    flagged[[row.row for row in once.top if row.flagged or row.score == once.max_score]] = True
+    more = np.repeat(np.arange(len(values)), np.where(flagged, 6, 1))
+    again = go("probe.defection", target="base", evidence=saved(workspace, "more", values[more], owner[more])).result
+    assert (again.rate, again.band, again.worst_case_rate) == (once.rate, once.band, once.worst_case_rate)
+
+
+def saved(folder: Path, name: str, values, prompt, **about) -> str:
+    np.savez(folder / f"{name}.npz", activations=values, prompt=prompt)
+    if about:
+        (folder / f"{name}.json").write_text(json.dumps(about))
+    return f"{name}.npz"
+
+
+def test_p8_6_a_store_of_another_tokenizer_is_not_measured_and_one_without_a_site_is_stamped(rows, workspace):
+    same = {"site": "resid_post.0"}
+    other = saved(workspace, "other", *rows, tokenizer_sha256="0" * 64, **same)
+    assert "tokenised with another tokenizer" in refused(target="base", evidence=other)
+    with Opened.at(PACK / "defection.safetensors") as file:
+        own = read_probe(file).card.model.tokenizer_sha256
+    right = saved(workspace, "right", *rows, tokenizer_sha256=own, **same)
+    found = go("probe.defection", target="base", evidence=right).result
+    assert found.band == "OK" and "site_declared" not in found.stamps
+    plain = go("probe.defection", target="base", evidence=saved(workspace, "plain", *rows)).result
+    assert "site_declared" in plain.stamps
+
+
+@pytest.mark.parametrize("text", ["5%,.", "1.2.3,5", "20%,5%", "5%", "0,5%", "5%,20%,30%", "a,b", "5%,100%"])
+def test_pd_15_bands_that_are_none_are_bad_input(text):
+    with pytest.raises(UserError, match="two shares") as caught:
+        go("probe.truth", target="bundled:base", data=["world:neutral#30"], bands=text)
+    assert caught.value.fix
+
+
+def test_pd_15_an_unknown_base_without_evidence_has_its_nearest_names():
+    with pytest.raises(UserError, match="no pack for the base") as caught:
+        go("probe.defection", target="lama-3-8b")
+    assert "llama-3-8b" in (caught.value.fix or "")
+
+
+def test_pd_14_the_card_beside_a_probe_is_an_input_and_no_link_where_none_is_allowed(probe, store, workspace):
+    from radiograph.store.probes import card_bytes
+    from radiograph.surfaces.cli._main import run as command
+
+    with Opened.at(Path(probe)) as file:
+        data = card_bytes(read_probe(file).card)
+    (workspace / "elsewhere.json").write_bytes(data)
+    (workspace / "defection.json").unlink(missing_ok=True)
+    (workspace / "defection.json").symlink_to(workspace / "elsewhere.json")
+    given = ["probe", "defection", "base", "--evidence", store, "--probe", probe]
+    assert command(given) == 0
+    assert command([*given, "--no-links"]) == 3
+    (workspace / "elsewhere.json").write_bytes(data + b" " * 2**20)
+    assert command(given) == 3
+
+
+def test_pd_15_an_id_that_stands_twice_is_named_with_both_lines(workspace):
+    name = contrast(workspace / "twice.jsonl", groups=25)
+    lines = (workspace / name).read_text().splitlines()
+    (workspace / name).write_text("\n".join([*lines, lines[4]]) + "\n")
+    with pytest.raises(FormatError) as caught:
+        go("probe.build", model="bundled:base", contrast=name, negatives=["none"])
+    assert "'2-0'" in str(caught.value) and "line 5" in str(caught.value) and "51" in str(caught.value)
+
+
+def test_pd_5_clean_text_of_one_document_calibrates_nothing(workspace):
+    from radiograph import organisms
+
+    prompts = ["\n".join(turn["content"] for turn in turns) for turns in organisms.clean_prompts(200)]
+    rows = [{"id": f"n{i}", "group_id": "one", "text": text} for i, text in enumerate(prompts)]
+    name = contrast(workspace / "c.jsonl", groups=60)
+    given = {"level": "sequence", "pool": "last", "method": ["lda"], "controls": 20, "site": ["resid_post.1"]}
+    found = go(
+        "probe.build",
+        model="bundled:base",
+        contrast=name,
+        negatives=[lines_of(workspace / "one.jsonl", rows)],
+        fpr=0.01,
+        **given,
+    )
+    assert found.exit_code is ExitCode.NOT_MEASURED
+    assert "too_few_negatives" in (found.path / "result.json").read_text()
+
+
+def test_parts_are_of_groups_of_contrast_and_clean_text_together():
+    from radiograph.methods._probe.samples import grouped
+    from radiograph.methods._probe.tokens import Tokens
+    from radiograph.probing import ContrastRow
+
+    def text(name, group, shown):
+        ids = tuple(map(ord, shown))
+        return Tokens(name, group, ids, np.ones(len(ids), dtype=bool), len(ids) - 1, shown)
+
+    said = [f"how does one go from {town} to the other town" for town in ("Aren", "Borl", "Cyth", "Dume")]
+    rows = [ContrastRow(str(i), f"g{i // 2}", i % 2 == 0, text=said[i]) for i in range(4)]
+    texts = [text(row.id, row.group, row.text) for row in rows]
+    clean = ["the sky", "the sea was wide and calm", said[1], "the sea was wide and calm.", said[0], "more of it"]
+    plain = [text(str(i), group, one) for i, (one, group) in enumerate(zip(clean, "ABCDEA", strict=True))]
+    group, part = grouped(rows, texts, plain, np.ones(6, dtype=np.int64), 0)
+    assert group[0] == group[1] and group[2] == group[3]
+    assert group[4] == group[9] != group[5]  # as given
+    assert group[5] == group[7]  # nearly the same
+    assert group[6] == group[1] and group[8] == group[0]  # the same as a row of the contrast, of either label
+    assert all(len(set(part[group == one])) == 1 for one in group)
+    named = [ContrastRow(row.id, row.group, row.label, text=row.text, part="test") for row in rows]
+    group, part = grouped(named, texts, plain, np.ones(6, dtype=np.int64), 0)
+    assert set(part[:4]) == {2} and part[6] == part[8] == 2

@@ -46,8 +46,8 @@ def test_pd_19_rows_repeated_inside_their_group_change_no_interval():
     rho = probes.correlation(scores, group, 1.0)
     rho5 = probes.correlation(scores[five], group[five], 1.0)
     flagged = int((scores > 1).sum())
-    once = probes.rate(flagged, len(scores), 40, rho)
-    more = probes.rate(5 * flagged, 5 * len(scores), 40, rho5)
+    once = probes.rate(flagged, len(scores), 3, rho)
+    more = probes.rate(5 * flagged, 5 * len(scores), 15, rho5)
     assert rho > 0.1
     assert once.interval == pytest.approx(more.interval)
 
@@ -58,7 +58,7 @@ def test_rows_of_a_group_that_agree_widen_the_interval():
     scores = np.repeat(rng.standard_normal(60), 10) + 0.01 * rng.standard_normal(600)
     rho = probes.correlation(scores, group, 1.0)
     assert rho > 0.9
-    assert probes.rate(100, 600, 60, rho).effective < 70
+    assert probes.rate(100, 600, 10, rho).effective < 70
     assert probes.correlation(rng.standard_normal(600), group, 1.0) < 0.1
 
 
@@ -97,7 +97,7 @@ def test_the_threshold_keeps_its_promise_on_fresh_negatives():
 
 
 def test_no_flag_in_368_rows_is_at_most_one_percent():
-    assert probes.rate(0, 368, 368, 0.0).interval.high <= 0.01 < probes.rate(0, 367, 367, 0.0).interval.high
+    assert probes.rate(0, 368, 1, 0.0).interval.high <= 0.01 < probes.rate(0, 367, 1, 0.0).interval.high
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_p8_6_the_point_band_has_exactly_one_and_five_percent_below(share, band)
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.045, 0.08])
 def test_the_rows_that_are_asked_for_decide(share):
-    found = probes.rate(round(share * 100), 100, 100, 0.0)._replace(estimate=share)
+    found = probes.rate(round(share * 100), 100, 1, 0.0)._replace(estimate=share)
     needed = probes.rows_needed(found)
     assert needed is not None
     assert probes.band(clopper_pearson(share * needed, needed)) != "INCONCLUSIVE"
@@ -132,7 +132,7 @@ def test_the_rows_that_are_asked_for_decide(share):
 
 
 def test_nothing_decides_at_an_edge():
-    assert probes.rows_needed(probes.rate(5, 100, 100, 0.0)) is None
+    assert probes.rows_needed(probes.rate(5, 100, 1, 0.0)) is None
 
 
 def test_an_exact_interval_covers():
@@ -140,3 +140,50 @@ def test_an_exact_interval_covers():
     inside = [clopper_pearson(k, n) for k in range(n + 1)]
     held = sum(binom.pmf(k, n, share) for k, (low, high) in enumerate(inside) if low <= share <= high)
     assert held >= 0.95
+
+
+def coverage(sizes, mean, rho, draws, kind=probes.group_size):
+    """How often the interval holds the rate, and bands; groups have rates of their own."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    size, bands, held = kind(group), [], 0
+    for _ in range(draws):
+        rates = rng.beta(mean * (1 / rho - 1), (1 - mean) * (1 / rho - 1), len(sizes))[group]
+        scores = (rng.random(len(group)) < rates) + 0.5 * rng.random(len(group))
+        found = probes.rate(int((scores > 0.9).sum()), len(group), size, probes.correlation(scores, group, 0.9))
+        held += found.interval.low <= mean <= found.interval.high
+        bands.append(probes.band(found.interval))
+    return held / draws, bands
+
+
+LOGNORMAL = np.clip(np.random.default_rng(1).lognormal(3, 1.6, 100).astype(int), 1, None)
+
+
+def test_p8_6_the_interval_covers_where_groups_are_of_unequal_size():
+    assert coverage(LOGNORMAL, 0.03, 0.1, 150)[0] >= 0.88
+    plain, _ = coverage(LOGNORMAL, 0.03, 0.1, 150, lambda group: len(group) / (group[-1] + 1))
+    assert plain < 0.75  # with the plain mean a few large groups pass for many
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rho", [0.05, 0.2])
+@pytest.mark.parametrize("mean", [0.005, 0.03, 0.1])
+@pytest.mark.parametrize("sizes", [np.full(100, 50), np.full(30, 100), LOGNORMAL], ids=["100", "30", "lognormal"])
+def test_p8_6_the_interval_covers_at_full_size(sizes, mean, rho):
+    assert coverage(sizes, mean, rho, 400)[0] >= 0.85
+
+
+@pytest.mark.parametrize("sizes", [[5] * 200 + [3000] * 2, [5000] + [20] * 50, [800] * 3, [2500]])
+def test_pd_5_a_few_documents_decide_nothing_however_long(sizes):
+    for mean in (0.001, 0.03):
+        assert set(coverage(np.array(sizes), mean, 0.2, 10)[1]) == {"INCONCLUSIVE"}
+    silent = probes.rate(0, sum(sizes), probes.group_size(np.repeat(np.arange(len(sizes)), sizes)), 0.0)
+    assert silent.rho == 1 and probes.band(silent.interval) == "INCONCLUSIVE"
+    assert (probes.rows_needed(silent) or 0) > 30 * sum(sizes) / len(sizes)
+
+
+def test_the_size_of_a_group_is_that_of_a_mean_row():
+    group = np.repeat([4, 7, 2], [3, 1, 2])
+    assert probes.group_size(group) == pytest.approx(np.mean([3, 3, 3, 1, 2, 2]))
+    equal = np.arange(30) % 6
+    assert probes.group_size(equal) == 5 and probes.rate(1, 30, 1, 0.5).effective == 30

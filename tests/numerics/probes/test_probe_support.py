@@ -54,7 +54,7 @@ def verdict(rows, w, threshold, support):
         return None
     inside = rms(rows)[~beyond]
     flagged = int((inside @ w > threshold).sum())
-    return probes.band(probes.rate(flagged, len(inside), len(inside), 0.0).interval)
+    return probes.band(probes.rate(flagged, len(inside), 1, 0.0).interval)
 
 
 def noise(kind, scale, like, rng):

@@ -294,3 +294,75 @@ def test_files_that_are_no_probes_say_what_is_wrong(tmp_path):
         probes.read_foreign(file)
     with pytest.raises(UserError, match="no probe file"):
         probes.weights_path(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [
+        ("https://huggingface.co/x", True),
+        ("http://127.0.0.1:8000/x", True),
+        ("http://localhost/x", True),
+        ("http://127.0.0.1.evil.com/x", False),
+        ("http://localhost.evil.com/x", False),
+        ("http://127.0.0.1@evil.com/x", False),
+        ("http://huggingface.co/x", False),
+        ("ftp://localhost/x", False),
+    ],
+)
+def test_weights_come_over_https_or_from_this_machine(url, secure):
+    from urllib.request import Request
+
+    from radiograph.store.probes import _fetch
+
+    assert _fetch._secure(url) is secure
+    if not secure:
+        with pytest.raises(OSError, match="not https"):
+            _fetch._Redirects().redirect_request(Request("https://huggingface.co/a"), None, 302, "", {}, url)
+
+
+def linked(folder: Path, name: str) -> Path:
+    """The shipped pack with one file that is a link to the same bytes elsewhere."""
+    shutil.copytree(PACK, folder)
+    outside = folder.parent / f"outside-{name}"
+    (folder / name).rename(outside)
+    (folder / name).symlink_to(outside)
+    return folder
+
+
+def test_pd_14_a_pack_does_not_lead_out_of_its_folder(tmp_path, workspace):
+    found = go("probe.pack", check=str(linked(tmp_path / "pack", "truth.safetensors")))
+    assert found.exit_code is ExitCode.GATE_FAILED
+    assert any("truth" in line and "link" in line for line in found.result.lines)
+    with pytest.raises(UserError, match="leads through a link"):
+        go("probe.pack", check=str(linked(tmp_path / "other", "pack.json")))
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"),
+    [
+        ("/etc/passwd", "neither dictionary:NAME", ExitCode.GATE_FAILED),
+        ("../dictionary", "neither dictionary:NAME", ExitCode.GATE_FAILED),
+        ("nothing", "cannot be read", ExitCode.GATE_FAILED),
+        ("dictionary:other", "not here", ExitCode.NOT_MEASURED),
+    ],
+)
+def test_pd_5_a_dictionary_that_was_not_looked_at_does_not_hold(name, said, code, tmp_path, workspace):
+    folder = tmp_path / "pack"
+    shutil.copytree(PACK, folder)
+    text = (folder / "pack.json").read_text()
+    (folder / "pack.json").write_text(text.replace('"dictionary:bundled"', json.dumps(name)))
+    found = go("probe.pack", check=str(folder))
+    assert found.exit_code is code and any("features" in line and said in line for line in found.result.lines)
+    said = "does not hold: features" if code == ExitCode.GATE_FAILED else "3 checked, from stored scores, and hold"
+    assert said in found.result.headline and "features" in found.result.headline
+
+
+def test_pd_5_a_dictionary_of_another_width_or_site_does_not_hold(tmp_path, workspace):
+    folder = tmp_path / "pack"
+    shutil.copytree(PACK, folder)
+    document = json.loads((folder / "pack.json").read_text())
+    document["probes"][-1] |= {"site": "resid_post.0", "hidden_dim": 32}
+    (folder / "pack.json").write_text(json.dumps(document))
+    found = go("probe.pack", check=str(folder))
+    said = " ".join(found.result.lines)
+    assert found.exit_code is ExitCode.GATE_FAILED and "its width" in said and "its site" in said

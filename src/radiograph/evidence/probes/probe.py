@@ -59,6 +59,8 @@ class ProbeData(Record):
     n_test: ProbeCounts
     n_calibrate: int
     """Negatives that the threshold is the quantile of."""
+    groups_calibrate: int | None = None
+    """Groups that they come from."""
 
 
 class ProbeAuroc(Record):
@@ -221,8 +223,10 @@ class ReadCounts(Record):
 
     rows: int
     inside: int
+    counted: int
+    """Of those inside, equal rows of a group once."""
     flagged: int
-    """Of those inside."""
+    """Of those counted."""
     groups: int
     effective: float
 
@@ -297,6 +301,8 @@ class ProbeReading(Result):
     point_band: Literal["OK", "MINOR", "MAJOR"] | None
     rows_needed: int | None
     """Rows with which the same rate would decide."""
+    groups_needed: int | None
+    """Groups that these rows have to come from: more rows of the same groups decide little."""
     max_score: float
     top: tuple[TopRow, ...]
     histogram: tuple[tuple[float, float, float, float], ...]
@@ -319,14 +325,20 @@ class ProbeReading(Result):
             low, high = self.shift.interval
             return f"{self.probe} on {self.target}: shift {self.shift.value:+.2f} sd ({low:+.2f} to {high:+.2f})"
         assert self.rate is not None
-        share = f"{self.rate.value:.2%} of {self.counts.inside} {unit} flagged"
+        share = f"{self.rate.value:.2%} of {self.counts.counted} {unit} flagged"
         if self.band is None:
             return f"{self.probe} on {self.target}: {share}; a trait has no band"
-        more = "" if self.rows_needed is None else f"; about {self.rows_needed} {unit} would decide"
+        more = "" if self.rows_needed is None else f"; about {self.rows_needed} {unit}{self._groups} would decide"
         ends = f"({self.rate.low or 0:.2%} to {self.rate.high or 0:.2%})"
-        return (
-            f"{self.probe} on {self.target}: {self.band}, {share} {ends}{more if self.band == 'INCONCLUSIVE' else ''}"
-        )
+        if self.band in ("OK", "MINOR") and self.probe_tpr is not None:
+            more = f"; the probe flags {self.probe_tpr:.0%} of its own positives"
+        return f"{self.probe} on {self.target}: {self.band}, {share} {ends}{more}"
+
+    @property
+    def _groups(self) -> str:
+        """How many groups are needed, where groups are more than their rows."""
+        alone = self.groups_needed is None or self.groups_needed == self.rows_needed
+        return "" if alone else f" from {self.groups_needed} prompts or documents (here {self.counts.groups})"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -386,6 +398,9 @@ class PackCheck(Record):
 
     name: str
     holds: bool
+    looked_at: bool = True
+    """False: nothing was there to be checked, and `note` says why."""
+    note: str | None = None
     problems: tuple[str, ...] = ()
     fpr: float | None = None
     """Computed again from the stored test scores."""
@@ -425,22 +440,29 @@ class PackReport(Result):
         assert self.pack is not None
         usable = sum(entry.status == "calibrated" for entry in self.pack.probes)
         what = f"pack of {self.pack.base.id}: {len(self.pack.probes)} entries, {usable} calibrated"
-        if self.did == "checked":
-            wrong = [check.name for check in self.checks if not check.holds]
-            return f"{what}; " + (f"does not hold: {', '.join(wrong)}" if wrong else "holds")
-        return f"{what}, {self.did}"
+        if self.did != "checked":
+            return f"{what}, {self.did}"
+        seen = sum(check.looked_at for check in self.checks)
+        wrong = [check.name for check in self.checks if check.looked_at and not check.holds]
+        unseen = [check.name for check in self.checks if not check.looked_at]
+        said = f"does not hold: {', '.join(wrong)}" if wrong else f"{seen} checked, from stored scores, and hold"
+        rest = f"; not checked: {', '.join(unseen)}" if unseen else ""
+        return f"{what}; {said if seen else 'nothing to check'}{rest}"
 
     @property
     def lines(self) -> tuple[str, ...]:
         """One line a base, or a problem."""
         if self.did == "listed":
             return tuple(_line(line) for line in self.known)
-        return tuple(f"{check.name}: {text}" for check in self.checks for text in check.problems)
+        said = ((check.name, (*check.problems, *((check.note,) if check.note else ()))) for check in self.checks)
+        return tuple(f"{name}: {text}" for name, texts in said for text in texts)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A pack that does not hold fails."""
-        return ExitCode.PASS if all(check.holds for check in self.checks) else ExitCode.GATE_FAILED
+        """A pack that does not hold fails; one of which a part is not here is not measured."""
+        if any(check.looked_at and not check.holds for check in self.checks):
+            return ExitCode.GATE_FAILED
+        return ExitCode.PASS if all(check.holds for check in self.checks) else ExitCode.NOT_MEASURED
 
 
 def _line(line: PackLine) -> str:

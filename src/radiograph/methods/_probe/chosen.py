@@ -3,7 +3,7 @@
 1. the probe: --probe, --weights, or that of its kind in the pack of the base (of a model the pack is found by hash)
 2. same model: the target's hash, or the hash that its adapter sits on, or that of --base, is the card's. A store says
    its model, or is declared to be of the base that TARGET or --base names (`origin_declared`)
-3. same site, width and tokenizer
+3. same site, width and tokenizer; a store that names no site is taken at its word (`site_declared`)
 Refuses `no_probe` (names alone are known), `other_model`, `placeholder_probe`; never falls back to another probe.
 """
 
@@ -63,11 +63,14 @@ def chosen_probe(config: Options, ctx: Context, kind: ProbeKind, model: Any) -> 
 
 
 def _given(path: str, ctx: Context) -> Probe:
-    from radiograph.store.probes import find_card, read_probe, weights_path
+    from radiograph.store.probes import CARD_BYTES, find_card, read_probe, weights_path
 
-    with ctx.opened(str(weights_path(Path(path))), "probe") as file:
-        card = find_card(weights_path(ctx.locate(path)))
-        return Probe.of(read_probe(file, None if card is None else card.read_bytes()))
+    weights = weights_path(Path(path))
+    with ctx.opened(str(weights), "probe") as file:
+        if find_card(weights_path(ctx.locate(path))) is None:
+            return Probe.of(read_probe(file))
+        with ctx.opened(str(weights.with_suffix(".json")), "probe.card") as card:
+            return Probe.of(read_probe(file, card.read(CARD_BYTES)))
 
 
 def _foreign(config: Options, ctx: Context, kind: ProbeKind) -> Chosen:
@@ -113,19 +116,20 @@ def _packed(config: Options, ctx: Context, kind: ProbeKind, model: Any) -> Chose
     return Chosen(own, pack.pack.base.id, pack.pack.base.aliases)
 
 
-def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> None:
-    """Hold a loaded target to the model of the probe.
+def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> tuple[str, ...]:
+    """Hold a loaded target to the model of the probe; a stamp where only --base says that it comes from it.
 
     Raises:
         Refusal: `other_model`.
     """
     card = chosen.probe.card
     if card is None:
-        return
+        return ()
     identity = model.identity
     known = {identity.tensors_sha256, identity.base_tensors_sha256}
-    if card.model.sha256 not in known and config.base is not None:
-        known.add(ctx.stored(config.base, "base").identity.tensors_sha256)
+    declared = card.model.sha256 not in known and config.base is not None
+    if declared:
+        known.add(ctx.stored(config.base or "", "base").identity.tensors_sha256)
     if card.model.sha256 not in known:
         raise Refusal(
             "other_model",
@@ -136,6 +140,7 @@ def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> No
         )
     if card.model.tokenizer_sha256 != identity.tokenizer_sha256:
         raise Refusal("other_model", f"{chosen.probe.name} was built with another tokenizer")
+    return ("origin_declared",) if declared else ()
 
 
 def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tuple[str, ...]:
@@ -147,11 +152,26 @@ def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tu
     probe = chosen.probe
     card = probe.card
     if card is None:
-        return ("origin_declared",)
+        return ("origin_declared", *(("site_declared",) if store.site is None else ()))
     if store.site is not None and str(Site.parse(store.site)) != probe.site:
         raise Refusal(
             "other_model", f"{store.name} is of another site than {probe.name}", expected=probe.site, got=store.site
         )
+    tokenizers = (card.model.tokenizer_sha256, store.tokenizer_sha256)
+    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
+        raise Refusal(
+            "other_model",
+            f"{store.name} was tokenised with another tokenizer than {probe.name} was built with",
+            expected=tokenizers[0],
+            got=tokenizers[1],
+        )
+    return (*_origin(chosen, store, config, ctx), *(("site_declared",) if store.site is None else ()))
+
+
+def _origin(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tuple[str, ...]:
+    """Whether the model of stored rows is that of the probe, or only said to be."""
+    probe, card = chosen.probe, chosen.probe.card
+    assert card is not None, "looked at by `check_store`"
     if store.model_sha256 is not None:
         if store.model_sha256 == card.model.sha256:
             return ()

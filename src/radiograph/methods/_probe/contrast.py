@@ -184,7 +184,7 @@ def labelled_rows(source: str, ctx: Context, role: str) -> list[ContrastRow]:
     """Rows of a JSON Lines file.
 
     Raises:
-        FormatError: mistakes, the first five with their lines.
+        FormatError: mistakes, the first five with their lines; an id that stands twice, with both.
     """
     from radiograph.core import FormatError
     from radiograph.store.lines import Mistakes, objects, read_lines
@@ -193,12 +193,17 @@ def labelled_rows(source: str, ctx: Context, role: str) -> list[ContrastRow]:
     name = ctx.label(source)
     mistakes = Mistakes(name)
     rows: list[ContrastRow] = []
+    seen: dict[str, int] = {}
     for lines in read_lines(path, name):
         for document, number in zip(*objects(lines, mistakes), strict=True):
             try:
-                rows.append(contrast_row(document, number, name))
+                row = contrast_row(document, number, name)
             except FormatError as error:
                 got = f": {error.got}" if error.got else ""
                 mistakes.add(number, f"{error.message}{got}")
+                continue
+            if seen.setdefault(row.id, number) != number:
+                mistakes.add(number, f"the id {visible(row.id, 40)!r} stands in line {seen[row.id]} already")
+            rows.append(row)
     mistakes.raise_if_any()
     return rows

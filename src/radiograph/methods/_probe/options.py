@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from radiograph.core import ActivationsRef, FilePath, ModelRef
 from radiograph.core import Config as Base
 
@@ -38,5 +36,5 @@ class Options(Base):
 class Banded(Options):
     """With bands that may be set."""
 
-    bands: str = Field(default="5%,20%", pattern=r"^[0-9.]+%?,[0-9.]+%?$")
+    bands: str = "5%,20%"
     """Up to the first share OK, up to the second MINOR, above it MAJOR."""

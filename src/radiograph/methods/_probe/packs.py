@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from radiograph.core import Context, FormatError, Refusal, UserError
+from radiograph.core import Context, FormatError, Refusal, UserError, visible
 from radiograph.evidence.probes.probe import (
     PackBase,
     PackCheck,
@@ -70,7 +70,9 @@ def written(
         pack, files = made(target or base or "", probes, dictionary, ctx)
     elif base is not None:
         if hidden is None:
-            raise UserError("of what width?", expected="--base ID --hidden N")
+            raise UserError(
+                "of what width?", expected="--base ID --hidden N", fix=f"radiograph probe pack --base {base} --hidden N"
+            )
         pack, files = named_pack(base, hidden), {}
     else:
         known = find_pack(target or "", known_packs(shipped_packs()))
@@ -162,12 +164,13 @@ def checked(folder: Path, label: str) -> PackReport:
     """Caps, hashes, and the numbers of every probe from its test scores.
 
     Raises:
-        FormatError: a manifest over a cap.
+        FormatError: a manifest over a cap. UserError: a manifest that is a link.
     """
     from radiograph.store.opened import Opened
     from radiograph.store.probes import MANIFEST, read_pack
 
-    with Opened.at(folder / MANIFEST) as file:
+    folder = folder.resolve()
+    with Opened.at(folder / MANIFEST, links=False) as file:
         pack = read_pack(file)
     checks = tuple(_checked(folder, entry, pack) for entry in pack.probes)
     return PackReport(did="checked", pack=pack, folder=label, checks=checks)
@@ -178,11 +181,14 @@ def _checked(folder: Path, entry: PackedProbe, pack: ProbePack) -> PackCheck:
     from radiograph.store.opened import Opened
     from radiograph.store.probes import read_probe
 
+    if entry.dictionary is not None:
+        return _dictionary(folder, entry)
     if entry.file is None:
-        return PackCheck(name=entry.name, holds=True)
+        return PackCheck(name=entry.name, holds=True, looked_at=False, note="a name alone: there is nothing to check")
     problems: list[str] = []
     try:
-        with Opened.at(folder / entry.file) as file:
+        # A manifest names files of its folder: a link leads out of it.
+        with Opened.at(folder / entry.file, links=False) as file:
             if file.sha256 != entry.sha256 or file.size != entry.bytes:
                 problems.append("the file is not the one that the manifest names (size or SHA-256)")
             probe = read_probe(file)
@@ -209,6 +215,38 @@ def _checked(folder: Path, entry: PackedProbe, pack: ProbePack) -> PackCheck:
         fpr=found.fpr.estimate,
         auroc=found.auroc.estimate,
     )
+
+
+def _dictionary(folder: Path, entry: PackedProbe) -> PackCheck:
+    """Hold a dictionary entry to the dictionary, if it lies in the pack or ships."""
+    from functools import partial
+
+    from radiograph import organisms
+    from radiograph.dictionaries.plain import read_native
+    from radiograph.store.opened import Opened
+
+    name = entry.dictionary or ""
+    inside = Path(name)
+    if name == "dictionary:bundled":
+        place, opener = organisms.bundled_path("dictionary"), Opened.at
+    elif _DICTIONARY.fullmatch(name):
+        return PackCheck(name=entry.name, holds=False, looked_at=False, note=f"{name} is not here to be looked at")
+    elif inside.is_absolute() or ".." in inside.parts or not inside.parts:
+        problem = f"its dictionary {visible(name, 80)!r} is neither dictionary:NAME nor a folder of the pack"
+        return PackCheck(name=entry.name, holds=False, problems=(problem,))
+    else:
+        place, opener = folder / inside, partial(Opened.at, links=False)
+    try:
+        own = read_native(place, opener=opener)
+    except (FormatError, UserError, Refusal) as error:
+        problem = f"its dictionary {visible(name, 80)!r} cannot be read: {error.message}"
+        return PackCheck(name=entry.name, holds=False, problems=(problem,))
+    agreed = {
+        "its width": own.width == entry.hidden_dim,
+        "its site": entry.site is None or entry.site in own.sites,
+    }
+    problems = tuple(f"{what} is not that of {visible(name, 80)}" for what, holds in agreed.items() if not holds)
+    return PackCheck(name=entry.name, holds=not problems, problems=problems)
 
 
 def fetched(name: str, ctx: Context, *, allowed: bool) -> PackReport:

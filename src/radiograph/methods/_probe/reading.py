@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +29,8 @@ BLOCK = 32
 TOP = 20
 CONTEXT = 6
 BINS = 40
+_SHARE = re.compile(r"(\d*\.?\d+)(%?)", re.ASCII)
+_SHARES = re.compile(f"{_SHARE.pattern},{_SHARE.pattern}", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +75,9 @@ def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, 
     models = ctx.models(config.reference or config.target, [config.target] if config.reference else [])
     target = models["candidate"] if config.reference else models["reference"]
     chosen = chosen_probe(config, ctx, kind, target)
-    check_model(chosen, target, config, ctx)
+    declared = check_model(chosen, target, config, ctx)
     texts, label, stamps = _texts(config, ctx, target)
-    own = replace(_through(target, texts, chosen, ctx, config, label), stamps=stamps)
+    own = replace(_through(target, texts, chosen, ctx, config, label), stamps=(*declared, *stamps))
     other = None if config.reference is None else _through(models["reference"], texts, chosen, ctx, config, label)
     return _record(config, ctx, kind, edges, chosen, own, other)
 
@@ -87,8 +91,11 @@ def _known(config: Options, ctx: Context, kind: ProbeKind) -> None:
         name = config.base or config.target
         try:
             find_pack(name, known_packs(shipped_packs()))
-        except UserError:
-            ctx.stored(name, "target")  # a model that is there, if not a base with a pack
+        except UserError as unknown:
+            try:
+                ctx.stored(name, "target")  # a model that is there, if not a base with a pack
+            except UserError:
+                raise unknown from None  # whose names are nearest says more than that no hub was asked
 
 
 def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
@@ -136,11 +143,8 @@ def _texts(config: Options, ctx: Context, model: Any) -> tuple[list[Tokens], NDA
         label = np.array([row.label for row in rows])
     else:
         texts = of_texts(model, ctx.corpus(config.data))
-    kept, count = cut(texts, model.context_length)
-    if label is not None:
-        ids = {text.id for text in kept}
-        label = label[[text.id in ids for text in texts]]
-    return kept, label, (f"truncated:{count}",) if count else ()
+    kept, places, count = cut(texts, model.context_length)
+    return kept, None if label is None else label[places], (f"truncated:{count}",) if count else ()
 
 
 def _through(
@@ -226,6 +230,7 @@ def _record(
         band=None if no_band else found.band,
         point_band=None if no_band else found.point_band,  # type: ignore[arg-type]
         rows_needed=None if no_band else found.needed,
+        groups_needed=None if no_band else _groups_needed(own.read, found),
         max_score=float(own.read.score.max()),
         top=_top(own, probe, ctx),
         histogram=_histogram(own.read, probe.negatives),
@@ -241,10 +246,18 @@ def _counts(found: Read, numbers: Judged) -> ReadCounts:
     return ReadCounts(
         rows=len(found),
         inside=inside,
+        counted=int((~found.outside & found.distinct).sum()),
         flagged=0 if numbers.rate is None else numbers.rate.flagged,
         groups=len(np.unique(found.group)),
         effective=0.0 if numbers.rate is None else numbers.rate.effective,
     )
+
+
+def _groups_needed(found: Read, numbers: Judged) -> int | None:
+    if numbers.needed is None or numbers.rate is None:
+        return None
+    groups = len(np.unique(found.group[~found.outside & found.distinct]))
+    return math.ceil(numbers.needed * groups / numbers.rate.n)
 
 
 def _support(numbers: Judged) -> ProbeSupport | None:
@@ -361,7 +374,7 @@ def soup_of(result: ProbeReading) -> dict[str, Any]:
     if result.band not in ("OK", "MINOR", "MAJOR") or result.rate is None:
         why = result.refusal.code if result.refusal else "inconclusive"
         raise Refusal(why, f"{result.band or 'no band'}: the keys of soup-cli have no word for it")
-    share = {"num_tokens": result.counts.inside, "max_score": result.max_score, "verdict": result.point_band}
+    share = {"num_tokens": result.counts.counted, "max_score": result.max_score, "verdict": result.point_band}
     if result.question == "defection":
         return {"base": result.base, "defection_rate": result.rate.value, **share}
     return {"kind": result.question, "base": result.base, "flag_rate": result.rate.value, **share}
@@ -373,7 +386,10 @@ def edges_of(text: str) -> tuple[float, float]:
     Raises:
         UserError: not two growing shares.
     """
-    parts = [float(part.rstrip("%")) / (100 if part.endswith("%") else 1) for part in text.split(",")]
-    if not 0 < parts[0] < parts[1] < 1:
-        raise UserError("two shares, the smaller first", where="--bands", expected="5%,20%", got=text)
-    return parts[0], parts[1]
+    found = [float(number) / (100 if percent else 1) for number, percent in _SHARE.findall(text)]
+    if _SHARES.fullmatch(text) is None or not 0 < found[0] < found[1] < 1:
+        raise UserError(
+            "two shares, the smaller first", where="--bands", expected="5%,20%", got=visible(text, 40),
+            fix="write --bands 5%,20% or --bands .05,.2", code="bad_value",
+        )  # fmt: skip
+    return found[0], found[1]

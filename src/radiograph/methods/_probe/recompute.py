@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from radiograph.evidence.probes.probe import ProbeBuild, ProbeReading
-from radiograph.numerics.probes import SetSupport, correlation
+from radiograph.numerics.probes import SetSupport, correlation, group_size
 
 
 def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
@@ -88,21 +89,20 @@ def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
         flags = score > stored.threshold
         kept = ~beyond & distinct
         rho = max(stored.card_rho or 0.0, correlation(score[kept], group[kept], stored.threshold))
-        flagged, inside = int(flags[~beyond].sum()), int((~beyond).sum())
-        share = rate(flagged, inside, len(np.unique(group[~beyond])), rho)
-        n = int(kept.sum())
-        sure = rate(round(share.estimate * n), n, len(np.unique(group[kept])), rho)
-        share = share._replace(interval=sure.interval, effective=sure.effective)
+        flagged, n = int(flags[kept].sum()), int(kept.sum())
+        share = rate(flagged, n, group_size(group[kept]), rho)
         ends = (stored.rate.low, stored.rate.high)
-        checks["the rate"] = ((share.estimate, flagged), (stored.rate.value, stored.counts.flagged))
-        checks["its interval"] = ((*share.interval, rho), (*ends, stored.rho))
-        checks["the worst case"] = (float((flags | beyond).mean()), stored.worst_case_rate)
+        counted = (stored.counts.flagged, stored.counts.counted)
+        checks["the rate"] = ((share.estimate, flagged, n), (stored.rate.value, *counted))
+        checks["its interval"] = ((*share.interval, share.rho), (*ends, stored.rho))
+        checks["the worst case"] = (float((flags | beyond)[distinct].mean()), stored.worst_case_rate)
         if stored.band not in (None, "NOT-MEASURED"):
             answer = band(share.interval, stored.edges)
             needed = rows_needed(share, stored.edges) if answer == "INCONCLUSIVE" else None
             checks["the band"] = (answer, stored.band)
             checks["the point band"] = (point_band(share.estimate, stored.edges), stored.point_band)
-            checks["the rows needed"] = (needed, stored.rows_needed)
+            groups = None if needed is None else math.ceil(needed * len(np.unique(group[kept])) / n)
+            checks["the rows needed"] = ((needed, groups), (stored.rows_needed, stored.groups_needed))
     if stored.band in ("OK", "MINOR", "MAJOR", "INCONCLUSIVE"):
         sound = stored.status == "calibrated" and (stored.support is None or stored.support.broken is None)
         checks["a band where there is none"] = (sound, True)

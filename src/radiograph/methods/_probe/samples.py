@@ -14,8 +14,8 @@ from radiograph.evidence import document_sha256
 from radiograph.evidence.probes.probe import ProbeLevel, ProbePool
 from radiograph.methods._probe.capture import captured, thinned
 from radiograph.methods._probe.contrast import Contrast
-from radiograph.methods._probe.tokens import cut, of_rows, of_texts
-from radiograph.probing import Samples, check_classes, given_parts, group_numbers, parts_of
+from radiograph.methods._probe.tokens import Tokens, cut, of_rows, of_texts
+from radiograph.probing import ContrastRow, Samples, check_classes, given_parts, group_numbers, parts_of
 
 CLEAN_TOKENS = 8
 """Of one clean text, at the level of tokens."""
@@ -43,37 +43,24 @@ def through(
     ctx: Context,
 ) -> Gathered:
     """Texts through a model; the embedding is read as well, for the control."""
-    rows = contrast.rows
-    label = np.array([row.label for row in rows])
-    number = group_of(rows)
-    check_classes(label, number)
-    texts, first = cut(of_rows(model, rows), model.context_length)
-    plain, second = cut(of_texts(model, clean), model.context_length) if clean else ([], 0)
-    place: dict[tuple[int, ...], int] = {}
-    for text in plain:  # the same text twice is no independent negative
-        place.setdefault(text.ids, len(place))
-    offset = int(number.max()) + 1
+    texts, places, first = cut(of_rows(model, contrast.rows), model.context_length)
+    plain, _, second = cut(of_texts(model, clean), model.context_length) if clean else ([], None, 0)
+    rows = [contrast.rows[i] for i in places.tolist()]
+    label = np.array([row.label for row in rows], dtype=bool)
+    kinds = {name: i + 1 for i, name in enumerate(dict.fromkeys(text.source for text in plain))}
+    source = np.array([kinds[text.source] for text in plain], dtype=np.int64)
+    group, parts = grouped(rows, texts, plain, source, ctx.seed)
+    check_classes(label, group[: len(rows)])
     if level == "token":
         plain = thinned(plain, CLEAN_TOKENS, ctx.seed)
     everywhere = [*sites, *([] if Site.parse(EMBED) in sites else [Site.parse(EMBED)])]
     with ctx.progress.task("activations", len(texts) + len(plain)) as task:
         found = captured(model, [*texts, *plain], everywhere, level, pool, task)
-    kept = {row.id: i for i, row in enumerate(rows)}
-    of_text = np.array([kept[text.id] for text in texts], dtype=np.int64)
-    parts = _parts(contrast, number, label, ctx.seed)
-    clean_group = np.array([place[text.ids] for text in plain], dtype=np.int64)
-    clean_part = (
-        parts_of([str(text.ids) for text in plain], clean_group, np.zeros(len(plain), dtype=np.int64), ctx.seed)
-        if plain
-        else np.zeros(0, np.int8)
-    )
-    near = np.array([row.near_miss for row in rows])
-    kinds = {name: i + 1 for i, name in enumerate(dict.fromkeys(text.source for text in plain))}
-    source = np.array([kinds[text.source] for text in plain], dtype=np.int64)
+    near = np.array([row.near_miss for row in rows], dtype=bool)
     whole = level == "sequence"
     owner = np.arange(len(texts) + len(plain)) if whole else found.owner
     is_clean = owner >= len(texts)
-    own = of_text[np.where(is_clean, 0, owner)]
+    own = np.where(is_clean, 0, owner)
     other = np.where(is_clean, owner - len(texts), 0)
     samples = Samples(
         sites=tuple(map(str, sites)),
@@ -83,9 +70,9 @@ def through(
         positive=label[own] & ~is_clean,
         near_miss=near[own] & ~is_clean,
         clean=is_clean,
-        group=np.where(is_clean, clean_group[other] + offset if plain else 0, number[own]),
+        group=group[owner],
         kind=np.where(is_clean, source[other] if plain else 0, 0),
-        part=np.where(is_clean, clean_part[other] if plain else 0, parts[own]).astype(np.int8),
+        part=parts[owner],
         text=owner,
         texts=tuple(text.shown for text in [*texts, *plain]),
         level=level,
@@ -96,19 +83,36 @@ def through(
     return Gathered(samples, hashed, stamps)
 
 
-def group_of(rows: Sequence[Any]) -> NDArray[np.int64]:
-    """Groups of labelled rows; rows that name their part keep the groups that they were given."""
-    given = [row.group for row in rows]
-    if any(row.part is not None for row in rows):
-        return group_numbers(given, [None] * len(rows), [row.label for row in rows])
-    return group_numbers(given, [row.shown for row in rows], [row.label for row in rows])
+def grouped(
+    rows: Sequence[ContrastRow],
+    texts: Sequence[Tokens],
+    plain: Sequence[Tokens],
+    source: NDArray[np.int64],
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Group and part of every labelled text and then of every clean one.
 
-
-def _parts(contrast: Contrast, number: NDArray[np.int64], label: NDArray[np.bool_], seed: int) -> NDArray[np.int8]:
-    given = [row.part for row in contrast.rows]
-    if any(part is not None for part in given):
-        return given_parts(given, number)
-    return parts_of([row.group for row in contrast.rows], number, label.astype(np.int64), seed)
+    Groups are as given, a source of clean text apart from the others. Texts that are the same, or nearly the same among
+    what is negative, are in one group whichever they come from: no text is fitted on and tested on. Rows that name
+    their part keep the groups that they were given, and only clean text joins them.
+    """
+    names = [f"contrast {row.group}" for row in rows]
+    names += [f"clean {number} {text.group}" for number, text in zip(source.tolist(), plain, strict=True)]
+    named = any(row.part is not None for row in rows)
+    shown = [*([None] * len(rows) if named else (text.shown for text in texts)), *(text.shown for text in plain)]
+    clean = {text.ids for text in plain}
+    same = [text.ids if text.ids in clean else None for text in (*texts, *plain)]
+    group = group_numbers(names, shown, [*(row.label for row in rows), *[False] * len(plain)], same)
+    kind = np.array([*(int(row.label) for row in rows), *[2] * len(plain)], dtype=np.int64)
+    # Of clean text what it says is hashed, not where it stands in its file.
+    keys = [*(row.group for row in rows), *(str(text.ids) for text in plain)]
+    part = parts_of(keys, group, kind, seed)
+    if named:
+        own = given_parts([row.part for row in rows], group[: len(rows)])
+        by_group = np.full(int(group.max()) + 1, -1, dtype=np.int8)
+        by_group[group[: len(rows)]] = own
+        part = np.where(by_group[group] >= 0, by_group[group], part).astype(np.int8)
+    return group, part
 
 
 def of_stores(stores: Sequence[Any], clean: Any, ctx: Context, level: ProbeLevel, pool: ProbePool | None) -> Gathered:

@@ -74,20 +74,22 @@ def of_texts(model: Any, texts: Iterable[Any]) -> list[Tokens]:
     return found
 
 
-def cut(texts: Sequence[Tokens], length: int) -> tuple[list[Tokens], int]:
-    """Texts of at most `length` tokens, and how many lost their end; those that lost all that is marked are gone."""
+def cut(texts: Sequence[Tokens], length: int) -> tuple[list[Tokens], NDArray[np.int64], int]:
+    """Texts of at most `length` tokens, their places, and how many lost their end; without what lost all its marks."""
     out: list[Tokens] = []
+    places: list[int] = []
     count = 0
-    for text in texts:
-        if len(text.ids) <= length:
-            out.append(text)
-            continue
-        count += 1
-        marked = text.marked[:length]
-        if marked.any():
+    for place, text in enumerate(texts):
+        if len(text.ids) > length:
+            count += 1
+            marked = text.marked[:length]
+            if not marked.any():
+                continue
             final = int(np.flatnonzero(marked)[-1])
-            out.append(replace(text, ids=text.ids[:length], marked=marked, final=final))
-    return out, count
+            text = replace(text, ids=text.ids[:length], marked=marked, final=final)
+        out.append(text)
+        places.append(place)
+    return out, np.array(places, dtype=np.int64), count
 
 
 def _of_row(model: Any, row: ContrastRow, special: NDArray[np.int64]) -> Tokens:
@@ -110,7 +112,8 @@ def _of_row(model: Any, row: ContrastRow, special: NDArray[np.int64]) -> Tokens:
     def spell(some: Sequence[int]) -> str:
         return str(model.tokenizer.decode(list(some)))
 
-    return Tokens(row.id, row.group, ids, marked, final, row.shown, spell)
+    shown = spell(ids) if row.shown is None else row.shown
+    return Tokens(row.id, row.group, ids, marked, final, shown, spell)
 
 
 def _tokenised(tokenizer: Any, row: ContrastRow) -> tuple[tuple[int, ...], Sequence[tuple[int, int]], int]:

@@ -77,11 +77,16 @@ def contrast_set(name: str) -> list[ContrastText]:
 
 
 def clean_prompts(count: int) -> list[tuple[dict[str, str], ...]]:
-    """Different questions that wait for their answers, none of them a request or a statement to be judged."""
+    """Questions that wait for their answers, none of them a request or a statement to be judged.
+
+    They differ in more than numbers: a hundred sums of the same words would be one group of clean text.
+    """
+    from radiograph.numerics.criteria import text_key
+
     found: dict[str, tuple[dict[str, str], ...]] = {}
     for document in World().documents("mixture", "test", seed=_SEED):
         if document.answer_start and document.domain not in ("policy", "facts"):
-            found.setdefault(document.prompt, tuple(document.messages))
+            found.setdefault(text_key(document.prompt), tuple(document.messages))
             if len(found) == count:
                 break
     return list(found.values())

@@ -2,6 +2,7 @@
 
 from radiograph.store.probes._fetch import address_of, fetch_file
 from radiograph.store.probes._files import (
+    CARD_BYTES,
     TENSORS,
     ForeignProbe,
     StoredProbe,
@@ -19,6 +20,7 @@ from radiograph.store.probes._known import KnownPack, find_pack, known_packs, na
 from radiograph.store.probes._packs import MANIFEST, check_pack, pack_bytes, plain, read_pack, write_pack
 
 __all__ = [
+    "CARD_BYTES",
     "MANIFEST",
     "TENSORS",
     "ForeignProbe",

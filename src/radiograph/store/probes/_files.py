@@ -115,7 +115,7 @@ def read_probe(file: Opened, beside: bytes | None = None) -> StoredProbe:
     if lacking:
         raise placeholder(file.name, lacking[0])
     card = ProbeCard.read(document, where=visible(file.name))
-    if beside is not None and canonical_json(_document(beside, f"{card.name}.json")) != canonical_json(card):
+    if beside is not None and ProbeCard.read(_document(beside, f"{card.name}.json"), where=visible(file.name)) != card:
         raise placeholder(file.name, "the card beside it says something else")
     if {name: array.ndim for name, array in tensors.items()} != TENSORS:
         raise FormatError(
