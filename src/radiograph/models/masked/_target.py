@@ -163,14 +163,14 @@ class Target:
         return next(self.network.parameters()).dtype
 
 
-def of_model(model: LanguageModel) -> Target:
-    """The target that a language model is.
+def of_model(model: LanguageModel, *, adapted: bool = False) -> Target:
+    """The target that a language model is. `adapted`: an adapter may be on; `matrix` is then the base's alone.
 
     Raises:
         UserError: an unknown architecture, a quantised matrix, or an adapter that is on.
     """
     _ = model.architecture
-    if model.adapter_on:
+    if model.adapter_on and not adapted:
         raise UserError(
             f"{model.ref} has an adapter: its products are not those of one matrix",
             expected="a model of plain matrices",

@@ -1,0 +1,200 @@
+"""What an edit leaves: an adapter on the reference, a plain copy if asked for, the stack, and the result.
+
+Everything is measured before anything is written outside the bundle, and a failed run leaves the model as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from radiograph.core import Context, UserError
+from radiograph.evidence.edits import Answers, Continuation, DistanceEffect, Edit, StepLoss
+from radiograph.interventions.edits import Layer, bake, read_stack, write_adapter, write_stack
+from radiograph.methods._edit import measure
+from radiograph.methods._edit.specs import norm, whole
+from radiograph.models import ModelRef, tensors_sha256
+from radiograph.models.lowrank import added
+from radiograph.numerics.distances import gain, judged, limit_of
+from radiograph.numerics.proportions import Interval
+
+if TYPE_CHECKING:
+    from radiograph.core.components import Component
+    from radiograph.methods._edit.examples import Examples, Row
+    from radiograph.methods._edit.parts import Parts
+    from radiograph.models.lowrank import Factors
+
+ADAPTER: Final = "adapter"
+SHOWN: Final = 6
+SAID: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An edit and everything it is judged by."""
+
+    how: str
+    model: str
+    edit: str
+    parts: Parts
+    chosen: Sequence[Component]
+    additions: Mapping[str, Factors]
+    examples: Examples | None
+    plain: Sequence[Row]
+    target: Sequence[Row]
+    """Rows whose answer is to become likely; of examples with foils the foils."""
+    draws: int
+    gain: float
+    max_far: float | None
+    bake: str | None = None
+    steps: tuple[StepLoss, ...] = ()
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def finished(ctx: Context, asked: Asked) -> Edit:
+    """Measure, write, judge."""
+    parts, additions = asked.parts, dict(asked.additions)
+    rows = (*(asked.examples.own if asked.examples is not None else ()), *asked.plain)
+    with ctx.measure("distances"):
+        before = measure.firings(parts, asked.chosen, rows)
+        measure.check_alive(before)
+        positions = measure.measured(parts, asked.chosen, additions, rows)
+        after = measure.firings(parts, asked.chosen, rows, additions)
+    with ctx.measure("null"):
+        null = measure.null(ctx, parts, asked.chosen, additions, rows, asked.draws)
+    distances = measure.at_distances(positions, ctx.seed)
+    changes, values = _answers(asked, additions, ctx.seed)
+    table = {"document": positions.document, "kind": positions.kind, "kl": positions.kl, "rise": positions.rise}
+    ctx.output.table("positions", {name: values.tolist() for name, values in table.items()})
+    ctx.output.table("answers", values)
+    ctx.output.table("null", {"far": list(null)})
+    limit = limit_of(null) if asked.max_far is None else asked.max_far
+    wanted = next((a for a in changes if a.what in ("foil", "target")), None)
+    judgement = judged(
+        before,
+        None if wanted is None else wanted.rise,
+        None if wanted is None or wanted.interval is None else Interval(*wanted.interval),
+        distances["far"],
+        least_gain=asked.gain,
+        max_far=limit,
+    )
+    adapter, rank, after_sha = _written(ctx, asked, additions)
+    baked = None if asked.bake is None else _baked(ctx, asked, additions)
+    return Edit(
+        how="train" if asked.how == "train" else "apply",
+        model=ctx.label(asked.model),
+        base=ctx.label(asked.model.partition("+")[0]),
+        before=parts.model.identity.tensors_sha256,
+        after=after_sha,
+        kind=parts.kind,
+        parts_sha256=parts.sha256,
+        components=tuple(str(c) for c in asked.chosen),
+        edit=asked.edit,
+        rank=rank,
+        adapter=adapter,
+        baked=baked,
+        norm=norm(additions),
+        firings=before,
+        firings_after=after,
+        distances=tuple(_distance(name, effect) for name, effect in distances.items()),
+        null_far=tuple(null),
+        max_far=limit,
+        max_far_given=asked.max_far,
+        least_gain=asked.gain,
+        answers=changes,
+        continuations=_continuations(asked, additions),
+        judgement=judgement,
+        steps=asked.steps,
+        notes=asked.notes,
+    )
+
+
+def _distance(name: str, effect: Any) -> DistanceEffect:
+    return DistanceEffect(
+        distance=name,  # type: ignore[arg-type]
+        positions=effect.positions,
+        documents=effect.documents,
+        kl=effect.kl,
+        kl_interval=None if effect.kl_interval is None else tuple(effect.kl_interval),
+        perplexity=effect.perplexity,
+        perplexity_interval=None if effect.perplexity_interval is None else tuple(effect.perplexity_interval),
+    )
+
+
+def _answers(
+    asked: Asked, additions: dict[str, Factors], seed: int
+) -> tuple[tuple[Answers, ...], dict[str, list[Any]]]:
+    """How likely completions and what is wanted instead are, before and after; and the table behind it."""
+    kinds: list[tuple[Any, Sequence[Row]]] = []
+    if asked.examples is not None:
+        kinds.append(("completion", asked.examples.own))
+        foils = [row for row in asked.examples.foils if row is not None]
+        if foils:
+            kinds.append(("foil", foils))
+    if asked.target:
+        kinds.append(("target", asked.target))
+    out: list[Answers] = []
+    table: dict[str, list[Any]] = {"what": [], "example": [], "before": [], "after": []}
+    for what, rows in kinds:
+        was, now = (measure.answers(asked.parts, rows, given) for given in (None, additions))
+        rise, interval = gain(was, now, seed=seed)
+        out.append(
+            Answers(
+                what=what,
+                n=len(rows),
+                before=float(was.mean()),
+                after=float(now.mean()),
+                rise=rise,
+                interval=None if interval is None else (interval.low, interval.high),
+            )
+        )
+        table["what"] += [what] * len(rows)
+        table["example"] += list(range(len(rows)))
+        table["before"] += was.tolist()
+        table["after"] += now.tolist()
+    return tuple(out), table
+
+
+def _continuations(asked: Asked, additions: dict[str, Factors]) -> tuple[Continuation, ...]:
+    """What is said greedily to the first examples."""
+    if asked.examples is None:
+        return ()
+    from radiograph.models import generate
+
+    model, given = asked.parts.model, asked.examples
+    prompts = [list(row.ids[: row.start]) for row in given.own[:SHOWN]]
+    was = generate(model, prompts, max_new_tokens=SAID)
+    with added(asked.parts.target, additions):
+        now = generate(model, prompts, max_new_tokens=SAID)
+    return tuple(
+        Continuation(prompt=one.prompt, before=(a.text or "").strip(), after=(b.text or "").strip(), wanted=one.foil)
+        for one, a, b in zip(given.asked, was, now, strict=False)
+    )
+
+
+def _written(ctx: Context, asked: Asked, additions: dict[str, Factors]) -> tuple[str, int, str]:
+    """The adapter in the bundle, its directions, and the hash of the model with it."""
+    from radiograph.models import load
+
+    parts, base = asked.parts, asked.model.partition("+")[0]
+    folder = ctx.output.folder(ADAPTER)
+    rank = write_adapter(folder, parts.target, whole(parts, additions), ctx.label(base))
+    edited = load(ModelRef(str(parts.model.folder), str(folder)))
+    return ADAPTER, rank, edited.identity.tensors_sha256
+
+
+def _baked(ctx: Context, asked: Asked, additions: dict[str, Factors]) -> str:
+    """A plain copy, its originals in the bundle, and its stack."""
+    assert asked.bake is not None, "asked for"
+    source = asked.parts.model.folder
+    if source is None:
+        raise UserError("the model is in memory alone", fix="save it to a folder first")
+    place, originals = ctx.place(asked.bake), ctx.output.folder("originals")
+    bake(asked.parts.target, whole(asked.parts, additions), Path(source), place, originals)
+    plain = asked.parts.reference or asked.parts.model
+    run = originals.resolve().parent.name.removesuffix(".partial")
+    layer = Layer(run=run, kind="baked", before=plain.identity.tensors_sha256, after=tensors_sha256(place))
+    write_stack(place, read_stack(Path(source)).with_layer(layer))
+    return ctx.label(asked.bake)

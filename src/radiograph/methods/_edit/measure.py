@@ -1,0 +1,152 @@
+"""What an edit does: divergence at three distances, the examples' answers before and after, and a null of blind edits.
+
+A position is near where a chosen part fires (in the model before the edit), in the window elsewhere in such a document,
+far in documents without a firing. The null removes or adds, at as many random live parts, as much as the edit does:
+equal Frobenius norm of every weight's change, so that it says what a push of this size does anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from radiograph.core import Context, Refusal
+from radiograph.methods._edit.examples import Row, batches
+from radiograph.models.lowrank import Additions, Factors, added
+from radiograph.numerics.distances import Effect, classes, effects
+
+if TYPE_CHECKING:
+    from radiograph.core.components import Component
+    from radiograph.methods._edit.parts import Parts
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """One entry a predicting position of all texts."""
+
+    document: np.ndarray
+    near: np.ndarray
+    kl: np.ndarray
+    rise: np.ndarray
+
+    @property
+    def kind(self) -> np.ndarray:
+        """0 near, 1 window, 2 far."""
+        return classes(self.near, self.document)
+
+
+def measured(
+    parts: Parts,
+    chosen: Sequence[Component],
+    additions: Additions,
+    rows: Sequence[Row],
+    fires: np.ndarray | None = None,
+) -> Positions:
+    """KL(after ‖ before) and the loss difference at every position of some texts."""
+    document, near, kl, rise = [], [], [], []
+    for batch in batches(rows):
+        with torch.no_grad():
+            before = parts.target.run(batch.ids).float().log_softmax(-1)
+            with added(parts.target, additions):
+                after = parts.target.run(batch.ids).float().log_softmax(-1)
+        take = batch.predicts
+        number = torch.tensor(batch.rows)[:, None].expand_as(take)
+        document.append(number[take].numpy())
+        kl.append((after.exp() * (after - before)).sum(-1)[take].double().clamp(min=0).numpy())
+        loss = [-p.gather(-1, batch.next[..., None])[..., 0][take].double() for p in (before, after)]
+        rise.append((loss[1] - loss[0]).numpy())
+        if fires is None:
+            near.append(parts.fires(batch.ids, chosen).any(-1)[take].numpy())
+    every = [np.concatenate(own) for own in (document, kl, rise)]
+    return Positions(every[0], np.concatenate(near) if fires is None else fires, every[1], every[2])
+
+
+def at_distances(positions: Positions, seed: int) -> dict[str, Effect]:
+    """The three classes."""
+    found = effects(positions.kl, positions.rise, positions.kind, positions.document, seed=seed)
+    return {str(name): effect for name, effect in found.items()}
+
+
+def null(
+    ctx: Context,
+    parts: Parts,
+    chosen: Sequence[Component],
+    additions: Additions,
+    rows: Sequence[Row],
+    draws: int,
+) -> list[float]:
+    """Far divergence of equal-norm edits of random live parts, a number a draw."""
+    generator = np.random.default_rng([ctx.seed, 0xED17])
+    live = [c for c in live_parts(parts, rows) if c not in set(chosen)]
+    if not live:
+        return []
+    size = float(sum((f.reads.double() @ f.writes.double()).square().sum() for f in additions.values()) ** 0.5)
+    found: list[float] = []
+    with ctx.progress.task("null", draws) as task:
+        for _ in range(draws):
+            drawn = [live[i] for i in generator.choice(len(live), min(len(chosen), len(live)), replace=False)]
+            blind = scaled(parts, drawn, dict.fromkeys(drawn, 0.0))
+            own = float(sum((f.reads.double() @ f.writes.double()).square().sum() for f in blind.values()) ** 0.5)
+            if own > 0:
+                blind = {a: Factors(f.reads, f.writes * (size / own)) for a, f in blind.items()}
+                positions = measured(parts, drawn, blind, rows)
+                far = positions.kl[positions.kind == 2]
+                found.append(float((far if len(far) else positions.kl).mean()))
+            task.advance(1)
+    return found
+
+
+def live_parts(parts: Parts, rows: Sequence[Row]) -> list[Component]:
+    """Parts that fire anywhere on some texts."""
+    alive = np.zeros(len(parts.all), bool)
+    for batch in batches(rows):
+        alive |= parts.fires(batch.ids, parts.all)[batch.mask].any(0).numpy()
+    return [c for c, on in zip(parts.all, alive, strict=True) if on]
+
+
+def scaled(parts: Parts, chosen: Sequence[Component], factors: dict[Component, float]) -> dict[str, Factors]:
+    """What is added when parts are scaled: (f − 1) U ⊗ V."""
+    found: dict[str, Factors] = {}
+    for address in dict.fromkeys(c.weight for c in chosen):
+        own = [c for c in chosen if c.weight == address]
+        index = [c.index for c in own]
+        by = torch.tensor([factors[c] - 1.0 for c in own])
+        full = parts.factors[address]
+        found[address] = Factors(full.reads[:, index], full.writes[index] * by[:, None])
+    return found
+
+
+def answers(parts: Parts, rows: Sequence[Row], additions: Additions | None = None) -> np.ndarray:
+    """The probability of each row's answer, all its tokens."""
+    found = np.zeros(len(rows))
+    for batch in batches(rows):
+        with torch.no_grad(), added(parts.target, additions or {}):
+            values = parts.target.run(batch.ids).float().log_softmax(-1)
+        own = values.gather(-1, batch.next[..., None])[..., 0]
+        found[list(batch.rows)] = torch.where(batch.predicts, own, 0.0).sum(1).double().exp().numpy()
+    return found
+
+
+def firings(parts: Parts, chosen: Sequence[Component], rows: Sequence[Row], additions: Additions | None = None) -> int:
+    """Positions at which any of these parts fires, under an edit where one is given."""
+    total = 0
+    for batch in batches(rows):
+        with added(parts.target, additions or {}):
+            total += int((parts.fires(batch.ids, chosen).any(-1) & batch.mask).sum())
+    return total
+
+
+def check_alive(count: int) -> None:
+    """Refuse parts that never fire.
+
+    Raises:
+        Refusal: `dead_component`, exit 4.
+    """
+    if not count:
+        raise Refusal(
+            "dead_component", "the parts to be edited fire nowhere on this data", fix="other parts, or --data"
+        )

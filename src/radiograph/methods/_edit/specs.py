@@ -1,0 +1,137 @@
+"""`--edit` SPEC: what is done to the chosen parts.
+
+    scale:f          (f − 1) U ⊗ V: 0 takes a part out, 2 doubles it
+    write:TOKEN:a    a û ⊗ V, û the unit direction that raises the token's logit; no training
+
+`when:τ` (only where importance exceeds τ) is refused: no matrix does that, so neither adapter nor baked weights could.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from radiograph.core import UserError
+from radiograph.models.lowrank import Factors
+
+if TYPE_CHECKING:
+    from radiograph.core.components import Component
+    from radiograph.methods._edit.parts import Parts
+
+FORMS = "scale:F or write:TOKEN:A"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One edit of every chosen part."""
+
+    kind: str
+    amount: float
+    token: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read a spec.
+
+        Raises:
+            UserError: another form, or a number that is none.
+        """
+        if "when:" in text:
+            raise UserError(
+                "an edit that depends on importance is no matrix: neither an adapter nor baked weights can hold it",
+                where="--edit",
+                got=text,
+                fix="leave when: out; `intervene` writes to activations where a component fires",
+                code="gated",
+            )
+        kind, _, rest = text.strip().partition(":")
+        if kind == "scale" and rest:
+            return cls("scale", _number(rest, text))
+        if kind == "write":
+            token, _, amount = rest.strip().rpartition(":")
+            if token:
+                return cls("write", _number(amount, text), token.strip())
+        raise UserError(f"{text!r} is no edit", where="--edit", expected=FORMS, code="bad_edit")
+
+    def __str__(self) -> str:
+        return f"scale:{self.amount:g}" if self.kind == "scale" else f"write:{self.token}:{self.amount:g}"
+
+    def additions(self, parts: Parts, chosen: Sequence[Component]) -> dict[str, Factors]:
+        """What is added to the weights.
+
+        Raises:
+            UserError: a token of several pieces; `write` at a weight that does not write to the residual stream.
+        """
+        from radiograph.methods._edit.directions import token_id, unembedding
+        from radiograph.methods._edit.measure import scaled
+
+        if self.kind == "scale":
+            return scaled(parts, chosen, dict.fromkeys(chosen, self.amount))
+        assert self.token is not None, "parsed"
+        inside = [c for c in chosen if c.weight.partition(".")[0] not in ("o", "down", "embed")]
+        if inside:
+            raise UserError(
+                f"{inside[0]} does not write to the residual stream, so no token's direction is there",
+                where="--edit",
+                expected="components of o, down or embed",
+                code="bad_edit",
+            )
+        direction = unembedding(parts, token_id(parts.model, self.token)) * self.amount
+        found: dict[str, Factors] = {}
+        for address in dict.fromkeys(c.weight for c in chosen):
+            index = [c.index for c in chosen if c.weight == address]
+            reads = parts.factors[address].reads[:, index]
+            found[address] = Factors(reads, direction.expand(len(index), -1).contiguous())
+        return found
+
+
+def _number(text: str, spec: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{text!r} is no number", where=f"--edit {spec!r}", expected=FORMS, code="bad_edit")
+    return value
+
+
+def norm(additions: dict[str, Factors]) -> float:
+    """Frobenius norm over all weights."""
+    total = 0.0
+    for own in additions.values():
+        gram = (own.reads.double().T @ own.reads.double()) * (own.writes.double() @ own.writes.double().T)
+        total += float(gram.sum())
+    return math.sqrt(max(total, 0.0))
+
+
+def whole(parts: Parts, additions: dict[str, Factors]) -> dict[str, Factors]:
+    """What goes on the reference: the edit itself, or of an adapter all its pieces with the edit among them.
+
+    A piece that the edit scales is scaled in place, so that a piece that is taken out leaves no direction behind.
+    """
+    from radiograph.interventions.edits import joined
+
+    if parts.kind == "components":
+        return additions
+    found: dict[str, Factors] = {}
+    for address, own in parts.factors.items():
+        more = additions.get(address)
+        if more is None:
+            found[address] = own
+            continue
+        writes = own.writes.clone()
+        rest = torch.ones(more.size, dtype=torch.bool)
+        for n in range(own.size):
+            same = (more.reads == own.reads[:, n : n + 1]).all(0)
+            if bool(same.any()):
+                total = writes[n] + more.writes[same].sum(0)
+                # (f − 1) U + U at f = 0 is exact in floating point: −U + U = 0.
+                writes[n], rest = total, rest & ~same
+        kept = Factors(own.reads, writes)
+        left = Factors(more.reads[:, rest], more.writes[rest])
+        found[address] = joined({"": kept}, {"": left})[""] if left.size else kept
+    return found
