@@ -43,10 +43,10 @@ def test_verify_derives_the_result_again_and_sees_a_change(ran, tmp_path):
     from radiograph.methods.decompose import train
 
     wrong = ran.result.model_copy(update={"alive": 3, "importance_beats_zero": False})
-    assert len(train.recompute(wrong, ran.path)) == 2
+    assert len(train.recompute(wrong.model_dump(mode="json"), ran.path)) == 2
     first = ran.result.recovered[0].model_copy(update={"live": 5, "errors": 0})
     wrong = ran.result.model_copy(update={"recovered": (first, *ran.result.recovered[1:])})
-    assert train.recompute(wrong, ran.path) != []
+    assert train.recompute(wrong.model_dump(mode="json"), ran.path) != []
 
 
 def test_d10_3_chance_stands_beside_every_number_and_an_untrained_one_fails(ran):

@@ -124,7 +124,8 @@ def step(target: Target, data: Data, settings: Settings, state: State, losses: l
     total.backward()
     if not math.isfinite(float(total.detach())):
         bad = next(
-            (loss.name for loss, value in terms if not math.isfinite(loss.weight * float(value.detach()))), "total"
+            (loss.name for loss, value in terms if not math.isfinite(float(loss.weight * value.detach().float()))),
+            "total",
         )
         raise Diverged(f"training diverged: {bad} is not finite at step {state.step}; lower the learning rate")
     for group, limit in zip(state.optimiser.param_groups, (settings.clip_components, settings.clip_nets), strict=True):

@@ -118,7 +118,7 @@ def run(config: Config, ctx: Context) -> DecompositionTraining:
     return _result(job, final, measured, trained, best)
 
 
-def recompute(result: DecompositionTraining, folder: Path) -> list[str]:
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """What of the result does not follow from the tables."""
     return conclude.recompute(result, folder)
 

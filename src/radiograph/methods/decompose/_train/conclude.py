@@ -65,10 +65,11 @@ def beats_zero(masks: Sequence[UnderMasks]) -> bool:
     return by["importance"] < by["zero"]
 
 
-def recompute(result: DecompositionTraining, folder: Path) -> list[str]:
+def recompute(document: Mapping[str, Any], folder: Path) -> list[str]:
     """What of the result does not follow from the tables."""
     import polars as pl
 
+    result = DecompositionTraining.read(dict(document))
     tables = {name: pl.read_parquet(folder / "tables" / f"{name}.parquet") for name in ("components", "masks")}
     wrong: list[str] = []
     components = tables["components"].to_dict(as_series=False)
