@@ -94,12 +94,12 @@ def grouped(
 
     Groups are as given, a source of clean text apart from the others. Texts that are the same, or nearly the same among
     what is negative, are in one group whichever they come from: no text is fitted on and tested on. Rows that name
-    their part keep the groups that they were given, and only clean text joins them.
+    their part, and rows of tokens, keep the groups that they were given, and only clean text joins them.
     """
     names = [f"contrast {row.group}" for row in rows]
     names += [f"clean {number} {text.group}" for number, text in zip(source.tolist(), plain, strict=True)]
     named = any(row.part is not None for row in rows)
-    shown = [*([None] * len(rows) if named else (text.shown for text in texts)), *(text.shown for text in plain)]
+    shown = [*([None] * len(rows) if named else (row.shown for row in rows)), *(text.shown for text in plain)]
     clean = {text.ids for text in plain}
     same = [text.ids if text.ids in clean else None for text in (*texts, *plain)]
     group = group_numbers(names, shown, [*(row.label for row in rows), *[False] * len(plain)], same)
