@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
+    from radiograph.decompose._codec import WeightCodec, codecs
     from radiograph.decompose._decomposition import Decomposition, Observation, all_ones, assembled
     from radiograph.decompose._files import DOCUMENT, TENSORS, load, make, read_document, save
 
@@ -19,8 +20,10 @@ __all__ = [
     "TENSORS",
     "Decomposition",
     "Observation",
+    "WeightCodec",
     "all_ones",
     "assembled",
+    "codecs",
     "load",
     "make",
     "read_document",

@@ -50,12 +50,21 @@ def features(context: RunContext, source: str, role: str, options: Options | Non
         here=lambda place: context.workspace.resolve(place, must_exist=False).exists(),
         preferred=_preferred,
         record=record,
+        components=lambda reference, own: _components(context, reference, own),
         role=role,
         seed=context.seed,
         offline=context.offline,
         options=options or Options(),
     )
     return open_source(source, parts)
+
+
+def _components(context: RunContext, reference: str, role: str) -> Any:
+    from functools import partial
+
+    from radiograph.decompose import codecs
+
+    return partial(codecs, context.decomposition(reference, role))
 
 
 def _dictionary(context: RunContext, reference: str, role: str) -> Opened:

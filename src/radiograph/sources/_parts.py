@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from radiograph.core import UserError
 from radiograph.core.codec import Codec
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ class Options:
     """Ask again for what the cache holds."""
 
 
+def _none(reference: str, role: str) -> Any:
+    raise UserError(f"no decomposition can be opened here: {reference}", where=role)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the runtime lends."""
@@ -100,6 +105,8 @@ class Parts:
     """Which of several explanations of others is shown."""
     record: Callable[[str, str, str, str], None]
     """Note an input that is no file: role, reference, kind, hash."""
+    components: Callable[[str, str], Callable[[Any, Sequence[str]], Sequence[FeatureDictionary]]] = _none
+    """A decomposition, by reference and role: codecs of its weights, given a model."""
     role: str = "features"
     seed: int = 0
     offline: bool = True

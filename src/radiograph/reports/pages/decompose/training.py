@@ -24,11 +24,16 @@ def figures(document: Document) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     curve = document["curve"]
     if len(curve) > 1:
+        from matplotlib.ticker import LogLocator, NullLocator
+
         with drawing(WIDTH, HEIGHT) as figure:
             left, right = figure.subplots(1, 2)
             steps = [point["step"] for point in curve]
             left.plot(steps, [point["total"] for point in curve], "o-", color=REFERENCE, markersize=3, linewidth=1.4)
             left.set_yscale("log")
+            left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            left.yaxis.set_minor_locator(NullLocator())
+            left.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
             left.set_title("weighted loss on held-out rows", loc="left")
             right.plot(steps, [point["active"] for point in curve], "o-", color=REFERENCE, markersize=3, linewidth=1.4)
             right.set_ylim(bottom=0)
