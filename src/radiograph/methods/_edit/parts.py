@@ -2,9 +2,9 @@
 
 A decomposition says which components a plain model's weights have, and its importance says where they fire. An adapter
 is a sum of rank-one pieces already: they are the parts of what changed, nothing has to be trained to find them, and
-with all of them at 0 the reference is left bit for bit. They are made identified first (`numerics.pieces`); without examples
-they are singular directions. A piece has no importance: it fires where |h| exceeds its 99th percentile on text that
-does not show the behaviour.
+with all of them at 0 the reference is left bit for bit. They are made identified first (`numerics.pieces`); without
+examples they are singular directions. A piece has no importance: it fires where |h| exceeds its 99th percentile on text
+that does not show the behaviour.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ choices are identified up to sign, and sorted:
    of input, have unit size on the second, and size λ on the first. Pieces by λ: the first are those that are used on
    the examples and idle elsewhere, so that taking them out costs least
 
-A ridge of `RIDGE` of the mean of S_off's diagonal keeps directions that never vary from dividing by 0. The sum of the
-pieces is the change, to rounding, whichever choice is made. Source of 2: common spatial patterns (Koles et al. 1990).
+A ridge of `RIDGE` of the mean of S_off's diagonal keeps directions that never vary from dividing by 0; it makes 2
+depend on the form in which the change comes, which is why 2 starts from 1. The sum of the pieces is the change, to
+rounding, whichever choice is made. Source of 2: common spatial patterns (Koles et al. 1990).
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def contrasted(
     on: Float[np.ndarray, "rank rank"],
     off: Float[np.ndarray, "rank rank"],
 ) -> Pieces:
-    """Pieces by how much more they are used on the examples; `on`, `off` are second moments of h = x @ reads."""
+    """Pieces by how much more they are used on the examples, of a change in its `balanced` form.
+
+    `on`, `off`: second moments of h = x @ reads.
+    """
     off = off.astype(np.float64)
     off = off + max(RIDGE * float(np.diagonal(off).mean()), np.finfo(np.float64).tiny) * np.eye(len(off))
     lower = np.linalg.cholesky(off)
