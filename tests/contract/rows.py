@@ -128,6 +128,30 @@ ROWS: dict[str, Row] = {
     "dictionary.export": Row({"dictionary": "dictionary:bundled", "to": "saelens"}),
     "dictionary.import": Row({"source": "{dictionary.export}/export", "model": "bundled:base"}),
     "doctor": Row(repeatable=False),
+    "edit.apply": Row(
+        {"model": "bundled:base+data/blamed", "search": "{edit.search}", "data": ["world:mixture#30"], "draws": 2},
+        exits=frozenset({0, 2, 4}),
+    ),
+    "edit.search": Row(
+        {
+            "model": "bundled:base+data/blamed",
+            "examples": "data/blamed/target.jsonl",
+            "keep": ["world:mixture#30"],
+            "most": 2,
+        }
+    ),
+    "edit.train": Row(
+        {
+            "model": "bundled:base+data/blamed",
+            "search": "{edit.search}",
+            "objective": "kl",
+            "steps": 2,
+            "data": ["world:mixture#30"],
+            "draws": 2,
+        },
+        exits=frozenset({0, 2, 4}),
+    ),
+    "edit.undo": Row({"run": "{edit.apply}"}, repeatable=False),
     "explain.features": Row(
         {
             "source": "{dictionary.train}/dictionary",
@@ -146,6 +170,11 @@ ROWS: dict[str, Row] = {
             "bootstrap": 100,
         }
     ),
+    "graph.intervene": Row({"graph": "{graph.prompt}", "ablate": "rest", "draws": 4}),
+    "graph.optimise": Row(
+        {"decomposition": "decomposition:planted-circuit", "prompt": "a x", "target": "yes", "steps": 12}
+    ),
+    "graph.prompt": Row({"decomposition": "decomposition:planted-circuit", "prompt": "a x", "group": "profile"}),
     "graph.report": Row({"run": ["{match}"]}),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
     "intervene": Row(

@@ -157,6 +157,8 @@ ALSO = {
     "decompose_attribute": {"data": ["world:story#1"]},
     "decompose_harvest": {"data": ["world:story#1"]},
     "diagnose": {"suite": "world:suite"},
+    "edit_search": {"writes": "the"},
+    "graph_optimise": {"prompt": "a x"},
     "harvest": {"site": ["resid_post.1"], "data": ["world:mixture#5"]},
     "inspect": {"criterion": "world:unit", "features": ["toy"], "count": 40},
     "neurons_scan": {"grid": "stories"},
