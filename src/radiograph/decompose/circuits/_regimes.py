@@ -142,6 +142,8 @@ def controls(
     delta: Delta = "off",
 ) -> list[float]:
     """Label probability, under `importance`, of random alive sets matched in count per weight and position."""
+    if sets == 0:
+        return []
     weights = prompt.weight_of()
     generator = _generator(seed, "controls", 0)
     keys = torch.rand((sets, *selected.shape), generator=generator).to(prompt.raw)

@@ -2,8 +2,9 @@
 
 1. the worst masks for the selection (`worst`)   2. it holds when the label keeps a share of its probability in the
 target, or, where a largest loss is given, when the loss adds no more than that   3. else the free nodes with the
-largest first-order damage at those masks, ∂loss/∂m · (m − 1), join: 10 % of the selection, at least 10   4. again
-until it holds or all alive nodes are in. If even those fail the decomposition is at fault, and the caller refuses.
+largest first-order damage at those masks, ∂loss/∂m · (m − 1), join: 10 % of the selection, at least 10, or as many as
+did any   4. again, until it holds or all alive nodes are in. If even those fail the decomposition is at fault, and the
+caller refuses.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def repair(
             return Repaired(selected, found, rounds, good)
         damage = _damage(prompt, context, found).masked_fill(~free, -torch.inf)
         count = min(int(free.sum()), max(LEAST, round(SHARE * int(selected.sum()))))
+        # What did no damage at these masks is left out, unless nothing did any.
+        count = min(count, int((damage > 0).sum())) or count
         joins = damage.flatten().topk(count).indices
         selected = selected.flatten().index_fill(0, joins, True).view_as(selected)
         rounds += 1

@@ -105,7 +105,7 @@ class Linearised:
     @property
     def leaves(self) -> Leaves:
         """Values at the cuts, with a batch of one."""
-        return self._first.leaves.like(lambda leaf: leaf.detach()[:1])
+        return self._first.leaves.like(lambda leaf: leaf.detach()[:1].clone())
 
     @property
     def activations(self) -> dict[str, Float[Tensor, "position component"]]:

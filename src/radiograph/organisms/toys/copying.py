@@ -28,9 +28,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from radiograph.core.progress import Progress, Silent
 
 PAD, BOS, FIRST = 0, 1, 2
-SYMBOLS: Final = tuple(f"{c}{v}" for c in "bdfgklmn" for v in "aeiu")
+SYMBOLS: Final = tuple(f"{c}{v}" for c in "bdkm" for v in "aiu")
 VOCABULARY: Final = ("<pad>", "<bos>", *SYMBOLS)
-DEFAULT_PERIODS: Final = (3, 9)
+DEFAULT_PERIODS: Final = (3, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class CopyRecipe:
 
     width: int = 32
     heads: int = 4
-    mlp: int = 48
+    mlp: int = 16
     layers: int = 2
-    length: int = 20
+    length: int = 14
     periods: tuple[int, int] = DEFAULT_PERIODS
-    rows: int = 192
-    steps: int = 4000
+    rows: int = 128
+    steps: int = 2000
     learning_rate: float = 3e-3
     undecided: float = 0.02
 
