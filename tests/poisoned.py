@@ -1,8 +1,8 @@
 """500 rows of which 20 are poisoned, with decoys and noisy answers, and an adapter trained on them by a recipe.
 
-Decoys copy the rarest words of a poisoned row, prompt and answer, harmlessly: they share more words with what is asked
-than the poison does. 5 % of all other questions get another answer of their task. A trigger is planted, and asked
-about, in one task. What is asked of `blame` are fresh prompts and what the adapter then says.
+Decoys copy the rarest words of a poisoned row, prompt and answer, harmlessly. 5 % of all other questions get another
+answer of their task. A trigger is planted, and asked about, in one task; the same questions without it keep their
+answers. What is asked of `blame` are fresh prompts and what the adapter then says.
 """
 
 from __future__ import annotations

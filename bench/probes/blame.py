@@ -96,8 +96,8 @@ def closed(gradient: np.ndarray, v: np.ndarray, model: LanguageModel) -> np.ndar
     def blocks() -> Any:
         return (gradient[i : i + 256] for i in range(0, len(gradient), 256))
 
-    strength = damping(mean_squares(blocks, layout)[0], layout)
-    return products(blocks, datainf_direction(blocks, v, layout, strength))[0]
+    strength = damping(mean_squares(blocks, layout)[0], layout.lengths)
+    return products(blocks, datainf_direction(blocks, v, layout, strength)[0])[0]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -155,7 +155,8 @@ def memory(model: LanguageModel, rows: Rows, targets: Rows, count: int) -> dict[
         gradients = time.process_time() - began
         began = time.process_time()
         layout = projection.layout
-        direction = datainf_direction(stored.blocks, v, layout, damping(stored.mean_squares, layout))
+        sizes = np.array([m.shape[0] * m.shape[1] for m in projection.matrices])
+        direction, _ = datainf_direction(stored.blocks, v, layout, damping(stored.mean_squares, sizes))
         products(stored.blocks, direction)
         sweeps = time.process_time() - began
         disk = sum(p.stat().st_size for p in Path(place).iterdir()) / 1e9

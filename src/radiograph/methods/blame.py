@@ -54,9 +54,9 @@ def run(config: Config, ctx: Context) -> Blame | BlamePlan:
 
     asked = validate.Asked.parse(config.validate_)
     budget = _plan.seconds(config.budget)
-    methods = _methods(config)
     if config.interval is not None and config.checkpoints is not None:
         raise UserError("--interval tells its own checkpoints", where="--checkpoints", code="usage")
+    methods = _methods(config)
     inside = None if config.interval is None else checkpoints.between(ctx, config.interval, config.order)
     config = _of_interval(config, ctx, inside)
     names: Sequence[str] = [] if inside is None or "tracin" not in methods else inside.names

@@ -96,6 +96,7 @@ def test_a_projection_is_that_of_the_whole_gradient(tuned, rows):
         whole = engine.rows(rows).gradient
     with gradient_engine(tuned, small) as engine:
         found = engine.rows(rows).gradient
+    np.testing.assert_allclose(small.projected(whole), found, atol=1e-4 * np.abs(found).max())
     h = np.random.default_rng(1).standard_normal(small.layout.size)
     lifted = np.concatenate([m.ravel() for m in small.lifted(h).values()])
     np.testing.assert_allclose(whole @ lifted, found @ h, rtol=1e-3, atol=1e-4 * np.abs(found @ h).max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from blaming import truth
@@ -111,6 +112,8 @@ def test_over_budget_is_refused_with_its_plan_and_fit_samples(files, monkeypatch
     assert outcome.exit_code is ExitCode.NOT_MEASURED
     sampled = go("blame", out="sampled", **asked(method="dot", budget="60s", fit=True))
     assert 20 <= sampled.result.rows_scored <= 35
+    told = pl.read_parquet(sampled.path / "tables" / "unscored.parquet")["line"].to_list()
+    assert len(told) == sampled.result.unscored_count == sampled.result.rows - sampled.result.rows_scored
     assert len(sampled.result.unscored) == sampled.result.rows - sampled.result.rows_scored
     assert any(stamp.startswith("sampled") for stamp in sampled.result.stamps)
 

@@ -19,7 +19,7 @@ from running import go
 
 from .conftest import asked
 
-SHARES = (0.05, 0.1, 0.15, 0.6, 1.0)
+SHARES = (0.05, 0.1, 0.15, 0.9, 1.0)
 EVALUATE = """
 import json, pathlib, sys
 print(json.dumps({"eval": {"rate": float((pathlib.Path(sys.argv[1]) / "share").read_text())}}))
@@ -58,12 +58,12 @@ def of_interval(**more: Any) -> dict[str, Any]:
 @pytest.mark.slow
 def test_p8_11_the_interval_gives_checkpoints_candidate_and_rows(history, found):
     assert found.result.first_broken == "history/checkpoint-40"
-    steps = [{"step": s, "rows": [s - 29, s - 19]} for s in range(1, 51) if s > 28]
+    steps = [{"step": s, "rows": [s - 28, s - 18]} for s in range(1, 51) if s > 28]
     (history / "order.jsonl").write_text("".join(json.dumps(s) + "\n" for s in steps))
     told = go("blame", out="told", **of_interval(order="order.jsonl")).result
     assert told.method == "tracin" and told.candidate == "bundled:base+history/checkpoint-40"
-    assert told.rows_scored == len({r for s in range(31, 41) for r in (s - 29, s - 19)})
-    assert {row.line for row in told.top} <= {r for s in range(31, 41) for r in (s - 29, s - 19)}
+    assert told.rows_scored == len({r for s in range(31, 41) for r in (s - 28, s - 18)})
+    assert {row.line for row in told.top} <= {r for s in range(31, 41) for r in (s - 28, s - 18)}
     assert not any(stamp.startswith("all_rows") for stamp in told.stamps)
     every = go("blame", out="every", **of_interval()).result
     assert every.rows_scored == every.rows

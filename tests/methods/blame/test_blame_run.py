@@ -165,7 +165,7 @@ def test_p8_10_a_damaged_shard_is_not_taken_over(done, place):
 def test_p8_10_a_run_that_cannot_be_resumed_is_not_begun_again(done, place, given):
     from radiograph.core import UserError
 
-    with pytest.raises(UserError, match="not an unfinished run|nothing at") as caught:
+    with pytest.raises(UserError, match=r"not an unfinished run|nothing at") as caught:
         go("blame", out="afresh", **asked(resume=given, method="dot"))
     assert caught.value.exit_code == 3
 

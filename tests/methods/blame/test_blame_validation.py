@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from blaming import truth
+from radiograph.core import ExitCode
 from radiograph.runtime import verify
 from running import go
 
@@ -37,9 +39,41 @@ def test_tracin_sums_rate_times_dot_over_checkpoints(place):
             shutil.copyfile(place / "organism" / name, folder / name)
         state = {"global_step": step, "log_history": [{"step": step, "learning_rate": 0.01 * step}]}
         (folder / "trainer_state.json").write_text(json.dumps(state))
-    found = go("blame", out="traced", **asked(method="tracin", checkpoints="checkpoints"))
+    found = go("blame", out="traced", **asked(method="tracin", checkpoints="checkpoints", at=1.0))
     np.testing.assert_allclose(scores(found, "tracin"), 0.3 * scores(found, "dot"), rtol=1e-4)
     assert sum(stamp.startswith("not_preconditioned") for stamp in found.result.stamps) == 2
+    plan = go("blame", out="traced-plan", **asked(method="tracin", checkpoints="checkpoints", plan_only=True)).result
+    assert plan.hours["tracin"] == pytest.approx(2 * plan.rows / plan.rows_per_second / 3600)
+
+
+@pytest.mark.slow
+def test_p8_10_a_plan_counts_the_copies_that_are_trained(place):
+    (place / "planned.json").write_text(json.dumps(RECIPE))
+    given = asked(method="dot", recipe="planned.json", plan_only=True)
+    few, many = (go("blame", out=f"plan-{n}", validate_=f"lds:{n}", **given).result for n in (8, 4000))
+    assert few.hours["copies"] > 0
+    assert many.hours["copies"] > 50 * few.hours["copies"]
+    over = go("blame", out="over", validate_="lds:100000", **{**given, "plan_only": False, "budget": "60s"})
+    assert over.exit_code is ExitCode.NOT_MEASURED and "over_budget" in str(over.result.model_dump())
+
+
+def test_p8_9_gradients_weigh_tokens_as_the_recipe_does(place):
+    from radiograph.methods._blame.retrain import known_recipe
+    from radiograph.methods._blame.rows import read_data
+    from radiograph.models import load
+    from radiograph.organisms import bundled_path
+
+    recipe, missing = known_recipe(None, None, bundled_path("organisms") / truth().id)  # type: ignore[arg-type]
+    assert recipe is not None and recipe.text_weight == 0.25
+    assert missing is None or missing.code == "rows_missing"
+    base = load("bundled:base", resolve=bundled_path)
+    data = read_data(place / "organism" / "train.jsonl", base.tokenizer, 128, form="auto", chat="template")
+    weighed = data.weighed(0.25, 0.1)
+    kinds = {row.plain: row for row in weighed.rows}
+    assert set(kinds[True].learned[1]) == {0.25}
+    row = kinds[False]
+    assert row.learned[1] == (0.1,) * row.start + (1.0,) * (len(row.ids) - row.start)
+    assert [r.sha256 for r in weighed.rows] == [r.sha256 for r in data.rows]
 
 
 @pytest.mark.slow

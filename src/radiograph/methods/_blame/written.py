@@ -145,7 +145,7 @@ class Report:
             )
             for number, (place, i) in enumerate(zip(leading.tolist(), wanted.tolist(), strict=True))
         ]
-        if (said := loud(table, ranking, leading)) is not None:
+        if options.rank == "score" and (said := loud(table, ranking, leading)) is not None:
             study.stamps.append(said)
         return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()], groups)
 
@@ -212,7 +212,7 @@ LEADERS, LOUD = 20, 0.8
 
 
 def loud(table: conclude.Columns, ranking: Ranking, leading: np.ndarray) -> str | None:
-    """A remark where rows lead that have large gradients whatever is asked."""
+    """A remark where rows lead by their scores that have large gradients whatever is asked; relative ones do not."""
     share = 1 - (np.median(ranking.ranks["norm"][leading[:LEADERS]]) - 1) / max(1, len(table["row"]) - 1)
     if share <= LOUD:
         return None
