@@ -54,6 +54,11 @@ def additions(target):
     return found
 
 
+@pytest.fixture(scope="module")
+def plain(additions):
+    return {a: f for a, f in additions.items() if a != "embed"}
+
+
 def logits(target, additions=None):
     with torch.no_grad(), added(target, additions or {}):
         return target.run(torch.tensor(BATCH))
@@ -68,20 +73,21 @@ def test_d10_13_factors_of_zero_leave_every_bit(target, additions):
     assert torch.equal(logits(target, zero), logits(target))
 
 
-def test_an_addition_is_the_matrix_that_it_says(target, additions):
+def test_an_addition_is_the_matrix_that_it_says(target, plain):
     """The same by changing the weights themselves."""
-    there = logits(target, additions)
-    changed = load(str(bundled_path("base")))
-    own = of_model(changed)
-    for address, factors in additions.items():
-        place = own.places[address]
-        weight = own.network.get_submodule(place.module).get_parameter("weight")
-        matrix = added_matrix(factors)
-        weight.data += matrix.T if place.kind == "lookup" else matrix
-        if address == "embed":
-            assert own.places["unembed"].parameter != place.parameter
+    there = logits(target, plain)
+    own = of_model(load(str(bundled_path("base"))))
+    for address, factors in plain.items():
+        weight = own.network.get_submodule(own.places[address].module).get_parameter("weight")
+        weight.data += added_matrix(factors)
     torch.testing.assert_close(there, logits(own), atol=1e-5, rtol=1e-5)
-    assert torch.equal(logits(target), logits(of_model(load(str(bundled_path("base"))))))
+
+
+def test_a_tied_matrix_is_not_baked_and_its_partner_is_named(tmp_path, target, additions):
+    with pytest.raises(UserError, match="unembed") as raised:
+        bake(target, additions, bundled_path("base"), tmp_path / "edited", tmp_path / "o")
+    assert raised.value.code == "tied"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_hook_stays_behind_after_an_exception(target, additions):
@@ -129,11 +135,6 @@ def baked(target, additions, folder: Path, source: Path, run: str, before: str) 
     layer = Layer(run=run, kind="baked", before=before, after=tensors_sha256(folder))
     write_stack(folder, read_stack(source).with_layer(layer))
     return layer
-
-
-@pytest.fixture
-def plain(additions):
-    return {a: f for a, f in additions.items() if a != "embed"}
 
 
 def test_d10_13_bake_and_undo_restore_every_file(tmp_path, base, target, plain):

@@ -55,6 +55,7 @@ class Parts:
         decomposition: where they come from, of components.
         levels: of pieces, |h| above which one fires; None before any text was read.
         reference: of pieces, the model without the adapter.
+        under: of components, the adapter that the model has already: an earlier edit, which stays.
     """
 
     model: LanguageModel
@@ -65,6 +66,7 @@ class Parts:
     decomposition: Decomposition | None = None
     levels: Mapping[str, torch.Tensor] | None = None
     reference: LanguageModel | None = None
+    under: Mapping[str, Factors] | None = None
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -125,11 +127,18 @@ def opened(ctx: Context, model: str, decomposition: str | None) -> Parts:
             got=ctx.label(model),
             code="decomposition_mismatch",
         )
-    loaded = ctx.model(model, "model")
-    target = of_model(loaded, adapted=False)
-    found = ctx.decomposition(decomposition or default_decomposition(ctx, target.sha256))
-    found.check(target)
-    return Parts(loaded, target, found.factors, "components", found.sha256, decomposition=found)
+    under = None
+    if plus:
+        pair = ctx.pair(base, model)
+        loaded, plain = pair.candidate, of_model(pair.reference)
+        under = adapter_parts(pair.candidate, pair.reference).factors
+    else:
+        loaded = ctx.model(model, "model")
+        plain = of_model(loaded)
+    found = ctx.decomposition(decomposition or default_decomposition(ctx, plain.sha256))
+    found.check(plain)
+    target = of_model(loaded, adapted=True)
+    return Parts(loaded, target, found.factors, "components", found.sha256, decomposition=found, under=under)
 
 
 def default_decomposition(ctx: Context, sha256: str) -> str:

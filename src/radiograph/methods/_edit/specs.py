@@ -116,7 +116,7 @@ def whole(parts: Parts, additions: dict[str, Factors]) -> dict[str, Factors]:
     from radiograph.interventions.edits import joined
 
     if parts.kind == "components":
-        return additions
+        return joined(parts.under or {}, additions)
     found: dict[str, Factors] = {}
     for address, own in parts.factors.items():
         more = additions.get(address)

@@ -1,7 +1,7 @@
 """Forwards to which low-rank products are added: y' = y + (x R) W, for weights by address.
 
-The module's own product (with whatever adapter is on) is computed first and stays as it is; where W = 0 every bit
-stays.
+The module's own product (with whatever adapter is on) is computed first and stays as it is; y + 0 is y, so
+that with W = 0 the forward is the model's own, and has a gradient by W all the same.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def _adding(place: Place, factors: Factors) -> Callable[[Tensor, Tensor], Tensor
     def add(x: Tensor, output: Tensor) -> Tensor:
         h = factors.activations(x)
         y = place.part(output)
-        # y + 0 would turn -0 into 0: where nothing is written, y itself stays.
-        more = (h @ factors.writes).to(y.dtype) * place.scale
-        return place.put(output, torch.where(more == 0, y, y + more))
+        return place.put(output, y + (h @ factors.writes).to(y.dtype) * place.scale)
 
     return add
 
