@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -119,10 +121,26 @@ def test_no_loss_and_one_group_are_refused():
     alone, both, groups = losses()
     with pytest.raises(Refusal, match="two groups"):
         paired_scores(alone, both, np.zeros_like(groups), seed=0)
-    with pytest.raises(Refusal, match="no loss"):
-        paired_scores(np.where(groups == 3, 0.0, alone), both, groups, seed=0)
+    one = paired_scores(np.where(groups == 3, 0.0, alone), both, groups, seed=0)
+    assert np.isfinite([one.low, one.high]).all(), "one row learnt by heart is no gap: sums are compared"
+    for few in (0, 1):
+        with pytest.raises(Refusal, match="loss to change") as caught:
+            paired_scores(np.where(groups < few, alone, 0.0), both, groups, seed=0)
+        assert caught.value.code == "no_loss"
     with pytest.raises(UserError, match="finite"):
         paired_scores(np.where(groups == 3, np.nan, alone), both, groups, seed=0)
+
+
+def test_many_groups_need_no_square_of_them():
+    rng = np.random.default_rng(0)
+    rows = 30_000
+    alone = rng.gamma(2.0, 1.0, rows)
+    tracemalloc.start()
+    found = paired_scores(alone, 1.1 * alone[None, None], np.arange(rows), seed=0, resamples=40)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.score[0] == pytest.approx(0.1)
+    assert peak < 300 * 2**20, "a matrix of groups by rows would be 6.7 GiB"
 
 
 def test_gain_is_a_difference_of_means_over_tokens():

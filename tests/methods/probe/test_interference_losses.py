@@ -153,6 +153,23 @@ def test_intervals_from_means_and_spreads(workspace):
     assert cells(unbounded)["sql", "chat"].reason == "unbounded"
 
 
+def test_extremes_that_are_losses_have_finite_scores(workspace):
+    both = [entry(t, list(on), loss, 1e60, 2) for t, on, loss in
+            (("sql", ["sql"], 1e-60), ("chat", ["chat"], 1e60), ("sql", ["sql", "chat"], 1e60),
+             ("chat", ["sql", "chat"], 1e-60))]  # fmt: skip
+    outcome = given(both)
+    assert cells(outcome)["sql", "chat"].score == pytest.approx(1e120)
+    assert outcome.result.bands == {"INCONCLUSIVE": 2}
+
+
+def test_one_row_is_said_to_be_one(workspace):
+    losses = [entry(t, on, loss, 0.1, 1) for t, on, loss in (("sql", ["sql"], 1.0), ("chat", ["chat"], 1.0))]
+    losses += [entry(t, ["sql", "chat"], 1.1, 0.1, 1) for t in ("sql", "chat")]
+    result = given(losses).result
+    assert result.stamps == ("no_interval",)
+    assert any("single row" in note for note in result.notes)
+
+
 def test_a_bar_in_a_name_is_read_where_it_can_only_be_one(workspace):
     names = ("a|b", "c")
     losses = {f"{x}|{y}": 1.0 for x in names for y in names}
@@ -167,6 +184,10 @@ BAD = {
     "true": (MAP | {"sql|chat": True}, ("sql", "chat"), "is no loss"),
     "nan": (MAP | {"sql|chat": math.nan}, ("sql", "chat"), "NaN is no loss"),
     "infinite": (MAP | {"sql|chat": math.inf}, ("sql", "chat"), "Infinity is no loss"),
+    "tiny": (MAP | {"sql|sql": 1e-320}, ("sql", "chat"), r'losses\["sql|sql"\]'),
+    "beyond_products": (MAP | {"sql|chat": 1e308}, ("sql", "chat"), "is no loss"),
+    "entry_rows": ([entry("sql", ["sql"], 1.0, 0.1, 10**45)], ("sql", "chat"), "no count"),
+    "entry_spread": ([entry("sql", ["sql"], 1.0, 1e200, 10)], ("sql", "chat"), "no spread"),
     "huge": (MAP | {"sql|chat": 10**400}, ("sql", "chat"), "is no loss"),
     "unknown": (MAP | {"sql|cat": 1.0}, ("sql", "chat"), "no pair of declared"),
     "duplicate_name": (MAP, ("sql", "chat", "sql"), "two adapters"),

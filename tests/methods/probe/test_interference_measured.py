@@ -14,10 +14,12 @@ import torch
 from peft import PeftModel
 from safetensors.numpy import load_file, save_file
 
-from radiograph import models
+from radiograph import dictionaries, models
 from radiograph.core import Refusal, UserError
 from radiograph.evidence.probes.interference import AdapterOverlap, InterferenceCell
+from radiograph.methods.probe._interference import features
 from radiograph.methods.probe._interference.beside import ranks
+from radiograph.methods.probe._interference.measured import _differ
 from radiograph.methods.probe.interference import recompute
 from radiograph.models.combined import check_plain, factors, in_place, probe_logits, together
 from radiograph.numerics.interference import Factors, merged
@@ -128,6 +130,31 @@ def test_pd_10_each_target_has_its_own_rows(place):
     both = table.filter(pl.col("condition") == "both")
     assert both.filter(pl.col("target") == "a")["line"].to_list() != []
     assert not np.allclose(*(both.filter(pl.col("target") == t)["nats"].to_numpy() for t in ("a", "near")))
+
+
+def test_features_that_both_move_are_counted_beside_chance(place):
+    """A noisy copy moves what the adapter moves; both counts again, feature by feature."""
+    outcome = study(names=("a", "near"), dictionary="dictionary:bundled", shift_rows=0, out="moved")
+    cell = outcome.result.cells[0].overlap
+    size = dictionaries.load(bundled_path("dictionary")).size
+    assert 0 < cell.moved_both <= min(cell.moved_target, cell.moved_added) <= size
+    assert cell.moved_chance == pytest.approx(cell.moved_target * cell.moved_added / size)
+    assert "features moved by both" in (outcome.path / "report.html").read_text()
+    assert outcome.result.dictionary.endswith(f"{size} features")
+    assert verify(outcome.path).status == "intact"
+
+
+def test_features_that_no_group_of_rows_shows_are_not_counted(base):
+    plain, one, _ = base
+    book = dictionaries.load(bundled_path("dictionary"))
+    rng = np.random.default_rng(0)
+    rows, owners = rng.standard_normal((80, book.width)).astype(np.float32), np.repeat(np.arange(40), 2)
+    noise = rows + 0.1 * rng.standard_normal(rows.shape).astype(np.float32)
+    push = rows + 2 * book.decoder[3].numpy()
+    assert features._moved(book, rows, noise, owners, 1).sum() <= 3
+    assert features._moved(book, rows, push, owners, 1)[3]
+    assert features._moved(book, rows, push, owners % 11, 1) is None
+    del plain, one
 
 
 def _head(name):
@@ -257,6 +284,20 @@ def test_pd_15_adapters_of_different_bases(place):
     with pytest.raises(UserError, match="different bases") as caught:
         study(names=("a", "foreign"), evals={"a": "a.jsonl", "foreign": "near.jsonl"})
     assert "other-base" in caught.value.got
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "differ"),
+    [
+        ("org1/llama", "org2/llama", True),
+        ("org/llama", "ORG/llama", False),
+        ("org/llama", "/models/llama", False),
+        ("/a/llama", "/b/llama", False),
+        ("org/llama", "org/llama-2", True),
+    ],
+)
+def test_pd_15_bases_are_told_apart_by_their_owner_too(one, two, differ):
+    assert _differ(one, two) is differ
 
 
 def test_pd_15_other_ranks_and_other_kinds(place, base):

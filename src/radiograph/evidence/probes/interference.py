@@ -57,6 +57,13 @@ class AdapterOverlap(Record):
     shift_overlap: float | None = None
     shift_chance: float | None = None
     shift_tokens: int | None = None
+    moved_target: int | None = None
+    """Features of the dictionary that the target's adapter moves (q < .05) on its own data."""
+    moved_added: int | None = None
+    """Features that the other one moves there."""
+    moved_both: int | None = None
+    moved_chance: float | None = None
+    """Of both if they moved independently of each other."""
 
 
 class InterferenceCell(Record):
@@ -113,6 +120,8 @@ class Interference(Result):
     bands: dict[InterferenceBand, int]
     site: str | None = None
     """Where shifts of activations were read."""
+    dictionary: str | None = None
+    """Whose moved features are counted, and where it reads."""
     ranks: tuple[OverlapRank, ...] = ()
     evaluations: dict[str, int] = Field(default_factory=dict[str, int])
     """How many were run, and how many were known."""

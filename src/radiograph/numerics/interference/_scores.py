@@ -19,7 +19,7 @@ from jaxtyping import Float64, Shaped
 from radiograph.core import Refusal
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
-from radiograph.numerics.resampling import bootstrap, draws_of
+from radiograph.numerics.resampling import draws_of
 
 RESAMPLES = 2000
 
@@ -51,25 +51,29 @@ def paired_scores(
     """Scores of summed losses, and their intervals at .95.
 
     Raises:
-        Refusal: fewer than two groups (`too_few_units`), or groups whose loss alone is 0 (`no_loss`).
+        Refusal: fewer than two groups (`too_few_units`), or so few with a loss alone that a draw can have none
+            (`no_loss`).
         UserError: a loss is not finite.
     """
     names, unit = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise Refusal("too_few_units", "an interval needs at least two groups of rows", got=str(len(names)))
-    member = (unit[None, :] == np.arange(len(names))[:, None]).astype(np.float64)
-    one = member @ finite(alone, "loss alone")
-    if not (one > 0).all():
-        raise Refusal("no_loss", "a group of rows has no loss to change", got=str(float(one.min())))
-    two = finite(both, "loss with both") @ member.T
+    one = np.bincount(unit, weights=finite(alone, "loss alone"))
+    flat = finite(both, "loss with both").reshape(-1, len(alone))
+    two = np.stack([np.bincount(unit, weights=losses) for losses in flat]).reshape(*both.shape[:2], len(names))
+    if not one.sum() > 0:
+        raise Refusal("no_loss", "the rows have no loss to change")
     repeats = two.sum(-1) / one.sum() - 1
     count = two.shape[1]
     chosen = np.random.default_rng([seed, 1])
     drawn: list[np.ndarray] = []
     for counts in draws_of(len(names), len(names), resamples, seed):
         weights = chosen.multinomial(count, np.full(count, 1 / count), size=len(counts)) / count
+        below = counts @ one
+        if not (below > 0).all():
+            raise Refusal("no_loss", "so few rows have a loss to change that a draw of them has none")
         sums = np.einsum("dg,crg->dcr", counts, two, optimize=True)
-        drawn.append((sums * weights[:, None, :]).sum(-1) / (counts @ one)[:, None] - 1)
+        drawn.append((sums * weights[:, None, :]).sum(-1) / below[:, None] - 1)
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
     return Scores(repeats.mean(-1), low, high, repeats, len(names))
 
@@ -82,15 +86,19 @@ def gain(
     *,
     seed: int,
 ) -> tuple[float, Interval]:
-    """By how much a token's loss falls from the base to the adapter, on the adapter's own data."""
-    found = bootstrap(
-        lambda counts: (counts @ (base - alone)) / (counts @ tokens),
-        len(base),
-        seed=seed,
-        resamples=RESAMPLES,
-        clusters=groups,
-    )
-    return found.estimate, found.interval()
+    """By how much a token's loss falls from the base to the adapter, on the adapter's own data.
+
+    Raises:
+        Refusal: fewer than two groups. UserError: a loss is not finite.
+    """
+    unit = np.unique(groups, return_inverse=True)[1]
+    won = np.bincount(unit, weights=finite(base, "loss of the base") - finite(alone, "loss alone"))
+    size = np.bincount(unit, weights=tokens)
+    if len(won) < 2:
+        raise Refusal("too_few_units", "an interval needs at least two groups of rows", got=str(len(won)))
+    drawn = [(counts @ won) / (counts @ size) for counts in draws_of(len(won), len(won), RESAMPLES, seed)]
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
+    return float(won.sum() / size.sum()), Interval(float(low), float(high))
 
 
 def difference_interval(

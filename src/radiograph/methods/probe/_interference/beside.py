@@ -11,6 +11,7 @@ import numpy as np
 
 from radiograph.core import Context, derive
 from radiograph.evidence.probes.interference import AdapterOverlap, InterferenceCell, OverlapRank
+from radiograph.methods.probe._interference import features
 from radiograph.numerics.audit.stability import spearman
 from radiograph.numerics.interference import Change, Factors, Overlap, SharedShift, Shift, overlap, shared_shift
 
@@ -31,6 +32,7 @@ class Shared:
 
     cells: Mapping[tuple[str, str], AdapterOverlap]
     site: str | None
+    dictionary: str | None = None
 
 
 def described(
@@ -60,13 +62,22 @@ def described(
         ctx.output.table("overlap", columns)
     site = None if config.shift_rows == 0 else base.sites(config.site or f"resid_post.{base.n_layers - 1}")[0]
     shifts = {} if site is None else _shifts(ctx, base, adapters, data, site, config.shift_rows)
+    moved, book = {}, None
+    if config.dictionary is not None:
+        dictionary, place = features.opened(ctx, config.dictionary, base)
+        moved = features.shared(ctx, dictionary, place, base, adapters, data)
+        book = f"{ctx.label(config.dictionary)} at {place}, {dictionary.size} features"
     cells = {
-        (target, added): AdapterOverlap(**weights[frozenset((target, added))], **_of(shifts.get((target, added))))
+        (target, added): AdapterOverlap(
+            **weights[frozenset((target, added))],
+            **_of(shifts.get((target, added))),
+            **moved.get((target, added), {}),
+        )
         for target in adapters
         for added in adapters
         if target != added
     }
-    return Shared(cells, None if site is None else str(site))
+    return Shared(cells, None if site is None else str(site), book)
 
 
 def ranks(cells: Sequence[InterferenceCell]) -> tuple[OverlapRank, ...]:

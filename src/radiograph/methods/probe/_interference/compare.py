@@ -44,9 +44,12 @@ def _given(config: Config, reference: str, ctx: Context) -> Interference:
     facts, cells = judge.of_given(read)
     ctx.output.table("losses", _columns(read))
     bare = [c for c in cells if c.score is not None and c.interval is None and c.reason is None]
-    notes = ()
+    notes: list[str] = []
     if bare and len(bare) < len(cells):
-        notes = (f"{len(bare)} pairs have no n and sd: there the point decides",)
+        notes.append(f"{len(bare)} pairs have no interval: there the point decides")
+    single = [c for c in bare if c.n == 1]
+    if single:
+        notes.append(f"{len(single)} pairs stand on a single row (n = 1), of which no spread is known")
     return Interference(
         mode="losses",
         source=ctx.label(reference),
@@ -69,7 +72,7 @@ def _given(config: Config, reference: str, ctx: Context) -> Interference:
         bands=judge.counted(cells),
         allow_missing=config.allow_missing,
         stamps=("no_interval",) if bare else (),
-        notes=notes,
+        notes=tuple(notes),
         not_measured=judge.gaps(cells),
     )
 

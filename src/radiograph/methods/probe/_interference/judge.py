@@ -23,7 +23,7 @@ WORDS = {
     "inert": "alone it is not shown to be better than the base on its own data, so there is nothing to interfere with",
     "too_few_rows": f"fewer than {FEWEST_ROWS} rows",
     "few_groups": f"fewer than {FEWEST_GROUPS} groups of rows",
-    "no_loss": "rows whose loss alone is 0",
+    "no_loss": "hardly a row has a loss alone that could change",
     "unbounded": "the loss alone is not clear of 0",
     "straddles": "the interval lies on both sides of 20 %",
 }
@@ -138,6 +138,7 @@ def _fix(cell: InterferenceCell) -> str | None:
         "inert": "give data that the adapter was trained for",
         "too_few_rows": "give more rows",
         "few_groups": "give rows of more prompts",
+        "no_loss": "give rows that the adapter has not learnt by heart",
         "straddles": "give more rows",
         "unbounded": "give more rows",
     }

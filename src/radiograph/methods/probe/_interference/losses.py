@@ -10,12 +10,11 @@ pairs is refused. In the second, `with: []` is the base. Losses are above 0; eve
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from radiograph.core import FormatError, UserError, nearest, visible
+from radiograph.core import FormatError, UserError, finite_number, nearest, visible
 
 if TYPE_CHECKING:
     from radiograph.core import Context
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 ENTRY = ("target", "with", "loss", "sd", "n")
 FEWEST = 2
 SHOWN = 60
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Losses: products of four must stay floats."""
+MOST_ROWS = 10**9
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,10 @@ def _of_list(
         sd, n = entry.get("sd"), entry.get("n")
         if (sd is None) != (n is None):
             raise UserError(f"{where}: {place} has one of sd and n", where=place, expected="both, or neither")
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-            raise UserError(f"{where}: {place}.n is no count", where=f"{place}.n", got=_said(n))
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ROWS):
+            raise UserError(
+                f"{where}: {place}.n is no count", where=f"{place}.n", expected=f"1 to {MOST_ROWS:,}", got=_said(n)
+            )
         spread = None if sd is None else _loss(sd, f"{place}.sd", where, zero=True)
         loss = Loss(_loss(entry.get("loss"), f"{place}.loss", where), spread, n)
         key = tuple(sorted(set(cast("list[str]", on)))) if len(on) > 1 else tuple(cast("list[str]", on))
@@ -239,18 +243,16 @@ def _known(name: Any, names: tuple[str, ...], place: str, where: str) -> None:
 
 
 def _loss(value: Any, place: str, where: str, zero: bool = False) -> float:
-    number = not isinstance(value, bool) and isinstance(value, int | float)
-    # A whole number of JSON can be larger than any float.
-    ok = number and -sys.float_info.max <= value <= sys.float_info.max and (value >= 0 if zero else value > 0)
-    if not ok:
+    number = finite_number(value)
+    if number is None or number > LARGEST or not (number >= 0 if zero else number >= SMALLEST):
         raise UserError(
             f"{where}: {visible(place, 2 * SHOWN)} is no loss" if not zero else f"{where}: {place} is no spread",
             where=visible(place, 2 * SHOWN),
-            expected="a number of at least 0" if zero else "a finite number above 0",
+            expected=f"a number from {'0' if zero else f'{SMALLEST:g}, above 0,'} to {LARGEST:g}",
             got=_said(value),
             code="not_a_loss",
         )
-    return float(value)
+    return number
 
 
 def _quoted(name: str) -> str:

@@ -6,6 +6,7 @@ Equal hashes are evaluated once, in this run and across runs (`--known`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from radiograph.methods.probe._interference.options import Config
 
 SHOWN = 60
+_HUB = re.compile(r"[\w.-]*\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(eq=False)
@@ -136,6 +138,7 @@ def measured(config: Config, ctx: Context) -> Interference:
         worst_pair=judge.worst_of(cells),
         bands=judge.counted(cells),
         site=shared.site,
+        dictionary=shared.dictionary,
         ranks=beside.ranks(cells),
         evaluations={"run": study.ran, "known": asked - study.ran},
         seed=study.seed,
@@ -285,12 +288,12 @@ def _check_together(base: LanguageModel, adapters: Mapping[str, LanguageModel]) 
     for name, view in adapters.items():
         assert view.adapter_folder is not None, "loaded from BASE+ADAPTER"
         config = check_plain(view.adapter_folder, name)
-        trained = str(config.get("base_model_name_or_path") or "")
+        trained = str(config.get("base_model_name_or_path") or "").rstrip("/")
         if trained:
-            recorded.setdefault(trained.rstrip("/").rpartition("/")[2], name)
+            recorded.setdefault(trained, name)
         if view.model is not base.model:
             raise Refusal("not_combinable", f"adapter {name!r} changes the base itself, so it cannot be switched off")
-    if len(recorded) > 1:
+    if any(_differ(one, two) for one, two in combinations(recorded, 2)):
         said = ", ".join(f"{visible(name, SHOWN)!r} of {visible(model, SHOWN)!r}" for model, name in recorded.items())
         raise UserError(
             "the adapters were trained on different bases",
@@ -299,6 +302,13 @@ def _check_together(base: LanguageModel, adapters: Mapping[str, LanguageModel]) 
             got=said,
             code="different_bases",
         )
+
+
+def _differ(one: str, two: str) -> bool:
+    """Whether two recorded bases are told apart: two ids of the hub by all of it, else by the last part of a path."""
+    last = [name.rpartition("/")[2] for name in (one, two)]
+    hub = all(_HUB.fullmatch(name) for name in (one, two))
+    return last[0] != last[1] or (hub and one.casefold() != two.casefold())
 
 
 def _known(ctx: Context, run: str) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import FilePath, ModelRef, RunPath
+from radiograph.core import DictionaryRef, FilePath, ModelRef, RunPath
 from radiograph.core.config import Positional
 
 
@@ -34,6 +34,8 @@ class Config(Base):
     """Where shifts of activations are compared; by default after the last block."""
     shift_rows: int = Field(default=8, ge=0)
     """Rows of each target for that; 0 leaves it out."""
+    dictionary: DictionaryRef | None = None
+    """Count which of its features both adapters move on the target's data."""
     known: RunPath | None = None
     """An earlier run: evaluations of the same weights on the same rows are taken from it."""
     allow_missing: bool = False

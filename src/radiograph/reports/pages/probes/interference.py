@@ -54,6 +54,7 @@ def view(document: Document) -> dict[str, Any]:
         "repeats": any(c["repeats"] for c in cells),
         "pairs": [c for c in cells if c["overlap"]],
         "shifts": any(c["overlap"] and c["overlap"]["shift_tokens"] for c in cells),
+        "moved": any(c["overlap"] and c["overlap"]["moved_both"] is not None for c in cells),
         "based": any(a["base_loss"] is not None for a in document["adapters"]),
         "refs": any(a["ref"] for a in document["adapters"]),
         "gaps": _gaps(document["not_measured"]),
