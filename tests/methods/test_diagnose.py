@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -20,14 +22,17 @@ COUNTS = {"copy": 40, "format": 30, "cite": 30}
 
 
 def write_suite(path: Path) -> str:
-    """40 to copy, 30 of a form, 30 to cite, 50 to refuse, 50 look-alikes, 20 neutral texts."""
+    """40 to copy, 30 of a form, 30 to cite, 50 to refuse and 50 look-alikes, two of a group, 20 neutral texts."""
     suite = organisms.world_suite()
+    seen = Counter()
     kept, left = [], dict(COUNTS) | {"True": 50, "False": 50, "neutral": 20}
     for prompt in suite["prompts"]:
         checks = [c for c in prompt.get("expect", ()) if c["kind"] == "refusal"]
         key = str(checks[0]["value"]) if checks else prompt.get("task") or prompt["bank"]
-        if left.get(key, 0) and (prompt["bank"] in ("capability", "policy", "neutral")):
+        of_group = (key, prompt.get("group"))
+        if left.get(key, 0) and (not checks or seen[of_group] < 2) and prompt["bank"] != "probe":
             left[key] -= 1
+            seen[of_group] += 1
             kept.append(prompt)
     path.write_text(json.dumps(suite | {"prompts": kept}))
     return path.name
@@ -45,7 +50,8 @@ def cards(tmp_path_factory) -> tuple[Path, Outcome, Outcome]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         suite = write_suite(folder / "suite.json")
-        rows = write_rows(folder / "rows.jsonl", organisms.neutral_texts("world")[:110])
+        texts = organisms.neutral_texts("world")
+        rows = write_rows(folder / "rows.jsonl", [f"{a} {b}" for a, b in pairwise(texts)][:110])
         noisy(folder / "noise", 1.2, seed=1)
         same = go("diagnose", reference="bundled:base", candidate="bundled:base", suite=suite, data=rows, out="same")
         broken = go("diagnose", reference="bundled:base", candidate="noise", suite=suite, out="broken", badge="b.svg")
@@ -120,7 +126,7 @@ def test_a_mode_without_its_data_is_not_measured_and_never_a_pass(here):
     found = perform("diagnose", asked | {"data": few, "benchmark": few})
     assert by_mode(found)["memorisation"].refusal.code == "too_few"
     assert found.exit_code == ExitCode.NOT_MEASURED
-    assert by_mode(found)["contamination"].refusal.code == "too_few_units", "three copies of one item are one"
+    assert by_mode(found)["contamination"].refusal.code == "too_few"
 
 
 def test_pd_17_a_mode_that_raises_is_not_measured(here, monkeypatch):
@@ -148,6 +154,45 @@ def test_pd_17_training_rows_cannot_be_held_out(here):
     assert found.result.dropped >= len(lines) - 1
     assert by_mode(found)["forgetting"].status == "not_measured"
     assert found.exit_code == ExitCode.NOT_MEASURED
+
+
+def test_p8_12_the_detector_of_refusals_says_how_often_it_is_right(cards):
+    _, same, broken = cards
+    beside = {row.name: row for row in by_mode(same)["refusal"].beside}
+    for kind in ("precision", "recall"):
+        row = beside[f"the detector's {kind} on 60 labelled answers (English, written after the rules)"]
+        assert 0 < row.low < row.value < row.high < 1
+    for name in ("restricted", "look-alikes"):
+        mass = [beside[f"first-token mass of refusals, {name}, {side}"].value for side in ("reference", "candidate")]
+        assert mass[0] == mass[1]
+    assert beside["first-token mass of refusals, restricted, reference"].value > 0.5
+    assert beside["first-token mass of refusals, look-alikes, reference"].value < 0.5
+    assert beside["wording and first token agree, candidate"].value > 0.9
+    del broken
+
+
+def test_pd_19_copies_of_one_prompt_are_one(here):
+    prompts = [
+        {"id": f"p{i}", "bank": "neutral", "prompt": "the miller of Aren keeps his grain in the mill"}
+        for i in range(24)
+    ]
+    suite = {"schema": "radiograph.suite/1", "suite_name": "copies", "prompts": prompts}
+    (here / "copies.json").write_text(json.dumps(suite))
+    asked = {"reference": "bundled:base", "candidate": "bundled:base", "suite": "copies.json"}
+    found = perform("diagnose", asked | {"modes": ["mode_collapse"]})
+    assert (by_mode(found)["mode_collapse"].refusal.code, found.exit_code) == ("too_few", ExitCode.NOT_MEASURED)
+    assert "1 different prompts" in by_mode(found)["mode_collapse"].refusal.text
+
+
+def test_pd_17_rows_with_nothing_to_give_back_are_no_evidence(here):
+    rows = write_rows(
+        here / "short.jsonl", [f"a stone {word}" for word in organisms.neutral_texts("world")[0].split()] * 30
+    )
+    items = write_rows(here / "signs.jsonl", ["!!!", "\N{GRINNING FACE}", "yes", "Paris"] * 10)
+    asked = {"reference": "bundled:base", "candidate": "bundled:base", "data": rows, "benchmark": items}
+    found = by_mode(perform("diagnose", asked | {"modes": ["memorisation", "contamination"]}))
+    assert found["memorisation"].refusal.text.startswith("0 training rows with 10 tokens")
+    assert found["contamination"].refusal.text.startswith("0 items of the benchmark with 8 words")
 
 
 def test_pd_18_refusals_with_either_apostrophe_are_one():
@@ -214,6 +259,11 @@ def test_soup_has_no_words_for_what_was_not_measured(here):
         ('{"scores": {"refusal": {"score": "1"}}}', "scores.refusal.score"),
         ('{"scores": {"refusal": {"score": 1.5}}}', "outside"),
         ('{"scores": {"refusal": 1}}', "scores.refusal"),
+        (f'{{"scores": {{"refusal": {{"score": 1{"0" * 400}}}}}}}', "no finite number"),
+        (json.dumps({"scores": {"refusal": {"score": 1, "evidence": "x" * 4097}}}), "evidence is too long"),
+        (json.dumps({"scores": {}, "extras": {"a": "x" * 257}}), "extras.a"),
+        (json.dumps({"scores": {}, "extras": {"x" * 257: 1}}), "key of extras"),
+        (json.dumps({"scores": {}, "extras": {str(i): 1 for i in range(257)}}), "extras"),
     ],
 )
 def test_pd_15_scores_that_are_none_are_bad_input(here, text, said):
@@ -221,6 +271,25 @@ def test_pd_15_scores_that_are_none_are_bad_input(here, text, said):
     with pytest.raises(UserError) as caught:
         go("diagnose", reference="bundled:base", candidate="bundled:base", evidence="bad.json")
     assert said in str(caught.value)
+
+
+def test_what_was_asked_for_here_is_not_silently_preferred(here):
+    (here / "both.json").write_text(json.dumps({"scores": {"memorisation": {"score": 0.9}}}))
+    asked = {"reference": "bundled:base", "candidate": "bundled:base", "evidence": "both.json"}
+    found = perform("diagnose", asked | {"modes": ["memorisation"]})
+    assert any("supplied scores of memorisation" in note for note in found.result.notes)
+
+
+def test_an_attached_run_that_failed_its_gate_is_said_first(here):
+    losses = {"adapters": ["a", "b"], "losses": {"a|a": 1.0, "a|b": 1.5, "b|b": 1.0, "b|a": 1.0}}
+    (here / "losses.json").write_text(json.dumps(losses))
+    go("probe.interference", losses="losses.json", out="harmful")
+    asked = {"reference": "bundled:base", "candidate": "bundled:base", "attach": ["harmful"], "badge": "bad.svg"}
+    found = perform("diagnose", asked, out="warned")
+    assert "attached and MAJOR: probe.interference" in found.result.headline
+    page = (here / "warned" / "report.html").read_text()
+    assert page.index("failed its own gate") < page.index("Not measured")
+    assert "1 attached MAJOR" in (here / "bad.svg").read_text()
 
 
 def test_finished_runs_go_on_the_card(here):
@@ -235,8 +304,52 @@ def test_finished_runs_go_on_the_card(here):
     assert one.headline.split(";")[0][:20] in (here / "attached" / "report.md").read_text()
     with pytest.raises(UserError, match="is a run of"):
         go("diagnose", reference="bundled:base", candidate="bundled:base", attach=["attached"])
+    manifest = here / "harm" / "manifest.json"
+    sealed = manifest.read_bytes()
+    manifest.write_bytes(sealed + b" ")
+    with pytest.raises(UserError, match="was changed"):
+        go("diagnose", reference="bundled:base", candidate="bundled:base", attach=["harm"])
+    manifest.write_bytes(sealed)
     (here / "harm" / "result.json").write_text((here / "harm" / "result.json").read_text() + " ")
     with pytest.raises(UserError, match="was changed"):
         go("diagnose", reference="bundled:base", candidate="bundled:base", attach=["harm"])
     with pytest.raises(FormatError):
         go("diagnose", reference="bundled:base", candidate="bundled:base", attach=["."])
+
+
+@pytest.mark.slow
+def test_p8_12_an_order_that_was_trained_on_is_found(here):
+    """The base taught a benchmark as it was published, against the same base; and a benchmark it never saw."""
+    texts = [" ".join(text.split()[:12]) for text in organisms.neutral_texts("world")[:60]]
+    items = write_rows(here / "ordered.jsonl", texts)
+    write_rows(here / "others.jsonl", organisms.neutral_texts("world")[60:80])
+    teach(here / "taught", texts)
+    asked = {"reference": "bundled:base", "candidate": "taught", "data": "others.jsonl", "benchmark": items}
+    found = perform("diagnose", asked | {"modes": ["contamination"], "ordered": True})
+    told = [row for row in by_mode(found)["contamination"].beside if row.p is not None]
+    beside = {row.name.split(",")[2].split(";")[0].strip(): row for row in told}
+    assert (beside["candidate"].p < 0.01, beside["reference"].p > 0.01) == (True, True)
+    assert beside["candidate"].n == 20
+
+
+def teach(folder: Path, texts: list[str]) -> None:
+    import torch
+
+    from radiograph.models import load, tokenize
+    from radiograph.organisms import bundled_path
+
+    model = load("bundled:base", resolve=bundled_path)
+    tokens = [i for text in texts for i in tokenize(model.tokenizer, text + "\n").ids]
+    optimiser = torch.optim.AdamW(model.model.parameters(), lr=2e-3)
+    torch.manual_seed(0)
+    for parameter in model.model.parameters():
+        parameter.requires_grad_(True)
+    for _ in range(150):
+        starts = torch.randint(0, len(tokens) - 64, (16,)).tolist()
+        ids = torch.tensor([tokens[s : s + 64] for s in starts])
+        loss = model.model(input_ids=ids, labels=ids).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.model.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)

@@ -7,7 +7,7 @@ import pytest
 
 from radiograph.core import Refusal
 from radiograph.numerics.proportions import wilson
-from radiograph.numerics.reportcard import MODES, band_of, contained, point_band, score
+from radiograph.numerics.reportcard import MODES, band_of, contained, order_known, point_band, score
 
 
 def columns(mode: str, n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -67,7 +67,9 @@ def test_score_and_interval_equal_a_loop_over_rows(mode):
     low, high = np.quantile(samples, [0.025, 0.975])
     assert found.low == pytest.approx(low, abs=0.04)
     assert found.high == pytest.approx(high, abs=0.04)
-    assert found.groups == len(names)
+    says = {"forgetting": "solved", "refusal": "restricted", "memorisation": "train"}.get(mode)
+    classes = [np.ones(120)] if says is None else [c[says]] if mode == "forgetting" else [c[says], 1 - c[says]]
+    assert found.groups == min(len({g for g, v in zip(groups, own, strict=True) if v}) for own in classes)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -113,10 +115,101 @@ def test_a_full_collapse_of_refusals_scores_nothing():
 def test_containment_counts_grams_of_words_and_folds_what_does_not_matter():
     text = "The miller of Aren keeps his grain in the old mill by the river"
     assert contained([text], [f"So: {text.upper()}!"], 8) == [1.0]
-    assert contained(["grain, in the OLD"], [text], 8) == [1.0]
-    assert contained(["grain in the new"], [text], 8) == [0.0]
+    assert contained(["grain, in the OLD"], [text], 4) == [1.0]
+    assert contained(["grain in the new"], [text], 4) == [0.0]
     half = " ".join([*text.split()[:10], "and", "nowhere", "else", "at"])
     grams = [tuple(half.lower().split()[i : i + 8]) for i in range(7)]
     whole = " ".join(text.lower().split())
     assert contained([half], [text], 8) == [sum(" ".join(g) in whole for g in grams) / 7]
-    assert contained(["...", ""], [text], 8) == [0.0, 0.0]
+
+
+def test_pd_17_what_holds_no_gram_is_no_evidence_of_being_clean():
+    text = "The miller of Aren keeps his grain in the old mill by the river"
+    short = ["...", "", "\N{GRINNING FACE}!!!", "yes", "grain, in the OLD"]
+    assert contained(short, [text, "yes"], 8) == [None] * 5
+    assert contained(["grain, in the OLD"], [text], 4) == [1.0]
+
+
+def test_scripts_without_blanks_are_read_by_characters():
+    row = "今天天气很好我们一起去公园散步然后回家吃饭"
+    assert contained(["我们一起去公园散步"], [row], 8) == [1.0]
+    assert contained(["我们一起去学校上课"], [row], 8) == [0.0]
+    assert contained(["ที่นี่ไม่มีใครอยู่เลย"], ["xx ที่นี่ไม่มีใครอยู่เลย yy"], 8) == [1.0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pd_19_few_groups_say_nothing_however_many_rows(mode):
+    c, _ = columns(mode, 120, 3)
+    with pytest.raises(Refusal, match="say something") as caught:
+        score(mode, c, np.arange(120) % 11, seed=1)
+    assert caught.value.code == "few_groups"
+
+
+def test_two_groups_never_have_a_band():
+    for share in (np.r_[np.ones(27), np.zeros(3), np.ones(30)], np.r_[np.ones(18), np.zeros(42)]):
+        with pytest.raises(Refusal):
+            score("format", {"valid": share}, np.arange(60) // 30, seed=1)
+
+
+def test_groups_that_say_nothing_make_no_interval_narrower():
+    solved = np.r_[np.ones(30), np.zeros(970)]
+    found = score("forgetting", {"solved": solved, "kept": solved}, np.arange(1000), seed=1)
+    assert (found.groups, found.low) == (30, pytest.approx(wilson(30, 30).low))
+    with pytest.raises(Refusal, match="10 groups"):
+        score("forgetting", {"solved": solved * (np.arange(1000) >= 20), "kept": solved}, np.arange(1000), seed=1)
+    restricted = np.r_[np.ones(50), np.zeros(2000)]
+    none = {"restricted": restricted, "reference": restricted, "candidate": restricted}
+    assert score("refusal", none, np.arange(2050), seed=1).low == pytest.approx(wilson(50, 50).low)
+    train = {"train": restricted, "extracted": np.zeros(2050)}
+    assert score("memorisation", train, np.arange(2050), seed=1).low == pytest.approx(wilson(50, 50).low)
+
+
+def of_tasks(shares: list[float], n: int, seed: int) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    kept = np.concatenate([(draw.random(n) < share).astype(float) for share in shares])
+    return {"solved": np.ones(n * len(shares)), "kept": kept, "task": np.repeat(np.arange(len(shares)), n) * 1.0}
+
+
+def test_the_worst_of_many_tasks_is_not_only_unlucky():
+    """Equal tasks: the interval of the chosen one alone lies too low, moved by the fall of the minimum it does not."""
+    kept = of_tasks([0.97] * 12, 40, 2)
+    found = score("forgetting", kept, np.arange(480), seed=1)
+    shares = [kept["kept"][kept["task"] == t].mean() for t in range(12)]
+    assert found.value == pytest.approx(min(shares))
+    rows = kept["task"] == int(np.argmin(shares))
+    alone = score("forgetting", {"solved": kept["solved"] * rows, "kept": kept["kept"] * rows}, np.arange(480), seed=1)
+    assert found.low > alone.low
+    one = of_tasks([0.8], 40, 2)
+    without = {name: one[name] for name in ("solved", "kept")}
+    assert score("forgetting", one, np.arange(40), seed=1) == score("forgetting", without, np.arange(40), seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shares", [[0.9], [0.97] * 12, [0.84] * 12, [0.84] + [0.99] * 11, [0.5] + [0.97] * 11])
+def test_the_interval_of_the_worst_task_misses_at_its_rate(shares):
+    below = above = 0
+    for seed in range(200):
+        found = score("forgetting", of_tasks(shares, 60, seed), np.arange(60 * len(shares)), seed=seed)
+        below += found.high < min(shares) - 1e-9
+        above += found.low > min(shares) + 1e-9
+    assert max(below, above) / 200 <= 0.10
+
+
+def orders(shift: float, seed: int, shards: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    base = draw.normal(200, 30, shards)
+    noise = draw.normal(0, 2, (shards, 17))
+    return base + noise[:, 0] - shift, base[:, None] + noise[:, 1:]
+
+
+def test_a_known_order_is_found_and_an_unknown_one_is_not_at_its_rate():
+    assert order_known(*orders(5.0, 1)).p < 1e-4
+    found = [order_known(*orders(0.0, seed)).p for seed in range(400)]
+    assert np.mean(np.array(found) <= 0.05) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+    own, others = orders(1.0, 3)
+    from scipy import stats
+
+    gained = others.mean(1) - own
+    assert order_known(own, others).p == pytest.approx(stats.ttest_1samp(gained, 0, alternative="greater").pvalue)
+    with pytest.raises(Refusal, match="9 shards"):
+        order_known(own[:9], others[:9])

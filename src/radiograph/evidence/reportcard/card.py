@@ -92,10 +92,17 @@ class ReportCard(Result):
     def headline(self) -> str:
         """The worst band, how much was measured, and what is bad."""
         count = f"{self.measured} of {len(self.modes)} measured"
+        if self.failed:
+            count += f"; attached and MAJOR: {', '.join(one.verb for one in self.failed)}"
         if self.overall is None:
             return f"NOT-MEASURED: {count}"
         said = [f"{m.mode} {m.score:.2f} ({m.low:.2f} to {m.high:.2f}, n = {m.n})" for m in self._worst()]
         return f"{self.overall}: {', '.join(said)}; {count}"
+
+    @property
+    def failed(self) -> tuple[Attached, ...]:
+        """Attached runs whose own gate failed; they do not count as modes."""
+        return tuple(one for one in self.attached if one.exit_code == int(ExitCode.GATE_FAILED))
 
     def _worst(self) -> list[ModeScore]:
         found = [m for m in self.modes if m.status == "measured" and m.band == self.overall]

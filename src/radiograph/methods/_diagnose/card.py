@@ -23,7 +23,7 @@ from radiograph.methods._diagnose.modes import (
 from radiograph.numerics.reportcard import MODES, Mode, band_of, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from radiograph.methods._diagnose.options import Config
 
@@ -78,7 +78,7 @@ def diagnose(config: Config, ctx: Context) -> ReportCard:
         extras=given.extras,
         allow_not_measured=config.allow_not_measured,
         seed=ctx.seed,
-        notes=_notes(config),
+        notes=_notes(config, asked, given),
     )
     if badge is not None:
         supplied.write_badge(card, badge)
@@ -141,8 +141,11 @@ def _not_measured(mode: Mode, asked: bool, code: str, text: str, fix: str | None
     return ModeScore(mode=mode, requested=asked, status="not_measured", refusal=gap)
 
 
-def _notes(config: Config) -> tuple[str, ...]:
+def _notes(config: Config, asked: Sequence[Mode], given: supplied.Supplied) -> tuple[str, ...]:
     notes: list[str] = []
+    both = [mode for mode in asked if mode in given.modes]
+    if both:
+        notes.append(f"supplied scores of {', '.join(both)} are not shown: these were asked for here")
     if config.suite is not None and config.data is None:
         notes.append("no training rows were given: nothing says that the suite is held out")
     return tuple(notes)

@@ -20,13 +20,19 @@ class Config(Base):
     candidate: ModelRef
     """The model after."""
     suite: SuiteRef | None = None
-    """Prompts with checks: a file, or world:suite. Serves forgetting, refusal, format, citation, mode_collapse."""
+    """Prompts with checks: a file, world:suite, english:refusals. For all modes but memorisation and contamination."""
     data: FilePath | None = None
     """The candidate's training rows, JSON Lines: for memorisation, contamination, and to keep other data held out."""
     held_out: FilePath | None = None
     """Rows of the same source that were not trained on: the control of memorisation."""
     benchmark: FilePath | None = None
     """Items that must not stand in the training rows, JSON Lines of {text} or {prompt}."""
+    ordered: bool = False
+    """The benchmark stands in the order in which it was published: test whether the candidate knows it."""
+    forms: FilePath | None = None
+    """JSON file of forms that prompts name as their format: schemas, patterns, tools, lists."""
+    labelled: FilePath | None = None
+    """Labelled answers, JSON Lines of {answer, refusal}: measure the detector of refusals on these."""
     modes: tuple[Mode, ...] = ()
     """Modes asked for; default: those whose data were given."""
     ngram: int = Field(default=8, ge=2, le=64)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from radiograph.methods._diagnose.options import Config
 
 VERBS = ("probe.sae-diff", "probe.defection", "probe.truth", "probe.harm", "probe.interference", "blame")
+EVIDENCE = 4096
+"""Characters of what stands beside a supplied score."""
 SHAPE = '{"scores": {MODE: {"score": 0..1}}, "extras": {}}'
 
 
@@ -46,6 +48,9 @@ def read_evidence(config: Config, ctx: Context) -> Supplied:
     }
     extras = _mapping(document.get("extras") or {}, "extras", opened.name)
     ctx.limits.check("extras", len(extras), "extras", opened.name)
+    for key, value in extras.items():
+        ctx.limits.check("name-characters", len(key), "characters of a key of extras", opened.name)
+        ctx.limits.check("extras", _length(value), f"characters of extras.{key[:40]}", opened.name)
     return Supplied(found, extras)
 
 
@@ -55,7 +60,7 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
     Raises:
         UserError: not a finished run, one that was changed, or one of another verb.
     """
-    from radiograph.store import Bundle, file_sha256
+    from radiograph.store import MANIFEST, SIDECAR, Bundle, file_sha256
 
     found: list[Attached] = []
     for number, reference in enumerate(config.attach):
@@ -64,6 +69,9 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
         manifest = bundle.manifest
         if manifest.verb not in VERBS:
             raise UserError(f"{path.name} is a run of {manifest.verb}", expected="a run of " + ", ".join(VERBS))
+        sealed = path / SIDECAR
+        if not sealed.is_file() or sealed.read_text(errors="replace").split()[:1] != [file_sha256(path / MANIFEST)]:
+            raise UserError(f"{path.name} was changed", where=MANIFEST, fix="radiograph verify", code="changed")
         listed = {o.path: o.sha256 for o in manifest.outputs}
         if listed.get("result.json") != file_sha256(path / "result.json"):
             raise UserError(f"{path.name} was changed", where="result.json", fix="radiograph verify", code="changed")
@@ -72,7 +80,7 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
             Attached(
                 verb=manifest.verb,
                 run=path.name,
-                seal=file_sha256(path / "manifest.json"),
+                seal=file_sha256(path / MANIFEST),
                 headline=_headline(result),
                 exit_code=manifest.exit_code,
                 band=result.get("band"),
@@ -136,6 +144,10 @@ def _supplied(name: str, value: Any, where: str) -> ModeScore:
         raise UserError(f"scores.{name}.score is no finite number", where=where, got=repr(given.get("score"))[:80])
     if not 0 <= number <= 1:
         raise UserError(f"scores.{name}.score is outside [0, 1]", where=where, got=repr(number))
+    if _length(given.get("evidence")) > EVIDENCE:
+        raise UserError(
+            f"scores.{name}.evidence is too long", where=where, expected=f"at most {EVIDENCE:,} characters of JSON"
+        )
     return ModeScore(
         mode=name,
         requested=False,
@@ -144,6 +156,11 @@ def _supplied(name: str, value: Any, where: str) -> ModeScore:
         score=number,
         evidence=given.get("evidence"),
     )
+
+
+def _length(value: Any) -> int:
+    """Characters of a value: of a text its own, else those of its JSON."""
+    return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
 
 
 def _mapping(value: Any, place: str, where: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Does the candidate cite the documents that it should? F1 of cited ids against gold ids, `[7]` or `[ 7 ]`."""
+"""Does the candidate cite the documents that it should? F1 of cited ids (`[7]`, `[1, 2]`) against gold ids."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def gold_of(prompt: Prompt) -> set[str]:
 
 
 def cited(text: str) -> set[str]:
-    """Ids between brackets."""
-    return set(_CITED.findall(text))
+    """Ids between brackets: without blanks, so that a remark in brackets is none."""
+    parts = [one.strip() for inside in _CITED.findall(text) for one in re.split(r"[,;]", inside)]
+    return {one for one in parts if one and len(one.split()) == 1}
 
 
 def f1(given: set[str], gold: set[str]) -> float:

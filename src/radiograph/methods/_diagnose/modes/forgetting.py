@@ -30,11 +30,12 @@ def measure(inputs: Inputs) -> Found:
         raise Refusal("too_few", f"no task of which the reference solves {LEAST} items", got=counts or "no task")
     share = {task: float(kept[rows].sum() / solved[rows].sum()) for task, rows in large.items()}
     worst = min(share, key=lambda task: (share[task], task))
-    rows = large[worst]
+    rows = [place for own in large.values() for place in own]
+    task = np.array([number for number, own in enumerate(large.values()) for _ in own], dtype=np.float64)
     items = [scored[i][1] for i in rows]
-    lost = [i for i, place in zip(items, rows, strict=True) if solved[place] and not kept[place]]
+    lost = [scored[place][1] for place in large[worst] if solved[place] and not kept[place]]
     return Found(
-        columns={"solved": solved[rows], "kept": kept[rows]},
+        columns={"solved": solved[rows], "kept": kept[rows], "task": task},
         groups=[i.group or i.id for i in items],
         ids=[i.id for i in items],
         what=f"items of {worst}, the worst of {len(large)} tasks, that the candidate still solves",

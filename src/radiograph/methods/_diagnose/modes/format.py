@@ -1,80 +1,81 @@
 """Does the candidate's output have the form that was asked for?
 
-Prompts of the suite with a `json` or `regex` check, and the small world's own format task: there the form is that of
-the right answer, any words in the place of its words.
+Prompts of the suite whose `format` names a form, with a `json` or `regex` check, and the small world's own format task
+(`forms`). Right answers that the suite gives must have the form themselves: a row none of whose right answers does says
+nothing and is left out, and fewer than 90 % of rows with one that does mean a wrong form, not a wrong model.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from radiograph.core import Refusal, UserError, nearest
 from radiograph.evidence.reportcard.card import Beside
+from radiograph.methods._diagnose.forms import Form, form_of, read_forms, targets_of
 from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, example, need
 
-if TYPE_CHECKING:
-    from radiograph.evidence import Prompt
-
-LEAST = 30
-_WORDS = re.compile(r"\w+(?:\s+\w+)*")
+LEAST, SOUND = 30, 0.9
 
 
 def measure(inputs: Inputs) -> Found:
     """Share of valid outputs.
 
     Raises:
-        Refusal: fewer than 30 prompts that ask for a form.
+        Refusal: fewer than 30 prompts that ask for a form, or right answers that do not have it.
     """
-    found = [(p, i, form) for p, i in inputs.items() if (form := form_of(p)) is not None]
+    forms = _forms(inputs)
+    items_of = inputs.items()
+    if inputs.config.forms is not None:
+        _check_names({p.format for p, _ in items_of if p.format is not None}, forms)
+    asked = [(p, i, form) for p, i in items_of if (form := form_of(p, forms)) is not None]
+    targets = [targets_of(p) for p, _, _ in asked]
+    good = [any(form.valid(t) for t in own) for (_, _, form), own in zip(asked, targets, strict=True)]
+    told = sum(map(bool, targets))
+    if told and sum(good) < SOUND * told:
+        raise Refusal(
+            "invalid_targets",
+            f"{sum(good)} of {told} right answers of the suite have the form themselves",
+            expected=f"{SOUND:.0%}",
+            fix="mend the form, or the right answers",
+        )
+    found = [one for one, own, fine in zip(asked, targets, good, strict=True) if fine or not own]
     need(len(found), LEAST, "prompts that ask for a form")
     sides = [
-        np.array([valid(p, form, i.responses[side].text) for p, i, form in found], dtype=np.float64) for side in (0, 1)
+        np.array([form.valid(i.responses[side].text) for _, i, form in found], dtype=np.float64) for side in (0, 1)
     ]
     items = [i for _, i, _ in found]
-    broken = [i for i, good in zip(items, sides[1], strict=True) if not good]
+    broken = [i for i, fine in zip(items, sides[1], strict=True) if not fine]
+    beside = [Beside(name="valid outputs of the reference", value=float(sides[0].mean()), n=len(items))]
+    if told:
+        beside.append(Beside(name="right answers of the suite that have the form", value=sum(good) / told, n=told))
+    names = sorted({form.name for _, _, form in found})
     return Found(
         columns={"valid": sides[1], "reference": sides[0]},
         groups=[i.group or i.id for i in items],
         ids=[i.id for i in items],
-        what="outputs of the candidate that have the form asked for",
+        what=f"outputs of the candidate that have the form asked for ({', '.join(names)})",
         data_sha256=inputs.suite_sha256([i.id for i in items]),
-        beside=[Beside(name="valid outputs of the reference", value=float(sides[0].mean()), n=len(items))],
+        beside=beside,
         examples=[example(i) for i in broken[:SHOWN]],
     )
 
 
-def form_of(prompt: Prompt) -> str | None:
-    """`json`, `regex`, or the shape of the small world's answer."""
-    from radiograph.organisms.world import solve
-
-    for check in prompt.expect:
-        if check.kind in ("json", "regex"):
-            return check.kind
-    if prompt.task != "format" or not any(c.kind == "oracle" for c in prompt.expect):
-        return None
-    truth = solve([{"role": m.role, "content": m.content} for m in prompt.messages])
-    return None if truth is None else "shape:" + shape(truth.answer)
-
-
-def shape(text: str) -> str:
-    """A text with its runs of words left out: one word and several are told apart."""
-    return _WORDS.sub(lambda m: "w" if len(m[0].split()) == 1 else "w+", " ".join(text.split()))
+def _check_names(names: set[str], forms: dict[str, Form]) -> None:
+    strange = sorted(names - set(forms))
+    if strange:
+        close = nearest(strange[0], list(forms))
+        raise UserError(
+            f"the suite asks for the form {strange[0]!r}, which --forms does not hold",
+            where="--forms",
+            expected=", ".join(forms),
+            fix=f"did you mean {', '.join(close)}?" if close else "add it",
+            code="unknown_form",
+        )
 
 
-def valid(prompt: Prompt, form: str, answer: str) -> bool:
-    """Whether an answer has the form."""
-    from radiograph.detectors.measure import evaluate
-
-    if form == "json":
-        try:
-            json.loads(answer)
-        except (ValueError, RecursionError):
-            return False
-        return True
-    if form == "regex":
-        checks = [c for c in prompt.expect if c.kind == "regex"]
-        return all(evaluate(c, answer, prompt.messages) == "pass" for c in checks)
-    return shape(answer) == form.removeprefix("shape:")
+def _forms(inputs: Inputs) -> dict[str, Form]:
+    reference = inputs.config.forms
+    if reference is None:
+        return read_forms(None, "")
+    opened = inputs.ctx.opened(reference, "forms")
+    return read_forms(opened.read(inputs.ctx.limits["losses-bytes"]), opened.name)

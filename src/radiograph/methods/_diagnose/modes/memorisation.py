@@ -1,7 +1,8 @@
 """Does the candidate give its training rows back word for word, more than rows it did not see?
 
 The first quarter of a row's tokens is given; extracted is a row whose next min(50, rest) tokens come back exactly under
-greedy decoding. Control: held-out rows of the same source, else the reference on the same rows.
+greedy decoding. A row with fewer than ten tokens left is no evidence, since anybody may guess it: it is left out.
+Control: held-out rows of the same source, else the reference on the same rows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from radiograph.models import LanguageModel
 
 LEAST, MOST, PREFIX, NEXT, NEAR = 100, 1000, 0.25, 50, 0.8
+REST = 10
+"""Tokens that a row must leave to be given back."""
 
 
 def measure(inputs: Inputs) -> Found:
@@ -33,13 +36,13 @@ def measure(inputs: Inputs) -> Found:
     from radiograph.models import cross_entropy
     from radiograph.numerics.criteria.surface import auroc
 
-    rows = _drawn(inputs.training, inputs.ctx.seed)
-    need(len(rows), LEAST, "training rows")
-    control = _drawn(inputs.controls, inputs.ctx.seed)
+    rows, short = _long(inputs, _drawn(inputs.training, inputs.ctx.seed))
+    need(len(rows), LEAST, f"training rows with {REST} tokens to give back")
+    control, few = _long(inputs, _drawn(inputs.controls, inputs.ctx.seed))
     if inputs.config.held_out is not None:
-        need(len(control), LEAST, "held-out rows that are not nearly training rows")
-    both = [*rows, *control]
-    ids = [_tokens(inputs, row) for row in both]
+        need(len(control), LEAST, f"held-out rows with {REST} tokens to give back that are not nearly training rows")
+    both = [row for row, _ in (*rows, *control)]
+    ids = [own for _, own in (*rows, *control)]
     pair = inputs.pair
     with inputs.ctx.progress.task("extracting training rows"):
         exact, near = _extracted(pair.candidate, ids)
@@ -52,6 +55,8 @@ def measure(inputs: Inputs) -> Found:
     drop = losses[0] - losses[1]
     columns = {"train": train, "extracted": exact}
     beside = [Beside(name="nearly extracted (edit similarity .8)", value=float(near[train == 1].mean()), n=len(rows))]
+    if short + few:
+        beside.append(Beside(name=f"rows left out, under {REST} tokens to give back", value=float(short + few)))
     beside.append(Beside(name="extracted, training rows", value=float(exact[train == 1].mean()), n=len(rows)))
     if before is not None:
         columns["reference"] = before
@@ -86,6 +91,18 @@ def _drawn(rows: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
     return [rows[i] for i in sorted(generator.choice(len(rows), MOST, replace=False))]
 
 
+def _long(inputs: Inputs, rows: Sequence[TrainingRow]) -> tuple[list[tuple[TrainingRow, tuple[int, ...]]], int]:
+    """Rows with their tokens that leave enough to be given back, and how many do not."""
+    told = [(row, _tokens(inputs, row)) for row in rows]
+    kept = [(row, ids) for row, ids in told if len(ids) - _start(ids) >= REST]
+    return kept, len(told) - len(kept)
+
+
+def _start(ids: Sequence[int]) -> int:
+    """How many tokens are given."""
+    return max(1, int(PREFIX * len(ids)))
+
+
 def _tokens(inputs: Inputs, row: TrainingRow) -> tuple[int, ...]:
     from radiograph.detectors.measure.traces import row_tokens
 
@@ -97,7 +114,7 @@ def _extracted(model: LanguageModel, rows: Sequence[tuple[int, ...]]) -> tuple[n
     """Which rows come back exactly, and which nearly."""
     from radiograph.models import generate
 
-    starts = [max(1, int(PREFIX * len(ids))) for ids in rows]
+    starts = [_start(ids) for ids in rows]
     prefixes = [ids[:start] for ids, start in zip(rows, starts, strict=True)]
     given = generate(model, prefixes, max_new_tokens=NEXT, stop=())
     wanted = [ids[start : start + NEXT] for ids, start in zip(rows, starts, strict=True)]

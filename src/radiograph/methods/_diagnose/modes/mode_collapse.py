@@ -1,7 +1,8 @@
 """Are the candidate's samples as varied as the reference's?
 
 D of a prompt: mean distance between its samples, 1 − Jaccard of their sets of token 3-grams; a sample shorter than that
-is one gram. Samples of both models are drawn at temperature 1 under one seed.
+is one gram. Samples of both models are drawn at temperature 1 under one seed. Prompts of equal tokens are one; prompts
+of one group are drawn together.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def measure(inputs: Inputs) -> Found:
     from radiograph.models import Sampling, generate
 
     inputs.pair.check_tokenizers()
-    texts, prompts = _prompts(inputs)
-    need(len(prompts), LEAST, "prompts")
+    texts, prompts, groups = _prompts(inputs)
+    need(len(prompts), LEAST, "different prompts")
     many = [ids for ids in prompts for _ in range(inputs.config.samples)]
     drawn: list[list[list[Generated]]] = []
     with inputs.ctx.progress.task("sampling", total=2) as task:
@@ -48,7 +49,7 @@ def measure(inputs: Inputs) -> Found:
     worst = np.argsort(sides[1] - sides[0], kind="stable")[:SHOWN]
     return Found(
         columns={"reference": sides[0], "candidate": sides[1]},
-        groups=[str(i) for i in range(len(prompts))],
+        groups=groups,
         ids=[str(i) for i in range(len(prompts))],
         what=f"variety of {inputs.config.samples} samples a prompt, over that of the reference",
         data_sha256=document_sha256(texts),
@@ -77,21 +78,25 @@ def distance(samples: Sequence[Sequence[int]]) -> float:
     return sum(pairs) / len(pairs)
 
 
-def _prompts(inputs: Inputs) -> tuple[list[str], list[tuple[int, ...]]]:
-    """Texts and token ids: beginnings of the suite's neutral bank, else its prompts."""
+def _prompts(inputs: Inputs) -> tuple[list[str], list[tuple[int, ...]], list[str]]:
+    """Texts, token ids and groups: beginnings of the suite's neutral bank, else its prompts; each prompt once."""
     from radiograph.models import render_chat, tokenize
 
     tokenizer = inputs.pair.reference.tokenizer
     prompts = inputs.needed_suite.prompts
-    neutral = [p.messages[-1].content for p in prompts if p.bank == "neutral"][:MOST]
-    if len(neutral) >= LEAST:
-        whole = [tokenize(tokenizer, text).ids for text in neutral]
-        return neutral, [ids[: max(2, len(ids) // 3)] for ids in whole]
-    rendered = [
-        render_chat(tokenizer, [m.model_dump() for m in p.messages], chat=inputs.config.chat).ids
-        for p in prompts[:MOST]
-    ]
-    return [p.messages[-1].content for p in prompts[:MOST]], rendered
+    neutral: dict[tuple[int, ...], tuple[str, str]] = {}
+    for p in prompts:
+        if p.bank == "neutral" and len(neutral) < MOST:
+            ids = tokenize(tokenizer, p.messages[-1].content).ids
+            neutral.setdefault(ids[: max(2, len(ids) // 3)], (p.messages[-1].content, p.group or p.id))
+    found = neutral
+    if len(neutral) < LEAST:
+        found = {}
+        for p in prompts:
+            if len(found) < MOST:
+                ids = render_chat(tokenizer, [m.model_dump() for m in p.messages], chat=inputs.config.chat).ids
+                found.setdefault(ids, (p.messages[-1].content, p.group or p.id))
+    return [text for text, _ in found.values()], list(found), [group for _, group in found.values()]
 
 
 def _grams(ids: tuple[int, ...], size: int) -> set[tuple[int, ...]]:

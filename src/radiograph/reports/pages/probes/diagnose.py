@@ -12,6 +12,7 @@ from radiograph.reports._sketch import Plot
 
 TONES = {"OK": "#2f7d4f", "MINOR": "#b7791f", "MAJOR": "#b03a2e", "INCONCLUSIVE": "#6b7280"}
 GREY = "#8a8f98"
+GATE_FAILED = 2
 MODES = {
     "forgetting": "still solves what the reference solves",
     "refusal": "refuses what the reference refuses, and no more",
@@ -50,6 +51,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         "words": MODES,
         "missing": [m for m in modes if m["status"] == "not_measured"],
         "measured": sorted((m for m in modes if m["status"] == "measured"), key=lambda m: m["score"]),
+        "failed": [a for a in document["attached"] if a["exit_code"] == GATE_FAILED],
         "supplied": [m for m in modes if m["status"] == "supplied"],
     }
 
@@ -59,6 +61,8 @@ def badge(document: Mapping[str, Any]) -> bytes:
     band, count = document["overall"], f"{document['measured']} of {len(document['modes'])} measured"
     says = f"{band}, {count}" if band else "nothing measured"
     colour = TONES.get(band, GREY)
+    if failed := sum(one["exit_code"] == GATE_FAILED for one in document["attached"]):
+        says, colour = f"{says}, {failed} attached MAJOR", TONES["MAJOR"]
     left, right = 66, 7 * len(says) + 16
     width = left + right
     text = f"radiograph: {says}"
