@@ -82,6 +82,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_name():
         train(target(), DATA, settings(learning_rate=1e30, losses=("minimality:1e38,p=2", "recon:1")))
 
 
+def test_a_value_that_is_not_finite_is_named_with_component_and_position():
+    from radiograph.decompose.training._loop import step
+
+    own, t = settings(), target()
+    state = new_state(t, DATA, own)
+    with torch.no_grad():
+        state.factors["w_out"].reads[1, 3] = float("nan")
+    with pytest.raises(Diverged, match=r"at step 0 \(h of w_out:3, position \[\d+\]\)"):
+        step(t, DATA, own, state, [parse(text) for text in own.losses])
+
+
 @pytest.mark.parametrize("start", ["data", "random"])
 @pytest.mark.parametrize("kind", importances())
 def test_every_importance_and_start_trains(kind, start):

@@ -5,7 +5,7 @@
 4. every `eval_every` steps the losses on held-out batches; the last step only evaluates
 The batch of a step, its mask noise and attacks are functions of (seed, step) alone: with the tensors of a checkpoint
 the steps that follow are the same, byte for byte, on one device with one number of threads.
-Refuses (exit 1) a loss that is not finite, naming step and loss.
+Stops (exit 1) at a loss that is not finite, naming step, loss, and the first component and position.
 """
 
 from __future__ import annotations
@@ -124,10 +124,11 @@ def step(target: Target, data: Data, settings: Settings, state: State, losses: l
     total.backward()
     if not math.isfinite(float(total.detach())):
         bad = next(
-            (loss.name for loss, value in terms if not math.isfinite(float(loss.weight * value.detach().float()))),
-            "total",
+            (loss.name for loss, v in terms if not math.isfinite(float(loss.weight * v.detach().float()))), "sum"
         )
-        raise Diverged(f"training diverged: {bad} is not finite at step {state.step}; lower the learning rate")
+        raise Diverged(
+            f"training diverged: {bad} is not finite at step {state.step}{_where(scene)}; lower the learning rate"
+        )
     for group, limit in zip(state.optimiser.param_groups, (settings.clip_components, settings.clip_nets), strict=True):
         if limit > 0.0:
             torch.nn.utils.clip_grad_norm_(group["params"], limit)
@@ -135,6 +136,17 @@ def step(target: Target, data: Data, settings: Settings, state: State, losses: l
     for loss in losses:
         loss.after(scene)
     state.step += 1
+
+
+def _where(scene: Scene) -> str:
+    """The first activation or importance that is not finite."""
+    for kind, values in (("h", scene.seen.h), ("g", scene.seen.raw)):
+        for weight, own in values.items():
+            bad = (~torch.isfinite(own.detach())).nonzero()
+            if len(bad):
+                *position, component = bad[0].tolist()
+                return f" ({kind} of {weight}:{component}, position {position})"
+    return ""
 
 
 def scene_of(

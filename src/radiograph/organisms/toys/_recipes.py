@@ -134,7 +134,7 @@ def train_toy(recipe: ToyRecipe, progress: Progress | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "toy", recipe.name, "weights"))
         network = recipe.network
-    moved = _tied(network) if isinstance(network, Superposition) else _fixed(network, generator)
+    moved = _tied(network, generator) if isinstance(network, Superposition) else _fixed(network, generator)
     optimiser = torch.optim.AdamW(moved, recipe.learning_rate, weight_decay=recipe.weight_decay)
     with (progress or Silent()).task(f"training {recipe.name}", recipe.steps) as task:
         for step in range(recipe.steps):
@@ -164,8 +164,8 @@ def _forward(network: nn.Module, x: Tensor) -> Tensor:
     return network(x)
 
 
-def _tied(network: Superposition) -> list[Any]:
-    nn.init.xavier_normal_(network.w_in.weight)
+def _tied(network: Superposition, generator: torch.Generator) -> list[Any]:
+    nn.init.xavier_normal_(network.w_in.weight, generator=generator)
     nn.init.zeros_(network.w_out.bias)
     return [network.w_in.weight, network.w_out.bias]
 
