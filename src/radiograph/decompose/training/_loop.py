@@ -208,12 +208,12 @@ def frozen(target: Target) -> Iterator[None]:
 
 
 def _warm_up(target: Target, state: State, settings: Settings) -> None:
-    if not settings.warmup:
+    if not settings.warmup_steps:
         return
     moved = [t for f in state.factors.values() for t in (f.reads, f.writes)]
     optimiser = torch.optim.AdamW(moved, lr=settings.warmup_rate, weight_decay=settings.warmup_decay, fused=True)
     scene: Any = _Bare(target, state.factors)
-    for _ in range(settings.warmup):
+    for _ in range(settings.warmup_steps):
         optimiser.zero_grad(set_to_none=True)
         faithfulness(scene).backward()
         optimiser.step()

@@ -45,7 +45,7 @@ def _published(
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "tms-5-2": _toy(20, 64, 256, "3e-3,p=1", 3e-3, 4000),
-        "tms-10-5": _toy(40, 64, 256, "1e-3,p=1", 3e-3, 4000),
+        "tms-10-5": _toy(40, 64, 256, "1e-3,p=1", 3e-3, 4000) | {"warmup_steps": 0},
         "tms-40-10": _toy(100, 128, 512, "3e-4,p=1", 2e-3, 6000),
         "tms-5-2-identity": _toy(20, 64, 512, "3e-3,p=1", 3e-3, 4000),
         "tms-40-10-identity": _toy(80, 128, 512, "3e-4,p=1", 2e-3, 4000),

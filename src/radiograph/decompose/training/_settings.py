@@ -12,7 +12,6 @@ from radiograph.decompose._scene import Distance
 
 Start = Literal["data", "random"]
 Schedule = Literal["flat_cosine", "cosine", "constant"]
-WARMUP = 200
 FLAT = 0.6
 """Share of a training in which `flat_cosine` keeps its rate."""
 
@@ -34,9 +33,8 @@ class Settings(Config):
     """Rows a step."""
     learning_rate: float = Field(default=3e-3, gt=0)
     schedule: Schedule = "flat_cosine"
-    warmup_steps: int | None = Field(default=None, ge=0)
-    """Steps on faithfulness alone, before; None is 200 from a random start and none from one at data, which is faithful
-    already and would be moved by more than its own size."""
+    warmup_steps: int = Field(default=200, ge=0)
+    """Steps on faithfulness alone, before."""
     warmup_rate: float = 1e-2
     warmup_decay: float = 0.1
     clip_components: float = 0.0
@@ -45,13 +43,6 @@ class Settings(Config):
     eval_every: int = Field(default=500, ge=1)
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     seed: int = 0
-
-    @property
-    def warmup(self) -> int:
-        """Steps on faithfulness alone."""
-        if self.warmup_steps is not None:
-            return self.warmup_steps
-        return WARMUP if self.start == "random" else 0
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""

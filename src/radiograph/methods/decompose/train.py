@@ -72,7 +72,7 @@ class Config(Base):
     schedule: Literal["flat_cosine", "cosine", "constant"] | None = None
     """How it falls: flat_cosine is flat for 60 % of the steps."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """Steps on faithfulness alone, before; by default 200, and none where components start at data."""
+    """Steps on faithfulness alone, before."""
     clip_components: float | None = Field(default=None, ge=0)
     """Norm to which gradients of components are cut; 0 is off."""
     clip_nets: float | None = Field(default=None, ge=0)
