@@ -220,8 +220,8 @@ class FeatureShift(Result):
         names |= {"share_carried": "carried", "fvu_ref": "fvu", "fvu_cand": "fvu"}
         wanted = {one.metric, names.get(one.metric, one.metric)}
         gaps = [gap for gap in self.not_measured if wanted & set(gap.what.split(", "))]
-        behind = ("tests", "reconstruction", "codes and reconstruction")
-        gaps += [gap for gap in self.not_measured if gap.what in behind]
+        for behind in ("tests", "reconstruction", "codes and reconstruction"):
+            gaps += [gap for gap in self.not_measured if gap.what == behind]
         gap = gaps[0] if gaps else None
         why = "" if gap is None else f", {gap.text}" + (f" ({gap.fix})" if gap.fix else "")
         return f"demand {one.text}: NOT MEASURED{why}"

@@ -3,8 +3,9 @@
 1. BASE: a base that has a pack, or any --base ID with --hidden N: then names alone, which give no band. The pack is
    written as pack.json, the files of its probes beside it
 2. --list: every base that is known, what of it is real, and the command that makes the rest
-3. --check DIR: caps first, then hashes; every probe is read, and AUROC, rates and status are derived again from test
-   scores. With --probe FILE the pack is made of probes that were built
+3. --check DIR: caps first, then hashes; every probe is read, and AUROC, rates and status are derived again from its
+   test scores (no model is run); dictionaries are held to their entries; exit 4 where a part is not here. With --probe
+   FILE the pack is made of probes that were built
 4. --fetch BASE: files of the pack's source {repo, revision, path}, only with --allow-download; size and SHA-256 are
    compared before anything is used
 Source: the caps of `store.probes`. Units: bytes, shares. Refuses when: over a cap, an unknown key, a control character,

@@ -5,7 +5,7 @@
 3. score ⟨w, n(x)⟩ of every token or text, flagged above the threshold; rate among rows inside, with an interval over
    groups
 4. band from the interval alone: entirely above 20 % MAJOR; at most --bands 5 % OK; at most 20 % MINOR; else
-   INCONCLUSIVE, with the number of rows that would decide. `point_band` reads the estimate as if it were the truth
+   INCONCLUSIVE, with the rows and groups that would decide. `point_band` reads the estimate as if it were the truth
 5. with --reference: difference of rates on the same texts, and shift of the score; with --labels: AUROC of both
 Source: Marks and Tegmark 2023. Units: shares of rows; scores in units of the probe.
 Refuses, NOT-MEASURED and exit 4, when: no evidence, no probe, a placeholder, an uncalibrated probe, another model or

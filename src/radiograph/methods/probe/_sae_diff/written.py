@@ -59,7 +59,8 @@ def shift(
     moved, sham = tests.moved(config.q) if tests.p is not None else (None, None)
     if tests.p is None:
         stamps = [*stamps, "few_groups"]
-        text = f"{parts.sums.design.groups} groups are too few for a null"
+        count = parts.sums.design.groups
+        text = f"{count} group{'s are' if count != 1 else ' is'} too few for a null"
         gaps.append(RefusalRecord(code="few_groups", what="tests", text=text, fix="12 groups or more; --clusters"))
         chosen = None
     effect = found.shifts.effect
