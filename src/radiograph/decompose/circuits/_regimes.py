@@ -41,7 +41,7 @@ class Measured:
     p: float
     """Of the label."""
     logits: Float[Tensor, "position vocabulary"]
-    """In the regime; of the stochastic one, the log of its mean probabilities."""
+    """In the regime; of the stochastic one, such that its probabilities are means over draws."""
     worst_p: float | None = None
     worst_loss: float | None = None
     draws: int = 1
@@ -201,6 +201,7 @@ def _stochastic(prompt: Prompt, selected: Tensor, context: Context, seed: int, d
     losses: list[Tensor] = []
     probabilities: list[Tensor] = []
     mean = torch.zeros_like(prompt.logits, dtype=torch.float32)
+    level = torch.zeros_like(mean[:, :1])
     with torch.no_grad():
         for start in range(0, draws, ROWS):
             rows = min(ROWS, draws - start)
@@ -214,8 +215,16 @@ def _stochastic(prompt: Prompt, selected: Tensor, context: Context, seed: int, d
             losses.append(context.loss(logits))
             probabilities.append(context.probability(logits))
             mean += logits.float().softmax(-1).sum(0)
+            level += logits.float().logsumexp(-1, keepdim=True).sum(0)
     loss, p = torch.cat(losses), torch.cat(probabilities)
-    return Measured(float(loss.mean()), float(p.mean()), (mean / draws).log(), float(p.min()), float(loss.max()), draws)
+    return Measured(
+        float(loss.mean()),
+        float(p.mean()),
+        (mean / draws).log() + level / draws,
+        float(p.min()),
+        float(loss.max()),
+        draws,
+    )
 
 
 def _ablated(prompt: Prompt, ablate: Tensor, context: Context) -> Measured:

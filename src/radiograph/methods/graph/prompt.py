@@ -62,8 +62,8 @@ class Config(Base):
     """Share of influence that the kept nodes hold."""
     edge_share: float = Field(default=0.98, gt=0, le=1)
     """The same of edges."""
-    normalise: Literal["none", "target", "weight"] = "none"
-    """Of the picture: edges by the size of their target's, or their matrix's."""
+    normalise: Literal["none", "target", "weight"] = "target"
+    """Of the picture: widths as shares of the edges into a target, or into a matrix, or as they are."""
     group: Literal["none", "profile"] = "none"
     """profile: supernodes of nodes with alike edges."""
     across: bool = False

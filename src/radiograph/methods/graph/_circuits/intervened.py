@@ -50,7 +50,7 @@ def intervened(config: Any, ctx: Context) -> Regimes:
             fix="name the decomposition that the graph was traced with: --decomposition",
             fixable=True,
         )
-    case = _opened.case_of(ctx, decomposition, config.model, None, given.ids)
+    case = _opened.case_of(ctx, decomposition, config.model, str(given.document.metadata["prompt"]), given.ids)
     context = _context(case, facts.loss)
     selected = _selected(config, case, given.document)
     ablated = _ablated(config, case, selected)

@@ -16,7 +16,7 @@ from radiograph.evidence.graphs import AttributionGraph, LinkRecord, NodeRecord,
 NODES, EDGES, TARGETS = 36, 90, 4
 
 
-def picture_of(graph: AttributionGraph, normalise: str = "none") -> Picture:
+def picture_of(graph: AttributionGraph, normalise: str = "target") -> Picture:
     """Choose what is drawn."""
     flow = {node.node_id: _flow(node) for node in graph.nodes}
     ends = sorted((n for n in graph.nodes if n.feature_type == "logit"), key=lambda n: -(n.token_prob or 0.0))[:TARGETS]
@@ -53,19 +53,17 @@ def _edges(
     links: Sequence[LinkRecord], place: Mapping[str, int], normalise: str, nodes: Sequence[PictureNode]
 ) -> tuple[PictureEdge, ...]:
     into: dict[str, float] = defaultdict(float)
-    squares: dict[str, float] = defaultdict(float)
+    squares: dict[tuple[str, str], float] = defaultdict(float)
     for link in links:
         into[link.target] += abs(link.weight)
-        key = link.target if normalise == "target" else _matrix(nodes, place, link.target)
-        squares[key] += link.weight**2
+        squares[_key(link, normalise, nodes, place)] += link.weight**2
     between = [link for link in links if link.source in place and link.target in place]
     between.sort(key=lambda ln: (-abs(ln.weight) / (into[ln.target] or 1.0), ln.source, ln.target))
     sized: list[tuple[LinkRecord, float]] = []
     for link in between[:EDGES]:
         scale = 1.0
         if normalise != "none":
-            key = link.target if normalise == "target" else _matrix(nodes, place, link.target)
-            scale = squares[key] ** 0.5 or 1.0
+            scale = squares[_key(link, normalise, nodes, place)] ** 0.5 or 1.0
         sized.append((link, abs(link.weight) / scale))
     largest = max((size for _, size in sized), default=1.0) or 1.0
     return tuple(
@@ -78,6 +76,12 @@ def _edges(
         )
         for link, size in sized
     )
+
+
+def _key(link: LinkRecord, normalise: str, nodes: Sequence[PictureNode], place: Mapping[str, int]) -> tuple[str, str]:
+    """Edges that are compared in width: of one kind, into one target or one matrix."""
+    kind = "value" if link.radiograph is None else link.radiograph.kind
+    return kind, link.target if normalise == "target" else _matrix(nodes, place, link.target)
 
 
 def _matrix(nodes: Sequence[PictureNode], place: Mapping[str, int], node_id: str) -> str:
