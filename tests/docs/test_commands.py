@@ -36,6 +36,7 @@ MINUTES = {
     "bring-your-own-dictionary",
     "bring-your-own-model",
     "calibrate",
+    "circuits",
     "cluster",
     "components",
     "decompose",
