@@ -3,10 +3,10 @@
 1. forgetting, refusal, format, citation: both models answer the suite (--suite); items that are nearly a training row
    are left out and counted
 2. mode_collapse: eight samples of both models on each prompt; memorisation, contamination: the training rows (--data)
-   and what they are compared with (--held-out, --benchmark)
+   and what they are compared with (--held-out; --benchmark, and with --ordered whether the candidate knows its order)
 3. every mode: a score in [0, 1], its 95 % interval over groups, and a band: OK from .85, MINOR from .60, MAJOR below.
-   OK and MINOR by the lower end, MAJOR by the upper one, else INCONCLUSIVE. A mode without what it needs, or one that
-   raises, is NOT-MEASURED and never a pass
+   OK and MINOR by the lower end, MAJOR by the upper one, else INCONCLUSIVE. A mode without what it needs, with fewer
+   than 12 groups that say something, or one that raises, is NOT-MEASURED and never a pass
 4. --attach puts what other runs found on the card; --evidence shows scores of elsewhere, marked as supplied
 
 Overall is the worst band measured. Exit codes: 2 a mode is MAJOR · 4 one that was asked for is NOT-MEASURED or

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiograph.core import Context, FormatError, Refusal, UserError
+from radiograph.core import Context, FormatError, Refusal, UserError, finite_number
 from radiograph.evidence.reportcard.bisection import Bisection
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ class Checkpoint:
         Raises:
             FormatError: the file would run code, or is none.
         """
-        import pickle
-
         import torch
 
         path = self.folder / OPTIMISER
@@ -60,7 +58,7 @@ class Checkpoint:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except Exception as error:  # noqa: BLE001 - damaged bytes end the unpickler in any way, struct.error too
             raise FormatError(
                 f"{path.name} is no state of an optimiser", where=str(path), got=str(error)[:200]
             ) from error
@@ -224,7 +222,9 @@ def _rate(folder: Path) -> float:
             for e in state["log_history"]
             if "learning_rate" in e and e["step"] <= state["global_step"]
         ]
-        rate = float(cast("float", logged[-1]))
+        rate = finite_number(logged[-1])
+        if rate is None:
+            raise ValueError(f"{str(logged[-1])[:40]} is no finite number")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(
             f"nobody tells the learning rate of {folder.name}",
