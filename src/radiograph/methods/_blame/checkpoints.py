@@ -58,7 +58,7 @@ class Checkpoint:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 - damaged bytes end the unpickler in any way, struct.error too
+        except Exception as error:  # damaged bytes end the unpickler in any way, struct.error too
             raise FormatError(
                 f"{path.name} is no state of an optimiser", where=str(path), got=str(error)[:200]
             ) from error
