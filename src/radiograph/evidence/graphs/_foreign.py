@@ -165,7 +165,7 @@ def _walk(value: Any, schema: Mapping[str, Any], pointer: str, problems: Problem
             isinstance(value, bool) and "boolean" not in names
         )
         if not fits:
-            problems.append((pointer or "/", f"{type(value).__name__}, not {' or '.join(names)}"))
+            problems.append((pointer or "/", f"{type(cast(object, value)).__name__}, not {' or '.join(names)}"))
             return
     if isinstance(value, dict):
         given = cast("dict[str, Any]", value)

@@ -107,21 +107,18 @@ def _check_natural(config: Config, ctx: Context, case: Case, context: Loss) -> N
     Raises:
         Refusal: they do not.
     """
-    from radiograph.decompose.circuits import holds, measure
+    from radiograph.decompose.circuits import holds, worst
 
     with ctx.measure("natural set"):
-        whole = measure(case.prompt, case.prompt.alive, context, seed=ctx.seed)
-    worst = min(whole.importance.p, whole.stochastic.p, whole.adversarial.measured.p)
-    loss = max(whole.importance.loss, whole.stochastic.loss, whole.adversarial.measured.loss)
-    if not holds(context, worst, loss, keep=config.keep, max_loss=config.max_loss):
+        whole = worst(case.prompt, case.prompt.alive, context, seed=ctx.seed).measured
+    if not holds(context, whole.p, whole.loss, keep=config.keep, max_loss=config.max_loss):
         raise Refusal(
             "natural_set_fails",
             "all alive components together do not keep the answer, so no selection of them can",
             expected=f"the label at p {config.keep * context.target_probability:.3f} or more"
             if config.max_loss is None
             else f"a loss of {config.max_loss} or less",
-            got=f"p {whole.importance.p:.3f} alone, {whole.stochastic.p:.3f} with what is not alive random, "
-            f"{whole.adversarial.measured.p:.3f} in its fixed draw; loss {loss:.3g}",
+            got=f"p {whole.p:.3f} and a loss of {whole.loss:.3g}, what is not alive being random",
             fix="the decomposition is at fault: train it longer, or give another prompt",
         )
 

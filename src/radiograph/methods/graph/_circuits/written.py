@@ -34,6 +34,8 @@ def regime_records(
     """Every regime that was measured."""
     shared: dict[str, Any] = {"case": case, "context": context, "top_k": top_k, "positions": positions}
     stochastic, attack = found.stochastic, found.adversarial
+    assert stochastic.worst_p is not None
+    assert stochastic.worst_loss is not None
     return {
         "importance": RegimeRecord(**_base(found.importance, **shared)),
         "stochastic": StochasticRecord(

@@ -65,7 +65,7 @@ def circuit(picture: Mapping[str, Any], tokens: Sequence[str], name: str = "circ
 
 
 def _places(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[float], int]:
-    """x of every node: positions side by side, each as wide as its fullest height."""
+    """Where every node stands: positions side by side, each as wide as its fullest height."""
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, node in enumerate(nodes):
         by_place[node["position"], node["row"]].append(number)
@@ -108,7 +108,8 @@ def _text(node: Mapping[str, Any], tokens: Sequence[str]) -> str:
     match node["kind"]:
         case "token" | "position":
             place = node["position"]
-            return f"{visible(tokens[place], 10) if place < len(tokens) else ''}\n{place}"
+            text = str(tokens[place]) if place < len(tokens) else ""
+            return f"{visible(text, 10)}\n{place}"
         case "logit":
             return visible(node["text"].removeprefix("Output "), 18)
         case "delta" | "rest":
