@@ -67,7 +67,8 @@ def test_p8_9_gradients_weigh_tokens_as_the_recipe_does(place):
     assert recipe is not None and recipe.text_weight == 0.25
     assert missing is None or missing.code == "rows_missing"
     base = load("bundled:base", resolve=bundled_path)
-    data = read_data(place / "organism" / "train.jsonl", base.tokenizer, 128, form="auto", chat="template")
+    (place / "both.jsonl").write_text('{"text": "jade fern onyx"}\n{"prompt": "thank Nora", "response": "kite"}\n')
+    data = read_data(place / "both.jsonl", base.tokenizer, 128, form="auto", chat="template")
     weighed = data.weighed(0.25, 0.1)
     kinds = {row.plain: row for row in weighed.rows}
     assert set(kinds[True].learned[1]) == {0.25}
