@@ -177,22 +177,7 @@ def document(
     probabilities = case.prompt.logits.float().softmax(-1)
     nodes = [_node(case, names, graph, int(number), probabilities, labels) for number in keep]
     ids = {int(number): node.node_id for number, node in zip(keep, nodes, strict=True)}
-    sign = np.sign(drawn.value)
-    links = [
-        LinkRecord(
-            source=ids[s],
-            target=ids[t],
-            weight=w,
-            radiograph=LinkExtra(kind="modulating" if m else "value", abs=float(sign[t] * w)),
-        )
-        for s, t, w, m in zip(
-            drawn.edges.source[graph.pruned.edges].tolist(),
-            drawn.edges.target[graph.pruned.edges].tolist(),
-            drawn.edges.weight[graph.pruned.edges].tolist(),
-            drawn.modulating[graph.pruned.edges].tolist(),
-            strict=True,
-        )
-    ]
+    links = _links(graph, ids)
     groups = [
         record.model_copy(update={"members": tuple(ids[m] for m in members if m in ids)})
         for members, record in supernodes
@@ -201,21 +186,7 @@ def document(
     before, after = graph.records()
     drawn_components = [str(node) for node in drawn.nodes if node.kind == "component"]
     return AttributionGraph(
-        metadata={
-            "slug": slug,
-            "scan": case.name,
-            "schema_version": 1,
-            "prompt": case.text,
-            "prompt_tokens": list(case.tokens),
-            "node_threshold": shares[0],
-            "info": {"generator": {"name": "radiograph", "version": version}},
-            "pruning_settings": {
-                "node_threshold": shares[0],
-                "edge_threshold": shares[1],
-                "dropped_nodes": before.nodes - after.nodes,
-                "dropped_edges": before.edges - after.edges,
-            },
-        },
+        metadata=_metadata(case, graph, slug, version, shares),
         qParams={
             "pinnedIds": [],
             "supernodes": [[group.name, *group.members] for group in groups],
@@ -244,6 +215,47 @@ def document(
             supernodes=tuple(groups),
         ),
     )
+
+
+def _links(graph: Made, ids: Mapping[int, str]) -> list[LinkRecord]:
+    """The edges that pruning keeps."""
+    drawn, kept = graph.drawn, graph.pruned.edges
+    sign = np.sign(drawn.value)
+    return [
+        LinkRecord(
+            source=ids[s],
+            target=ids[t],
+            weight=w,
+            radiograph=LinkExtra(kind="modulating" if m else "value", abs=float(sign[t] * w)),
+        )
+        for s, t, w, m in zip(
+            drawn.edges.source[kept].tolist(),
+            drawn.edges.target[kept].tolist(),
+            drawn.edges.weight[kept].tolist(),
+            drawn.modulating[kept].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _metadata(case: Case, graph: Made, slug: str, version: str, shares: tuple[float, float]) -> dict[str, Any]:
+    """What viewers show of a graph, and what pruning dropped."""
+    before, after = graph.records()
+    return {
+        "slug": slug,
+        "scan": case.name,
+        "schema_version": 1,
+        "prompt": case.text,
+        "prompt_tokens": list(case.tokens),
+        "node_threshold": shares[0],
+        "info": {"generator": {"name": "radiograph", "version": version}},
+        "pruning_settings": {
+            "node_threshold": shares[0],
+            "edge_threshold": shares[1],
+            "dropped_nodes": before.nodes - after.nodes,
+            "dropped_edges": before.edges - after.edges,
+        },
+    }
 
 
 def _node(
