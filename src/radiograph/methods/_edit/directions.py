@@ -43,8 +43,9 @@ def token_id(model: LanguageModel, text: str) -> int:
 
 def unembedding(parts: Parts, token: int) -> Tensor:
     """Unit direction of the residual stream that raises the logit of a token."""
-    norm = parts.model.architecture.family.final_norm
-    gain = parts.target.network.get_submodule(norm).get_parameter("weight").detach().float()
+    family = parts.model.architecture.family
+    norm = parts.target.network.get_submodule(f"{family.backbone}.{family.final_norm}")
+    gain = norm.get_parameter("weight").detach().float()
     row = parts.target.matrix("unembed")[token].float()
     return torch.nn.functional.normalize(row * gain, dim=0)
 

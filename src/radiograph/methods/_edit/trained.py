@@ -71,8 +71,14 @@ class Trainer:
                 torch.zeros_like(writes, requires_grad=self.side != "V"),
                 self.side,
             )
-        own = [t for d in self.held.values() for t in (d.more_reads, d.more_writes) if t.requires_grad]
-        self.optimiser = torch.optim.AdamW(own, lr=self.rate, weight_decay=0.0)
+        self.own = [t for d in self.held.values() for t in (d.more_reads, d.more_writes) if t.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.own, lr=self.rate, weight_decay=0.0)
+
+    def step(self, loss: Tensor) -> None:
+        """One step of the differences; nothing else gets so much as a gradient."""
+        for tensor, slope in zip(self.own, torch.autograd.grad(loss, self.own), strict=True):
+            tensor.grad = slope
+        self.optimiser.step()
 
     def additions(self, *, detached: bool = False) -> dict[str, Factors]:
         """What is added now."""
@@ -121,14 +127,11 @@ def train(
                 raise UserError(
                     f"the loss is not finite at step {step}", where="--lr", fix="a smaller --lr", code="not_finite"
                 )
-            found.append(
-                StepLoss(step=step, loss=float(loss), objective=float(aim), keep=None if kept is None else float(kept))
-            )
+            said = [None if own is None else float(own.detach()) for own in (loss, aim, kept)]
+            found.append(StepLoss(step=step, loss=said[0] or 0.0, objective=said[1] or 0.0, keep=said[2]))
             if step == steps:
                 break
-            trainer.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            trainer.optimiser.step()
+            trainer.step(loss)
             task.advance(1)
-            task.note(f"loss {float(loss):.3g}")
+            task.note(f"loss {said[0]:.3g}")
     return found
