@@ -64,8 +64,17 @@ def judge(content):
     return json.dumps({"labels": found})
 
 
+def odd(content):
+    """The text whose marked tokens are not those of most others."""
+    texts = [json.loads(line) for line in content.split("\n") if line.startswith('{"n"')]
+    marked = [frozenset(part.strip() for part in re.findall(r"⟪(.*?)⟫", text["text"])) for text in texts]
+    return json.dumps({"n": min(range(5), key=lambda n: marked.count(marked[n])) + 1})
+
+
 def script(payload, number):
     content = payload["messages"][0]["content"]
+    if "does not belong" in content:
+        return odd(content)
     if "described by this" in content:
         return judge(content)
     token = re.search(r"Tokens on which it fires.*?\n(\{.*?\})\n", content, re.S)
@@ -103,11 +112,12 @@ def test_d10_11_a_planted_detectors_label_scores_and_anothers_is_chance(here, ab
         outcome = go(
             "decompose.label",
             harvest="harvest",
-            score=["detection", "fuzzing"],
+            score=["detection", "fuzzing", "intruder"],
             seeds=2,
             **_llm(server),
         )
-    assert outcome.exit_code == 0 and verify(outcome.path).status == "intact"
+    assert outcome.exit_code == 0, outcome.result.stopped
+    assert verify(outcome.path).status == "intact"
     planted = [s for s in outcome.result.scores if s.feature_id.startswith("embed") and s.value is not None]
     assert {s.scorer for s in planted} == {"detection", "fuzzing"}
     assert all(s.value >= 0.9 for s in planted), [(s.feature_id, s.scorer, s.value) for s in planted]
@@ -115,6 +125,11 @@ def test_d10_11_a_planted_detectors_label_scores_and_anothers_is_chance(here, ab
     shuffled = [s.other for s in detection]
     assert abs(sum(shuffled) / len(shuffled) - 0.5) <= 0.1, shuffled
     assert all(s.empty == 0.5 for s in detection)
+    import polars as pl
+
+    answers = pl.read_parquet(outcome.path / "tables" / "intruders.parquet")
+    planted = answers.filter(pl.col("component").str.starts_with("embed"))
+    assert (planted["said"] == planted["truth"]).mean() >= 0.9 and outcome.result.intruders.chance == 0.2
     assert outcome.result.asked == len(able) == outcome.result.labelled
     assert outcome.result.exchange.calls == len(server.seen)
 

@@ -30,13 +30,16 @@ from radiograph.decompose.statistics._sums import BITS, Sums, kept
 from radiograph.models import Batch, ModelRef, pad, plan
 from radiograph.models import load as load_model
 from radiograph.models.masked import Target, of_model
-from radiograph.numerics.cofiring import added, as_fixed, fired_pairs, joined, keys, smallest, text_keys
+from radiograph.numerics.cofiring import added, as_fixed, fired_pairs, joined, keys, likely, smallest, text_keys
 from radiograph.numerics.explanations import csr
 from radiograph.store.components import ExampleRows
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64
+    from jaxtyping import Bool, Float32, Int64, UInt64
 
+_LAST = np.uint64(2**64 - 1)
+_DENSE = 0.03
+"""Share of firings above which a dense product is faster than a sparse one."""
 _HELD = 100_000
 """Candidates for examples that wait before all but the smallest keys go."""
 
@@ -83,14 +86,19 @@ class Engine:
         rows = [self.texts.row(n) for n in range(first, last)]
         sums = Sums.empty(self.decomposition.size, self.vocabulary, self.around)
         waiting: list[ExampleRows] = []
+        bound, bounded = np.full(self.decomposition.size, _LAST, np.uint64), 0
         recorder = None if self.spec.records is None else Recorder(self.texts, self.tokenizer)
         with single_thread(), torch.no_grad():
             for chosen in plan([len(row) for row in rows], self.batch_tokens):
                 seen = self._seen(pad(rows, chosen, device=self.target.device), first)
                 self._count(sums, seen)
-                waiting.append(self._examples(seen))
-                if sum(map(len, waiting)) > _HELD:
+                waiting.append(self._examples(seen, bound))
+                held = sum(map(len, waiting))
+                if held > 1.5 * bounded:  # keys alone say what has no room; windows are moved seldom
+                    bound, bounded = largest_keys(waiting, self.decomposition.size, self.examples), held
+                if held > _HELD + 3 * self.decomposition.size * self.examples:
                     waiting = [kept(waiting, self.examples)]
+                    bounded = len(waiting[0])
                 if recorder is not None:
                     recorder.add(seen, self.fires)
                 if task is not None:
@@ -141,26 +149,33 @@ class Engine:
         sums.token_count += np.bincount(tokens, minlength=self.vocabulary)
         mass = as_fixed(probabilities.sum(axis=0, dtype=np.float64), BITS["token_mass"], "token mass")
         sums.token_mass = added(sums.token_mass, mass, "token mass")
-        position, component = np.nonzero(fires)
         shape = (self.decomposition.size, self.vocabulary)
-        key, count = np.unique(component * np.int64(self.vocabulary) + tokens[position], return_counts=True)
-        sums.inputs = joined(sums.inputs, csr(count.astype(np.int64), *np.divmod(key, self.vocabulary), shape))
-        live = np.unique(component)
+        met, place = np.unique(tokens, return_inverse=True)
+        on = np.zeros((len(met), len(at)), np.float32)
+        on[place, np.arange(len(at))] = 1.0
+        seen_on = _product(fires, on)  # whole numbers, exact in float32
+        which, token = np.nonzero(seen_on)
+        counts = csr(seen_on[which, token].astype(np.int64), which, met[token], shape)
+        sums.inputs = joined(sums.inputs, counts)
+        live = np.flatnonzero(fires.any(axis=0))
         if len(live):
-            held = csr(
-                np.ones(len(component), np.float32), np.searchsorted(live, component), position, (len(live), len(at))
-            )
-            sums.add_mass(live, as_fixed(held @ probabilities, BITS["mass"], "mass"))
+            mass = _product(fires[:, live], np.ascontiguousarray(probabilities.T))
+            sums.add_mass(live, as_fixed(mass, BITS["mass"], "mass"))
         sums.pairs = joined(sums.pairs, fired_pairs(fires))
         sums.counted += len(at)
 
-    def _examples(self, seen: _Seen) -> ExampleRows:
-        """The smallest keys of the batch, with their windows."""
+    def _examples(self, seen: _Seen, bound: UInt64[np.ndarray, " component"]) -> ExampleRows:
+        """The smallest keys of the batch, with their windows; what `bound` has no room for is left out."""
         position, component = np.nonzero((seen.importance > self.fires) & seen.counted[:, None])
         names = [f"{self.texts.documents[n]}\x1f{self.texts.parts[n]}" for n in seen.window[seen.starts].tolist()]
         where = np.repeat(text_keys(self.seed, "document", names), seen.lengths)
         key = keys(self._who[component], where[position], seen.place[position])
-        chosen = smallest(component, key, self.examples)
+        room = np.flatnonzero(key <= bound[component])
+        position, component, key = position[room], component[room], key[room]
+        near = np.flatnonzero(key <= likely(component, self.decomposition.size, self.examples))
+        chosen = near[smallest(component[near], key[near], self.examples)]
+        if len(chosen) < np.minimum(np.bincount(component), self.examples).sum():  # luck was against a component
+            chosen = smallest(component, key, self.examples)
         position, component, key = position[chosen], component[chosen], key[chosen]
         start = np.repeat(seen.starts, seen.lengths)
         end = start + np.repeat(seen.lengths, seen.lengths)
@@ -215,6 +230,30 @@ def _opened(spec: Spec) -> Engine:
 
 def _flat(values: dict[str, Tensor], real: Tensor) -> Float32[np.ndarray, "position component"]:
     return torch.cat([v[real].float() for v in values.values()], dim=-1).cpu().numpy()
+
+
+def largest_keys(parts: list[ExampleRows], components: int, n: int) -> UInt64[np.ndarray, " component"]:
+    """Keys above which nothing is kept: the nth smallest one of a component that has so many."""
+    owner, key = (np.concatenate([getattr(part, name) for part in parts]) for name in ("component", "key"))
+    chosen = smallest(owner, key, n)
+    owner, key = owner[chosen], key[chosen]
+    found = np.full(components, _LAST, np.uint64)
+    last = np.flatnonzero(np.append(owner[1:] != owner[:-1], True)) if len(owner) else np.zeros(0, np.int64)
+    full = np.bincount(owner, minlength=components)[owner[last]] >= n
+    found[owner[last][full]] = key[last][full]
+    return found
+
+
+def _product(
+    fires: Bool[np.ndarray, "position component"], values: Float32[np.ndarray, "column position"]
+) -> Float32[np.ndarray, "component column"]:
+    """Sum over the positions where each component fires: sparse where few do. Which one depends on the batch alone."""
+    position, component = np.nonzero(fires)
+    if len(component) > _DENSE * fires.size:
+        return fires.T.astype(np.float32) @ values.T
+    shape = (fires.shape[1], fires.shape[0])
+    held = csr(np.ones(len(component), np.float32), component, position, shape)
+    return held @ np.ascontiguousarray(values.T)
 
 
 def _led(seen: _Seen) -> Int64[np.ndarray, " position"]:

@@ -28,6 +28,23 @@ class ComponentLabel(Record):
     rule_n: int | None = None
 
 
+class Intruders(Record):
+    """Five texts, four of one component: which does not belong? Says nothing of labels."""
+
+    right: int
+    n: int
+    """Answers."""
+    failed: int
+    components: int
+    too_few: int
+    """Components with under four texts."""
+    chance: float
+    value: float | None
+    """Mean over components of the share of right answers."""
+    low: float | None = None
+    high: float | None = None
+
+
 class ComponentLabels(Result):
     """Labels, their cost and their scores. `tables/labels.parquet` holds every phase with its prompt."""
 
@@ -61,6 +78,7 @@ class ComponentLabels(Result):
     """The most frequent components first."""
     scores: tuple[FeatureScore, ...] = ()
     summaries: tuple[ScorerSummary, ...] = ()
+    intruders: Intruders | None = None
     exchange: Exchange | None = None
     stopped: str | None = None
     """Why it ended early; what was said stands."""

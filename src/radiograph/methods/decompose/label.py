@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Context, ExplanationsRef, Refusal, RunPath, UserError, derive
-from radiograph.evidence.components import ComponentLabel, ComponentLabels, Strategy
+from radiograph.evidence.components import ComponentLabel, ComponentLabels, Intruders, Strategy
 from radiograph.methods.explain._endpoint import ChatOptions, chat_of
 
 if TYPE_CHECKING:
@@ -70,14 +70,16 @@ class Config(ChatOptions):
     """What the texts are, in words; by default their sources."""
     explanations: ExplanationsRef = "none"
     """With `cache`: cache:FILE#MODEL/SOURCE."""
-    score: tuple[Literal["detection", "fuzzing"], ...] = ()
-    """Ask a judge how well labels foretell; repeatable; needs --endpoint."""
+    score: tuple[Literal["detection", "fuzzing", "intruder"], ...] = ()
+    """Ask a judge how well labels foretell; intruder asks of texts alone whether they belong together; repeatable."""
     seeds: int = Field(default=3, ge=1)
     """Times that windows are drawn."""
     score_limit: int | None = Field(default=None, ge=1)
     """Most components that are scored, the most frequent first."""
     show: int = Field(default=50, ge=0)
     """Labels that the report lists; tables hold all."""
+    retries: int = Field(default=8, ge=0)
+    """Of what may pass: limits of rate, errors of the server, lost connections."""
     resume: RunPath | None = None
     """A run that was killed (.partial), to go on with."""
 
@@ -109,6 +111,7 @@ def run(config: Config, ctx: Context) -> ComponentLabels:
         final = store.phase(FINAL[config.strategy])
         with ctx.measure("score"):
             scores, summaries, ended = _scored(config, ctx, given, material, final, chat)
+            intruders, ended = _intruders(config, ctx, given, numbers, chat, ended)
         exchange = _exchange(chat, writer)
     phases = _tables(ctx, store, config.strategy)
     store.close()
@@ -136,6 +139,7 @@ def run(config: Config, ctx: Context) -> ComponentLabels:
         labels=labels[: config.show],
         scores=scores,
         summaries=summaries,
+        intruders=intruders,
         exchange=exchange,
         stopped=(f"{stopped.code}: {stopped.message}" if stopped is not None else ended),
         labels_sha256=_shared(ctx, given, config.strategy, final, writer.author),
@@ -284,7 +288,8 @@ def _scored(
     from radiograph.explanations import judging
     from radiograph.methods.decompose._label.scores import Recorded, questions
 
-    if not config.score or chat is None:
+    kinds = [kind for kind in config.score if kind != "intruder"]
+    if not kinds or chat is None:
         return (), (), None
     if material is None:
         raise Refusal("no_records", "the harvest recorded no tokens, so silence is not known", fix="--record-tokens")
@@ -293,14 +298,14 @@ def _scored(
     words = {n: label for n in order if (label := final[n].label)}
     recorded = Recorded(material, given.result.around, ctx.seed)
     seeds = [derive(ctx.seed, "score", n) % 2**31 for n in range(config.seeds)]
-    asked, few = questions(given, recorded, words, config.score, seeds)
+    asked, few = questions(given, recorded, words, kinds, seeds)
     answers = judging.put_questions(asked, chat, ctx.progress)
     ctx.output.table("answers", answers.columns)
     listed = [(n, given.addresses[n]) for n in words]
     stopped = None if answers.stopped is None else answers.stopped.code
     scores: list[FeatureScore] = []
     summaries: list[ScorerSummary] = []
-    for kind in config.score:
+    for kind in kinds:
         code = judging.code_of(answers.columns, kind, stopped)
         own = judging.scores_of(answers.columns, kind, listed, code=code)
         own += [_too_few(kind, n, given.addresses[n]) for n in few[kind]]
@@ -309,6 +314,25 @@ def _scored(
         summaries.append(judging.summary_of(kind, own, author, questions=put, failed=failed, code=code, seed=ctx.seed))
         scores += own
     return tuple(scores), tuple(summaries), stopped
+
+
+def _intruders(
+    config: Config,
+    ctx: Context,
+    given: ComponentStatistics,
+    numbers: list[int],
+    chat: ChatClient | None,
+    ended: str | None,
+) -> tuple[Intruders | None, str | None]:
+    """Whether texts of one component belong together, whatever it is called; and why it ended early."""
+    from radiograph.methods.decompose._label.intruder import TABLE, asked, summary
+
+    if "intruder" not in config.score or chat is None or ended is not None:
+        return None, ended
+    seeds = [derive(ctx.seed, "intruder", n) % 2**31 for n in range(config.seeds)]
+    columns, few, stopped = asked(given, numbers[: config.score_limit], seeds, chat, ctx.progress)
+    ctx.output.table(TABLE, columns)
+    return summary(columns, few, ctx.seed), stopped
 
 
 def _too_few(kind: Any, number: int, address: str) -> FeatureScore:
@@ -426,6 +450,9 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     words = dict(final.select("address", "label").iter_rows())
     other = [label.component for label in stored.labels if label.label != words.get(label.component)]
     out += [f"{name} is called otherwise in the table" for name in other]
+    from radiograph.methods.decompose._label.intruder import recount
+
+    out += recount(stored, folder)
     path = folder / "tables" / "answers.parquet"
     if path.is_file():
         columns = pl.read_parquet(path).to_dict(as_series=False)

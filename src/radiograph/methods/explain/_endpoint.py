@@ -29,6 +29,8 @@ class ChatOptions(Config):
     """Seconds for a whole answer."""
     retries: int = Field(default=5, ge=0)
     """Of what may pass: limits of rate, errors of the server, lost connections."""
+    per_minute: float | None = Field(default=None, gt=0)
+    """Most requests a minute; by default as many as come."""
     max_calls: int | None = Field(default=None, ge=0)
     """Stop cleanly after so many calls; run again to go on, answers are kept."""
     max_cost: float | None = Field(default=None, ge=0)
@@ -58,6 +60,7 @@ def chat_of(config: ChatOptions, ctx: Context) -> Iterator[ChatClient | None]:
         timeout=config.timeout,
         retries=config.retries,
         concurrency=config.concurrency,
+        per_minute=config.per_minute,
         max_calls=config.max_calls,
         max_cost=config.max_cost,
         prices={} if config.prices is None else read_prices(ctx.path(config.prices, "prices")),

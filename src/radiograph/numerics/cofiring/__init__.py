@@ -6,7 +6,7 @@ Sums are fixed-point and samples are the smallest keyed hashes, so that neither 
 from radiograph.numerics.cofiring._agreement import Agreement, agreement
 from radiograph.numerics.cofiring._fixed import added, as_fixed, as_real
 from radiograph.numerics.cofiring._groups import Groups, Merge, group, mdl, merge_costs, shuffled
-from radiograph.numerics.cofiring._keyed import keys, smallest, text_keys
+from radiograph.numerics.cofiring._keyed import keys, likely, smallest, text_keys
 from radiograph.numerics.cofiring._pairs import fired_pairs, joined
 from radiograph.numerics.cofiring._ratios import Ratios, extremes, ratios
 
@@ -24,6 +24,7 @@ __all__ = [
     "group",
     "joined",
     "keys",
+    "likely",
     "mdl",
     "merge_costs",
     "ratios",

@@ -198,9 +198,8 @@ def _next(
             near = np.flatnonzero(flat <= lowest + WITHIN * (float(flat.max()) - lowest))
             at = int(near[luck.integers(len(near))])
         case "sample":
-            weight = np.exp((lowest - flat) / temperature)
-            at = int(np.searchsorted(np.cumsum(weight), luck.random() * weight.sum(), side="right"))
-            at = min(at, len(flat) - 1)
+            share = np.cumsum(np.exp((lowest - flat) / temperature))
+            at = min(int((share <= luck.random() * share[-1]).sum()), len(flat) - 1)
     return int(i[at]), int(j[at]), lowest
 
 

@@ -42,6 +42,17 @@ def smallest(owner: Int[np.ndarray, " item"], key: UInt64[np.ndarray, " item"], 
     return order[rank < n]
 
 
+def likely(owner: Int[np.ndarray, " item"], owners: int, n: int) -> UInt64[np.ndarray, " item"]:
+    """For each item a bound below which the n smallest keys of its owner almost surely lie: n/m + 6 √n/m of all keys.
+
+    Whoever uses it checks that enough were found: it saves sorting all keys, and decides nothing.
+    """
+    m = np.bincount(owner, minlength=owners).astype(np.float64)
+    share = np.minimum(1.0, (n + 6.0 * np.sqrt(n) + 6.0) / np.maximum(m, 1.0))
+    bound = np.where(share >= 1.0, np.uint64(2**64 - 1), (share * 2.0**63).astype(np.uint64) << np.uint64(1))
+    return bound.astype(np.uint64)[owner]
+
+
 def _mixed(values: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     z = values + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

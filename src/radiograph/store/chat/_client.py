@@ -81,6 +81,8 @@ class ChatClient:
         self._counts = _Counts()
         self._lock = threading.Lock()
         self._held_until = 0.0
+        self._next = 0.0
+        """When the next request may be sent, where their rate is limited."""
         self._interrupted = threading.Event()
         self._pause: Callable[[float], object] = self._interrupted.wait
         self._luck = random.Random(self.settings.seed)  # noqa: S311 - spreads retries, decides nothing
@@ -228,7 +230,12 @@ class ChatClient:
 
     def _attempt(self, payload: dict[str, Any]) -> tuple[str, tuple[int | None, int | None]]:
         with self._lock:
-            held = self._held_until - time.monotonic()
+            now = time.monotonic()
+            until = max(self._held_until, now)
+            if self.settings.per_minute is not None:
+                until = max(until, self._next)
+                self._next = until + 60.0 / self.settings.per_minute
+            held = until - now
         if held > 0:
             self._pause(held)
         self._spend()

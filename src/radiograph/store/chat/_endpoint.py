@@ -121,6 +121,8 @@ class ChatSettings:
     longest_wait: float = 60.0
     """A `Retry-After` above it ends the call instead."""
     concurrency: int = 4
+    per_minute: float | None = None
+    """Requests that are sent in a minute, retries included, evenly spaced; None: as they come."""
     max_calls: int | None = None
     """Requests sent, retries included; cached answers are free."""
     max_cost: float | None = None
@@ -138,6 +140,7 @@ class ChatSettings:
                 ("retries", self.retries >= 0),
                 ("first_wait", self.first_wait >= 0),
                 ("concurrency", 1 <= self.concurrency <= 64),
+                ("per_minute", self.per_minute is None or self.per_minute > 0),
                 ("max_calls", self.max_calls is None or self.max_calls >= 0),
                 ("max_cost", self.max_cost is None or self.max_cost >= 0),
                 ("max_tokens", self.max_tokens is None or self.max_tokens >= 1),
