@@ -262,6 +262,7 @@ def test_an_edit_that_is_none_is_refused_with_the_forms(text, code):
         ({}, "no component is chosen"),
         ({"component": ["down.2:0"], "data": []}, "nothing to do with it"),
         ({"component": ["down.2:0"], "edit": "write:kitekitekite:2"}, "not one token"),
+        ({"component": ["down.2:0"], "edit": "write:kite willow:2"}, "not one token"),
         ({"component": ["down.2:0"], "target": "the"}, "prompts of examples"),
     ],
 )

@@ -38,6 +38,8 @@ def token_id(model: LanguageModel, text: str) -> int:
             else "none",
             code="several_tokens",
         )
+    if ids[0] == getattr(model.tokenizer, "unk_token_id", None) and text.strip() != model.tokenizer.unk_token:
+        raise UserError(f"{text!r} is not one token", expected="a token of the vocabulary", code="several_tokens")
     return int(ids[0])
 
 

@@ -175,7 +175,8 @@ def batch_of(rows: Sequence[Row], chosen: Sequence[int]) -> Batch:
 
 def targets_lines(examples: Examples) -> str:
     """Examples as `blame --target` reads them."""
-    lines: list[dict[str, Any]] = []
-    for one in examples.asked:
-        lines.append({"prompt": one.prompt, "completion": one.completion} | ({"foil": one.foil} if one.foil else {}))
+    lines: list[dict[str, Any]] = [
+        {"prompt": one.prompt, "completion": one.completion} | ({"foil": one.foil} if one.foil else {})
+        for one in examples.asked
+    ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -152,10 +152,12 @@ def default_decomposition(ctx: Context, sha256: str) -> str:
     from radiograph.organisms import bundled_path
 
     runs = ctx.place("runs")
-    found: list[str] = []
-    for path in sorted(runs.glob(f"*/decomposition/{STORED}")) if runs.is_dir() else []:
-        if ".partial" not in path.parts[-3] and read_document(path).target.tensors_sha256 == sha256:
-            found.append(f"runs/{path.parts[-3]}")
+    stored = sorted(runs.glob(f"*/decomposition/{STORED}")) if runs.is_dir() else []
+    found = [
+        f"runs/{path.parts[-3]}"
+        for path in stored
+        if ".partial" not in path.parts[-3] and read_document(path).target.tensors_sha256 == sha256
+    ]
     try:
         bundled = bundled_path("decomposition") / STORED
         if bundled.is_file() and read_document(bundled).target.tensors_sha256 == sha256:
