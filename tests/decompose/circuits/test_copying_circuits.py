@@ -16,7 +16,7 @@ from radiograph.organisms.toys.copying import answer, holders, measured, rows
 
 LENGTH = 9
 SEARCH = {"sparsity": (1.0,), "steps": 100, "lr": 0.1}
-BARE = {"sparsity": (0.2,), "steps": 100, "lr": 0.1, "adversary_weight": 0.0}
+BARE = {"sparsity": (0.1,), "steps": 100, "lr": 0.1, "adversary_weight": 0.0}
 
 
 @pytest.fixture(scope="module")
