@@ -68,7 +68,7 @@ def test_the_shipped_files_are_those_of_the_recipe(target):
 
 def test_d10_5_the_path_is_found_exactly_and_decoys_are_dropped(prompt):
     case = prompt("a x")
-    found = optimise(case, label(case, "ce"), Settings(sparsity=(0.02,), steps=60, lr=0.1), seed=0).selected[0]
+    found = optimise(case, label(case, "ce"), Settings(sparsity=(0.02,), steps=40, lr=0.1), seed=0).selected[0]
     assert {str(n) for n in case.nodes(found)} == set(TRUTH["a x"])
     decoys = {str(n.component) for n in case.nodes(case.alive & ~found)} & set(planted().decoys)
     assert len(decoys) == 16

@@ -29,7 +29,7 @@ def traced(place):
 
 @pytest.fixture(scope="module")
 def found(place):
-    return go("graph.optimise", decomposition=PLANTED, prompt="a x", target="yes", steps=60, lr=0.1)
+    return go("graph.optimise", decomposition=PLANTED, prompt="a x", target="yes", steps=40, lr=0.1)
 
 
 def document(outcome):
