@@ -81,12 +81,14 @@ def merging(folder: Path) -> None:
         sums.save(home / f"{number}.npz", "bench")
     del sums
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom radiograph.decompose.statistics._sums import Sums\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import sys\nfrom pathlib import Path\nfrom radiograph.decompose.statistics._sums import Sums\n"
+        "def peak():\n    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return int(next(x for x in lines if x.startswith('VmHWM')).split()[1])\n"
+        "before = peak()\n"
         "paths = sorted(Path(sys.argv[1]).glob('*.npz'))\ntotal, _ = Sums.load(paths[0])\n"
-        "one = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "one = peak()\n"
         "for path in paths[1:]:\n    total.merge(Sums.load(path)[0], 400)\n"
-        "print(before, one, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(before, one, peak())\n"
     )
     import subprocess
 

@@ -66,7 +66,7 @@ def judge(content):
 
 def odd(content):
     """The text whose marked tokens are not those of most others."""
-    texts = [json.loads(line) for line in content.split("\n") if line.startswith('{"n"')]
+    texts = [json.loads(line) for line in content.split("\n") if line.startswith('{"n"') and "text" in line]
     marked = [frozenset(part.strip() for part in re.findall(r"⟪(.*?)⟫", text["text"])) for text in texts]
     return json.dumps({"n": min(range(5), key=lambda n: marked.count(marked[n])) + 1})
 

@@ -17,7 +17,7 @@ from radiograph.explanations import question
 from radiograph.methods.decompose._label.kept import Kept, Store
 
 if TYPE_CHECKING:
-    from radiograph.evidence.explanations import FeatureExplanation
+    from radiograph.evidence.explanations import FeatureExplanation, HeldOut
     from radiograph.store.chat import ChatClient, ChatError
 
 TOLERATED = 0.05
@@ -174,12 +174,12 @@ class Counting:
             label, why = " → ".join(dict.fromkeys(parts)) or "unclear", "both passes"
         elif phase == "output":
             label, why = self.tokens(job.number, "outputs"), "tokens expected next"
-            if shown:
-                label = f"{label or 'acts'}; most on {shown[0][0]} ({shown[0][2]})"
+            if known := [(name, called) for name, _, called in shown if called != "unclear"]:
+                label = f"{label or 'acts'}; most on {known[0][0]} ({known[0][1]})"
         else:
             told = self.described(job.number)
             held = None if told is None or told.rule is None else told.rule.check
-            if told is not None and told.text is not None:
+            if told is not None and told.text is not None and (held is None or beats_chance(held)):
                 label, why = told.text, "a rule on recorded tokens" if held else "recorded tokens"
                 f1 = None if held is None else held.f1
                 confidence = "high" if f1 is not None and f1 >= 0.8 else "medium" if f1 is not None else "low"
@@ -226,6 +226,12 @@ class Known:
                 self.tally.failures.append((phase, job.address, "not_known"))
             self.tally.asked += 1
         return found
+
+
+def beats_chance(held: HeldOut) -> bool:
+    """Whether a rule says more than that a component fires often: F1 above that of naming tokens at the rate."""
+    low = held.f1 if held.low is None else held.low
+    return low is not None and low > held.chance
 
 
 def read_label(answer: str) -> tuple[str, str, str]:
