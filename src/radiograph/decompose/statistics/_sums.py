@@ -135,11 +135,18 @@ class Sums:
 
 
 def kept(parts: list[ExampleRows], n: int) -> ExampleRows:
-    """The n smallest keys of each component."""
-    joined_rows = ExampleRows(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])}
-    )
-    return joined_rows.take(smallest(joined_rows.component, joined_rows.key, n))
+    """The n smallest keys of each component; windows are copied once, and only those that stay."""
+    component, key = (np.concatenate([getattr(part, name) for part in parts]) for name in ("component", "key"))
+    chosen = smallest(component, key, n)
+    ends = np.cumsum([len(part) for part in parts])
+    owner = np.searchsorted(ends, chosen, side="right")
+    found: dict[str, np.ndarray] = {}
+    for name, like in vars(parts[0]).items():
+        found[name] = np.empty((len(chosen), *like.shape[1:]), like.dtype)
+        for number, part in enumerate(parts):
+            own = owner == number
+            found[name][own] = getattr(part, name)[chosen[own] - (ends[number] - len(part))]
+    return ExampleRows(**found)
 
 
 def _sparse(shape: tuple[int, int], parts: tuple[np.ndarray, ...] | None = None) -> Sparse:
