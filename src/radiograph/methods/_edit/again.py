@@ -39,7 +39,7 @@ def problems(stored: Edit, folder: Path) -> list[str]:
         rise, interval = gain(rows["before"].to_numpy(), rows["after"].to_numpy(), seed=seed)
         if not _close(rise, own.rise) or not _pair(own.interval, interval) or own.n != len(rows):
             out.append(f"/answers/{own.what}: does not follow from tables/answers.parquet")
-    wanted = next((a for a in stored.answers if a.what in ("foil", "target")), None)
+    wanted = next((a for a in reversed(stored.answers) if a.what in ("foil", "target")), None)
     between = None if wanted is None or wanted.interval is None else Interval(*wanted.interval)
     rise = None if wanted is None else wanted.rise
     if stored.max_far_given is None and not _close(stored.max_far, limit_of(null)):

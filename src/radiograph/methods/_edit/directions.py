@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.components import Component
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from radiograph.methods._edit.parts import Parts
     from radiograph.models import LanguageModel
 
@@ -38,13 +38,16 @@ def token_id(model: LanguageModel, text: str) -> int:
             else "none",
             code="several_tokens",
         )
-    if ids[0] == getattr(model.tokenizer, "unk_token_id", None) and text.strip() != model.tokenizer.unk_token:
+    unknown = getattr(model.tokenizer, "unk_token_id", None)
+    if ids[0] == unknown and text.strip() != getattr(model.tokenizer, "unk_token", None):
         raise UserError(f"{text!r} is not one token", expected="a token of the vocabulary", code="several_tokens")
     return int(ids[0])
 
 
 def unembedding(parts: Parts, token: int) -> Tensor:
     """Unit direction of the residual stream that raises the logit of a token."""
+    import torch
+
     family = parts.model.architecture.family
     norm = parts.target.network.get_submodule(f"{family.backbone}.{family.final_norm}")
     gain = norm.get_parameter("weight").detach().float()
@@ -54,6 +57,8 @@ def unembedding(parts: Parts, token: int) -> Tensor:
 
 def evidence(parts: Parts, asked: str, text: str) -> np.ndarray:
     """Cosine of every part with what is asked."""
+    import torch
+
     if asked == "like":
         one = Component.parse(text, parts.sizes)
         own = parts.factors[one.weight]
@@ -81,4 +86,6 @@ def evidence(parts: Parts, asked: str, text: str) -> np.ndarray:
 
 def cosine(rows: Tensor, direction: Tensor) -> Tensor:
     """Of each row."""
+    import torch
+
     return torch.nn.functional.cosine_similarity(rows.float(), direction[None].float(), dim=1)

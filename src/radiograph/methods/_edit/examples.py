@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from radiograph.core import Context, Refusal, UserError
 from radiograph.methods._blame import targets as _targets
 
 if TYPE_CHECKING:
+    import torch
+
     from radiograph.models import LanguageModel
 
 LEAST = 4
@@ -164,6 +164,8 @@ def batches(rows: Sequence[Row], size: int = BATCH_ROWS) -> Iterator[Batch]:
 
 def batch_of(rows: Sequence[Row], chosen: Sequence[int]) -> Batch:
     """Some rows as one batch; padding repeats the last token and counts nowhere."""
+    import torch
+
     length = max(len(rows[n].ids) for n in chosen)
     ids = torch.tensor([[*rows[n].ids, *[rows[n].ids[-1]] * (length - len(rows[n].ids))] for n in chosen])
     at = torch.arange(length)[None]

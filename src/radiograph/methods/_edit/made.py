@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from radiograph.core import Context, UserError
 from radiograph.evidence.edits import Answers, Continuation, DistanceEffect, Edit, StepLoss
 from radiograph.interventions.edits import Layer, bake, read_stack, write_adapter, write_stack
@@ -23,6 +25,7 @@ from radiograph.numerics.proportions import Interval
 if TYPE_CHECKING:
     from radiograph.core.components import Component
     from radiograph.methods._edit.examples import Examples, Row
+    from radiograph.methods._edit.measure import Positions
     from radiograph.methods._edit.parts import Parts
     from radiograph.models.lowrank import Factors
 
@@ -49,6 +52,8 @@ class Asked:
     gain: float
     max_far: float | None
     bake: str | None = None
+    token: int | None = None
+    """What the edit writes: its probability where a chosen part fires is the gain, unless another target is given."""
     steps: tuple[StepLoss, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
@@ -60,18 +65,18 @@ def finished(ctx: Context, asked: Asked) -> Edit:
     with ctx.measure("distances"):
         before = measure.firings(parts, asked.chosen, rows)
         measure.check_alive(before)
-        positions = measure.measured(parts, asked.chosen, additions, rows)
+        positions = measure.measured(parts, asked.chosen, additions, rows, asked.token)
         after = measure.firings(parts, asked.chosen, rows, additions)
     with ctx.measure("null"):
         null = measure.null(ctx, parts, asked.chosen, additions, rows, asked.draws)
     distances = measure.at_distances(positions, ctx.seed)
-    changes, values = _answers(asked, additions, ctx.seed)
+    changes, values = _answers(asked, additions, positions, ctx.seed)
     table = {"document": positions.document, "kind": positions.kind, "kl": positions.kl, "rise": positions.rise}
     ctx.output.table("positions", {name: values.tolist() for name, values in table.items()})
     ctx.output.table("answers", values)
     ctx.output.table("null", {"far": list(null)})
     limit = limit_of(null) if asked.max_far is None else asked.max_far
-    wanted = next((a for a in changes if a.what in ("foil", "target")), None)
+    wanted = next((a for a in reversed(changes) if a.what in ("foil", "target")), None)
     judgement = judged(
         before,
         None if wanted is None else wanted.rise,
@@ -124,34 +129,40 @@ def _distance(name: str, effect: Any) -> DistanceEffect:
 
 
 def _answers(
-    asked: Asked, additions: dict[str, Factors], seed: int
+    asked: Asked, additions: dict[str, Factors], positions: Positions, seed: int
 ) -> tuple[tuple[Answers, ...], dict[str, list[Any]]]:
     """How likely completions and what is wanted instead are, before and after; and the table behind it."""
-    kinds: list[tuple[Any, Sequence[Row]]] = []
+    rows: list[tuple[Any, Sequence[Row]]] = []
     if asked.examples is not None:
-        kinds.append(("completion", asked.examples.own))
+        rows.append(("completion", asked.examples.own))
         foils = [row for row in asked.examples.foils if row is not None]
         if foils:
-            kinds.append(("foil", foils))
+            rows.append(("foil", foils))
     if asked.target:
-        kinds.append(("target", asked.target))
+        rows.append(("target", asked.target))
+    parts = asked.parts
+    kinds: list[tuple[Any, Any, Any, Any]] = [
+        (what, np.arange(len(own)), measure.answers(parts, own), measure.answers(parts, own, additions))
+        for what, own in rows
+    ]
+    if asked.token is not None and not asked.target and positions.near.any():
+        kinds.append(("target", *measure.near_by_document(positions)))
     out: list[Answers] = []
     table: dict[str, list[Any]] = {"what": [], "example": [], "before": [], "after": []}
-    for what, rows in kinds:
-        was, now = (measure.answers(asked.parts, rows, given) for given in (None, additions))
+    for what, units, was, now in kinds:
         rise, interval = gain(was, now, seed=seed)
         out.append(
             Answers(
                 what=what,
-                n=len(rows),
+                n=len(units),
                 before=float(was.mean()),
                 after=float(now.mean()),
                 rise=rise,
                 interval=None if interval is None else (interval.low, interval.high),
             )
         )
-        table["what"] += [what] * len(rows)
-        table["example"] += list(range(len(rows)))
+        table["what"] += [what] * len(units)
+        table["example"] += units.tolist()
         table["before"] += was.tolist()
         table["after"] += now.tolist()
     return tuple(out), table

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from radiograph.core import Context, Refusal
 from radiograph.methods._edit.examples import Row, batches
@@ -32,6 +31,8 @@ class Positions:
     near: np.ndarray
     kl: np.ndarray
     rise: np.ndarray
+    token: tuple[np.ndarray, np.ndarray] | None = None
+    """Probability of one token at every position, before and after."""
 
     @property
     def kind(self) -> np.ndarray:
@@ -44,10 +45,12 @@ def measured(
     chosen: Sequence[Component],
     additions: Additions,
     rows: Sequence[Row],
-    fires: np.ndarray | None = None,
+    token: int | None = None,
 ) -> Positions:
-    """KL(after ‖ before) and the loss difference at every position of some texts."""
-    document, near, kl, rise = [], [], [], []
+    """KL(after ‖ before) and the loss difference at every position of some texts; of a token its probabilities."""
+    import torch
+
+    document, near, kl, rise, was, now = [], [], [], [], [], []
     for batch in batches(rows):
         with torch.no_grad():
             before = parts.target.run(batch.ids).float().log_softmax(-1)
@@ -59,10 +62,22 @@ def measured(
         kl.append((after.exp() * (after - before)).sum(-1)[take].double().clamp(min=0).numpy())
         loss = [-p.gather(-1, batch.next[..., None])[..., 0][take].double() for p in (before, after)]
         rise.append((loss[1] - loss[0]).numpy())
-        if fires is None:
-            near.append(parts.fires(batch.ids, chosen).any(-1)[take].numpy())
-    every = [np.concatenate(own) for own in (document, kl, rise)]
-    return Positions(every[0], np.concatenate(near) if fires is None else fires, every[1], every[2])
+        near.append(parts.fires(batch.ids, chosen).any(-1)[take].numpy())
+        if token is not None:
+            was.append(before[..., token][take].double().exp().numpy())
+            now.append(after[..., token][take].double().exp().numpy())
+    every = [np.concatenate(own) for own in (document, near, kl, rise)]
+    told = None if token is None else (np.concatenate(was), np.concatenate(now))
+    return Positions(every[0], every[1], every[2], every[3], told)
+
+
+def near_by_document(positions: Positions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Documents with a firing, and the token's mean probability at their firings, before and after."""
+    assert positions.token is not None, "it was asked for"
+    units, inverse = np.unique(positions.document[positions.near], return_inverse=True)
+    n = np.bincount(inverse)
+    was, now = (np.bincount(inverse, weights=p[positions.near]) / n for p in positions.token)
+    return units, was, now
 
 
 def at_distances(positions: Positions, seed: int) -> dict[str, Effect]:
@@ -110,6 +125,8 @@ def live_parts(parts: Parts, rows: Sequence[Row]) -> list[Component]:
 
 def scaled(parts: Parts, chosen: Sequence[Component], factors: dict[Component, float]) -> dict[str, Factors]:
     """What is added when parts are scaled: (f − 1) U ⊗ V."""
+    import torch
+
     found: dict[str, Factors] = {}
     for address in dict.fromkeys(c.weight for c in chosen):
         own = [c for c in chosen if c.weight == address]
@@ -122,6 +139,8 @@ def scaled(parts: Parts, chosen: Sequence[Component], factors: dict[Component, f
 
 def answers(parts: Parts, rows: Sequence[Row], additions: Additions | None = None) -> np.ndarray:
     """The probability of each row's answer, all its tokens."""
+    import torch
+
     found = np.zeros(len(rows))
     for batch in batches(rows):
         with torch.no_grad(), added(parts.target, additions or {}):

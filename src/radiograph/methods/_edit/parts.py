@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from radiograph.core import Context, FormatError, Refusal, UserError
 from radiograph.core.components import Component, in_order
@@ -29,6 +26,8 @@ from radiograph.models.masked import Target, of_model, recorded
 from radiograph.numerics.pieces import balanced, contrasted
 
 if TYPE_CHECKING:
+    import torch
+
     from radiograph.decompose import Decomposition
     from radiograph.models import LanguageModel, WeightAddress
     from radiograph.models.delta import LowRank
@@ -92,6 +91,8 @@ class Parts:
 
     def fires(self, ids: torch.Tensor, of: Sequence[Component]) -> torch.Tensor:
         """Which of some parts fire where: [batch, position, part], in the model as it is."""
+        import torch
+
         weights = in_order(list(dict.fromkeys(c.weight for c in of)))
         if self.decomposition is not None:
             seen = self.decomposition.observe(self.target, ids)
@@ -103,6 +104,8 @@ class Parts:
 
     def sizes_of(self, ids: torch.Tensor, weights: Sequence[str]) -> dict[str, torch.Tensor]:
         """The size |h| of parts: [batch, position, part] of each weight."""
+        import torch
+
         with torch.no_grad(), recorded(self.target, weights) as record:
             self.target.run(ids)
             return {w: self.factors[w].activations(record.inputs[w]).abs() for w in weights}
@@ -204,6 +207,8 @@ def adapter_parts(candidate: LanguageModel, reference: LanguageModel) -> Parts:
 
 def _factors(delta: LowRank, target: Target, address: WeightAddress) -> Factors:
     """Reads and writes of one address of a low-rank change."""
+    import torch
+
     place = target.place(address.address)
     own = delta.at(address)
     b, a = torch.from_numpy(np.asarray(own.b, np.float64)), torch.from_numpy(np.asarray(own.a, np.float64))
@@ -229,6 +234,8 @@ def contrasting(parts: Parts, on: Callable[[], Any], off: Callable[[], Any]) -> 
 
 def second_moments(parts: Parts, batches: Any) -> dict[str, np.ndarray]:
     """Mean of h hᵀ over positions, of every weight."""
+    import torch
+
     sums = {a: torch.zeros(f.size, f.size, dtype=torch.float64) for a, f in parts.factors.items()}
     n = 0
     for ids, mask in batches:
@@ -243,6 +250,8 @@ def second_moments(parts: Parts, batches: Any) -> dict[str, np.ndarray]:
 
 def levels(parts: Parts, batches: Any) -> dict[str, torch.Tensor]:
     """The 99th percentile of |h| of every piece on some texts."""
+    import torch
+
     seen: dict[str, list[torch.Tensor]] = {a: [] for a in parts.factors}
     for ids, mask in batches:
         for a, h in parts.sizes_of(ids, list(parts.factors)).items():
@@ -252,6 +261,8 @@ def levels(parts: Parts, batches: Any) -> dict[str, torch.Tensor]:
 
 def save(parts: Parts, folder: Path) -> None:
     """Write turned pieces, for `load`."""
+    from safetensors.torch import save_file
+
     assert parts.levels is not None and parts.reference is not None, "pieces that were turned"
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"V/{a}": f.reads.contiguous() for a, f in parts.factors.items()}
@@ -275,6 +286,10 @@ def _pieces_folder(ctx: Context, reference: str) -> Path | None:
 
 
 def _load(folder: Path, parts: Parts) -> Parts:
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         document = json.loads((folder / DOCUMENT).read_text())
         tensors = load_file(folder / TENSORS)
@@ -308,4 +323,7 @@ def hash_of(factors: Mapping[str, Factors]) -> str:
 
 
 def _from(pieces: Any) -> Factors:
+
+    import torch
+
     return Factors(torch.from_numpy(pieces.reads).float(), torch.from_numpy(pieces.writes).float())

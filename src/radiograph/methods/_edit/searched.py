@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 
 from radiograph.core import Context, UserError
 from radiograph.core.components import Component
@@ -22,6 +21,8 @@ from radiograph.models.lowrank import Factors, added
 from radiograph.models.masked import of_model
 
 if TYPE_CHECKING:
+    import torch
+
     from radiograph.methods._edit.parts import Parts
     from radiograph.models import LanguageModel
 
@@ -56,6 +57,9 @@ class Objective:
         return float(on + self.weight * off)
 
     def _mean(self, sides: Sequence[Side], additions: dict[str, Factors], grad: bool) -> torch.Tensor:
+
+        import torch
+
         total, n = torch.zeros(()), 0
         for side in sides:
             with torch.set_grad_enabled(grad), added(self.parts.target, additions):
@@ -81,6 +85,8 @@ def objective(parts: Parts, on: Sequence[Row], off: Sequence[Row], weight: float
 
 def wanted(model: LanguageModel | None, rows: Sequence[Row]) -> list[Side]:
     """Rows with what a model makes of them; without a model their own answers count."""
+    import torch
+
     if model is None:
         return [Side(b, None) for b in batches(rows)]
     target = of_model(model, adapted=True)
@@ -103,6 +109,8 @@ class Taken:
 
 def gradients(aim: Objective, out: Sequence[Component]) -> np.ndarray:
     """Of the objective by the scale of every part, those in `out` at 0: what is lost by more of it."""
+    import torch
+
     parts = aim.parts
     scales = {a: torch.zeros(n) for a, n in parts.sizes.items()}
     for part in out:

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from radiograph.core import UserError
 from radiograph.models.lowrank import Factors
 
@@ -59,6 +57,12 @@ class Spec:
 
     def __str__(self) -> str:
         return f"scale:{self.amount:g}" if self.kind == "scale" else f"write:{self.token}:{self.amount:g}"
+
+    def writes(self, parts: Parts) -> int | None:
+        """The token that is written, if one is."""
+        from radiograph.methods._edit.directions import token_id
+
+        return None if self.token is None else token_id(parts.model, self.token)
 
     def additions(self, parts: Parts, chosen: Sequence[Component]) -> dict[str, Factors]:
         """What is added to the weights.
@@ -113,6 +117,8 @@ def whole(parts: Parts, additions: dict[str, Factors]) -> dict[str, Factors]:
 
     A piece that the edit scales is scaled in place, so that a piece that is taken out leaves no direction behind.
     """
+    import torch
+
     from radiograph.interventions.edits import joined
 
     if parts.kind == "components":

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
 from radiograph.core import Context, UserError
 from radiograph.evidence.edits import StepLoss
 from radiograph.methods._edit.searched import Side, divergence
 from radiograph.models.lowrank import Factors, added
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from radiograph.core.components import Component
     from radiograph.methods._edit.parts import Parts
 
@@ -39,6 +38,8 @@ class Differences:
 
     def factors(self) -> Factors:
         """V δU + δV U + δV δU: one direction a part, or with both sides two."""
+        import torch
+
         if self.side == "U":
             return Factors(self.reads, self.more_writes)
         if self.side == "V":
@@ -60,6 +61,9 @@ class Trainer:
     held: dict[str, Differences] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+
+        import torch
+
         for address in dict.fromkeys(c.weight for c in self.chosen):
             index = [c.index for c in self.chosen if c.weight == address]
             own = self.parts.factors[address]
@@ -76,6 +80,8 @@ class Trainer:
 
     def step(self, loss: Tensor) -> None:
         """One step of the differences; nothing else gets so much as a gradient."""
+        import torch
+
         for tensor, slope in zip(self.own, torch.autograd.grad(loss, self.own), strict=True):
             tensor.grad = slope
         self.optimiser.step()
@@ -89,6 +95,8 @@ class Trainer:
 
     def nats(self, sides: Sequence[Side], sign: float = 1.0) -> Tensor:
         """Mean over the positions that count."""
+        import torch
+
         total, n = torch.zeros(()), 0
         for side in sides:
             with added(self.parts.target, self.additions()):
@@ -114,6 +122,8 @@ def train(
     Raises:
         UserError: a loss that is not finite, with its step.
     """
+    import torch
+
     found: list[StepLoss] = []
     with ctx.progress.task("training", steps) as task:
         for step in range(steps + 1):

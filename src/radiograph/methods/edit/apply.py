@@ -8,8 +8,9 @@
    random live parts are the null
 4. written: `adapter/` for PEFT (of REFERENCE+ADAPTER: all its pieces with the edit among them, so that the new adapter
    takes the old one's place), and with --bake a plain copy, the original bytes of every changed tensor in the bundle
-5. accepted when what is wanted (the foils, or --target) gains --gain with a lower bound above 0, and far KL's upper
-   bound is at most --max-far (the null's 95th percentile, at least .01)
+5. accepted when what is wanted (the foils, --target, or the token that is written, where a chosen part fires) gains
+   --gain with a lower bound above 0, and far KL's upper bound is at most --max-far (the null's 95th percentile, at
+   least .01)
 
 Units: nats a token; intervals are bootstrap over documents. Exit codes: 2 where it reaches too far or gains too little,
 4 where fewer than 30 firings were seen. Refuses when: a part fires nowhere; the decomposition is of another model.
@@ -86,6 +87,7 @@ def run(config: Config, ctx: Context) -> Edit:
         config.gain,
         config.max_far,
         config.bake,
+        spec.writes(given.parts),
     )
     return edited(ctx, made.finished(ctx, asked), config)
 

@@ -101,7 +101,7 @@ def run(config: Config, ctx: Context) -> Edit:
         config.gain,
         config.max_far,
         config.bake,
-        tuple(steps),
+        steps=tuple(steps),
     )
     return edited(ctx, made.finished(ctx, asked), config)
 
