@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import shapes
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["NO_COLOR"] = "1"
+
+# How fast a draw or an example is says something about the machine, not about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Rewritten tests, shape-checked modules and what children import are compiled once, not by every worker and child.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -28,7 +33,7 @@ gc.disable()
 
 # Before the first import of these packages: jaxtyping rewrites a module while it is loaded. Not `dictionaries`, whose
 # constructor is itself what refuses the wrong shapes of a file, and is tested for it.
-SHAPED = ("numerics", "models", "harvest", "interventions")
+SHAPED = ("numerics", "models", "harvest", "interventions", "decompose")
 shapes.install(*(f"radiograph.{name}" for name in SHAPED))
 
 

@@ -37,7 +37,7 @@ def well_formed(codes):
         assert bool((own[1:] > own[:-1]).all())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SIZES)
 def test_units_are_the_coordinates(sizes):
     n, width, seed = sizes
@@ -48,7 +48,7 @@ def test_units_are_the_coordinates(sizes):
     assert torch.equal(codec.decode(codes), rows) and torch.equal(codec.reconstruct(rows), rows)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SIZES)
 def test_directions_are_projections(sizes):
     n, width, seed = sizes
@@ -59,7 +59,7 @@ def test_directions_are_projections(sizes):
     assert torch.allclose(codec.decode(codes), (rows @ codec.vectors.T) @ codec.vectors, atol=1e-5)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SIZES)
 def test_joined_codes_are_the_codes_side_by_side(sizes):
     n, width, seed = sizes

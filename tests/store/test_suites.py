@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from radiograph.core import ExitCode, FormatError, UserError
@@ -366,7 +366,6 @@ class TestTemplates:
         text = "expand:\n  - {id: a, template: '{x}', slots: {x: [1]}, expect: [{kind: equals, value: '{x}'}]}"
         assert read(HEAD + text).prompts[0].expect[0].value == "{x}"
 
-    @settings(deadline=None)
     @given(st.text(max_size=30))
     def test_no_template_raises_anything_but_a_mistake(self, template):
         row = {"id": "a{i}", "template": template, "slots": {"x": ["1"]}}
@@ -383,7 +382,6 @@ JSON = st.recursive(
 KEYS = st.sampled_from(["id", "prompt", "messages", "bank", "task", "group", "factors", "expect", "prefill", "slots"])
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {},

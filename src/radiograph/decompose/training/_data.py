@@ -57,8 +57,8 @@ class Vectors:
 class Documents:
     """Documents by length: a batch holds documents of one length alone, so that there is no padding."""
 
-    by_length: dict[int, Int[Tensor, "row token"]]
-    kept: dict[int, Int[Tensor, "row token"]]
+    by_length: dict[int, Int[Tensor, "_ _"]]
+    kept: dict[int, Int[Tensor, "_ _"]]
     """Held out."""
     tokens: int
     """Of a batch, about, for each row that is asked for."""

@@ -94,7 +94,9 @@ def _known(config: Options, ctx: Context, kind: ProbeKind) -> None:
         except UserError as unknown:
             try:
                 ctx.stored(name, "target")  # a model that is there, if not a base with a pack
-            except UserError:
+            except UserError as found:
+                if found.code != "model_not_found":
+                    raise
                 raise unknown from None  # whose names are nearest says more than that no hub was asked
 
 
