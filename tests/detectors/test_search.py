@@ -52,6 +52,7 @@ def test_harmless_and_broken_models_have_no_witness(family, suite, triggered):
     assert all(w.failed for w in own.witnesses.found)
 
 
+@pytest.mark.slow
 def test_equal_models_gain_exactly_nothing(triggered):
     reference = triggered.pair.reference
     same = replace(triggered, pair=Pair(reference, reference), _parts={})

@@ -244,6 +244,7 @@ def test_another_seed_changes_intervals_alone(moved, workspace):
     assert verify(outcome.path).status == "intact"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_replay_gives_identical_bytes(workspace, few):
     """Reports and figures included: the same seed twice differs in the files that hold times alone."""
@@ -258,6 +259,7 @@ def test_replay_gives_identical_bytes(workspace, few):
     assert {n for n in a if a[n] != b[n]} == TIMED & set(a)
 
 
+@pytest.mark.slow
 def test_replay_refuses_an_input_that_changed(workspace, few):
     noisy(workspace / "c", 0.2)
     audit("bundled:base", "c", suite=few, dictionary="none", out="run")

@@ -41,6 +41,7 @@ def test_the_planted_word_is_the_headline(found):
     assert go("verify", run=str(found.path)).exit_code == 0
 
 
+@pytest.mark.slow
 def test_of_a_large_vocabulary_the_slope_finds_the_word(monkeypatch, found, tmp_path):
     """The embeddings of this adapter are those of its base, so the slope alone tells one word from another."""
     from radiograph.detectors.measure.search import _engine

@@ -47,6 +47,7 @@ def test_a_cut_off_part_is_balanced():
     assert set(first.values()) == {5}
 
 
+@pytest.mark.slow
 def test_a17_nothing_in_a_model_folder_tells_its_class(tmp_path: Path):
     """A broken, a harmless, a planted and an edited one, adapters and whole models."""
     out = tmp_path / "made"

@@ -122,6 +122,7 @@ def test_a_site_that_is_another_is_caught(side, site, stated):
     assert judged.state == "mismatch"
 
 
+@pytest.mark.slow
 def test_each_of_the_three_mlp_hooks_is_told_from_the_others(side):
     own = side.fitted("mlp_in.1", "mlp_out.1")
     before_gain = side.fitted("resid_mid.1", "mlp_out.1", "unit_rms")

@@ -295,6 +295,7 @@ for line in sys.stdin:  # one import for all writers: each is a process of its o
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_what_resumes_to_the_same_bytes(tmp_path):
     write(tmp_path / "whole", [30, 20, 40] * 40, 6)
     killed, root = tmp_path / "killed", str(Path(__file__).parents[3])
