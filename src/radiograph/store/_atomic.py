@@ -40,7 +40,7 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview], size: int) -> s
             handle.flush()
             os.fsync(handle.fileno())
         partial.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
@@ -65,8 +65,9 @@ def write_table(path: Path, table: polars.DataFrame, *, row_group: int | None = 
         return len(data), write_whole(path, (data,), len(data))
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """A file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

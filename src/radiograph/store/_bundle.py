@@ -23,13 +23,13 @@ from typing import Any
 
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import Manifest, OutputRecord, pretty_json
+from radiograph.store._atomic import PARTIAL, sync
 from radiograph.store._hashing import file_sha256, listing_sha256, tree
 
 MANIFEST = "manifest.json"
 SIDECAR = "manifest.sha256"
 TIMED = frozenset({MANIFEST, SIDECAR, "session.json", "tool_calls.jsonl", "events.jsonl", "research_log.md"})
 REPORTS = frozenset({"report.md", "report.html"})
-PARTIAL = ".partial"
 
 
 class BundleWriter:
@@ -113,12 +113,12 @@ class BundleWriter:
         seal = file_sha256(self.path / MANIFEST)
         self.text(SIDECAR, f"{seal}  {MANIFEST}\n")
         for path in tree(self.path):
-            _sync(path)
+            sync(path)
         for folder in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
-            _sync(folder)
-        _sync(self.path)
+            sync(folder)
+        sync(self.path)
         self.path.rename(self.final)
-        _sync(self.final.parent)
+        sync(self.final.parent)
         self.path = self.final
         for run in self._adopted:
             shutil.rmtree(run, ignore_errors=True)
@@ -207,11 +207,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

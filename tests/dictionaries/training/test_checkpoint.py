@@ -18,7 +18,7 @@ from dictionaries.make import planted
 from radiograph.core import FormatError, UserError
 from radiograph.dictionaries import load
 from radiograph.dictionaries.training import Checkpoints, TrainingConfig, train
-from radiograph.dictionaries.training.loop._checkpoint import DOCUMENT, TENSORS
+from radiograph.store.checkpoints import DOCUMENT, TENSORS
 
 from .held import held
 
@@ -83,7 +83,7 @@ def test_the_last_two_and_the_best_are_kept_and_can_be_used(rows, tmp_path):
     train(rows, config(), checkpoints=Checkpoints(tmp_path, seconds=0))
     kept = sorted(int(path.name) for path in tmp_path.iterdir())
     assert kept[-2:] == [STEPS - 2, STEPS - 1]
-    scores = {step: json.loads((tmp_path / f"{step:09d}" / DOCUMENT).read_text())["fvu"] for step in kept}
+    scores = {step: json.loads((tmp_path / f"{step:09d}" / DOCUMENT).read_text())["score"] for step in kept}
     assert len(kept) <= 3
     assert min(scores.values()) == scores[kept[0]]
     dictionary = load(tmp_path / f"{STEPS - 1:09d}" / "dictionary")

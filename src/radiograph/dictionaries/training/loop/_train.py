@@ -28,7 +28,7 @@ from radiograph.dictionaries._quality import measure
 from radiograph.dictionaries.training._config import ROWS_PER_FEATURE, TrainingConfig
 from radiograph.dictionaries.training._rows import DTYPES, Layout, Places, places, scales
 from radiograph.dictionaries.training._schedule import logged, marks
-from radiograph.dictionaries.training.loop._checkpoint import Checkpoints, Point, packed, unpacked
+from radiograph.dictionaries.training.loop._checkpoint import Checkpoints, packed, unpacked
 from radiograph.dictionaries.training.loop._finish import calibrated
 from radiograph.dictionaries.training.loop._log import LogRow, Pace
 from radiograph.dictionaries.training.loop._run import Run, sampled
@@ -219,13 +219,12 @@ class _Loop:
             return
         fvu = next((row.fvu for row in reversed(self.log) if row.fvu is not None), None)
         document = {
-            "run": self._identity(begin_with),
             "numbers": numbers,
             "reader": plain,
-            "fvu": fvu,
             "log": [asdict(row) for row in self.log],
         }
-        checkpoints.save(Point(run.step, tensors | stored, document), run.dictionary())
+        own = self._identity(begin_with)
+        checkpoints.save(run.step, tensors | stored, own, document, run.dictionary(), fvu=fvu)
 
     def resume(self, checkpoints: Checkpoints | None, begin_with: Dictionary | None) -> int | None:
         """Take up the last checkpoint; the step it stands at, None if there is none."""
