@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any, cast
 
 import pytest
 
@@ -334,6 +335,46 @@ def test_bad_input_of_label_names_what_is_missing(here, tmp_path):
 
     with pytest.raises(FormatError, match="not a harvest"):
         go("decompose.label", harvest="attributions")
+
+
+@pytest.fixture(scope="module")
+def small(home):
+    """Components that fired seldom."""
+    given = {"decomposition": "planted", "model": "bundled:base", "data": ["world:story#4"], "record_tokens": 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert go("decompose.harvest", out="small", **given).exit_code == 0
+    return home
+
+
+def test_a_score_that_finds_too_few_texts_is_not_measured_and_never_a_pass(small, here):
+    """Spec: label with under 5 examples, scoring with under 10: that item is not measured; all of them: exit 4."""
+    with chatting(script) as server:
+        outcome = go("decompose.label", harvest="small", least=1, score=["detection"], out="few", **_llm(server))
+    assert outcome.exit_code == 4 and outcome.result.labelled > 0 and outcome.result.stopped is None
+    assert {s.code for s in outcome.result.scores} == {"too_few"} and "not measured" in outcome.result.headline
+    assert verify(outcome.path).status == "intact"
+
+
+def test_what_fired_under_ten_times_is_labelled_and_not_scored(small):
+    from radiograph.methods.decompose._label.scores import questions
+
+    given = open_statistics(small / "small")
+    firings = given.summary["firings"].to_numpy()
+    seldom = [n for n in given.alive(1).tolist() if firings[n] < 10]
+    assert seldom, "the fixture has such components"
+    asked, few = questions(given, cast(Any, None), dict.fromkeys(seldom, "words"), ["detection", "fuzzing"], [0])
+    assert asked == [] and few == {"detection": seldom, "fuzzing": seldom}
+
+
+def test_a_run_resumed_with_a_smaller_limit_counts_what_was_said_before(here, able, monkeypatch):
+    from radiograph.methods.decompose import label
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(label, "_scored", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        go("decompose.label", harvest="harvest", out="four", limit=4)
+    result = go("decompose.label", harvest="harvest", out="two", limit=2, resume="four.partial").result
+    assert (result.asked, result.labelled) == (4, 4) and result.left_out == len(able) - 4
 
 
 def test_dd_12_a_question_that_raises_ends_the_queue_and_surfaces(tmp_path):

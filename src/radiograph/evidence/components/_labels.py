@@ -91,15 +91,21 @@ class ComponentLabels(Result):
         """How many labels, and what they are worth."""
         text = f"{self.labelled:,} of {self.asked:,} components labelled"
         for summary in self.summaries:
-            if summary.own is not None:
+            if summary.own is None:
+                text += f"; {summary.scorer} not measured: {summary.code}"
+            else:
                 other = "" if summary.other is None else f", another's label {summary.other.value:.2f}"
                 text += f"; {summary.scorer} {summary.own.value:.2f} (chance {summary.chance or 0:.2f}{other})"
+        if self.intruders is not None and self.intruders.value is None:
+            text += "; intruder not measured"
         return text + (f"; stopped: {self.stopped}" if self.stopped else "")
 
     @property
     def exit_code(self) -> ExitCode:
-        """No label, or a run that ended early, is no complete measurement."""
-        return ExitCode.NOT_MEASURED if self.stopped or not self.labelled else ExitCode.PASS
+        """No label, a run that ended early, or a score that was asked for and has no value: not measured."""
+        unscored = any(summary.own is None for summary in self.summaries)
+        unscored |= self.intruders is not None and self.intruders.value is None
+        return ExitCode.NOT_MEASURED if self.stopped or unscored or not self.labelled else ExitCode.PASS
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -11,12 +11,14 @@
    another component's label and none. Failed questions are never scored
 
 Units: balanced accuracy, .5 is chance; F1 of rules. Refuses when: harvest, attributions and labels do not belong
-together; no component fired often enough (exit 4). A budget that is spent leaves a partial result (exit 4).
+together; no component fired often enough (exit 4). A budget that is spent leaves a partial result (exit 4); so does a
+score that was asked for and found too few texts.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,16 +95,18 @@ def run(config: Config, ctx: Context) -> ComponentLabels:
     given = open_statistics(ctx.path(config.harvest, "harvest"))
     edges = _attributions(config, ctx, given)
     able = given.alive(config.least)
-    numbers = able[: config.limit].tolist()
-    if not numbers:
+    if not len(able):
         raise Refusal(
             "too_few",
             f"no component fired {config.least} times",
             got=f"{len(given.alive())} fired at all, on {given.result.tokens:,} tokens",
             fix="harvest more tokens",
         )
+    if {"detection", "fuzzing"} & {*config.score} and not given.result.recorded:
+        raise Refusal("no_records", "the harvest recorded no tokens, so silence is not known", fix="--record-tokens")
     folder = _kept(config, ctx)
     store = Store(folder, _facts(config, ctx, given, edges))
+    numbers = _asked(able.tolist(), config.limit, store.phase(FINAL[config.strategy]))
     material = _material(given)
     with chat_of(config, ctx) as chat:
         writer = _writer(config, ctx, given, store, chat, material, numbers)
@@ -145,6 +149,12 @@ def run(config: Config, ctx: Context) -> ComponentLabels:
         labels_sha256=_shared(ctx, given, config.strategy, final, writer.author),
         notes=_notes(config, skipped, material),
     )
+
+
+def _asked(able: list[int], limit: int | None, said: Container[int]) -> list[int]:
+    """The most frequent components, and those that an unfinished run with a larger limit has a label for."""
+    first = set(able[:limit])
+    return [n for n in able if n in first or n in said]
 
 
 def _check(config: Config) -> None:
@@ -291,8 +301,7 @@ def _scored(
     kinds = [kind for kind in config.score if kind != "intruder"]
     if not kinds or chat is None:
         return (), (), None
-    if material is None:
-        raise Refusal("no_records", "the harvest recorded no tokens, so silence is not known", fix="--record-tokens")
+    assert material is not None, "checked before"
     firings = given.summary["firings"].to_numpy()
     order = sorted(final, key=lambda n: (-int(firings[n]), n))[: config.score_limit]
     words = {n: label for n in order if (label := final[n].label)}

@@ -81,7 +81,7 @@ def _learned(
     by_literal = literals.T.tocsr()
     chosen = np.full((features, most), -1, np.int64)
     joins = np.zeros((features, most), np.int64)
-    f1 = np.where(together >= least, 2 * together / (fired + size), 0.0)
+    f1 = _f1(together, size, fired, together >= least)
     chosen[:, 0] = f1.argmax(axis=1)
     best = f1.max(axis=1)
     chosen[best <= 0, 0] = -1

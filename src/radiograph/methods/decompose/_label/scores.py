@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from radiograph.core import derive
+from radiograph.evidence.components import FEW
 from radiograph.explanations import as_data, lines, marked_text, question
 from radiograph.explanations.judging import Question, labels_read, numbered
 from radiograph.methods.decompose._label.shown import explains
@@ -128,7 +129,12 @@ def questions(
     others = others_of(words)
     asked: list[tuple[int, int, str, Question]] = []
     few: dict[str, list[int]] = {kind: [] for kind in kinds}
+    firings = given.summary["firings"].to_numpy()
     for place, number in enumerate(numbers):
+        if firings[number] < FEW:
+            for kind in kinds:
+                few[kind].append(number)
+            continue
         found = given.examples(number)
         for kind in kinds:
             for seed in seeds:
