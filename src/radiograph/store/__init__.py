@@ -9,6 +9,7 @@ from radiograph.store._bundle import (
     TIMED,
     Bundle,
     BundleWriter,
+    complete,
     evidence_sha256,
     now,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Workspace",
     "broken_links",
     "commit_of",
+    "complete",
     "evidence_sha256",
     "file_sha256",
     "first_link",

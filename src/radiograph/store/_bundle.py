@@ -5,7 +5,7 @@
    the new run is complete; then the killed one goes.
 3. `seal` hashes every file, writes `manifest.json` and its sidecar, syncs files and folders, and renames: a killed
    run never looks finished.
-4. `Bundle` reads a finished one.
+4. `Bundle` reads a finished one; `complete` reads what it measured, of one kind.
 
 Clock times live only in the files of `TIMED`; everything else is byte-equal for equal inputs, seed and threads.
 """
@@ -19,16 +19,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from radiograph.core import FormatError, UserError
-from radiograph.evidence import Manifest, OutputRecord, pretty_json
+from radiograph.evidence import Document, Manifest, OutputRecord, pretty_json
 from radiograph.store._atomic import PARTIAL, sync
 from radiograph.store._hashing import file_sha256, listing_sha256, tree
 
 MANIFEST = "manifest.json"
 SIDECAR = "manifest.sha256"
 TIMED = frozenset({MANIFEST, SIDECAR, "session.json", "tool_calls.jsonl", "events.jsonl", "research_log.md"})
+D = TypeVar("D", bound=Document)
 REPORTS = frozenset({"report.md", "report.html"})
 
 
@@ -178,6 +179,30 @@ class Bundle:
     def result(self) -> dict[str, Any]:
         """The verb's evidence."""
         return self.document("result.json")
+
+
+def complete(folder: Path, kind: type[D], *, what: str, made_by: str) -> tuple[D, str]:
+    """What a finished run measured, and its seal; refused unless the run is complete and of this kind.
+
+    A folder may arrive in pieces: it is complete when it has lost `.partial` and its sealed manifest is there.
+
+    Raises:
+        UserError: unfinished, or nothing there. FormatError: another kind of run.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no run at {folder.name!r}", expected=f"a run of `{made_by}`", code="not_found")
+    bundle = Bundle(folder)
+    if not (folder / SIDECAR).is_file():
+        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
+    document = bundle.result
+    if str(document.get("schema")).rpartition("/")[0] != kind.SCHEMA.rpartition("/")[0]:
+        raise FormatError(
+            f"{folder.name} {what}",
+            expected=kind.SCHEMA,
+            got=str(document.get("schema")),
+            fix=f"give a run of `{made_by}`",
+        )
+    return kind.read(document, "result.json"), file_sha256(folder / MANIFEST)
 
 
 def evidence_sha256(outputs: Sequence[OutputRecord]) -> str:

@@ -16,11 +16,10 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from radiograph.core import FormatError, Refusal, UserError
+from radiograph.core import Refusal
 from radiograph.core.components import Component
 from radiograph.evidence.components import ComponentAttributions
-from radiograph.store._bundle import MANIFEST, SIDECAR, Bundle
-from radiograph.store._hashing import file_sha256
+from radiograph.store._bundle import complete
 
 if TYPE_CHECKING:
     import polars
@@ -126,23 +125,10 @@ def open_attributions(folder: Path) -> Attributions:
     Raises:
         UserError: unfinished, or nothing there. FormatError: another kind of bundle. Refusal: nothing was measured.
     """
-    if not folder.is_dir():
-        raise UserError(f"no run at {folder.name!r}", expected="a run of `decompose attribute`", code="not_found")
-    bundle = Bundle(folder)
-    if not (folder / SIDECAR).is_file():
-        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
-    document = bundle.result
-    if document.get("schema") != ComponentAttributions.SCHEMA:
-        raise FormatError(
-            f"{folder.name} holds no attributions",
-            expected=ComponentAttributions.SCHEMA,
-            got=str(document.get("schema")),
-            fix="radiograph decompose attribute DECOMPOSITION --data …",
-        )
-    result = ComponentAttributions.read(document)
+    result, seal = complete(folder, ComponentAttributions, what="holds no attributions", made_by="decompose attribute")
     if not result.tokens:
         raise Refusal("no_tokens", f"{folder.name} counted no tokens")
-    return Attributions(folder, result, file_sha256(folder / MANIFEST))
+    return Attributions(folder, result, seal)
 
 
 def _largest(values: NDArray[np.float64], k: int, sign: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

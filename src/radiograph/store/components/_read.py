@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
-from radiograph.core import FormatError, Refusal, UserError
+from radiograph.core import Refusal
 from radiograph.core.components import Component
 from radiograph.evidence.components import ComponentHarvest
 from radiograph.numerics.cofiring import Ratios, extremes, ratios
-from radiograph.store._bundle import MANIFEST, SIDECAR, Bundle
+from radiograph.store._bundle import complete
 from radiograph.store.components._write import EXAMPLES, PER_FILE
 
 if TYPE_CHECKING:
@@ -250,22 +250,9 @@ def open_statistics(folder: Path) -> ComponentStatistics:
         UserError: unfinished, or nothing there. FormatError: another kind of bundle.
         Refusal: it measured nothing.
     """
-    if not folder.is_dir():
-        raise UserError(f"no run at {folder.name!r}", expected="the folder of a `decompose harvest`", code="not_found")
-    bundle = Bundle(folder)
-    if not (folder / SIDECAR).is_file():
-        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
-    document = bundle.result
-    if document.get("schema") != ComponentHarvest.SCHEMA:
-        raise FormatError(
-            f"{folder.name} is not a harvest of components",
-            expected=ComponentHarvest.SCHEMA,
-            got=str(document.get("schema")),
-            fix="radiograph decompose harvest DECOMPOSITION --data …",
-        )
-    result = ComponentHarvest.read(document)
+    result, seal = complete(
+        folder, ComponentHarvest, what="is not a harvest of components", made_by="decompose harvest"
+    )
     if not result.tokens:
         raise Refusal("no_tokens", f"{folder.name} counted no tokens")
-    from radiograph.store._hashing import file_sha256
-
-    return ComponentStatistics(folder, result, file_sha256(folder / MANIFEST))
+    return ComponentStatistics(folder, result, seal)
