@@ -1,4 +1,4 @@
-"""What `decompose harvest` and `decompose attribute` read: the model that was decomposed, and windows of text."""
+"""What `decompose harvest` and `decompose attribute` read: windows of text."""
 
 from __future__ import annotations
 
@@ -8,24 +8,9 @@ from typing import TYPE_CHECKING, Any
 from radiograph.core import Context, UserError, Workers
 
 if TYPE_CHECKING:
-    from radiograph.decompose import Decomposition
     from radiograph.decompose.statistics import Texts
     from radiograph.harvest import Plan
     from radiograph.models.masked import Target
-
-
-def target_of(ctx: Context, decomposition: Decomposition, model: str | None) -> Target:
-    """The model that was decomposed, as something whose weights have addresses."""
-    from radiograph.models.masked import of_model
-
-    own = decomposition.document.target
-    if not own.tokens:
-        raise UserError(
-            f"{own.reference} is a toy: it reads vectors, not texts",
-            expected="a decomposition of a language model",
-            code="not_a_language_model",
-        )
-    return of_model(ctx.model(model or own.reference, "model"))
 
 
 def texts_of(plan: Plan, seed: int, record_tokens: int) -> Texts:

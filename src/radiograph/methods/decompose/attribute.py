@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from radiograph.core import Config as Base
-from radiograph.core import Context, DecompositionRef, Input, ModelRef, Refusal, RunPath, UserError, Workers
-from radiograph.core.config import Positional
+from radiograph.core import Context, Refusal, RunPath, UserError, Workers
 from radiograph.core.sizes import Count
 from radiograph.evidence.components import ComponentAttributions, ShownEffect
-from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, target_of, texts_of
+from radiograph.methods._decomposed.options import ReadingOptions
+from radiograph.methods._decomposed.target import target_of
+from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, texts_of
 
 if TYPE_CHECKING:
     from radiograph.decompose import Decomposition
@@ -36,34 +34,17 @@ if TYPE_CHECKING:
     from radiograph.models.masked import Target
     from radiograph.store.components import ComponentStatistics
 
-DataRef = Annotated[str, Input("file")]
 PARTS = "parts"
 SHOWN = 20
 
 
-class Config(Base):
+class Config(ReadingOptions):
     """Which decomposition, on what, and which components are targets."""
 
-    decomposition: DecompositionRef
-    """A run of `decompose train`, a folder, or decomposition:bundled."""
-    model: Annotated[ModelRef | None, Positional()] = None
-    """The model that was decomposed; by default the one that the decomposition names."""
-    data: tuple[DataRef, ...] = ()
-    """FILE.jsonl[.gz], FILE.parquet, FILE.txt, suite:FILE, world:DOMAIN[:SPLIT]#N, hf:NAME[:CONFIG]@REVISION#SPLIT."""
-    tokens: Count | None = None
-    """Most tokens counted; whole documents, drawn by hash."""
     harvest: RunPath | None = None
     """A run of `decompose harvest`: only components that fired there are targets."""
-    max_length: int = Field(default=512, ge=2, le=65_535)
-    """Most tokens of a window."""
-    batch_tokens: Count = 2048
-    """Padded tokens of one forward."""
     shard_tokens: Count = 16_384
     """Tokens of a shard, which is what a killed worker costs."""
-    workers: str = "1"
-    """1, N processes here, or ray[:N]."""
-    resume: RunPath | None = None
-    """A run that was killed (.partial), to go on with."""
 
 
 def run(config: Config, ctx: Context) -> ComponentAttributions:
@@ -75,7 +56,6 @@ def run(config: Config, ctx: Context) -> ComponentAttributions:
     workers = Workers.parse(config.workers)
     decomposition = ctx.decomposition(config.decomposition)
     target = target_of(ctx, decomposition, config.model)
-    decomposition.check(target)
     given = _harvest(config, ctx, decomposition)
     targets = tuple(range(decomposition.size)) if given is None else tuple(sorted(given.alive().tolist()))
     home = folder_of(ctx, None if config.resume is None else ctx.locate(config.resume), PARTS)

@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from radiograph.core import Config as Base
-from radiograph.core import Context, DecompositionRef, Input, ModelRef, RunPath, UserError, Workers
-from radiograph.core.config import Positional
+from radiograph.core import Context, UserError, Workers
 from radiograph.core.sizes import Count
 from radiograph.evidence.components import FEW, ComponentHarvest, WeightCounts
-from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, target_of, texts_of
+from radiograph.methods._decomposed.options import ReadingOptions
+from radiograph.methods._decomposed.target import target_of
+from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,21 +37,12 @@ if TYPE_CHECKING:
     from radiograph.harvest import Plan
     from radiograph.models.masked import Target
 
-DataRef = Annotated[str, Input("file")]
 PARTS = "parts"
 
 
-class Config(Base):
+class Config(ReadingOptions):
     """Which decomposition, on what, and how much is kept."""
 
-    decomposition: DecompositionRef
-    """A run of `decompose train`, a folder, or decomposition:bundled."""
-    model: Annotated[ModelRef | None, Positional()] = None
-    """The model that was decomposed; by default the one that the decomposition names."""
-    data: tuple[DataRef, ...] = ()
-    """FILE.jsonl[.gz], FILE.parquet, FILE.txt, suite:FILE, world:DOMAIN[:SPLIT]#N, hf:NAME[:CONFIG]@REVISION#SPLIT."""
-    tokens: Count | None = None
-    """Most tokens counted; whole documents, drawn by hash."""
     fires: float = Field(default=1e-6, ge=0, lt=1)
     """A component fires where its importance exceeds this."""
     output_tokens: int = Field(default=256, ge=1)
@@ -62,16 +53,8 @@ class Config(Base):
     """Tokens on each side of an example's centre."""
     record_tokens: Count = 20_000
     """Tokens whose firings are all kept; labels are scored and groups are found on them."""
-    max_length: int = Field(default=512, ge=2, le=65_535)
-    """Most tokens of a window."""
-    batch_tokens: Count = 2048
-    """Padded tokens of one forward."""
     shard_tokens: Count = 65_536
     """Tokens of a shard, which is what a killed worker costs."""
-    workers: str = "1"
-    """1, N processes here, or ray[:N]."""
-    resume: RunPath | None = None
-    """A run that was killed (.partial), to go on with."""
 
 
 def run(config: Config, ctx: Context) -> ComponentHarvest:
@@ -83,7 +66,6 @@ def run(config: Config, ctx: Context) -> ComponentHarvest:
     workers = Workers.parse(config.workers)
     decomposition = ctx.decomposition(config.decomposition)
     target = target_of(ctx, decomposition, config.model)
-    decomposition.check(target)
     earlier = None if config.resume is None else ctx.locate(config.resume)
     home, records = (folder_of(ctx, earlier, name) for name in (PARTS, "records"))
     corpus = ctx.corpus(config.data)

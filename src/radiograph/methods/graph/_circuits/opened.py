@@ -59,18 +59,11 @@ def case_of(
 ) -> Case:
     """The same, of an open decomposition."""
     from radiograph.decompose.circuits import Prompt
-    from radiograph.models.masked import of_model
+    from radiograph.methods._decomposed.target import target_of
 
-    own = decomposition.document.target
-    if not own.tokens:
-        raise UserError(
-            f"{own.reference} is a toy: it reads vectors, so it has no prompts",
-            expected="a decomposition of a language model",
-            code="not_a_language_model",
-        )
-    loaded = ctx.model(model or own.reference, "model")
-    target = of_model(loaded)
-    decomposition.check(target)
+    target = target_of(ctx, decomposition, model)
+    loaded = target.model
+    assert loaded is not None, "it reads tokens"
     if ids is None:
         assert text is not None
         ids = _encoded(loaded, text)
@@ -78,7 +71,8 @@ def case_of(
     if text is None:
         text = "".join(token_text(loaded, one) for one in ids)
     tokens = tuple(token_text(loaded, one) for one in ids)
-    return Case(decomposition, loaded, target, prompt, text, tokens, ctx.label(model or own.reference))
+    own = model or decomposition.document.target.reference
+    return Case(decomposition, loaded, target, prompt, text, tokens, ctx.label(own))
 
 
 def read_ids(text: str) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""What verbs about a decomposition share."""
