@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from radiograph.core import Context, RadiographError, UserError
 from radiograph.evidence import RefusalRecord
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from radiograph.core.components import Component
     from radiograph.methods._edit.examples import Examples, Row
+    from radiograph.methods._edit.options import EditOptions
     from radiograph.methods._edit.parts import Parts
 
 
@@ -32,12 +33,13 @@ class Given:
     target: Sequence[Row]
 
 
-def opened(ctx: Context, config: Any, search: str | None) -> Given:
+def opened(ctx: Context, config: EditOptions) -> Given:
     """Read everything that the options name.
 
     Raises:
         UserError: nothing is chosen, no text to measure on.
     """
+    search = config.search
     found, folder = (None, None) if search is None else _search(ctx, search)
     decomposition = config.decomposition
     if decomposition is None and folder is not None and (folder / _parts.PIECES / _parts.DOCUMENT).is_file():
@@ -79,7 +81,7 @@ def opened(ctx: Context, config: Any, search: str | None) -> Given:
     return Given(parts, chosen, examples, plain, _target(config, parts, examples))
 
 
-def _target(config: Any, parts: Parts, examples: Examples | None) -> tuple[Row, ...]:
+def _target(config: EditOptions, parts: Parts, examples: Examples | None) -> tuple[Row, ...]:
     """Prompts with the token that is wanted after them.
 
     Raises:
@@ -104,7 +106,7 @@ def _search(ctx: Context, reference: str) -> tuple[EditSearch, Path]:
     return EditSearch.read(json.loads(path.read_text()), where="--search"), folder
 
 
-def edited(ctx: Context, made: Edit, config: Any) -> Edit:
+def edited(ctx: Context, made: Edit, config: EditOptions) -> Edit:
     """The result, audited where that is asked for; an audit that cannot run is said, and is no verdict."""
     if not config.audit:
         return made

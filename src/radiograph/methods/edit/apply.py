@@ -18,50 +18,20 @@ Units: nats a token; intervals are bootstrap over documents. Exit codes: 2 where
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from radiograph.core import Config as Base
-from radiograph.core import Context, Input, ModelRef, RunPath
+from radiograph.core import Context
 from radiograph.evidence.edits import Edit
-
-ExamplesRef = Annotated[str, Input("file")]
-PartsRef = Annotated[str, Input("file")]
-DataRef = Annotated[str, Input("file")]
+from radiograph.methods._edit.options import EditOptions
 
 
-class Config(Base):
+class Config(EditOptions):
     """Which parts of which model, and what is done to them."""
 
-    model: ModelRef
-    """REFERENCE+ADAPTER, or a plain model that has a decomposition."""
-    component: tuple[str, ...] = ()
-    """Parts, as down.3:17; several by comma. Repeatable."""
-    search: RunPath | None = None
-    """A run of `edit search`: its selection and its pieces."""
-    decomposition: PartsRef | None = None
-    """Of MODEL; by default that of --search, or the one that fits."""
     edit: str = "scale:0"
     """scale:F (0 takes out, 2 doubles) or write:TOKEN:A."""
-    examples: ExamplesRef | None = None
-    """Prompts that show the behaviour: a file or a run of `audit`; by default those of --search."""
     target: str | None = None
     """A token that is to become likely after the examples' prompts; by default their foils."""
-    data: tuple[DataRef, ...] = ()
-    """Text on which the effect is measured, as world:mixture#200. Repeatable."""
-    data_rows: int = Field(default=200, ge=8)
-    """Most windows of it."""
-    draws: int = Field(default=20, ge=0)
-    """Random edits of equal norm."""
-    gain: float = Field(default=0.3, ge=0, le=1)
-    """Least rise of the probability that is wanted."""
-    max_far: float | None = Field(default=None, gt=0)
-    """Most far KL, nats; by default the null's 95th percentile, at least 0.01."""
-    bake: str | None = None
-    """A new folder for a plain copy with the edit in its weights."""
-    audit: bool = False
-    """Audit the edited model against its reference, as a step."""
 
 
 def run(config: Config, ctx: Context) -> Edit:
@@ -71,7 +41,7 @@ def run(config: Config, ctx: Context) -> Edit:
     from radiograph.methods._edit.specs import Spec
 
     spec = Spec.parse(config.edit)
-    given = opened(ctx, config, config.search)
+    given = opened(ctx, config)
     additions = spec.additions(given.parts, given.chosen)
     asked = made.Asked(
         "apply",

@@ -13,41 +13,27 @@ foils, `kl` without a reference. On an error or an interrupt the model is as bef
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from radiograph.core import Config as Base
-from radiograph.core import Context, Input, ModelRef, RunPath, UserError
+from radiograph.core import Context, FilePath, UserError
 from radiograph.evidence.edits import Edit
+from radiograph.methods._edit.options import EditOptions
 
 if TYPE_CHECKING:
     from radiograph.methods._edit.given import Given
     from radiograph.methods._edit.searched import Side
 
-ExamplesRef = Annotated[str, Input("file")]
-PartsRef = Annotated[str, Input("file")]
-DataRef = Annotated[str, Input("file")]
 
-
-class Config(Base):
+class Config(EditOptions):
     """Which parts of which model, trained on what."""
 
-    model: ModelRef
-    """REFERENCE+ADAPTER, or a plain model that has a decomposition."""
-    component: tuple[str, ...] = ()
-    """Parts, as down.3:17; several by comma. Repeatable."""
-    search: RunPath | None = None
-    """A run of `edit search`: its selection and its pieces."""
-    decomposition: PartsRef | None = None
-    """Of MODEL; by default that of --search, or the one that fits."""
     side: Literal["U", "V", "both"] = "U"
     """What is trained: what is written, when, or both."""
-    examples: ExamplesRef | None = None
-    """FILE of {prompt, completion, foil}, or a run of `audit`; by default those of --search."""
     objective: Literal["ce", "kl", "contrast"] = "ce"
     """Completions likelier; the reference's distribution; foils over completions."""
-    keep: tuple[DataRef, ...] = ()
+    keep: tuple[FilePath, ...] = ()
     """Text that must stay as it is, as world:mixture#200. Repeatable."""
     keep_rows: int = Field(default=64, ge=1)
     """Most windows of it."""
@@ -57,20 +43,6 @@ class Config(Base):
     """Steps of AdamW, weight decay 0."""
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate."""
-    data: tuple[DataRef, ...] = ()
-    """Text on which the effect is measured, as world:mixture#200. Repeatable."""
-    data_rows: int = Field(default=200, ge=8)
-    """Most windows of it."""
-    draws: int = Field(default=20, ge=0)
-    """Random edits of equal norm."""
-    gain: float = Field(default=0.3, ge=0, le=1)
-    """Least rise of the probability that is wanted."""
-    max_far: float | None = Field(default=None, gt=0)
-    """Most far KL, nats; by default the null's 95th percentile, at least 0.01."""
-    bake: str | None = None
-    """A new folder for a plain copy with the edit in its weights."""
-    audit: bool = False
-    """Audit the edited model against its reference, as a step."""
 
 
 def run(config: Config, ctx: Context) -> Edit:
@@ -79,7 +51,7 @@ def run(config: Config, ctx: Context) -> Edit:
     from radiograph.methods._edit.given import edited, opened
     from radiograph.methods._edit.trained import Trainer, train
 
-    given = opened(ctx, config, config.search)
+    given = opened(ctx, config)
     own, foils, keep = _sides(config, ctx, given)
     trainer = Trainer(given.parts, given.chosen, config.side, config.lr)
     with ctx.measure("train"):
