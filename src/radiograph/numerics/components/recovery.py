@@ -7,7 +7,8 @@
 4. pattern errors at a tolerance t. `identity`: matched entries below 1 − t, plus others above t. `dense k`: of the
    components by mass, the first k without an entry of 1 − t or more, plus the others with one above t
 5. MMCS and ML2R (best-cosine matching) are printed to compare with the papers, beside their value at step 0 and for
-   random decompositions
+   random decompositions. Of a trained one they look at live components alone: where components outnumber dimensions,
+   a dead one of norm near 0 often lies closest to a column, and ML2R then measures nothing
 Source: the metrics of attribution-based and stochastic parameter decomposition (2025), and the issue with them in 1.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from radiograph.numerics.dictionaries.assignment import assignment
 
@@ -50,6 +51,14 @@ def matched(importance: Float[np.ndarray, "feature component"]) -> Int[np.ndarra
 def live(importance: Float[np.ndarray, "feature component"], threshold: float = LIVE) -> int:
     """Components whose importance exceeds a threshold on some input."""
     return int((importance > threshold).any(axis=0).sum())
+
+
+def alive(
+    importance: Float[np.ndarray, "feature component"], threshold: float = LIVE
+) -> Bool[np.ndarray, " component"]:
+    """Which components are live; all of them where none is, so that something can be compared."""
+    found = np.asarray((importance > threshold).any(axis=0))
+    return found if found.any() else ~found
 
 
 def identity_errors(importance: Float[np.ndarray, "feature component"], tolerance: float) -> int:
@@ -94,7 +103,7 @@ def columns(
     norms = np.linalg.norm(own, axis=1)
     cosines = (own * truth[rows]).sum(axis=1) / np.maximum(norms * lengths, 1e-30)
     ratios = norms / np.maximum(lengths, 1e-30)
-    mmcs, ml2r = best_cosine(truth, found)
+    mmcs, ml2r = best_cosine(truth, found[:, alive(importance)])
     return Columns(
         float(cosines.mean()),
         float(cosines.min()),
