@@ -12,7 +12,7 @@ from radiograph.decompose import load, make, save
 from radiograph.decompose.importance import names as importances
 from radiograph.decompose.importance import new, settled
 from radiograph.decompose.losses import parse
-from radiograph.decompose.training import Checkpoints, chosen, documents, evaluate, new_state, preset_of, train
+from radiograph.decompose.training import Checkpoints, chosen, documents, evaluate, new_state, preset_of, started, train
 from radiograph.decompose.training._loop import Diverged
 from radiograph.models.masked import Factors
 
@@ -93,12 +93,34 @@ def test_a_value_that_is_not_finite_is_named_with_component_and_position():
         step(t, DATA, own, state, [parse(text) for text in own.losses])
 
 
-@pytest.mark.parametrize("start", ["data", "random"])
+@pytest.mark.parametrize("start", ["data", "spread", "random"])
 @pytest.mark.parametrize("kind", importances())
 def test_every_importance_and_start_trains(kind, start):
     options = {"width": 8, "blocks": 1, "heads": 2} if kind == "global" else {"hidden": 4}
     found = train(target(), DATA, settings(importance=kind, importance_options=options, start=start, steps=3))
     assert bool(torch.isfinite(flat(found)).all())
+
+
+def test_a_spread_start_leaves_no_direction_of_the_data_out():
+    rows = torch.eye(5)[[0] * 250 + [1, 2, 3, 4]]
+
+    def covered(start, seed):
+        factors, _ = started(target(), rows, settings(sizes={"w_in": 8}, start=start, seed=seed))
+        reads = factors["w_in"].reads
+        assert torch.allclose(reads.norm(dim=0), torch.ones(8))
+        return int((reads.max(dim=1).values > 0.99).sum())
+
+    assert [covered("spread", seed) for seed in range(8)] == [5] * 8
+    assert max(covered("data", seed) for seed in range(8)) < 5
+
+
+def test_a_spread_start_is_the_same_bytes_for_one_seed_and_others_for_another():
+    own, again, other = (started(target(), DATA.batch(0, 64), settings(start="spread", seed=n))[0] for n in (0, 0, 1))
+    for weight, factors in own.items():
+        assert torch.equal(factors.reads, again[weight].reads) and torch.equal(factors.writes, again[weight].writes)
+        assert not torch.equal(factors.reads, other[weight].reads)
+    alone = started(target(), torch.eye(5)[[2, 2, 2]], settings(sizes={"w_in": 8}, start="spread"))[0]["w_in"]
+    assert torch.equal(alone.reads, torch.eye(5)[:, [2] * 8])
 
 
 def test_dd_25_the_order_of_components_changes_no_loss(done):

@@ -10,7 +10,7 @@ from pydantic import Field
 from radiograph.core import Config
 from radiograph.decompose._scene import Distance
 
-Start = Literal["data", "random"]
+Start = Literal["data", "spread", "random"]
 Schedule = Literal["flat_cosine", "cosine", "constant"]
 FLAT = 0.6
 """Share of a training in which `flat_cosine` keeps its rate."""

@@ -2,7 +2,10 @@
 
 `random` V ~ N(0, 1/d_in), U ~ N(0, 1/C) (the published start) · `data` V_c = what the weight reads at C random live
 positions, brought to length 1, and U_c = W V_c · min(d_in, C)/C; an embedding starts at C tokens of the data, each once
-while there are enough
+while there are enough · `spread` the same, positions drawn one after the other in proportion to their squared distance
+to the nearest direction already drawn, so that no direction of the data is left out by luck
+
+Source: Arthur & Vassilvitskii 2007 (k-means++), for `spread`.
 """
 
 from __future__ import annotations
@@ -10,12 +13,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, derive
 from radiograph.decompose.importance import Importance, Size, new
 from radiograph.decompose.training._settings import Settings
 from radiograph.models.masked import Factors, Record, Target, recorded
+
+_POOL = 64
+"""Rows for each component that `spread` draws from."""
+_SAME = 1e-6
+"""1 − cosine below which two rows are one direction."""
 
 
 def started(target: Target, inputs: Tensor, settings: Settings) -> tuple[dict[str, Factors], Importance]:
@@ -69,12 +78,28 @@ def _factors(target: Target, weight: str, record: Record, settings: Settings, ge
         rows = rows[rows.norm(dim=1) > 0]
         if not len(rows):
             raise UserError(f"{weight} reads zeros alone on the first batch", fix="--start random, or other data")
-        chosen = rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
-        directions = (chosen / chosen.norm(dim=1, keepdim=True)).T
+        rows = rows / rows.norm(dim=1, keepdim=True)
+        if settings.start == "spread":
+            directions = _spread(rows, count, generator).T
+        else:
+            directions = rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)].T
     directions = directions.to(target.device, dtype)
     matrix = target.matrix(weight).to(dtype)
     share = min(place.inputs, count) / count
     return Factors(directions.contiguous(), (matrix @ directions).T.contiguous() * share)
+
+
+def _spread(rows: Float[Tensor, "row width"], count: int, generator: torch.Generator) -> Float[Tensor, "count width"]:
+    """Unit rows far from each other; at random where every row is drawn already."""
+    rows = rows[torch.randperm(len(rows), generator=generator)[: _POOL * count].to(rows.device)]
+    chosen = [0]
+    apart = 1.0 - rows @ rows[0]
+    for _ in range(count - 1):
+        chance = apart.clamp_min(0.0).cpu()
+        chance = chance if float(chance.max()) > _SAME else torch.ones_like(chance)
+        chosen.append(int(torch.multinomial(chance, 1, generator=generator)))
+        apart = torch.minimum(apart, 1.0 - rows @ rows[chosen[-1]])
+    return rows[torch.tensor(chosen, device=rows.device)]
 
 
 def _tokens(ids: Tensor, vocabulary: int, count: int, generator: torch.Generator) -> Tensor:

@@ -55,8 +55,8 @@ class Config(Base):
     """leaky_hard, sigmoid, hard, leaky or swish_hard."""
     loss: tuple[str, ...] = ()
     """NAME:WEIGHT[,key=value]; replaces the losses of the preset."""
-    start: Literal["data", "random"] | None = None
-    """Where components begin: at inputs of the data, or at random."""
+    start: Literal["data", "spread", "random"] | None = None
+    """Where components begin: at inputs of the data (data), at inputs far from each other (spread), or at random."""
     restarts: int = Field(default=1, ge=1, le=32)
     """Trainings with consecutive seeds; the one with the lowest held-out loss is kept."""
     data: tuple[DataRef, ...] = ()
