@@ -12,6 +12,7 @@ from radiograph.store._bundle import (
     complete,
     evidence_sha256,
     now,
+    sealed,
 )
 from radiograph.store._commit import commit_of
 from radiograph.store._explanations import Binding, ExplanationCache, Provenance, ReadFile
@@ -46,6 +47,7 @@ __all__ = [
     "load_yaml",
     "now",
     "read_suite",
+    "sealed",
     "suite_from_document",
     "suite_sha256",
     "tree",

@@ -205,6 +205,26 @@ def complete(folder: Path, kind: type[D], *, what: str, made_by: str) -> tuple[D
     return kind.read(document, "result.json"), file_sha256(folder / MANIFEST)
 
 
+def sealed(folder: Path, name: str, sha256: str) -> None:
+    """Refuse a file of a run that is not finished, or that is no longer what the run wrote.
+
+    Raises:
+        UserError: unfinished. FormatError: the file was changed.
+    """
+    bundle = Bundle(folder)
+    if not (folder / SIDECAR).is_file():
+        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
+    own = next((output.sha256 for output in bundle.manifest.outputs if output.path == name), None)
+    if own != sha256:
+        raise FormatError(
+            f"{name} of {folder.name} is not what the run wrote",
+            expected=own or "a file that its manifest lists",
+            got=sha256,
+            fix="give the file itself if the change is meant",
+            code="altered",
+        )
+
+
 def evidence_sha256(outputs: Sequence[OutputRecord]) -> str:
     """The hash that a report can print without a circle: over all outputs but reports and files with clock times."""
     skip = TIMED | REPORTS

@@ -102,7 +102,7 @@ def test_repair_takes_in_what_the_adversary_used(prompt):
     case = prompt("a c")
     context = label(case)
     start = chosen(case, *TRUTH["a x"], *CHAIN)
-    done = repair(case, start, context, seed=0, keep=0.9, max_loss=-11.9)
+    done = repair(case, start, context, seed=0, keep=0.9, max_loss=0.1)
     assert done.holds
     assert done.rounds >= 1
     added = {str(n.component) for n in case.nodes(done.selected & ~start)}

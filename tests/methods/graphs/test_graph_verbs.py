@@ -172,6 +172,9 @@ def test_a_broken_foreign_graph_leaves_nothing(place, tmp_path):
         ({"prompt": "a " * 40}, "longer"),
         ({"prompt": "a x", "target": "yes no"}, "2 tokens"),
         ({"prompt": "a x", "label_id": 99}, "no token has the id 99"),
+        ({"prompt": "a x", "target": "zebra"}, "not one token"),
+        ({"prompt": "a x", "target": "yes - yes"}, "less itself"),
+        ({"prompt": "a x", "nodes": ["up.0:0/2"]}, "of a selected graph"),
         ({"prompt": "a x", "kind": "selected"}, "needs --nodes"),
         ({"prompt": "a x", "kind": "selected", "nodes": ["up.0:3/2"]}, "not alive"),
         ({"prompt": "a x", "model": "bundled:copy"}, "another model"),
@@ -185,8 +188,6 @@ def test_bad_input_is_named(place, config, says):
 
 
 def test_a_set_that_no_selection_can_hold_is_refused(place):
-    outcome = go(
-        "graph.optimise", decomposition=PLANTED, prompt="a x", target="yes", steps=1, recon="ce", max_loss=-1.0
-    )
+    outcome = go("graph.optimise", decomposition="decomposition:copy", tokens="5,11,10,11,4,8,7,11,9", steps=1)
     assert outcome.result.code == "natural_set_fails"
     assert outcome.exit_code == ExitCode.NOT_MEASURED

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from radiograph.decompose.circuits._graph import Drawn, Goal, GraphSettings, draw
     from radiograph.decompose.circuits._optimise import Optimised, Settings, Snapshot, optimise
     from radiograph.decompose.circuits._prompt import Prompt
-    from radiograph.decompose.circuits._regimes import Delta, Measured, Regime, Regimes, controls, measure, worst
+    from radiograph.decompose.circuits._regimes import (
+        Delta,
+        Lowest,
+        Measured,
+        Regime,
+        Regimes,
+        controls,
+        measure,
+        nothing_kept,
+        worst,
+    )
     from radiograph.decompose.circuits._repair import Repaired, holds, repair
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "Goal",
     "GraphSettings",
     "Label",
+    "Lowest",
     "Measured",
     "Optimised",
     "Prompt",
@@ -34,6 +45,7 @@ __all__ = [
     "draw",
     "holds",
     "measure",
+    "nothing_kept",
     "optimise",
     "repair",
     "worst",

@@ -8,7 +8,7 @@ target's own first choice at the last position.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -37,6 +37,8 @@ class Context:
     label: Label
     target: Float[Tensor, "position vocabulary"]
     """Log-probabilities of the target."""
+    target_loss: float
+    """The loss that the target has: of ce and -logit not 0."""
 
     def loss(self, logits: Float[Tensor, "row position vocabulary"]) -> Float[Tensor, " row"]:
         """Of every row."""
@@ -55,6 +57,13 @@ class Context:
         """Of the label."""
         return logits[:, self.label.position].float().softmax(-1)[:, self.label.token]
 
+    def of_label(self) -> Context:
+        """The same label with its own loss: what raises it is what makes the label unlikely."""
+        if self.kind == "ce":
+            return self
+        loss = -float(self.target[self.label.position, self.label.token])
+        return Context("ce", self.label, self.target, loss)
+
     @property
     def target_probability(self) -> float:
         """Of the label, in the target."""
@@ -65,7 +74,7 @@ def context_of(prompt: Prompt, kind: str, *, token: int | None = None, position:
     """The context of a prompt; token and position default to the target's first choice at the last position.
 
     Raises:
-        UserError: an unknown loss, or a position beyond the prompt.
+        UserError: an unknown loss, a position beyond the prompt, or a token outside the vocabulary.
     """
     if kind not in get_args(LossKind):
         close = nearest(kind, list(get_args(LossKind)))
@@ -81,9 +90,13 @@ def context_of(prompt: Prompt, kind: str, *, token: int | None = None, position:
         raise UserError(
             f"position {place} is beyond the prompt", expected=f"0 to {prompt.length - 1}", code="unknown_node"
         )
+    vocabulary = prompt.logits.shape[-1]
+    if token is not None and not 0 <= token < vocabulary:
+        raise UserError(f"no token has the id {token}", expected=f"0 to {vocabulary - 1}", code="unknown_id")
     logs = prompt.logits.float().log_softmax(-1)
     label = Label(int(logs[place].argmax()) if token is None else token, place)
-    return Context(kind, label, logs)  # type: ignore[arg-type]
+    found = Context(kind, label, logs, 0.0)  # type: ignore[arg-type]
+    return replace(found, target_loss=float(found.loss(prompt.logits[None])[0]))
 
 
 def _kl(target: Tensor, logits: Tensor) -> Tensor:

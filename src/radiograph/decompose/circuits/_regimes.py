@@ -8,8 +8,10 @@ S selected, N alive (recomputed on this prompt):
     ablated      the listed A 0, all else 1, Δ 1, in float32     what does the full model lose without A?
 
 Δ is off in the first three, or drawn, or attacked too. The adversary raises the loss of the context, which every regime
-reports; the masks that it found are kept, so that its loss can be had again. Where nothing is left to attack the
-result says `no_freedom`. Controls: random sets of alive nodes with as many at each weight and position as S has.
+reports; the masks that it found are kept, so that its loss can be had again. Masks that raise a loss need not be those
+that make the label unlikely, and what is said of a selection is said of the label: where the loss is another than the
+label's own, the label is attacked as well. Where nothing is left to attack the result says `no_freedom`. Controls:
+random sets of alive nodes with as many at each weight and position as S has.
 """
 
 from __future__ import annotations
@@ -48,6 +50,15 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
+class Lowest:
+    """Masks under which the label is least likely."""
+
+    p: float
+    masks: Float[Tensor, "position component"]
+    delta: Float[Tensor, "position weight"] | None
+
+
+@dataclass(frozen=True, eq=False)
 class Regime:
     """The adversarial regime."""
 
@@ -60,6 +71,8 @@ class Regime:
     starts: int
     masks: Float[Tensor, "position component"]
     delta: Float[Tensor, "position weight"] | None
+    label: Lowest
+    """Where the label is least likely, of all that was found."""
 
     @property
     def no_freedom(self) -> bool:
@@ -110,16 +123,17 @@ def worst(
     delta: Delta = "off",
     settings: Sequence[Attack] = HARD,
 ) -> Regime:
-    """The adversarial regime: of several attacks the one that found the highest loss."""
-    problem = _Problem(prompt, selected, context, seed, delta)
-    found: list[tuple[Attacked, Attack]] = []
-    for number, one in enumerate(settings):
-        generator = _generator(seed, "attack", number)
-        found.append((attack(problem, problem.free, one, generator, rows=ROWS, like=prompt.raw), one))
-    best, how = max(found, key=lambda pair: pair[0].value)
-    masks, by_weight = problem.masks(best.point[None])
+    """The adversarial regime: of several attacks the one that found the highest loss; of the label the lowest p."""
+    best, how, masks, by_weight = _hardest(_Problem(prompt, selected, context, seed, delta), settings, seed)
     with torch.no_grad():
         measured = _summed(context, prompt.run(masks, by_weight))
+    lowest = Lowest(measured.p, masks[0], None if by_weight is None else by_weight[0])
+    if context.kind != "ce":
+        _, _, m, d = _hardest(_Problem(prompt, selected, context.of_label(), seed, delta), settings, seed)
+        with torch.no_grad():
+            p = float(context.probability(prompt.run(m, d))[0])
+        if p < lowest.p:
+            lowest = Lowest(p, m[0], None if d is None else d[0])
     return Regime(
         measured,
         best.best_random,
@@ -128,8 +142,27 @@ def worst(
         str(how),
         how.starts,
         masks[0],
-        by_weight[0] if isinstance(by_weight, Tensor) else None,
+        None if by_weight is None else by_weight[0],
+        lowest,
     )
+
+
+def _hardest(
+    problem: _Problem, settings: Sequence[Attack], seed: int
+) -> tuple[Attacked, Attack, Float[Tensor, "row position component"], Float[Tensor, "row position weight"] | None]:
+    """The best of several attacks, how it was made, and its masks as one row."""
+    found: list[tuple[Attacked, Attack]] = []
+    for number, one in enumerate(settings):
+        generator = _generator(seed, "attack", number)
+        found.append((attack(problem, problem.free, one, generator, rows=ROWS, like=problem.prompt.raw), one))
+    best, how = max(found, key=lambda pair: pair[0].value)
+    return best, how, *problem.masks(best.point[None])
+
+
+def nothing_kept(prompt: Prompt, context: Context) -> Measured:
+    """Every mask 0: what the prompt gets without a single component. What keeps the label here needs no selection."""
+    with torch.no_grad():
+        return _summed(context, prompt.run(torch.zeros_like(prompt.importance)[None], None))
 
 
 def controls(

@@ -1,10 +1,10 @@
 """Nodes join a selection until the evaluation adversary no longer breaks it.
 
 1. the worst masks for the selection (`worst`)   2. it holds when the label keeps a share of its probability in the
-target, or, where a largest loss is given, when the loss adds no more than that   3. else the free nodes with the
-largest first-order damage at those masks, ∂loss/∂m · (m − 1), join: 10 % of the selection, at least 10, or as many as
-did any   4. again, until it holds or all alive nodes are in. If even those fail the decomposition is at fault, and the
-caller refuses.
+target wherever it was attacked, or, where a largest loss is given, when the loss grows by no more than that   3. else
+the free nodes with the largest first-order damage at those masks, ∂loss/∂m · (m − 1), join: 10 % of the selection, at
+least 10, or as many as did any   4. again, until it holds or all alive nodes are in. If even those fail the
+decomposition is at fault, and the caller refuses.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Repaired:
 
 
 def holds(context: Context, p: float, loss: float, *, keep: float, max_loss: float | None) -> bool:
-    """Whether a regime leaves enough."""
+    """Whether a regime leaves enough: of the label's probability, or of the loss, over that of the target."""
     if max_loss is not None:
-        return loss <= max_loss
+        return loss - context.target_loss <= max_loss
     return p >= keep * context.target_probability
 
 
@@ -60,11 +60,13 @@ def repair(
         found = worst(prompt, selected, context, seed=seed, settings=settings)
         if watch is not None:
             watch(int(selected.sum()), found)
-        good = holds(context, found.measured.p, found.measured.loss, keep=keep, max_loss=max_loss)
+        good = holds(context, found.label.p, found.measured.loss, keep=keep, max_loss=max_loss)
         free = prompt.alive & ~selected
         if good or not bool(free.any()):
             return Repaired(selected, found, rounds, good)
-        damage = _damage(prompt, context, found).masked_fill(~free, -torch.inf)
+        at = (found.masks, found.delta) if max_loss is not None else (found.label.masks, found.label.delta)
+        damage = _damage(prompt, context if max_loss is not None else context.of_label(), *at)
+        damage = damage.masked_fill(~free, -torch.inf)
         count = min(int(free.sum()), max(LEAST, round(SHARE * int(selected.sum()))))
         # What did no damage at these masks is left out, unless nothing did any.
         count = min(count, int((damage > 0).sum())) or count
@@ -73,9 +75,10 @@ def repair(
         rounds += 1
 
 
-def _damage(prompt: Prompt, context: Context, found: Regime) -> Float[Tensor, "position component"]:
-    masks = found.masks.detach()[None].requires_grad_()
-    delta = None if found.delta is None else found.delta[None]
-    loss = context.loss(prompt.run(masks, delta)).sum()
+def _damage(
+    prompt: Prompt, context: Context, masks: Tensor, delta: Tensor | None
+) -> Float[Tensor, "position component"]:
+    masks = masks.detach()[None].requires_grad_()
+    loss = context.loss(prompt.run(masks, None if delta is None else delta[None])).sum()
     (gradient,) = torch.autograd.grad(loss, masks)
     return (gradient * (masks.detach() - 1))[0]

@@ -1,6 +1,7 @@
 """`radiograph.regimes/1`: what a selection of nodes is worth under four regimes, and the word that follows.
 
-    suffices                   label kept under importance, stochastic (mean) and adversarial masks
+    suffices                   label kept under importance, stochastic (mean) and adversarial masks: those that were
+                               found to raise the loss, and those that were found to lower the label
     suffices without adversary kept under the first two alone
     does not suffice           not even those
 `contributes`: the full model without the listed nodes loses the label. Nothing here says that a node is necessary.
@@ -77,6 +78,14 @@ class AdversarialRecord(RegimeRecord):
     no_freedom: bool
     steps: str
     starts: int
+    label_p: float | None = None
+    """Lowest probability of the label under any masks that were found: of the attack on the loss, and where the loss is
+    not the label's own, of an attack on the label; None where that is `p`."""
+
+    @property
+    def lowest(self) -> float:
+        """What the grade is of."""
+        return self.p if self.label_p is None else self.label_p
 
 
 class ControlsRecord(Record):
@@ -109,6 +118,7 @@ class Regimes(Result):
     delta: Literal["off", "random", "attacked"] = "off"
     keep: float
     max_loss: float | None = None
+    """Instead of `keep`: the most by which the loss may exceed the target's."""
     target_p: float
     target_loss: float
     importance: RegimeRecord
@@ -130,7 +140,7 @@ class Regimes(Result):
         text = (
             f"{self.selected} of {self.alive} alive nodes: {self.grade} "
             f"(label p {self.target_p:.3f} in the target, {self.importance.p:.3f} alone, {self.stochastic.p:.3f} with "
-            f"the rest random, {self.adversarial.p:.3f} with the rest attacked)"
+            f"the rest random, {self.adversarial.lowest:.3f} with the rest attacked)"
         )
         if self.adversarial.no_freedom:
             text += "; nothing was left to attack"

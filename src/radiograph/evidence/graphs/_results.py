@@ -123,8 +123,13 @@ class RowResult(Record):
     adversarial_before: float | None = None
     """Label probability before repair."""
     p: dict[str, float] = Field(default_factory=dict)
-    """Label probability by regime."""
+    """Label probability by regime; `label`, where it is attacked itself and goes lower than under the loss's attack."""
     loss: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def lowest(self) -> float:
+        """Label probability under the worst masks that were found."""
+        return self.p.get("label", self.p["adversarial"])
 
 
 class GraphOptimise(Result):
@@ -143,6 +148,8 @@ class GraphOptimise(Result):
     """One a sparsity; the graph is of the first."""
     keep: float
     max_loss: float | None = None
+    """Instead of `keep`: the most by which the loss may exceed the target's."""
+    target_loss: float = 0.0
     adversary_weight: float
     repaired: bool
     non_adversarial: bool
@@ -169,7 +176,7 @@ class GraphOptimise(Result):
         stamp = " [non_adversarial]" if self.non_adversarial else ""
         return (
             f"{row.selected} of {self.alive} alive nodes{grew}: {held} under the adversary "
-            f"(label p {self.label.p:.3f} in the target, {row.p['adversarial']:.3f} attacked){stamp}"
+            f"(label p {self.label.p:.3f} in the target, {row.lowest:.3f} attacked){stamp}"
         )
 
     @property

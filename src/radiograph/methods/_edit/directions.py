@@ -10,38 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radiograph.core import UserError
 from radiograph.core.components import Component
+from radiograph.methods._decomposed.token import one_token
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from radiograph.methods._edit.parts import Parts
-    from radiograph.models import LanguageModel
-
-
-def token_id(model: LanguageModel, text: str) -> int:
-    """The one token that a text is.
-
-    Raises:
-        UserError: no token, or several, which are named.
-    """
-    from radiograph.models import token_text
-
-    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"]) if model.tokenizer is not None else []
-    if len(ids) != 1:
-        raise UserError(
-            f"{text!r} is not one token",
-            expected="a text of one token",
-            got=f"{len(ids)} tokens: " + " · ".join(repr(token_text(model.tokenizer, n)) for n in ids)
-            if ids
-            else "none",
-            code="several_tokens",
-        )
-    unknown = getattr(model.tokenizer, "unk_token_id", None)
-    if ids[0] == unknown and text.strip() != getattr(model.tokenizer, "unk_token", None):
-        raise UserError(f"{text!r} is not one token", expected="a token of the vocabulary", code="several_tokens")
-    return int(ids[0])
 
 
 def unembedding(parts: Parts, token: int) -> Tensor:
@@ -70,7 +45,7 @@ def evidence(parts: Parts, asked: str, text: str) -> np.ndarray:
             for f in parts.factors.values()
         ]
         return torch.cat(found).numpy().astype(np.float64)
-    token = token_id(parts.model, text)
+    token = one_token(parts.model, text, where=f"--{asked}")
     if asked == "writes":
         direction = unembedding(parts, token)
         sides = {a: f.writes for a, f in parts.factors.items() if a.partition(".")[0] in ("o", "down", "embed")}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import Context, RadiographError, UserError
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.edits import Edit, EditSearch
+from radiograph.methods._decomposed.token import one_token
 from radiograph.methods._edit import examples as _examples
 from radiograph.methods._edit import parts as _parts
 
@@ -87,14 +88,12 @@ def _target(config: EditOptions, parts: Parts, examples: Examples | None) -> tup
     Raises:
         UserError: a token of several pieces; no examples.
     """
-    from radiograph.methods._edit.directions import token_id
-
     token = getattr(config, "target", None)
     if token is None:
         return ()
     if examples is None:
         raise UserError("--target is measured after the prompts of examples", where="--target", fix="give --examples")
-    number = token_id(parts.model, token)
+    number = one_token(parts.model, token, where="--target")
     return tuple(_examples.Row((*row.ids[: row.start], number), row.start) for row in examples.own)
 
 

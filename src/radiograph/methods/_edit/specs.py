@@ -1,7 +1,8 @@
 """`--edit` SPEC: what is done to the chosen parts.
 
     scale:f          (f − 1) U ⊗ V: 0 takes a part out, 2 doubles it
-    write:TOKEN:a    a û ⊗ V, û the unit direction that raises the token's logit; no training
+    write:TOKEN:a    a û ⊗ V, û the unit direction that raises the token's logit; no training. A space before the token
+                     is part of it
 
 `when:τ` (only where importance exceeds τ) is refused: no matrix does that, so neither adapter nor baked weights could.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from radiograph.core import UserError
+from radiograph.methods._decomposed.token import one_token
 from radiograph.models.lowrank import Factors
 
 if TYPE_CHECKING:
@@ -50,9 +52,9 @@ class Spec:
         if kind == "scale" and rest:
             return cls("scale", _number(rest, text))
         if kind == "write":
-            token, _, amount = rest.strip().rpartition(":")
-            if token:
-                return cls("write", _number(amount, text), token.strip())
+            token, _, amount = rest.rpartition(":")
+            if token.strip():
+                return cls("write", _number(amount, text), token)
         raise UserError(f"{text!r} is no edit", where="--edit", expected=FORMS, code="bad_edit")
 
     def __str__(self) -> str:
@@ -60,9 +62,7 @@ class Spec:
 
     def writes(self, parts: Parts) -> int | None:
         """The token that is written, if one is."""
-        from radiograph.methods._edit.directions import token_id
-
-        return None if self.token is None else token_id(parts.model, self.token)
+        return None if self.token is None else one_token(parts.model, self.token, where="--edit")
 
     def additions(self, parts: Parts, chosen: Sequence[Component]) -> dict[str, Factors]:
         """What is added to the weights.
@@ -70,7 +70,7 @@ class Spec:
         Raises:
             UserError: a token of several pieces; `write` at a weight that does not write to the residual stream.
         """
-        from radiograph.methods._edit.directions import token_id, unembedding
+        from radiograph.methods._edit.directions import unembedding
         from radiograph.methods._edit.measure import scaled
 
         if self.kind == "scale":
@@ -84,7 +84,7 @@ class Spec:
                 expected="components of o, down or embed",
                 code="bad_edit",
             )
-        direction = unembedding(parts, token_id(parts.model, self.token)) * self.amount
+        direction = unembedding(parts, one_token(parts.model, self.token, where="--edit")) * self.amount
         found: dict[str, Factors] = {}
         for address in dict.fromkeys(c.weight for c in chosen):
             index = [c.index for c in chosen if c.weight == address]

@@ -4,12 +4,14 @@
    Alive nodes N are recomputed from the model on the prompt, never taken from the graph
 2. four regimes: `importance` (S alone), `stochastic` (the rest random), `adversarial` (N∖S attacked: the worse of
    4 x 1.0 and 20 x 0.1 from 4 starts), `ablated` (the full model, Δ on, without the listed nodes A)
-3. one loss for all, that of the graph; the label's probability, logit and rank in each, beside the target's
+3. one loss for all, that of the graph; the label's probability, logit and rank in each, beside the target's. Where the
+   loss is not the label's own the label is attacked as well: the grade is of the lower of the two
 4. controls: random sets of alive nodes with as many at each weight and position; p = (1 + #)/(1 + sets)
 Grades: suffices · suffices without adversary · does not suffice; `contributes` of ablated nodes. Never "necessary".
 
 Units: nats, logits, probabilities. `--require suffices` else exit 2. Refuses when: a node is not alive or is a
-pseudo-node (exit 3); the graph came from elsewhere and no dictionaries are given (`dictionary_missing`, exit 4).
+pseudo-node (exit 3); the graph came from elsewhere and no dictionaries are given (`dictionary_missing`, exit 4); the
+label is kept without any component (`nothing_needed`, exit 4).
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ class Config(Base):
     """Random sets beside the selection."""
     keep: float = Field(default=0.9, gt=0, le=1)
     """Share of the label's probability that must be left."""
-    max_loss: float | None = None
-    """Instead of --keep: the most that the loss may be."""
+    max_loss: float | None = Field(default=None, ge=0)
+    """Instead of --keep: the most by which the loss may exceed the target's."""
     top_k: int = Field(default=5, ge=1, le=100)
     """Tokens listed of each regime."""
     positions: Literal["last", "all"] = "last"

@@ -3,14 +3,16 @@
 1. the model runs on the prompt; alive nodes are (position, component) pairs with importance > 0
 2. their importance is optimised, weights frozen, from the model's own: recon under stochastic masks + --sparsity ×
    minimality + --adversary-weight × recon under masks that six sign-gradient ascents made worst
-3. repair: while the evaluation adversary (the worse of 4 x 1.0 and 20 x 0.1, 4 starts) leaves less than --keep of the
-   label's probability, the nodes with the largest first-order damage at its masks join. Both sizes are reported
+3. repair: while the evaluation adversary (the worse of 4 x 1.0 and 20 x 0.1, 4 starts; on the loss, and on the label
+   where that is another) leaves less than --keep of the label's probability, the nodes with the largest first-order
+   damage at its masks join. Both sizes are reported
 4. the set under four regimes, beside random sets of as many alive nodes at each weight and position; its graph
 Sufficient without an adversary means little: --adversary-weight 0 must be asked for, and stamps every output
 `non_adversarial`. The words used are suffices and does not suffice, never necessary.
 
 Units: nats (logits for -logit). Source: adversarial parameter decomposition (2026). Refuses when: all alive nodes
-together fail (`natural_set_fails`, exit 4): then the decomposition is at fault; nothing is alive.
+together fail (`natural_set_fails`, exit 4): then the decomposition is at fault; the label is kept without any component
+(`nothing_needed`, exit 4): then every set suffices; nothing is alive.
 """
 
 from __future__ import annotations
@@ -64,8 +66,8 @@ class Config(Base):
     """Let nodes join until the adversary fails."""
     keep: float = Field(default=0.9, gt=0, le=1)
     """Share of the label's probability that must be left."""
-    max_loss: float | None = None
-    """Instead of --keep: the most that the loss may be."""
+    max_loss: float | None = Field(default=None, ge=0)
+    """Instead of --keep: the most by which the loss may exceed the target's."""
     controls: int = Field(default=19, ge=0)
     """Random sets beside the one found."""
     max_nodes: int = Field(default=4000, ge=1)
@@ -102,22 +104,24 @@ def run(config: Config, ctx: Context) -> GraphOptimise:
 
 
 def _check_natural(config: Config, ctx: Context, case: Case, context: Loss) -> None:
-    """All alive nodes together must do it.
+    """All alive nodes together must do it, and none of them must not.
 
     Raises:
-        Refusal: they do not.
+        Refusal: they do not; or no component is needed for it.
     """
     from radiograph.decompose.circuits import holds, worst
+    from radiograph.methods.graph._circuits.goals import needed
 
     with ctx.measure("natural set"):
         whole = worst(case.prompt, case.prompt.alive, context, seed=ctx.seed).measured
+    needed(case, context, keep=config.keep, max_loss=config.max_loss)
     if not holds(context, whole.p, whole.loss, keep=config.keep, max_loss=config.max_loss):
         raise Refusal(
             "natural_set_fails",
             "all alive components together do not keep the answer, so no selection of them can",
             expected=f"the label at p {config.keep * context.target_probability:.3f} or more"
             if config.max_loss is None
-            else f"a loss of {config.max_loss} or less",
+            else f"a loss of at most {config.max_loss} more than the target's",
             got=f"p {whole.p:.3f} and a loss of {whole.loss:.3g}, what is not alive being random",
             fix="the decomposition is at fault: train it longer, or give another prompt",
         )
@@ -161,6 +165,7 @@ def _judged(
         rows=tuple(row for row, _ in rows),
         keep=config.keep,
         max_loss=config.max_loss,
+        target_loss=context.target_loss,
         adversary_weight=config.adversary_weight,
         repaired=config.repair,
         non_adversarial=non_adversarial,
@@ -187,6 +192,8 @@ def _numbers(text: str) -> tuple[float, ...]:
             value = -1.0
         if not 0 <= value < float("inf"):
             raise UserError(f"{part!r} is no sparsity", where="--sparsity", expected="numbers from 0, as 0.02,0.1")
+        if value in found:
+            raise UserError(f"sparsity {value:g} is given twice", where="--sparsity", code="duplicate")
         found.append(value)
     return tuple(found)
 

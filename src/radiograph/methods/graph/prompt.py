@@ -10,7 +10,8 @@
 `--from FILE` reads a graph of circuit-tracer or Neuronpedia instead: to look at and to compare.
 
 Units: activations h, logits without their mean. Sources: circuit-tracer (Ameisen et al. 2025), attribution of weight
-components. Refuses when: the decomposition is of another model; the prompt is empty or too long; a norm is not known.
+components. Refuses when: the decomposition is of another model; the prompt is empty or too long; a norm is not known;
+nothing is alive (exit 4).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DecompositionRef, FilePath, ModelRef, UserError
+from radiograph.core import Context, DecompositionRef, FilePath, ModelRef, Refusal, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence.graphs import GraphPrompt
 
@@ -93,6 +94,10 @@ def _traced(config: Config, ctx: Context, case: Case) -> GraphPrompt:
     from radiograph.evidence.graphs import LossRecord
     from radiograph.methods.graph._circuits import goals, traced
 
+    if config.nodes and config.kind != "selected":
+        raise UserError("--nodes are of a selected graph", where="--nodes", fix="--kind selected", code="bad_value")
+    if not bool(case.prompt.alive.any()):
+        raise Refusal("nothing_alive", "no component is alive on this prompt", fix="another prompt or decomposition")
     if config.kind == "selected":
         if not config.nodes:
             raise UserError("a selected graph needs --nodes", fix="as --nodes down.2:17/5", code="bad_value")

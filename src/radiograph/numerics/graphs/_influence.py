@@ -5,7 +5,8 @@ of the targets (probabilities); one sparse product per step of the longest path
 3. replacement = I(tokens)/(I(tokens) + I(error)); error nodes are what no component holds
 4. completeness = Σ_t (I_t + w_t)(1 − M[t, error])/Σ_t (I_t + w_t), over all nodes; one without in-edges counts as 1
 Source: circuit-tracer (Ameisen et al. 2025). Units: shares. Refuses graphs with a cycle, along which influence would
-not end. A score is None where nothing flows: neither tokens nor errors are reached.
+not end. A score is None where nothing flows: replacement where neither tokens nor errors are reached, completeness
+where there is no edge.
 """
 
 from __future__ import annotations
@@ -68,5 +69,5 @@ def scores(
     lost = np.asarray(normalised(edges)[:, np.flatnonzero(errors)].sum(1)).ravel()
     return Scores(
         replacement=of_tokens / (of_tokens + of_errors) if of_tokens + of_errors > 0 else None,
-        completeness=float((through * (1 - lost)).sum()) / whole if whole > 0 else None,
+        completeness=float((through * (1 - lost)).sum()) / whole if whole > 0 and len(edges) else None,
     )

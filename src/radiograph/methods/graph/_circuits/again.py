@@ -10,6 +10,7 @@ import numpy as np
 
 from radiograph.core import RadiographError
 from radiograph.evidence.graphs import (
+    AdversarialRecord,
     AttributionGraph,
     GraphOptimise,
     RegimeRecord,
@@ -83,11 +84,10 @@ def search_problems(folder: Path, found: GraphOptimise) -> list[str]:
         own = selected.filter(pl.col("sparsity") == row.sparsity)
         if len(own) != row.selected:
             problems.append(f"sparsity {row.sparsity}: {len(own)} nodes are stored, not {row.selected}")
-        attacked = row.p["adversarial"], row.loss["adversarial"]
         if found.max_loss is not None:
-            holds = attacked[1] <= found.max_loss
+            holds = row.loss["adversarial"] - found.target_loss <= found.max_loss
         else:
-            holds = attacked[0] >= found.keep * found.label.p
+            holds = row.lowest >= found.keep * found.label.p
         if holds != row.holds:
             problems.append(f"sparsity {row.sparsity}: it {'holds' if holds else 'does not hold'}")
     if found.controls:
@@ -104,8 +104,9 @@ def regime_problems(folder: Path, found: Regimes) -> list[str]:
 
     def kept(record: RegimeRecord) -> bool:
         if found.max_loss is not None:
-            return record.loss <= found.max_loss
-        return record.p >= found.keep * found.target_p
+            return record.loss - found.target_loss <= found.max_loss
+        p = record.lowest if isinstance(record, AdversarialRecord) else record.p
+        return p >= found.keep * found.target_p
 
     problems: list[str] = []
     word = grade(alone=kept(found.importance), random=kept(found.stochastic), attacked=kept(found.adversarial))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from radiograph.core import UserError
+from radiograph.core import Refusal, UserError
 
 if TYPE_CHECKING:
+    from radiograph.decompose.circuits import Context as Loss
     from radiograph.decompose.circuits import Goal
     from radiograph.methods.graph._circuits.opened import Case
 
@@ -29,8 +30,10 @@ def goals_of(case: Case, target: str | None, label_id: int | None, positions: Li
         tokens = [token_of(case, part, None, option="--target") for part in parts]
         if label_id is not None:
             tokens = [token_of(case, None, label_id, option="--label-id"), *tokens[1:]]
-        signs = ((t, s) for t, s in zip(tokens, (1.0, -1.0), strict=False) if t is not None)
-        return [Goal(last, tuple(signs), 1.0)]
+        signs = tuple((t, s) for t, s in zip(tokens, (1.0, -1.0), strict=False) if t is not None)
+        if len({token for token, _ in signs}) < len(signs):
+            raise UserError("a token less itself is nothing", where="--target", expected='"A - B"', code="bad_value")
+        return [Goal(last, signs, 1.0)]
     probabilities = case.prompt.logits.float().softmax(-1)
     found: list[Goal] = []
     places = range(case.prompt.length) if positions == "all" else [last]
@@ -43,6 +46,27 @@ def goals_of(case: Case, target: str | None, label_id: int | None, positions: Li
             if heaped >= MASS:
                 break
     return found
+
+
+def needed(case: Case, context: Loss, *, keep: float, max_loss: float | None) -> None:
+    """Refuse a question to which the empty set is an answer: that a selection suffices would say nothing then.
+
+    Raises:
+        Refusal: `nothing_needed`, exit 4.
+    """
+    from radiograph.decompose.circuits import holds, nothing_kept
+
+    empty = nothing_kept(case.prompt, context)
+    if holds(context, empty.p, empty.loss, keep=keep, max_loss=max_loss):
+        raise Refusal(
+            "nothing_needed",
+            "the label keeps what is asked for without a single component, so every selection would suffice",
+            expected=f"less than p {keep * context.target_probability:.3g} with every mask 0"
+            if max_loss is None
+            else f"a loss of more than {context.target_loss + max_loss:.3g} with every mask 0",
+            got=f"p {empty.p:.3g} and a loss of {empty.loss:.3g}; in the model p {context.target_probability:.3g}",
+            fix="ask about a token that the model expects here",
+        )
 
 
 def _sides(target: str) -> list[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radiograph.core import Context, Refusal, UserError
+from radiograph.core import Context, FormatError, Refusal, UserError, visible
 from radiograph.evidence.graphs import AttributionGraph, LossRecord, Regimes, grade
 from radiograph.methods.graph._circuits import opened as _opened
 from radiograph.methods.graph._circuits import written as _written
+from radiograph.methods.graph._circuits.goals import needed
 from radiograph.methods.graph._circuits.imported import read_document
+from radiograph.store import MANIFEST, Bundle, sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from radiograph.methods.graph._circuits.opened import Case
 
 GRAPH = "graph.json"
+_TOKEN = re.compile(r"E_(\d{1,9})_\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +54,16 @@ def intervened(config: Any, ctx: Context) -> Regimes:
             fix="name the decomposition that the graph was traced with: --decomposition",
             fixable=True,
         )
-    case = _opened.case_of(ctx, decomposition, config.model, str(given.document.metadata["prompt"]), given.ids)
+    case = _opened.case_of(ctx, decomposition, config.model, None, given.ids)
+    if case.tokens != tuple(given.document.prompt_tokens):
+        raise UserError(
+            "the graph shows other tokens than it names",
+            expected=" ".join(visible(one, 20) for one in case.tokens),
+            got=" ".join(visible(str(one), 20) for one in given.document.prompt_tokens),
+            code="bad_graph",
+        )
     context = _context(case, facts.loss)
+    needed(case, context, keep=config.keep, max_loss=config.max_loss)
     selected = _selected(config, case, given.document)
     ablated = _ablated(config, case, selected)
     found = _measured(config, ctx, case, context, selected, ablated)
@@ -70,6 +82,8 @@ def _given(config: Any, ctx: Context) -> Given:
         )
     with ctx.opened(name, "graph") as file:
         sha256 = file.sha256
+    if inside:
+        sealed(folder, GRAPH, sha256)
     document = read_document(ctx, name, "graph")
     if document.radiograph.kind == "imported" or document.radiograph.decomposition_sha256 is None:
         raise _foreign(config)
@@ -101,7 +115,15 @@ def _ids(document: AttributionGraph) -> tuple[int, ...]:
     by_place: dict[int, int] = {}
     for node in document.nodes:
         if node.radiograph is not None and node.radiograph.kind == "token":
-            by_place[node.ctx_idx] = int(node.node_id.split("_")[1])
+            token = _TOKEN.fullmatch(node.node_id)
+            if token is None:
+                raise FormatError(
+                    "the graph does not say its prompt",
+                    where=visible(node.node_id, 60),
+                    expected="token nodes E_TOKEN_POSITION",
+                    code="bad_graph",
+                )
+            by_place[node.ctx_idx] = int(token[1])
     length = len(document.prompt_tokens)
     if sorted(by_place) != list(range(length)):
         raise UserError(
@@ -115,8 +137,6 @@ def _ids(document: AttributionGraph) -> tuple[int, ...]:
 
 def _decomposition_of(folder: Path) -> str | None:
     """What the run that lies there named."""
-    from radiograph.store import MANIFEST, Bundle
-
     if not (folder / MANIFEST).is_file():
         return None
     return next((str(i.ref) for i in Bundle(folder).manifest.inputs if i.role == "decomposition"), None)
@@ -132,14 +152,20 @@ def _context(case: Case, loss: LossRecord | None) -> Loss:
 
 def _selected(config: Any, case: Case, document: AttributionGraph) -> Tensor:
     """S: what was named, else what the graph selected, less what was taken from it."""
-    shown = document.radiograph.selection or [
-        node.radiograph.address
-        for node in document.nodes
-        if node.radiograph is not None and node.radiograph.kind == "component"
-    ]
+    shown = document.radiograph.selection
+    if shown is None:
+        extras = (node.radiograph for node in document.nodes)
+        shown = tuple(one.address for one in extras if one is not None and one.kind == "component")
     names = config.select or shown
     chosen = case.prompt.chosen(names, where="--select" if config.select else "the graph")
     taken = case.prompt.chosen(config.deselect, where="--deselect")
+    if bool((taken & ~chosen).any()):
+        raise UserError(
+            f"{case.prompt.nodes(taken & ~chosen)[0]} is not selected, so it cannot be taken away",
+            where="--deselect",
+            expected=f"among the {int(chosen.sum())} selected nodes",
+            code="not_selected",
+        )
     return chosen & ~taken
 
 
@@ -205,13 +231,13 @@ def _result(
         keep=config.keep,
         max_loss=config.max_loss,
         target_p=context.target_probability,
-        target_loss=float(context.loss(case.prompt.logits[None])[0]),
+        target_loss=context.target_loss,
         **records,
         controls=_written.controls_record(found.importance.p, beside),
         grade=grade(
             alone=holds(context, found.importance.p, found.importance.loss, **how),
             random=holds(context, found.stochastic.p, found.stochastic.loss, **how),
-            attacked=holds(context, attacked.p, attacked.loss, **how),
+            attacked=holds(context, found.adversarial.label.p, attacked.loss, **how),
         ),
         contributes=None if found.ablated is None else not holds(context, found.ablated.p, found.ablated.loss, **how),
         non_adversarial=facts.non_adversarial,

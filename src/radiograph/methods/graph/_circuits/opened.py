@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from radiograph.core import Context, UserError
+from radiograph.methods._decomposed.target import target_of
+from radiograph.methods._decomposed.token import one_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +61,6 @@ def case_of(
 ) -> Case:
     """The same, of an open decomposition."""
     from radiograph.decompose.circuits import Prompt
-    from radiograph.methods._decomposed.target import target_of
 
     target = target_of(ctx, decomposition, model)
     loaded = target.model
@@ -113,22 +114,7 @@ def token_of(case: Case, text: str | None, index: int | None, *, option: str) ->
         return index
     if text is None:
         return None
-    if case.model.tokenizer is None:
-        raise UserError(
-            "the model has no tokenizer", where=option, fix="give the id with --label-id", code="no_tokenizer"
-        )
-    ids = _pieces(case.model.tokenizer, text)
-    if len(ids) != 1:
-        pieces = " | ".join(f"{case.token(one)!r} {one}" for one in ids)
-        raise UserError(
-            f"{text!r} is {len(ids)} tokens",
-            where=option,
-            expected="one token, with the space before it where it has one",
-            got=pieces or "nothing",
-            fix="name one of the pieces by --label-id",
-            code="several_tokens",
-        )
-    return ids[0]
+    return one_token(case.model, text, where=option, fix="name the token by --label-id")
 
 
 def _encoded(model: LanguageModel, text: str) -> tuple[int, ...]:
@@ -139,12 +125,3 @@ def _encoded(model: LanguageModel, text: str) -> tuple[int, ...]:
     if not text.strip():
         raise UserError("the prompt is empty", expected=f"1 to {model.context_length} tokens", code="empty_prompt")
     return prompt_ids(model.tokenizer, text)
-
-
-def _pieces(tokenizer: Any, text: str) -> list[int]:
-    """A text's tokens as they stand after other text: what an anchor's own tokens leave."""
-    anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
-    both = tokenizer("a" + text, add_special_tokens=False)["input_ids"]
-    if both[: len(anchor)] == anchor and len(both) > len(anchor):
-        return both[len(anchor) :]
-    return tokenizer(text, add_special_tokens=False)["input_ids"]

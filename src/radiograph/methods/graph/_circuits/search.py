@@ -32,23 +32,26 @@ def row_of(
 
                 def watch(nodes: int, regime: Regime) -> None:
                     task.advance()
-                    task.note(f"{nodes} nodes, label p {regime.measured.p:.3f} attacked")
+                    task.note(f"{nodes} nodes, label p {regime.label.p:.3f} attacked")
 
                 repaired = repair(case.prompt, selected, context, seed=ctx.seed, watch=watch, **how)
             selected, rounds = repaired.selected, repaired.rounds
     with ctx.measure("regimes"):
         found = measure(case.prompt, selected, context, seed=ctx.seed)
-    attacked = found.adversarial.measured
+    attacked, lowest = found.adversarial.measured, found.adversarial.label.p
     parts = {"importance": found.importance, "stochastic": found.stochastic, "adversarial": attacked}
+    p = {name: part.p for name, part in parts.items()}
+    if lowest < attacked.p:
+        p["label"] = lowest
     return (
         RowResult(
             sparsity=sparsity,
             before_repair=before,
             selected=int(selected.sum()),
             rounds=rounds,
-            holds=holds(context, attacked.p, attacked.loss, **how),
-            adversarial_before=first.measured.p,
-            p={name: part.p for name, part in parts.items()},
+            holds=holds(context, lowest, attacked.loss, **how),
+            adversarial_before=first.label.p,
+            p=p,
             loss={name: part.loss for name, part in parts.items()},
         ),
         selected,

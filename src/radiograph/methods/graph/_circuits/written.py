@@ -52,6 +52,7 @@ def regime_records(
             no_freedom=attack.no_freedom,
             steps=attack.steps,
             starts=attack.starts,
+            label_p=attack.label.p if attack.label.p < attack.measured.p else None,
         ),
         "ablated": None if found.ablated is None else RegimeRecord(**_base(found.ablated, **shared), nodes=ablated),
     }
