@@ -1,10 +1,11 @@
 """The harvest pass beside a bare forward, importance nets and one product of components with components; merging;
 the label runner beside an ideal one.
 
-    python bench/decompose/harvest.py pass FOLDER_OF_A_DECOMPOSITION | merge FOLDER | labels
+    python bench/decompose/harvest.py pass FOLDER_OF_A_DECOMPOSITION [BATCHES] | merge FOLDER | labels
 
-`pass`: CPU seconds, alternating, medians of five; counts of both sides are compared first. `merge`: resident memory of
-a process that adds partials up, beside one partial. `labels`: seconds of the clock, 1,000 answers of 50 ms, 20 at once.
+`pass`: a shard of so many batches (1; a default shard has 32); CPU seconds, alternating, medians of five; counts of
+both sides are compared first. `merge`: resident memory of a process that adds partials up, beside one partial.
+`labels`: seconds of the clock, 1,000 answers of 50 ms, 20 at once.
 """
 
 from __future__ import annotations
@@ -48,15 +49,18 @@ def engine(folder: Path, home: Path, tokens: int = TOKENS) -> Any:
     return Engine(target, made, Spec("", str(folder), home, tuple(facts.items()), "bench"), texts)
 
 
-def passing(folder: Path) -> None:
-    own = engine(folder, Path(tempfile.mkdtemp()))
-    ids = torch.from_numpy(own.texts.tokens.astype(np.int64)).view(-1, 64)
+def passing(folder: Path, batches: int) -> None:
+    own = engine(folder, Path(tempfile.mkdtemp()), batches * TOKENS)
+    ids = torch.from_numpy(own.texts.tokens.astype(np.int64)).view(batches, -1, 64)
 
     @torch.no_grad()
     def bare() -> torch.Tensor:
-        seen = own.decomposition.observe(own.target, ids)
-        fires = torch.cat([g.flatten(0, -2) for g in seen.lower.values()], -1).gt(1e-6).float()
-        return fires.T @ fires
+        total = torch.zeros(own.decomposition.size, own.decomposition.size)
+        for rows in ids:
+            seen = own.decomposition.observe(own.target, rows)
+            fires = torch.cat([g.flatten(0, -2) for g in seen.lower.values()], -1).gt(1e-6).float()
+            total.addmm_(fires.T, fires)
+        return total
 
     both = bare().numpy()
     sums = own.shard(0)
@@ -68,8 +72,8 @@ def passing(folder: Path) -> None:
             call()
             side.append(time.process_time() - began)
     ours, theirs = median(took[0]), median(took[1])
-    fired = float(np.diag(both).sum()) / TOKENS
-    print(f"pass: {own.decomposition.size} components, {fired:.0f} fire on a token, {TOKENS} tokens")
+    fired = float(np.diag(both).sum()) / (batches * TOKENS)
+    print(f"pass: {own.decomposition.size} components, {fired:.0f} fire on a token, {batches} × {TOKENS} tokens")
     print(f"ours {ours:.3f} s, forward + nets + C × C {theirs:.3f} s, ratio {ours / theirs:.2f}, bar 1.3")
 
 
@@ -85,9 +89,9 @@ def merging(folder: Path) -> None:
         "def peak():\n    lines = Path('/proc/self/status').read_text().splitlines()\n"
         "    return int(next(x for x in lines if x.startswith('VmHWM')).split()[1])\n"
         "before = peak()\n"
-        "paths = sorted(Path(sys.argv[1]).glob('*.npz'))\ntotal, _ = Sums.load(paths[0])\n"
+        "paths = sorted(Path(sys.argv[1]).glob('*.npz'))\ntotal = Sums.load(paths[0])\n"
         "one = peak()\n"
-        "for path in paths[1:]:\n    total.merge(Sums.load(path)[0], 400)\n"
+        "for path in paths[1:]:\n    total.take(path, 400)\n"
         "print(before, one, peak())\n"
     )
     import subprocess
@@ -121,8 +125,8 @@ def labels() -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["pass", folder]:
-            passing(Path(folder))
+        case ["pass", folder, *batches]:
+            passing(Path(folder), int(*batches or [1]))
         case ["merge", folder]:
             merging(Path(folder))
         case ["labels"]:

@@ -149,14 +149,21 @@ def test_d10_10_effects_are_the_same_bytes_however_shards_are_divided(language, 
         one.sums = {n: luck.integers(-(2**40), 2**40, v.shape) for n, v in one.sums.items()}
         one.counted, one.shards = int(luck.integers(1, 9)), (number,)
         shards.append(one)
+    for number, one in enumerate(shards):
+        one.save(tmp_path / f"{number}.npz", "spec")
+
+    def added(paths):
+        total = Effects.empty(*shape)
+        for path in paths:
+            total.take(path)
+        return total
+
     totals = []
     for count, order in ((1, np.arange(9)), (workers, luck.permutation(9))):
-        total = Effects.empty(*shape)
-        for own in np.array_split(order, count):
-            held = Effects.empty(*shape)
-            for number in own:
-                held.merge(shards[number])
-            total.merge(held)
+        held = [tmp_path / f"held-{n}.npz" for n in range(count)]
+        for path, own in zip(held, np.array_split(order, count), strict=True):
+            added(tmp_path / f"{number}.npz" for number in own).save(path, "spec")
+        total = added(held)
         total.save(tmp_path / "found.npz", "spec")
         totals.append((tmp_path / "found.npz").read_bytes())
     assert totals[0] == totals[1]

@@ -189,7 +189,20 @@ def shards(home, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parts")
     facts = {"fires": 1e-6, "seed": 0, "examples": 4, "around": 3, "shard_tokens": 45, "batch_tokens": 64}
     engine = Engine(target, made, Spec("", "", folder, tuple(facts.items()), "spec"), texts)
-    return [engine.shard(n) for n in range(len(engine.bounds) - 1)]
+    found = []
+    for number in range(len(engine.bounds) - 1):
+        found.append(engine.shard(number))
+        found[-1].save(folder / f"{number}.npz", "spec")
+    return found, folder
+
+
+def _added(shards, numbers, folder):
+    """The sum of some shards, in this order."""
+    sums = shards[0][0]
+    total = Sums.empty(len(sums.firings), len(sums.token_count), 3)
+    for number in numbers:
+        total.take(folder / f"{number}.npz", 4)
+    return total
 
 
 def _bytes(sums, folder):
@@ -199,30 +212,25 @@ def _bytes(sums, folder):
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_d10_10_one_two_or_seven_workers_in_any_order_give_the_same_bytes(shards, workers, tmp_path):
-    def empty():
-        return Sums.empty(len(shards[0].firings), len(shards[0].token_count), 3)
-
-    whole = empty()
-    for shard in shards:
-        whole.merge(shard, 4)
-    order = np.random.default_rng(workers).permutation(len(shards))
-    total = empty()
-    for own in np.array_split(order, workers):
-        held = empty()
-        for number in own:
-            held.merge(shards[number], 4)
-        total.merge(held, 4)
+    count, folder = len(shards[0]), shards[1]
+    whole = _added(shards, range(count), folder)
+    order = np.random.default_rng(workers).permutation(count)
+    for number, own in enumerate(np.array_split(order, workers)):
+        _added(shards, own, folder).save(tmp_path / f"{number}.npz", "spec")
+    total = _added(shards, range(workers), tmp_path)
     assert _bytes(total, tmp_path) == _bytes(whole, tmp_path)
-    loaded, spec = Sums.load(tmp_path / "found.npz")
-    assert spec == "spec" and _bytes(loaded, tmp_path) == _bytes(whole, tmp_path)
+    loaded = Sums.load(tmp_path / "found.npz")
+    assert _bytes(loaded, tmp_path) == _bytes(whole, tmp_path)
 
 
 def test_a_shard_that_was_added_before_a_kill_is_not_added_again(shards, tmp_path):
+    shards, folder = shards
+
     def empty():
-        return Sums.empty(len(shards[0].firings), len(shards[0].token_count), 3)
+        return _added((shards, folder), (), folder)
 
     def merged():
-        return Merged(tmp_path, "spec", empty, Sums.load, lambda total, more: total.merge(more, 4))
+        return Merged(tmp_path, "spec", empty, Sums.load, lambda total, path: total.take(path, 4))
 
     for number, shard in enumerate(shards[:8]):
         shard.save(part_of(tmp_path, number), "spec")
@@ -236,12 +244,30 @@ def test_a_shard_that_was_added_before_a_kill_is_not_added_again(shards, tmp_pat
     again = merged()
     assert again.committed == set(range(len(shards)))
     again.fold(last=True)
-    whole = empty()
-    for shard in shards:
-        whole.merge(shard, 4)
+    whole = _added((shards, folder), range(len(shards)), folder)
     assert _bytes(again.total, tmp_path) == _bytes(whole, tmp_path)
     with pytest.raises(FormatError, match="another run"):
-        Merged(tmp_path, "other", empty, Sums.load, lambda total, more: total.merge(more, 4)).fold(last=True)
+        Merged(tmp_path, "other", empty, Sums.load, lambda total, path: total.take(path, 4)).fold(last=True)
+
+
+def test_a_damaged_part_or_plan_of_an_unfinished_run_is_named(shards, tmp_path):
+    from radiograph.decompose.statistics import begin
+
+    parts, folder = shards
+    whole = (folder / "0.npz").read_bytes()
+    empty = Sums.empty(len(parts[0].firings), len(parts[0].token_count), 3)
+    for damaged in (
+        b"",
+        b"not an archive",
+        whole[: len(whole) // 2],
+        whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:],
+    ):
+        (tmp_path / "00000.npz").write_bytes(damaged)
+        with pytest.raises(FormatError, match=r"00000\.npz"):
+            empty.take(tmp_path / "00000.npz", 4)
+    (tmp_path / "facts.json").write_text('{"seed": ')
+    with pytest.raises(FormatError, match=r"facts\.json"):
+        begin(tmp_path, {"seed": 0})
 
 
 def test_what_fires_nowhere_is_no_result(home, model, monkeypatch):

@@ -81,7 +81,7 @@ def _large(folder, components=40_000, tokens=2_000):
     from radiograph.evidence import pretty_json
     from radiograph.evidence.components import ComponentHarvest, WeightCounts
     from radiograph.store import file_sha256
-    from radiograph.store.components import ExampleRows, write_examples, write_tokens
+    from radiograph.store.components import ExampleRows, Windows, write_examples, write_tokens
 
     luck = np.random.default_rng(0)
     (folder / "tables").mkdir(parents=True)
@@ -121,11 +121,11 @@ def _large(folder, components=40_000, tokens=2_000):
         position=np.full(n, 30, np.int32),
         first=np.zeros(n, np.int32),
         size=np.full(n, wide, np.int32),
-        tokens=np.tile(np.arange(wide, dtype=np.uint32), (n, 1)),
         importance=np.ones((n, wide), np.float32),
         h=np.ones((n, wide), np.float32),
     )
-    write_examples(folder, rows, np.array(["d"], object), np.zeros(1, np.int64), 1e-6, components)
+    texts = Windows(("d",), np.zeros(1, np.int64), np.arange(wide + 10, dtype=np.uint32), np.zeros(1, np.int64))
+    write_examples(folder, rows, texts, 1e-6, components)
     result = ComponentHarvest(
         model="m",
         model_sha256="0" * 64,

@@ -7,6 +7,7 @@ import pytest
 
 from radiograph.core import UserError
 from radiograph.numerics.cofiring import (
+    PairCounts,
     added,
     as_fixed,
     as_real,
@@ -95,6 +96,27 @@ def test_keys_tell_owner_text_and_place_apart():
         int(keys(np.array([w]), np.array([t]), np.array([p]))[0]) for w in (a, b) for t in (x, y) for p in (0, 1, 2)
     }
     assert len(combos) == 12
+
+
+def test_equal_keys_keep_the_order_that_they_came_in_and_close_ones_their_own():
+    owner = np.array([1, 0, 1, 0, 1, 1])
+    key = np.array([2**63 + 1, 7, 2**63, 7, 2**63, 5], np.uint64)
+    assert smallest(owner, key, 9).tolist() == [1, 3, 5, 2, 4, 0]
+    assert smallest(owner, key, 2).tolist() == [1, 3, 5, 2]
+    assert smallest(owner[:0], key[:0], 3).tolist() == []
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.6])
+def test_d10_10_pairs_over_batches_equal_pairs_of_all_rows(rate):
+    rng = np.random.default_rng(4)
+    fires = rng.random((300, 17)) < np.where(np.arange(300)[:, None] < 150, rate, 0.01)
+    pairs = PairCounts(17)
+    assert pairs.counts().nnz == 0
+    for part in np.array_split(fires, 5):
+        pairs.add(part)
+    whole = fired_pairs(fires)
+    assert (pairs.counts() != whole).nnz == 0 and pairs.counts().nnz == whole.nnz
+    assert np.array_equal(pairs.counts().indices, whole.indices)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.6])

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from radiograph.numerics.cofiring import added, as_fixed
-from radiograph.store.components import read_arrays, write_arrays
+from radiograph.store.components import StoredArrays, read_arrays, write_arrays
 
 BITS: Final = 28
 """Of the unit of every sum: effects of single tokens are small, and sums of 10^9 tokens fit."""
@@ -40,26 +40,27 @@ class Effects:
         total = self.sums[name]
         total[:, column] = added(total[:, column], as_fixed(values, BITS, name), name)
 
-    def merge(self, other: Effects) -> None:
-        """Take in what another one holds.
+    def take(self, path: Path) -> None:
+        """Take in what a file holds, one array of it in memory at a time.
 
         Raises:
-            UserError: a sum does not fit into 64 bits.
+            UserError: a sum does not fit into 64 bits. FormatError: not such a file.
         """
-        for name, values in other.sums.items():
-            self.sums[name] = added(self.sums[name], values, name)
-        self.counted += other.counted
-        self.shards = tuple(sorted({*self.shards, *other.shards}))
+        with StoredArrays(path) as held:
+            for name in NAMES:
+                self.sums[name] = added(self.sums[name], held[name], name)
+            self.counted += held.facts["counted"]
+            self.shards = tuple(sorted({*self.shards, *held.facts["shards"]}))
 
     def save(self, path: Path, sha256: str) -> None:
         """Commit."""
         write_arrays(path, self.sums, {"counted": self.counted, "shards": list(self.shards), "spec": sha256})
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Effects, str]:
-        """What was committed, and of which run it is."""
+    def load(cls, path: Path) -> Effects:
+        """What was committed."""
         arrays, facts = read_arrays(path)
-        return cls(arrays, facts["counted"], tuple(facts["shards"])), facts["spec"]
+        return cls(arrays, facts["counted"], tuple(facts["shards"]))
 
 
 def shape_of(name: str, components: int, vocabulary: int, width: int) -> tuple[int, int]:

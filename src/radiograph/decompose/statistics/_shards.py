@@ -1,7 +1,7 @@
 """Shards counted by any number of workers, and added up as they come.
 
 1. a shard commits as one file; a worker that is killed costs the shard that it was at   2. files are added to a total,
-which is committed with the list of what it holds before they go; the memory of this is the total and one part
+which is committed with the list of what it holds before they go; in memory are the total and one array of one part
 3. what is found of an earlier run of equal facts is kept; what belongs to another one is refused before
 """
 
@@ -16,6 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 from radiograph.core import FormatError, Progress, UserError, Workers
+from radiograph.store import write_whole
+from radiograph.store.components import StoredArrays
 
 FACTS = "facts.json"
 TOTAL = "total.npz"
@@ -44,14 +46,14 @@ class Merged(Generic[P]):
         home: Path,
         sha256: str,
         empty: Callable[[], P],
-        load: Callable[[Path], tuple[P, str]],
-        add: Callable[[P, P], None],
+        load: Callable[[Path], P],
+        add: Callable[[P, Path], None],
     ) -> None:
         """Whatever an earlier run committed is found."""
-        self.home, self.sha256, self._load, self._add = home, sha256, load, add
+        self.home, self.sha256, self._add = home, sha256, add
         self.total = empty()
         if (home / TOTAL).is_file():
-            self.total = self._own(home / TOTAL)
+            self.total = load(self._own(home / TOTAL))
         for path in home.glob("*.partial"):
             path.unlink()
 
@@ -76,11 +78,12 @@ class Merged(Generic[P]):
     def _parts(self) -> list[Path]:
         return sorted(self.home.glob("[0-9]*.npz"))
 
-    def _own(self, path: Path) -> P:
-        found, sha256 = self._load(path)
-        if sha256 != self.sha256:
-            raise FormatError("a part of another run", where=path.name, expected=self.sha256, got=sha256)
-        return found
+    def _own(self, path: Path) -> Path:
+        with StoredArrays(path) as held:
+            found = held.facts.get("spec")
+        if found != self.sha256:
+            raise FormatError("a part of another run", where=path.name, expected=self.sha256, got=str(found))
+        return path
 
 
 def fold(
@@ -140,7 +143,11 @@ def begin(home: Path, facts: Mapping[str, Any]) -> None:
     """
     path = home / FACTS
     if path.is_file():
-        stored = json.loads(path.read_bytes())
+        try:
+            stored = dict(json.loads(path.read_bytes()))
+        except ValueError as error:
+            fix = "start without --resume"
+            raise FormatError("the unfinished run is damaged", where=path.name, got=str(error), fix=fix) from error
         now = json.loads(json.dumps(dict(facts)))
         for name in {**stored, **now}:
             if stored.get(name) != now.get(name):
@@ -151,7 +158,8 @@ def begin(home: Path, facts: Mapping[str, Any]) -> None:
                     fix="resume with the model, data and options of that run, or start without --resume",
                     code="another_run",
                 )
-    path.write_text(json.dumps(dict(facts), sort_keys=True))
+    data = json.dumps(dict(facts), sort_keys=True).encode()
+    write_whole(path, (data,), len(data))
 
 
 def part_of(home: Path, number: int) -> Path:

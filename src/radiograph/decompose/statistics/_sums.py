@@ -6,7 +6,9 @@ smallest keyed hashes of each component. So the sum of two accumulators is assoc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +17,14 @@ from jaxtyping import Float32, Int64
 
 from radiograph.numerics.cofiring import added, joined, smallest
 from radiograph.numerics.explanations import Sparse
-from radiograph.store.components import ExampleRows, read_arrays, write_arrays
+from radiograph.store.components import ExampleRows, StoredArrays, read_arrays, write_arrays
 
 BITS: Final = {"importance": 32, "h": 24, "size": 24, "mass": 32, "token_mass": 32}
 """Of the fixed-point unit of each real sum: importance and probability are at most 1, activations are not."""
 _DENSE: Final = ("firings", "importance", "h", "size", "token_count", "token_mass")
 _SPARSE: Final = ("inputs", "pairs")
+_ROWS: Final = 1 << 14
+"""Rows that are copied or added at once, so that what is in between stays small."""
 
 
 @dataclass(eq=False)
@@ -73,7 +77,6 @@ class Sums:
                 position=zeros(0, np.int32),
                 first=zeros(0, np.int32),
                 size=zeros(0, np.int32),
-                tokens=zeros((0, wide), np.uint32),
                 importance=zeros((0, wide), np.float32),
                 h=zeros((0, wide), np.float32),
             ),
@@ -82,22 +85,36 @@ class Sums:
             shards=(),
         )
 
-    def merge(self, other: Sums, examples: int) -> None:
-        """Take in what another one holds; of examples the `examples` smallest keys of each component stay.
+    def take(self, path: Path, examples: int) -> None:
+        """Take in what a file holds; of examples the `examples` smallest keys of each component stay.
 
         Raises:
-            UserError: a sum does not fit into 64 bits.
+            UserError: a sum does not fit into 64 bits. FormatError: not such a file.
         """
-        for name in _DENSE:
-            setattr(self, name, added(getattr(self, name), getattr(other, name), name))
-        np.maximum(self.largest, other.largest, out=self.largest)
-        for name in _SPARSE:
-            setattr(self, name, joined(getattr(self, name), getattr(other, name)))
-        self.add_mass(other.out_rows, other.mass)
-        self.examples = kept([self.examples, other.examples], examples)
-        self.counted += other.counted
-        self.fed += other.fed
-        self.shards = tuple(sorted({*self.shards, *other.shards}))
+        with StoredArrays(path) as held:
+            for name in _DENSE:
+                setattr(self, name, added(getattr(self, name), held[name], name))
+            np.maximum(self.largest, held["largest"], out=self.largest)
+            for name in _SPARSE:
+                own = getattr(self, name)
+                setattr(self, name, joined(own, _table(held, name, own.shape)))
+            self.add_mass(held["out_rows"], held["mass"])
+            self._take_examples(held, examples)
+            self.counted += held.facts["counted"]
+            self.fed += held.facts["fed"]
+            self.shards = tuple(sorted({*self.shards, *held.facts["shards"]}))
+
+    def _take_examples(self, other: StoredArrays, n: int) -> None:
+        """What `kept` does, a column at a time, rows of the other one as they are read."""
+        columns = dict(vars(self.examples))
+        owner, key = (np.concatenate([columns[name], other[f"examples.{name}"]]) for name in ("component", "key"))
+        chosen = smallest(owner, key, n)
+        del owner, key
+        self.examples = ExampleRows(**{name: array[:0].copy() for name, array in columns.items()})
+        for name in columns:
+            blocks = other.blocks(f"examples.{name}", _ROWS)
+            columns[name] = _picked(chain((columns[name],), blocks), chosen)
+        self.examples = ExampleRows(**columns)
 
     def add_mass(self, rows: Int64[np.ndarray, " fired"], mass: Int64[np.ndarray, "fired token"]) -> None:
         """Add mass of some components."""
@@ -107,46 +124,62 @@ class Sums:
             wide[np.searchsorted(union, self.out_rows)] = self.mass
             self.out_rows, self.mass = union, wide
         at = np.searchsorted(self.out_rows, rows)
-        self.mass[at] = added(self.mass[at], mass, "mass")
+        for first in range(0, len(at), _ROWS):
+            own = at[first : first + _ROWS]
+            self.mass[own] = added(self.mass[own], mass[first : first + _ROWS], "mass")
 
     def save(self, path: Path, sha256: str) -> None:
         """Commit; `sha256` says of which harvest it is."""
-        arrays: dict[str, np.ndarray] = {name: getattr(self, name) for name in (*_DENSE, "largest", "out_rows", "mass")}
+        found: dict[str, np.ndarray] = {name: getattr(self, name) for name in (*_DENSE, "largest", "out_rows", "mass")}
         for name in _SPARSE:
             table = getattr(self, name)
-            arrays |= {f"{name}.data": table.data, f"{name}.indices": table.indices, f"{name}.indptr": table.indptr}
-        arrays |= {f"examples.{name}": array for name, array in vars(self.examples).items()}
+            found |= {f"{name}.{part}": getattr(table, part) for part in ("data", "indices", "indptr")}
+        found |= {f"examples.{name}": array for name, array in vars(self.examples).items()}
         facts = {"counted": self.counted, "fed": self.fed, "shards": list(self.shards), "spec": sha256}
-        write_arrays(path, arrays, facts)
+        write_arrays(path, found, facts)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Sums, str]:
-        """What was committed, and of which harvest it is."""
+    def load(cls, path: Path) -> Sums:
+        """What was committed."""
         arrays, facts = read_arrays(path)
         components, vocabulary = len(arrays["firings"]), len(arrays["token_count"])
         given: dict[str, Any] = {name: arrays[name] for name in (*_DENSE, "largest", "out_rows", "mass")}
         for name in _SPARSE:
-            parts = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
-            given[name] = _sparse((components, vocabulary if name == "inputs" else components), parts)
+            given[name] = _table(arrays, name, (components, vocabulary if name == "inputs" else components))
         own = {name.removeprefix("examples."): array for name, array in arrays.items() if name.startswith("examples.")}
         shards = tuple(facts["shards"])
-        found = cls(**given, examples=ExampleRows(**own), counted=facts["counted"], fed=facts["fed"], shards=shards)
-        return found, facts["spec"]
+        return cls(**given, examples=ExampleRows(**own), counted=facts["counted"], fed=facts["fed"], shards=shards)
 
 
 def kept(parts: list[ExampleRows], n: int) -> ExampleRows:
     """The n smallest keys of each component; windows are copied once, and only those that stay."""
+    parts = [part for part in parts if len(part)] or parts[:1]
     component, key = (np.concatenate([getattr(part, name) for part in parts]) for name in ("component", "key"))
     chosen = smallest(component, key, n)
-    ends = np.cumsum([len(part) for part in parts])
-    owner = np.searchsorted(ends, chosen, side="right")
-    found: dict[str, np.ndarray] = {}
-    for name, like in vars(parts[0]).items():
-        found[name] = np.empty((len(chosen), *like.shape[1:]), like.dtype)
-        for number, part in enumerate(parts):
-            own = owner == number
-            found[name][own] = getattr(part, name)[chosen[own] - (ends[number] - len(part))]
-    return ExampleRows(**found)
+    if len(parts) == 1 and np.array_equal(chosen, np.arange(len(parts[0]))):
+        return parts[0]
+    columns = vars(parts[0])
+    return ExampleRows(**{name: _picked((getattr(part, name) for part in parts), chosen) for name in columns})
+
+
+def _picked(parts: Iterable[np.ndarray], chosen: Int64[np.ndarray, " chosen"]) -> np.ndarray:
+    """Rows of parts that are thought to lie one after the other; there is at least one part."""
+    order = np.argsort(chosen)
+    ordered = chosen[order]
+    found, before = np.zeros(0), 0
+    for number, part in enumerate(parts):
+        if not number:
+            found = np.empty((len(chosen), *part.shape[1:]), part.dtype)
+        first, last = np.searchsorted(ordered, (before, before + len(part)))
+        for start in range(first, last, _ROWS):  # `take` and places: a fifth of the time of a mask
+            own = slice(start, min(start + _ROWS, last))
+            found[order[own]] = part.take(ordered[own] - before, axis=0)
+        before += len(part)
+    return found
+
+
+def _table(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, int]) -> Sparse:
+    return _sparse(shape, tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr")))
 
 
 def _sparse(shape: tuple[int, int], parts: tuple[np.ndarray, ...] | None = None) -> Sparse:

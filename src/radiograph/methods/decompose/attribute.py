@@ -153,7 +153,7 @@ def _attributed(
     from radiograph.decompose.statistics import Merged, fold, part_of
 
     engine = Attributor(*networks, spec, texts)
-    merged = Merged(spec.home, spec.sha256, engine.empty, Effects.load, lambda total, more: total.merge(more))
+    merged = Merged(spec.home, spec.sha256, engine.empty, Effects.load, Effects.take)
 
     def make(number: int) -> int:
         effects = engine.shard(number)

@@ -138,7 +138,7 @@ def _counted(
         spec.sha256,
         partial(Sums.empty, decomposition.size, engine.vocabulary, config.around),
         Sums.load,
-        lambda total, more: total.merge(more, config.examples),
+        lambda total, path: total.take(path, config.examples),
     )
     if spec.records is not None:
         _begin_records(ctx, spec.records, decomposition, target)
@@ -195,7 +195,7 @@ def _write(
     from radiograph.decompose.statistics import BITS
     from radiograph.models import token_text
     from radiograph.numerics.cofiring import as_real
-    from radiograph.store.components import write_cofire, write_examples, write_tokens
+    from radiograph.store.components import Windows, write_cofire, write_examples, write_tokens
 
     assert target.model is not None, "it reads tokens"
     folder = ctx.output.folder("tables").parent
@@ -224,8 +224,8 @@ def _write(
     write_tokens(folder, "tokens_in", component, sums.inputs.indices.astype(np.int64), sums.inputs.data, "count")
     write_tokens(folder, "tokens_out", *listed(sums.out_rows, sums.mass, config.output_tokens), "mass")
     write_cofire(folder, sums.pairs)
-    documents = np.array(texts.documents, dtype=object)
-    write_examples(folder, sums.examples, documents, texts.parts, config.fires, len(names))
+    windows = Windows(texts.documents, texts.parts, texts.tokens, texts.starts)
+    write_examples(folder, sums.examples, windows, config.fires, len(names))
 
 
 def listed(rows: np.ndarray, mass: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

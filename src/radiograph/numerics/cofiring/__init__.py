@@ -7,13 +7,14 @@ from radiograph.numerics.cofiring._agreement import Agreement, agreement
 from radiograph.numerics.cofiring._fixed import added, as_fixed, as_real
 from radiograph.numerics.cofiring._groups import Groups, Merge, group, mdl, merge_costs, shuffled
 from radiograph.numerics.cofiring._keyed import keys, likely, smallest, text_keys
-from radiograph.numerics.cofiring._pairs import fired_pairs, joined
+from radiograph.numerics.cofiring._pairs import PairCounts, fired_pairs, joined
 from radiograph.numerics.cofiring._ratios import Ratios, extremes, ratios
 
 __all__ = [
     "Agreement",
     "Groups",
     "Merge",
+    "PairCounts",
     "Ratios",
     "added",
     "agreement",

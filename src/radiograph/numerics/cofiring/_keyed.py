@@ -33,13 +33,22 @@ def keys(
 
 def smallest(owner: Int[np.ndarray, " item"], key: UInt64[np.ndarray, " item"], n: int) -> Int64[np.ndarray, " chosen"]:
     """Places of the n smallest keys of each owner, by owner and key; equal keys keep the order that they came in."""
-    order = np.lexsort((key, owner))
+    order = _ordered(owner, key)
     sorted_owner = owner[order]
     first = np.ones(len(order), bool)
     first[1:] = sorted_owner[1:] != sorted_owner[:-1]
     starts = np.flatnonzero(first)
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
     return order[rank < n]
+
+
+def _ordered(owner: Int[np.ndarray, " item"], key: UInt64[np.ndarray, " item"]) -> Int64[np.ndarray, " item"]:
+    """By owner and key. Both in one number sort eight times as fast; where what was cut off decides, they do not."""
+    bits = np.uint64(max(1, int(owner.max(initial=0)).bit_length()))
+    both = (owner.astype(np.uint64) << (np.uint64(64) - bits)) | (key >> bits)
+    order = np.argsort(both)
+    found = both[order]
+    return np.lexsort((key, owner)) if (found[1:] == found[:-1]).any() else order
 
 
 def likely(owner: Int[np.ndarray, " item"], owners: int, n: int) -> UInt64[np.ndarray, " item"]:

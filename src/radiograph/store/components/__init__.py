@@ -8,9 +8,9 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.store.components._attributions import Attributions, Effect, open_attributions
-    from radiograph.store.components._parts import read_arrays, write_arrays
+    from radiograph.store.components._parts import StoredArrays, read_arrays, write_arrays
     from radiograph.store.components._read import ComponentStatistics, Evidence, Examples, TokenCounts, open_statistics
-    from radiograph.store.components._write import ExampleRows, write_cofire, write_examples, write_tokens
+    from radiograph.store.components._write import ExampleRows, Windows, write_cofire, write_examples, write_tokens
 
 __all__ = [
     "Attributions",
@@ -19,7 +19,9 @@ __all__ = [
     "Evidence",
     "ExampleRows",
     "Examples",
+    "StoredArrays",
     "TokenCounts",
+    "Windows",
     "open_attributions",
     "open_statistics",
     "read_arrays",

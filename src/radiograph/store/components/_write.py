@@ -11,6 +11,7 @@ examples/NNNNN.parquet      component, key, document, window, position, centre, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ EXAMPLES = "examples"
 
 @dataclass(frozen=True, eq=False)
 class ExampleRows:
-    """Windows of some firings, by component and key. Columns from `first` on, `size` of them, hold a token."""
+    """Windows of some firings, by component and key. Columns from `first` on, `size` of them, hold a token.
+
+    Which one it is follows from window and position, so that no token is held here.
+    """
 
     component: Int32[np.ndarray, " example"]
     key: UInt64[np.ndarray, " example"]
@@ -36,7 +40,6 @@ class ExampleRows:
     position: Int32[np.ndarray, " example"]
     first: Int32[np.ndarray, " example"]
     size: Int32[np.ndarray, " example"]
-    tokens: UInt32[np.ndarray, "example column"]
     importance: Float32[np.ndarray, "example column"]
     h: Float32[np.ndarray, "example column"]
 
@@ -79,43 +82,55 @@ def write_cofire(folder: Path, pairs: Any) -> None:
     write_table(_table(folder, "cofire"), table, row_group=ROW_GROUP)
 
 
-def write_examples(
-    folder: Path, rows: ExampleRows, documents: np.ndarray, parts: np.ndarray, fires: float, size: int
-) -> None:
-    """`examples/`; `documents` and `parts` are document and number within it of each window, `size` all components."""
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The texts that examples are cut from."""
+
+    documents: Sequence[str]
+    """Of each window."""
+    parts: Int64[np.ndarray, " window"]
+    """Number of each window in its document."""
+    tokens: UInt32[np.ndarray, " token"]
+    """Of all windows, one after the other."""
+    starts: Int64[np.ndarray, " window"]
+
+
+def write_examples(folder: Path, rows: ExampleRows, windows: Windows, fires: float, size: int) -> None:
+    """`examples/`; `size` components there are in all."""
     (folder / EXAMPLES).mkdir(parents=True, exist_ok=True)
     bounds = np.searchsorted(rows.component, np.arange(0, size + PER_FILE, PER_FILE))
     for number, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
         if first < last:
             own = rows.take(np.arange(first, last))
             path = folder / EXAMPLES / f"{number:05d}.parquet"
-            write_table(path, _frame(own, documents, parts, fires), row_group=4096)
+            write_table(path, _frame(own, windows, fires), row_group=4096)
 
 
-def _frame(rows: ExampleRows, documents: np.ndarray, parts: np.ndarray, fires: float) -> Any:
+def _frame(rows: ExampleRows, windows: Windows, fires: float) -> Any:
     import polars as pl
 
-    column = np.arange(rows.tokens.shape[1])
+    column = np.arange(rows.importance.shape[1])
     there = (column >= rows.first[:, None]) & (column < (rows.first + rows.size)[:, None])
-    middle = rows.tokens.shape[1] // 2
-    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    middle = rows.importance.shape[1] // 2
+    number = np.repeat(np.arange(len(rows)), rows.size)
+    where = ((windows.starts[rows.window] + rows.position - middle)[:, None] + column)[there]
 
     def lists(values: np.ndarray) -> Any:
-        flat = pl.DataFrame({"row": np.repeat(np.arange(len(rows)), np.diff(offsets)), "value": values[there]})
+        flat = pl.DataFrame({"row": number, "value": values})
         return flat.group_by("row", maintain_order=True).agg("value")["value"]
 
     return pl.DataFrame(
         {
             "component": rows.component.astype(np.uint32),
             "key": rows.key,
-            "document": pl.Series(documents[rows.window].tolist(), dtype=pl.String),
-            "window": parts[rows.window].astype(np.uint32),
+            "document": pl.Series([windows.documents[n] for n in rows.window.tolist()], dtype=pl.String),
+            "window": windows.parts[rows.window].astype(np.uint32),
             "position": rows.position.astype(np.uint32),
             "centre": (middle - rows.first).astype(np.uint16),
-            "tokens": lists(rows.tokens),
-            "importance": lists(rows.importance),
-            "h": lists(rows.h),
-            "fires": lists(rows.importance > fires),
+            "tokens": lists(windows.tokens[where].astype(np.uint32)),
+            "importance": lists(rows.importance[there]),
+            "h": lists(rows.h[there]),
+            "fires": lists(rows.importance[there] > fires),
         }
     )
 
