@@ -20,7 +20,6 @@ from radiograph.numerics.components.recovery import (
     LIVE,
     TOLERANCES,
     Columns,
-    alive,
     best_cosine,
     columns,
     live,
@@ -106,7 +105,7 @@ def recovered(
         if known.directions is not None:
             true = _true(target.matrix(weight), known)
             own = columns(g, true, _found(factors[weight], known))
-            start = best_cosine(true, _found(at_start[1][weight], known)[:, alive(g0)])
+            start = best_cosine(true, _found(at_start[1][weight], known), g0)
             chance = np.array([best_cosine(true, _found(other[weight], known)) for other in drawn])
             rest = {"mmcs_start": start[0], "ml2r_start": start[1]}
             rest |= {"mmcs_random": float(chance[:, 0].mean()), "ml2r_random": float(chance[:, 1].mean())}

@@ -7,8 +7,8 @@
 4. pattern errors at a tolerance t. `identity`: matched entries below 1 − t, plus others above t. `dense k`: of the
    components by mass, the first k without an entry of 1 − t or more, plus the others with one above t
 5. MMCS and ML2R (best-cosine matching) are printed to compare with the papers, beside their value at step 0 and for
-   random decompositions. Of a trained one they look at live components alone: where components outnumber dimensions,
-   a dead one of norm near 0 often lies closest to a column, and ML2R then measures nothing
+   random decompositions. A feature's column is sought among the components that are live on it: where components
+   outnumber dimensions, one of norm near 0 often lies closest, and ML2R then measures nothing
 Source: the metrics of attribution-based and stochastic parameter decomposition (2025), and the issue with them in 1.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from radiograph.numerics.dictionaries.assignment import assignment
 
@@ -51,14 +51,6 @@ def matched(importance: Float[np.ndarray, "feature component"]) -> Int[np.ndarra
 def live(importance: Float[np.ndarray, "feature component"], threshold: float = LIVE) -> int:
     """Components whose importance exceeds a threshold on some input."""
     return int((importance > threshold).any(axis=0).sum())
-
-
-def alive(
-    importance: Float[np.ndarray, "feature component"], threshold: float = LIVE
-) -> Bool[np.ndarray, " component"]:
-    """Which components are live; all of them where none is, so that something can be compared."""
-    found = np.asarray((importance > threshold).any(axis=0))
-    return found if found.any() else ~found
 
 
 def identity_errors(importance: Float[np.ndarray, "feature component"], tolerance: float) -> int:
@@ -103,7 +95,7 @@ def columns(
     norms = np.linalg.norm(own, axis=1)
     cosines = (own * truth[rows]).sum(axis=1) / np.maximum(norms * lengths, 1e-30)
     ratios = norms / np.maximum(lengths, 1e-30)
-    mmcs, ml2r = best_cosine(truth, found[:, alive(importance)])
+    mmcs, ml2r = best_cosine(truth, found, importance)
     return Columns(
         float(cosines.mean()),
         float(cosines.min()),
@@ -115,12 +107,20 @@ def columns(
 
 
 def best_cosine(
-    truth: Float[np.ndarray, "feature width"], found: Float[np.ndarray, "feature component width"]
+    truth: Float[np.ndarray, "feature width"],
+    found: Float[np.ndarray, "feature component width"],
+    importance: Float[np.ndarray, "feature component"] | None = None,
 ) -> tuple[float, float]:
-    """MMCS and ML2R: mean over features of the best cosine, and of the norm ratio of the component that has it."""
+    """MMCS and ML2R: mean over features of the best cosine, and of the norm ratio of the component that has it.
+
+    With `importance`, among the components live on the feature; among all where none is.
+    """
     lengths = np.linalg.norm(truth, axis=1)
     norms = np.linalg.norm(found, axis=2)
     cosines = np.einsum("fcw,fw->fc", found, truth) / np.maximum(norms * lengths[:, None], 1e-30)
+    if importance is not None:
+        used = importance > LIVE
+        cosines = np.where(used | ~used.any(axis=1, keepdims=True), cosines, -2.0)
     best = cosines.argmax(axis=1)
     rows = np.arange(len(truth))
     return float(cosines[rows, best].mean()), float((norms[rows, best] / np.maximum(lengths, 1e-30)).mean())

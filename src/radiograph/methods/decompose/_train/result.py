@@ -66,7 +66,7 @@ class Recovered(Record):
     ratio: float | None = None
     ratio_worst: float | None = None
     mmcs: float | None = None
-    """Best-cosine matching, among live components."""
+    """Best-cosine matching, among the components live on a feature."""
     mmcs_start: float | None = None
     mmcs_random: float | None = None
     ml2r: float | None = None
