@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radiograph.numerics.cofiring import agreement, group, mdl, merge_costs, shuffled
+from radiograph.numerics.cofiring import agreement, group, mdl, merge_costs, shifted
 
 
 def _rates(active):
@@ -62,13 +62,52 @@ def test_d10_12_planted_groups_are_recovered(choice):
 
 
 def test_d10_12_shuffled_activity_is_not_merged():
-    many = [len(group(shuffled(_planted(seed), seed), seed=seed).history) for seed in range(10)]
+    many = [len(group(shifted(_planted(seed), np.arange(3000), seed), seed=seed).history) for seed in range(10)]
     assert sum(many) <= 1  # a chance of .05 each
 
 
-def test_shuffling_keeps_rates():
+def test_shifting_keeps_rates_and_what_keeps_to_texts_and_unlinks_things():
+    active, texts = _kept_to_texts(0)
+    mixed = np.random.default_rng(1).permutation(len(active))
+    active, texts = active[mixed], texts[mixed]
+    found = shifted(active, texts, 1)
+    assert np.array_equal(found.sum(axis=0), active.sum(axis=0))
+
+    def per_text(table, thing):
+        return sorted(np.bincount(texts, table[:, thing]).tolist())
+
+    assert all(per_text(found, n) == per_text(active, n) for n in range(active.shape[1]))
+    twins = shifted(np.repeat(active[:, :1], 2, axis=1), texts, 2)
+    assert (twins[:, 0] & twins[:, 1]).mean() < active[:, 0].mean() / 3
+
+
+def _kept_to_texts(seed, texts=200, rows=30, things=25):
+    """Each thing is active on half of the rows of every tenth text, whatever the others do."""
+    rng = np.random.default_rng(seed)
+    on = rng.random((texts, things)) < 0.1
+    return np.repeat(on, rows, axis=0) & (rng.random((texts * rows, things)) < 0.5), np.repeat(np.arange(texts), rows)
+
+
+def test_d10_12_independent_things_that_keep_to_texts_are_not_merged():
+    """Rows of a text resemble each other: by rows alone such things are together more often than chance explains."""
+    by_rows, by_texts = 0, 0
+    for seed in range(5):
+        active, texts = _kept_to_texts(seed)
+        by_rows += len(group(active, seed=seed).history)
+        by_texts += len(group(active, texts=texts, seed=seed).history)
+    assert by_rows > 20 and by_texts == 0
+
+
+def test_d10_12_planted_groups_are_recovered_over_texts_too():
     active = _planted()
-    assert np.array_equal(shuffled(active, 1).sum(axis=0), active.sum(axis=0))
+    texts = np.repeat(np.arange(100), 30)
+    found = group(active, texts=texts, seed=2)
+    assert found.member_of[:20].tolist() == [n // 5 * 5 for n in range(20)]
+    assert len(set(found.member_of[20:].tolist())) == 6
+    mixed = np.random.default_rng(0).permutation(len(active))
+    assert group(active[mixed], texts=texts[mixed], seed=2).history == found.history, (
+        "the order of rows decides nothing"
+    )
 
 
 def test_stopping_at_a_number_of_groups_or_after_merges():

@@ -64,7 +64,7 @@ class ComponentClusters(Result):
     distance_chance: Spread | None = None
     """Between groupings of these sizes with members permuted."""
     null_merges: tuple[int, ...] = ()
-    """Merges on activity that was shuffled per component, by this rule."""
+    """Merges by this rule where each component's texts stand in an order of their own, each turned round."""
     null_merges_published: tuple[int, ...] = ()
     """The same by description length alone."""
     null_distance: Spread | None = None

@@ -3,11 +3,12 @@
 1. a component is active on a token where its importance exceeds `--active`; those active on a smaller share of tokens
    than `--least-rate` are left out. Rows are the tokens whose firings the harvest recorded
 2. groups are merged pair by pair while the description of the activity gets shorter: MDL = Σ s (log2 k + α r), rate s,
-   rank r. A pair may merge only if it is active together more often than independence explains (`--level`); without
-   that rare components would be merged for being rare
+   rank r. A pair may merge only if it is active together more often than independence explains, over tokens and over
+   texts (`--level`); without that rare components would be merged for being rare, or for keeping to the same few texts
 3. an ensemble: run 1 takes every row, each further run draws the texts anew, with replacement. Runs are compared by the
    Hamming distance after relabelling, beside the same with members permuted; each group by its best overlap in each run
-4. null: activity shuffled per component, by the same rule and by description length alone
+4. null: each component's activity with its texts in another order, each turned round; by the same rule and by
+   description length alone
 Source: clustering of attribution-based parameter decomposition. Units: bits a token. The whole history is stored.
 Refuses when: the harvest recorded nothing, or fewer than two components are active often enough (exit 4).
 """
@@ -51,7 +52,7 @@ class Config(Base):
     merges: int | None = Field(default=None, ge=1)
     """Stop after so many merges."""
     level: float = Field(default=0.05, gt=0, le=1)
-    """Chance that any two independent components may merge; 1 leaves it to the description length alone."""
+    """Chance that any two independent components may merge, over tokens and texts; 1: description length alone."""
     seeds: int = Field(default=10, ge=1)
     """Runs of the ensemble."""
     show: int = Field(default=20, ge=0)
@@ -60,7 +61,7 @@ class Config(Base):
 
 def run(config: Config, ctx: Context) -> ComponentClusters:
     """Read, group, compare, write."""
-    from radiograph.numerics.cofiring import agreement, group, shuffled
+    from radiograph.numerics.cofiring import agreement, group, shifted
     from radiograph.store.components import open_statistics
 
     until = _until(config.until)
@@ -72,15 +73,15 @@ def run(config: Config, ctx: Context) -> ComponentClusters:
     with ctx.measure("group"), ctx.progress.task("group", config.seeds + 2 * NULLS) as task:
         for number in range(config.seeds):
             seed = derive(ctx.seed, "cluster", number) % 2**32
-            rows = active if number == 0 else active[_drawn(texts, seed)]
-            runs.append(group(rows, level=config.level, seed=seed, **options))
+            rows, own = (active, texts) if number == 0 else _drawn(active, texts, seed)
+            runs.append(group(rows, level=config.level, texts=own, seed=seed, **options))
             task.advance()
         nulls: list[Groups] = []
         published: list[int] = []
         for number in range(NULLS):
             seed = derive(ctx.seed, "shuffled", number) % 2**32
-            mixed = shuffled(active, seed)
-            nulls.append(group(mixed, level=config.level, seed=seed, **options))
+            mixed = shifted(active, texts, seed)
+            nulls.append(group(mixed, level=config.level, texts=texts, seed=seed, **options))
             task.advance()
             published.append(len(group(mixed, level=1.0, seed=seed, **options).history))
             task.advance()
@@ -167,13 +168,14 @@ def _activity(given: ComponentStatistics, config: Config) -> tuple[np.ndarray, n
     return active, texts, kept
 
 
-def _drawn(texts: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of as many texts, drawn with replacement."""
+def _drawn(active: np.ndarray, texts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of as many texts, drawn with replacement, and the number of each row's text."""
     luck = np.random.default_rng(seed)
     order = np.argsort(texts, kind="stable")
     bounds = np.searchsorted(texts[order], np.arange(int(texts.max()) + 2))
     chosen = luck.integers(0, len(bounds) - 1, len(bounds) - 1)
-    return np.concatenate([order[bounds[n] : bounds[n + 1]] for n in chosen.tolist()])
+    parts = [order[bounds[n] : bounds[n + 1]] for n in chosen.tolist()]
+    return active[np.concatenate(parts)], np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def _groups(

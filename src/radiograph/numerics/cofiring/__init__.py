@@ -5,7 +5,7 @@ Sums are fixed-point and samples are the smallest keyed hashes, so that neither 
 
 from radiograph.numerics.cofiring._agreement import Agreement, agreement
 from radiograph.numerics.cofiring._fixed import added, as_fixed, as_real
-from radiograph.numerics.cofiring._groups import Groups, Merge, group, mdl, merge_costs, shuffled
+from radiograph.numerics.cofiring._groups import Groups, Merge, group, mdl, merge_costs, shifted
 from radiograph.numerics.cofiring._keyed import keys, likely, smallest, text_keys
 from radiograph.numerics.cofiring._pairs import PairCounts, fired_pairs, joined
 from radiograph.numerics.cofiring._ratios import Ratios, extremes, ratios
@@ -29,7 +29,7 @@ __all__ = [
     "mdl",
     "merge_costs",
     "ratios",
-    "shuffled",
+    "shifted",
     "smallest",
     "text_keys",
 ]
