@@ -21,7 +21,6 @@ from radiograph.interventions.edits import (
     undo,
     without_zeros,
     write_adapter,
-    write_stack,
 )
 from radiograph.models import forward, load, load_pair, pad, tensors_sha256
 from radiograph.models.lowrank import Factors, added, added_matrix
@@ -85,7 +84,7 @@ def test_an_addition_is_the_matrix_that_it_says(target, plain):
 
 def test_a_tied_matrix_is_not_baked_and_its_partner_is_named(tmp_path, target, additions):
     with pytest.raises(UserError, match="unembed") as raised:
-        bake(target, additions, bundled_path("base"), tmp_path / "edited", tmp_path / "o")
+        bake(target, additions, bundled_path("base"), tmp_path / "edited", tmp_path / "o", run="r", before="b")
     assert raised.value.code == "tied"
     assert list(tmp_path.iterdir()) == []
 
@@ -131,9 +130,9 @@ def test_dd_5_joined_additions_hold_both(target, additions):
 
 
 def baked(target, additions, folder: Path, source: Path, run: str, before: str) -> Layer:
-    bake(target, additions, source, folder, folder.with_name(f"{folder.name}-originals"))
-    layer = Layer(run=run, kind="baked", before=before, after=tensors_sha256(folder))
-    write_stack(folder, read_stack(source).with_layer(layer))
+    bake(target, additions, source, folder, folder.with_name(f"{folder.name}-originals"), run=run, before=before)
+    layer = read_stack(folder).layers[-1]
+    assert (layer.run, layer.after) == (run, tensors_sha256(folder))
     return layer
 
 
@@ -196,7 +195,7 @@ def test_dd_15_an_undo_that_was_killed_between_files_goes_on(tmp_path, base, tar
 def test_a_bake_never_overwrites(tmp_path, target, plain):
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match="exists"):
-        bake(target, plain, bundled_path("base"), tmp_path / "there", tmp_path / "o")
+        bake(target, plain, bundled_path("base"), tmp_path / "there", tmp_path / "o", run="r", before="b")
     assert not (tmp_path / "o").exists()
 
 

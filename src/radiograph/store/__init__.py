@@ -1,6 +1,6 @@
 """Floor 2: every byte in and out. Bundles, transcripts, suites, caches, and the paths that may be touched."""
 
-from radiograph.store._atomic import write_whole
+from radiograph.store._atomic import sync, write_whole
 from radiograph.store._bundle import (
     MANIFEST,
     PARTIAL,
@@ -50,6 +50,7 @@ __all__ = [
     "sealed",
     "suite_from_document",
     "suite_sha256",
+    "sync",
     "tree",
     "write_whole",
 ]

@@ -11,11 +11,12 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.interventions.edits._adapter import joined, without_zeros, write_adapter
-    from radiograph.interventions.edits._baked import ORIGINALS, BakedFile, Originals, bake, read_originals
+    from radiograph.interventions.edits._baked import BYTES, ORIGINALS, BakedFile, Originals, bake, read_originals
     from radiograph.interventions.edits._stack import STACK, Layer, Stack, read_stack, write_stack
     from radiograph.interventions.edits._undo import check_top, undo
 
 __all__ = [
+    "BYTES",
     "ORIGINALS",
     "STACK",
     "BakedFile",

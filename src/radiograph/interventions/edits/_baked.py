@@ -3,7 +3,7 @@
 1. the copy is a folder `NAME.partial` with every file of the model; changed tensors are written into their own byte
    ranges, in the type that they are stored in, so that header, order and every other byte stay   2. the original bytes
    of each changed tensor, with the SHA-256 of tensors and files, go to another folder first (`originals.bin`,
-   `originals.json`)   3. the copy is renamed when it is complete
+   `originals.json`)   3. the copy, with its stack, is synced and renamed when it is complete
 Refuses: a folder that exists, pickles, tensors that are no floating-point numbers, a matrix that is tied to another.
 """
 
@@ -23,10 +23,12 @@ from torch import Tensor
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import Document, Record, pretty_json
 from radiograph.interventions.edits._adapter import without_zeros
-from radiograph.models import weight_addresses
+from radiograph.interventions.edits._stack import Layer, read_stack, write_stack
+from radiograph.models import tensors_sha256, weight_addresses
 from radiograph.models._identity import canonical_name, safetensors_header, weight_files
 from radiograph.models.lowrank import Additions, added_matrix
 from radiograph.models.masked import Target
+from radiograph.store import sync
 
 ORIGINALS: Final = "originals.json"
 BYTES: Final = "originals.bin"
@@ -68,8 +70,12 @@ class Originals(Document):
     files: tuple[BakedFile, ...]
 
 
-def bake(target: Target, additions: Additions, source: Path, folder: Path, originals: Path) -> Originals:
+def bake(
+    target: Target, additions: Additions, source: Path, folder: Path, originals: Path, *, run: str, before: str
+) -> Originals:
     """Write an edited copy of the model folder `source` to `folder`, and what it replaces to `originals`.
+
+    `run` edits the model whose tensors hash to `before`: that is the layer on top of the copy's stack.
 
     Raises:
         UserError: the folder exists; a tied matrix; weights that are pickles or quantised.
@@ -79,7 +85,7 @@ def bake(target: Target, additions: Additions, source: Path, folder: Path, origi
     changes = _by_parameter(target, without_zeros(additions))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.partial"))
     kept = bytearray()
     files: list[BakedFile] = []
     for path in weight_files(source):
@@ -92,7 +98,12 @@ def bake(target: Target, additions: Additions, source: Path, folder: Path, origi
     originals.mkdir(parents=True, exist_ok=True)
     (originals / BYTES).write_bytes(kept)
     (originals / ORIGINALS).write_text(pretty_json(found), encoding="utf-8")
+    layer = Layer(run=run, kind="baked", before=before, after=tensors_sha256(partial))
+    write_stack(partial, read_stack(source).with_layer(layer))
+    for path in (originals / BYTES, originals / ORIGINALS, *partial.iterdir(), partial):
+        sync(path)
     partial.replace(folder)
+    sync(folder.parent)
     return found
 
 

@@ -8,12 +8,12 @@ folder's file, which goes when it is empty: then every byte of the folder is the
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from radiograph.core import FormatError
 from radiograph.evidence import Document, Record, pretty_json
+from radiograph.store import write_whole
 
 STACK: Final = "edits.json"
 
@@ -42,10 +42,10 @@ class Stack(Document):
         """Layers that are on and rest on this state, the topmost first."""
         found: list[Layer] = []
         states = {after}
-        for layer in self.layers:
-            if layer.state == "on" and layer.before in states:
-                states.add(layer.after)
-                found.append(layer)
+        # In whatever order the layers are listed: names of runs say nothing about what rests on what.
+        while more := [own for own in self.layers if own.state == "on" and own.before in states and own not in found]:
+            found += more
+            states = {layer.after for layer in more}
         return found[::-1]
 
     def with_layer(self, layer: Layer) -> Stack:
@@ -81,9 +81,5 @@ def write_stack(folder: Path, stack: Stack) -> None:
     if not stack.layers:
         path.unlink(missing_ok=True)
         return
-    beside = path.with_name(f".{STACK}.partial")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(pretty_json(stack))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    data = pretty_json(stack).encode()
+    write_whole(path, (data,), len(data))

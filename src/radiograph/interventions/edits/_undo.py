@@ -9,12 +9,12 @@ missing or altered.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from radiograph.core import FormatError, UserError
+from radiograph.core import FormatError, UserError, visible
 from radiograph.interventions.edits._baked import read_originals, sha256
 from radiograph.interventions.edits._stack import Layer, Stack, read_stack, write_stack
+from radiograph.store import PARTIAL, write_whole
 
 
 def check_top(stack: Stack, run: str, after: str) -> None:
@@ -52,6 +52,13 @@ def undo(folder: Path, originals: Path, layer: Layer) -> list[tuple[str, str]]:
         )
     restored: list[tuple[Path, bytes | None, str]] = []
     for file in found.files:
+        if not file.file or PurePath(file.file).name != file.file:
+            raise FormatError(
+                "the original bytes name a file that is not of the model's folder",
+                where=str(originals),
+                got=visible(file.file, 80),
+                code="path_outside",
+            )
         path = folder / file.file
         data = bytearray(path.read_bytes()) if path.is_file() else bytearray()
         now = sha256(data)
@@ -68,21 +75,21 @@ def undo(folder: Path, originals: Path, layer: Layer) -> list[tuple[str, str]]:
             restored.append((path, None, file.before))
             continue
         for tensor in file.tensors:
+            if not 0 <= tensor.start <= tensor.stop <= len(data):
+                raise FormatError(
+                    f"{tensor.name} does not lie in {file.file}",
+                    where=str(originals),
+                    expected=f"0 to {len(data)}",
+                    got=f"{tensor.start} to {tensor.stop}",
+                )
             data[tensor.start : tensor.stop] = kept[tensor.kept : tensor.kept + tensor.stop - tensor.start]
         if sha256(data) != file.before:
             raise FormatError(f"{file.file} would not be the original", where=str(path), expected=file.before)
         restored.append((path, bytes(data), file.before))
     for path, data, _ in restored:
+        for stale in folder.glob(f"{path.name}.*{PARTIAL}"):
+            stale.unlink()  # of an undo that was killed
         if data is not None:
-            _replace(path, data)
+            write_whole(path, (data,), len(data))
     write_stack(folder, Stack(layers=tuple(own for own in stack.layers if own.run != layer.run)))
     return [(path.name, digest) for path, _, digest in restored]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from radiograph.evidence.edits import Edit, EditSearch
 from radiograph.methods._decomposed.token import one_token
 from radiograph.methods._edit import examples as _examples
 from radiograph.methods._edit import parts as _parts
+from radiograph.store import complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +32,20 @@ class Given:
     examples: Examples | None
     plain: Sequence[Row]
     target: Sequence[Row]
+    searched_by: bool = False
+    """The parts were chosen by these examples."""
 
 
 def opened(ctx: Context, config: EditOptions) -> Given:
     """Read everything that the options name.
 
     Raises:
-        UserError: nothing is chosen, no text to measure on.
+        UserError: nothing is chosen, no text to measure on, a folder to bake into that exists.
     """
+    if config.bake is not None and ctx.place(config.bake).exists():
+        raise UserError(
+            f"{config.bake} exists", where="--bake", expected="a new folder", fix="choose another", code="exists"
+        )
     search = config.search
     found, folder = (None, None) if search is None else _search(ctx, search)
     decomposition = config.decomposition
@@ -79,7 +85,7 @@ def opened(ctx: Context, config: EditOptions) -> Given:
     if parts.kind == "pieces" and parts.levels is None:
         off = [b.read for b in _examples.batches(plain)]
         parts = replace(parts, levels=_parts.levels(parts, off))
-    return Given(parts, chosen, examples, plain, _target(config, parts, examples))
+    return Given(parts, chosen, examples, plain, _target(config, parts, examples), source is not config.examples)
 
 
 def _target(config: EditOptions, parts: Parts, examples: Examples | None) -> tuple[Row, ...]:
@@ -99,10 +105,7 @@ def _target(config: EditOptions, parts: Parts, examples: Examples | None) -> tup
 
 def _search(ctx: Context, reference: str) -> tuple[EditSearch, Path]:
     folder = ctx.path(reference, "search")
-    path = folder / "result.json"
-    if not path.is_file():
-        raise UserError(f"{folder.name} is not a run", where="--search", expected="a run of `edit search`")
-    return EditSearch.read(json.loads(path.read_text()), where="--search"), folder
+    return complete(folder, EditSearch, what="is not a search of parts", made_by="edit search")[0], folder
 
 
 def edited(ctx: Context, made: Edit, config: EditOptions) -> Edit:

@@ -1,12 +1,12 @@
 """What an edit leaves: an adapter on the reference, a plain copy if asked for, the stack, and the result.
 
-Everything is measured before anything is written outside the bundle, and a failed run leaves the model as it was.
+Everything is measured before anything is written outside the bundle, and a failed run leaves nothing there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from radiograph.core import Context, UserError
 from radiograph.evidence.edits import Answers, Continuation, DistanceEffect, Edit, StepLoss
-from radiograph.interventions.edits import Layer, bake, read_stack, write_adapter, write_stack
+from radiograph.interventions.edits import bake, write_adapter
 from radiograph.methods._edit import measure
 from radiograph.methods._edit.specs import norm, whole
-from radiograph.models import ModelRef, tensors_sha256
+from radiograph.models import ModelRef
 from radiograph.models.lowrank import added
-from radiograph.numerics.distances import gain, judged, limit_of
+from radiograph.numerics.distances import FLOOR, LEAST_DRAWS, LEAST_UNITS, Effect, gain, judged, limit_of
 from radiograph.numerics.proportions import Interval
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Asked:
     token: int | None = None
     """What the edit writes: its probability where a chosen part fires is the gain, unless another target is given."""
     steps: tuple[StepLoss, ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    own_examples: bool = False
+    """The edit was made from these examples: what they gain says nothing about others."""
 
 
 def finished(ctx: Context, asked: Asked) -> Edit:
@@ -85,8 +86,8 @@ def finished(ctx: Context, asked: Asked) -> Edit:
         least_gain=asked.gain,
         max_far=limit,
     )
+    said = _continuations(asked, additions)
     adapter, rank, after_sha = _written(ctx, asked, additions)
-    baked = None if asked.bake is None else _baked(ctx, asked, additions)
     return Edit(
         how="train" if asked.how == "train" else "apply",
         model=ctx.label(asked.model),
@@ -99,7 +100,6 @@ def finished(ctx: Context, asked: Asked) -> Edit:
         edit=asked.edit,
         rank=rank,
         adapter=adapter,
-        baked=baked,
         norm=norm(additions),
         firings=before,
         firings_after=after,
@@ -109,11 +109,38 @@ def finished(ctx: Context, asked: Asked) -> Edit:
         max_far_given=asked.max_far,
         least_gain=asked.gain,
         answers=changes,
-        continuations=_continuations(asked, additions),
+        continuations=said,
         judgement=judgement,
         steps=asked.steps,
-        notes=asked.notes,
+        own_examples=asked.own_examples and any(a.what == "completion" for a in changes),
+        notes=(*_unjudged(judgement, wanted, distances["far"]), *_notes(asked, null)),
     )
+
+
+def _unjudged(judgement: str, wanted: Answers | None, far: Effect) -> tuple[str, ...]:
+    """What is missing where nothing is said of an edit."""
+    if judgement != "not_judged":
+        return ()
+    found: list[str] = []
+    if wanted is None:
+        found.append("nothing is wanted of this edit: give --examples with foils, or --target")
+    elif wanted.interval is None:
+        found.append(f"what is wanted was measured on {wanted.n}: an interval takes {LEAST_UNITS}")
+    if far.kl_interval is None:
+        found.append(f"{far.documents} texts hold no firing of what was edited: an interval takes {LEAST_UNITS}")
+    return tuple(found)
+
+
+def _notes(asked: Asked, null: Sequence[float]) -> tuple[str, ...]:
+    found: list[str] = []
+    if asked.own_examples and asked.examples is not None:
+        found.append("the gain is measured on the examples that the edit was made from: on others it may be smaller")
+    if asked.max_far is None and len(null) < LEAST_DRAWS:
+        found.append(
+            f"{len(null)} blind edits could be measured far from where they fire, and a 95th percentile takes "
+            f"{LEAST_DRAWS}: the limit far away is {FLOOR}"
+        )
+    return tuple(found)
 
 
 def _distance(name: str, effect: Any) -> DistanceEffect:
@@ -196,16 +223,26 @@ def _written(ctx: Context, asked: Asked, additions: dict[str, Factors]) -> tuple
     return ADAPTER, rank, edited.identity.tensors_sha256
 
 
-def _baked(ctx: Context, asked: Asked, additions: dict[str, Factors]) -> str:
-    """A plain copy, its originals in the bundle, and its stack."""
-    assert asked.bake is not None, "asked for"
+def baked(ctx: Context, asked: Asked, edit: Edit) -> Edit:
+    """The edit with a plain copy of the model, where one is asked for: last of all, since it lies outside the bundle.
+
+    Raises:
+        UserError: the model is in memory alone; the folder exists; a tied matrix; pickles or quantised weights.
+    """
+    if asked.bake is None:
+        return edit
     source = asked.parts.model.folder
     if source is None:
         raise UserError("the model is in memory alone", fix="save it to a folder first")
     place, originals = ctx.place(asked.bake), ctx.output.folder("originals")
-    bake(asked.parts.target, whole(asked.parts, additions), Path(source), place, originals)
     plain = asked.parts.reference or asked.parts.model
-    run = originals.resolve().parent.name.removesuffix(".partial")
-    layer = Layer(run=run, kind="baked", before=plain.identity.tensors_sha256, after=tensors_sha256(place))
-    write_stack(place, read_stack(Path(source)).with_layer(layer))
-    return ctx.label(asked.bake)
+    bake(
+        asked.parts.target,
+        whole(asked.parts, dict(asked.additions)),
+        Path(source),
+        place,
+        originals,
+        run=originals.resolve().parent.name.removesuffix(".partial"),
+        before=plain.identity.tensors_sha256,
+    )
+    return edit.model_copy(update={"baked": ctx.label(asked.bake)})

@@ -2,8 +2,8 @@
 
 The objective is KL(reference ‖ edited) over the answers of examples, plus `weight` × KL(before ‖ edited) over plain
 text. Its gradient by the scale of every part orders them; the leading few are tried for real and the best is taken out,
-until nothing gains `LEAST` of what there was, or `most` are out. What is alone in a plain model is the answer that
-is given instead (the foil): then the objective is how much likelier the completion is than the foil.
+until nothing gains `LEAST` of what there was, or `most` are out. A plain model has no reference: there the objective is
+the mean log-probability of the completions, which must be what the model says by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from radiograph.core import Context, UserError
+from radiograph.core import Context, Refusal, UserError
 from radiograph.core.components import Component
 from radiograph.methods._edit.examples import Batch, Row, batches
 from radiograph.models.lowrank import Factors, added
@@ -81,6 +81,29 @@ def divergence(found: torch.Tensor, side: Side) -> torch.Tensor:
 def objective(parts: Parts, on: Sequence[Row], off: Sequence[Row], weight: float) -> Objective:
     """Of an adapter: towards the reference on examples. Of a plain model: away from the completions."""
     return Objective(parts, tuple(wanted(parts.reference, on)), tuple(wanted(parts.model, off)), weight)
+
+
+def check_shown(parts: Parts, rows: Sequence[Row]) -> None:
+    """Refuse examples of what a plain model does not do: no part of it can carry that.
+
+    Raises:
+        Refusal: `not_shown`, exit 4.
+    """
+    import torch
+
+    said = 0
+    for batch in batches(rows):
+        with torch.no_grad():
+            first = parts.target.run(batch.ids).argmax(-1)
+        said += int(((first == batch.next) | ~batch.predicts).all(1).sum())
+    if 2 * said < len(rows):
+        raise Refusal(
+            "not_shown",
+            "the model does not say the completions by itself, so no part of it carries them",
+            expected=f"at least half of {len(rows)} completions as greedy answers",
+            got=str(said),
+            fix="give examples of what the model does, or `edit train` it to do this",
+        )
 
 
 def wanted(model: LanguageModel | None, rows: Sequence[Row]) -> list[Side]:

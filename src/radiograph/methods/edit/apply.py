@@ -10,7 +10,7 @@
    takes the old one's place), and with --bake a plain copy, the original bytes of every changed tensor in the bundle
 5. accepted when what is wanted (the foils, --target, or the token that is written, where a chosen part fires) gains
    --gain with a lower bound above 0, and far KL's upper bound is at most --max-far (the null's 95th percentile, at
-   least .01)
+   least .01). Fewer than six examples or texts have no interval, and an edit without one is not judged
 
 Units: nats a token; intervals are bootstrap over documents. Exit codes: 2 where it reaches too far or gains too little,
 4 where fewer than 30 firings were seen. Refuses when: a part fires nowhere; the decomposition is of another model.
@@ -58,8 +58,9 @@ def run(config: Config, ctx: Context) -> Edit:
         config.max_far,
         config.bake,
         spec.writes(given.parts),
+        own_examples=given.searched_by,
     )
-    return edited(ctx, made.finished(ctx, asked), config)
+    return made.baked(ctx, asked, edited(ctx, made.finished(ctx, asked), config))
 
 
 def recompute(result: dict[str, Any], folder: Any) -> list[str]:

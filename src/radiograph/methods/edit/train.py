@@ -74,8 +74,9 @@ def run(config: Config, ctx: Context) -> Edit:
         config.max_far,
         config.bake,
         steps=tuple(steps),
+        own_examples=True,
     )
-    return edited(ctx, made.finished(ctx, asked), config)
+    return made.baked(ctx, asked, edited(ctx, made.finished(ctx, asked), config))
 
 
 def _sides(config: Config, ctx: Context, given: Given) -> tuple[list[Side], list[Side], list[Side]]:

@@ -1,9 +1,10 @@
 """Take an edit back, and prove that what is left is the model from before.
 
-1. RUN is a run of `edit apply` or `edit train`; its bundle must be whole
+1. RUN is a run of `edit apply` or `edit train`; its bundle must be whole, and the bytes it kept what it wrote
 2. of a baked copy the stored original bytes are put back, file by file, and every file's SHA-256 is the original's
    again; nothing is subtracted   3. of an adapter: the model without it is loaded, and its tensors' hash and its logits
-   must be the reference's bit for bit; then it is retired in the workspace's `edits.json`
+   must be the reference's bit for bit, and the model that was edited must be there; then it is retired in the
+   `edits.json` of the folder that holds its run
 4. later edits that lie on top come off first
 
 Refuses, with nothing touched (exit 3): a later edit on top (the order is named), a file that something else changed,
@@ -12,16 +13,19 @@ original bytes that are missing or altered, an edit that was undone already.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, RunPath, UserError
+from radiograph.core import Context, RadiographError, RunPath, UserError
 from radiograph.evidence.edits import Edit, EditUndo, RestoredFile
+from radiograph.store import complete, file_sha256, sealed
 
 if TYPE_CHECKING:
     from radiograph.interventions.edits import Stack
+
+
+KEPT = "originals"
 
 
 class Config(Base):
@@ -36,23 +40,19 @@ class Config(Base):
 def run(config: Config, ctx: Context) -> EditUndo:
     """Check, restore, prove."""
     place = ctx.path(config.run, "edit")
-    made = _read(place)
+    made, _ = complete(place, Edit, what="is not a run of edit", made_by="edit apply")
     if made.baked is not None:
         return _baked(config, ctx, place, made)
     return _adapter(ctx, place, made)
 
 
-def _read(place: Path) -> Edit:
-    path = place / "result.json"
-    if not path.is_file():
-        raise UserError(f"{place.name} is not a run of edit", expected="a finished run of edit apply or edit train")
-    return Edit.read(json.loads(path.read_text(encoding="utf-8")), where=str(path.name))
-
-
 def _baked(config: Config, ctx: Context, place: Path, made: Edit) -> EditUndo:
-    from radiograph.interventions.edits import read_stack, undo
+    from radiograph.interventions.edits import BYTES, ORIGINALS, read_stack, undo
     from radiograph.models import tensors_sha256
 
+    for name in (ORIGINALS, BYTES):
+        if (place / KEPT / name).is_file():
+            sealed(place, f"{KEPT}/{name}", file_sha256(place / KEPT / name))
     assert made.baked is not None, "baked"
     folder = ctx.place(config.folder or made.baked)
     if not folder.is_dir():
@@ -65,7 +65,7 @@ def _baked(config: Config, ctx: Context, place: Path, made: Edit) -> EditUndo:
             code="not_edited",
         )
     with ctx.measure("restore"):
-        restored = undo(folder, place / "originals", layer)
+        restored = undo(folder, place / KEPT, layer)
     now = tensors_sha256(folder)
     return EditUndo(
         run=place.name,
@@ -90,9 +90,9 @@ def _adapter(ctx: Context, place: Path, made: Edit) -> EditUndo:
         identical = _same_without(ctx, made, place)
     if not identical:
         raise UserError(
-            f"{made.base} is not the model that {place.name} was made of",
-            expected="the reference's tensors and logits, bit for bit",
-            fix="restore the base first",
+            f"{made.model} is not the model that {place.name} was made of",
+            expected="its tensors, and the base's logits, bit for bit",
+            fix="restore it first",
             code="changed_since",
         )
     write_stack(home, stack.undone(place.name))
@@ -106,20 +106,20 @@ def _stacked(home: Path, known: Stack) -> Stack:
     off = {layer.run for layer in known.layers if layer.state == "undone"}
     layers: list[Layer] = []
     for path in sorted(home.glob("*/result.json")):
+        # Runs that are unfinished, unreadable or of another verb edit nothing.
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            made, _ = complete(path.parent, Edit, what="is not a run of edit", made_by="edit apply")
+        except RadiographError:
             continue
-        if isinstance(document, dict) and document.get("schema") == Edit.SCHEMA and document.get("baked") is None:
-            made = Edit.read(document, where=path.parent.name)
-            name = path.parent.name
+        name = path.parent.name
+        if made.baked is None:
             state = "undone" if name in off else "on"
             layers.append(Layer(run=name, kind="adapter", before=made.before, after=made.after, state=state))
     return Stack(layers=tuple(layers))
 
 
 def _same_without(ctx: Context, made: Edit, place: Path) -> bool:
-    """Whether the base with the adapter switched off is the base: tensors and logits."""
+    """Whether the base with the adapter off is the base, tensors and logits, and the model from before is there."""
     import torch
 
     from radiograph.models import forward, pad
@@ -129,7 +129,9 @@ def _same_without(ctx: Context, made: Edit, place: Path) -> bool:
     batch = pad([[n * 37 % plain.vocab_size for n in range(min(16, plain.context_length))]])
     same = torch.equal(forward(pair.reference, batch), forward(plain, batch))
     base = pair.candidate.identity.base_tensors_sha256
-    return bool(same) and base == plain.identity.tensors_sha256
+    # What was edited may itself be the base with an adapter: then that is what one goes back to.
+    before = plain if made.model == made.base else ctx.pair(made.base, made.model).candidate
+    return bool(same) and base == plain.identity.tensors_sha256 and before.identity.tensors_sha256 == made.before
 
 
 def recompute(result: dict[str, Any], folder: Any) -> list[str]:

@@ -1,14 +1,17 @@
 """What an edit does near to where its components fire, in the same window, and far away.
 
 1. every predicting position belongs to one class: `near` (a component fires there, so that the next token is the first
-   that it can change), `window` (another position of a document with a firing), `far` (a document without one)
+   that it can change), `window` (another position of a document with a firing, be it at a token that predicts nothing
+   that counts), `far` (a document without one)
 2. of each class the mean divergence KL(after ‖ before) and the perplexity ratio exp(mean loss after − before), with
    percentile intervals of the bootstrap over documents: tokens of one document are not independent
-3. `null_level`: the percentile of far divergences of other edits of equal norm, which is what a blind push does
+3. `limit_of`: the percentile of far divergences of other edits of equal norm, which is what a blind push does; fewer
+   than `LEAST_DRAWS` of them say nothing about a 95th percentile, and the limit is `FLOOR`
 4. `accepted`: the gain's lower bound is above 0, the gain itself at least what is asked for, and the far divergence's
    upper bound is below its limit
 
-Units: nats a token. A class with fewer than two documents has no interval, and a class without positions no number.
+Units: nats a token. Fewer than `LEAST_UNITS` documents or examples have no interval: a bootstrap of fewer values that
+happen to have one sign excludes 0 by chance more often than one time in forty. A class without positions has no number.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from radiograph.numerics.resampling import bootstrap, weighted_mean
 Distance = Literal["near", "window", "far"]
 DISTANCES: Final[tuple[Distance, ...]] = ("near", "window", "far")
 LEAST_FIRINGS: Final = 30
+LEAST_UNITS: Final = 6
+LEAST_DRAWS: Final = 20
 FLOOR: Final = 0.01
 """Least limit of the far divergence, nats: below it the null of a small edit would refuse everything."""
 SHARE: Final = 0.95
@@ -47,14 +52,10 @@ class Effect:
 
 
 def classes(
-    fires: Bool[np.ndarray, " position"], document: Int[np.ndarray, " position"]
+    fires: Bool[np.ndarray, " position"], anywhere: Bool[np.ndarray, " position"]
 ) -> Int[np.ndarray, " position"]:
-    """0 near, 1 window, 2 far, for every predicting position."""
-    if not len(document):
-        return np.zeros(0, np.int64)
-    has = np.zeros(int(document.max()) + 1, bool)
-    np.logical_or.at(has, document, fires)
-    return np.where(fires, 0, np.where(has[document], 1, 2))
+    """0 near, 1 window, 2 far, for every predicting position; `anywhere`: its document holds a firing."""
+    return np.where(fires, 0, np.where(anywhere, 1, 2)).astype(np.int64)
 
 
 def effects(
@@ -83,7 +84,7 @@ def _effect(kl: np.ndarray, rise: np.ndarray, document: np.ndarray, seed: int, r
     sums = [np.bincount(inverse, weights=values) / n for values in (kl, rise)]
     means = [float(values.mean()) for values in (kl, rise)]
     between: list[Interval | None] = [None, None]
-    if len(units) >= 2:
+    if len(units) >= LEAST_UNITS:
         between = [
             bootstrap(weighted_mean(values, n), len(units), seed=seed, resamples=resamples).interval()
             for values in sums
@@ -96,21 +97,17 @@ def _effect(kl: np.ndarray, rise: np.ndarray, document: np.ndarray, seed: int, r
 def gain(
     before: Float64[np.ndarray, " example"], after: Float64[np.ndarray, " example"], *, seed: int
 ) -> tuple[float, Interval | None]:
-    """Mean rise of a probability over examples, and its interval over them; None with fewer than two."""
+    """Mean rise of a probability over examples, and its interval over them; None with fewer than `LEAST_UNITS`."""
     rise = finite(after, "probability after") - finite(before, "probability before")
-    if len(rise) < 2:
+    if len(rise) < LEAST_UNITS:
         return float(rise.mean()), None
     return float(rise.mean()), bootstrap(weighted_mean(rise), len(rise), seed=seed).interval()
 
 
-def null_level(draws: Sequence[float], share: float = SHARE) -> float:
-    """The percentile of the far divergences of edits that mean nothing."""
-    return float(np.quantile(finite(np.asarray(draws, np.float64), "null"), share))
-
-
 def limit_of(draws: Sequence[float]) -> float:
     """The largest far divergence that is accepted: the null's 95th percentile, at least `FLOOR`."""
-    return max(FLOOR, null_level(draws)) if draws else FLOOR
+    values = finite(np.asarray(draws, np.float64), "null")
+    return max(FLOOR, float(np.quantile(values, SHARE))) if len(values) >= LEAST_DRAWS else FLOOR
 
 
 def judged(
