@@ -270,3 +270,15 @@ def test_documents_of_one_length_a_batch_and_some_held_out():
     assert torch.equal(found.batch(7, 4), found.batch(7, 4)) and found.batch(7, 4).numel() in range(20, 25)
     with pytest.raises(UserError, match="too little text"):
         documents([[1, 2, 3, 4]], 6)
+
+
+@pytest.mark.parametrize("kind", ["shared", "scalar", "vector"])
+def test_a_spread_start_lets_importance_begin_where_a_component_reads(kind):
+    x = torch.cat([torch.eye(5), 0 * torch.eye(5)]).repeat(10, 1)
+    own = settings(start="spread", importance=kind, importance_options={"hidden": 8})
+    _, importance = begun = started(target(), x, own)
+    assert not any(t.requires_grad or t.grad is not None for t in importance.tensors.values())
+    raw = make(target(), *begun).observe(target(), torch.eye(5)).raw["w_out"]
+    h = begun[0]["w_out"].activations(torch.eye(5) @ target().matrix("w_in").T)
+    both = torch.corrcoef(torch.stack([raw.flatten(), h.flatten()]))
+    assert both[0, 1] > 0.8

@@ -1,4 +1,5 @@
-"""Presets: what is not given. CPU presets use the `shared` importance, a data start, and a rate that is flat for 60 %.
+"""Presets: what is not given. CPU presets of TMS use the `shared` importance, a `spread` start without warm-up, and a
+rate that is flat for 60 %.
 
 `published-*` are the configurations of the papers, for a GPU. `lm-block` is one block of a small language model, `lm`
 all of its matrices, `bundled` the recipe of `decomposition:bundled`.
@@ -18,13 +19,15 @@ _LM = {
     "warmup_decay": 0.0,
     "eval_every": 100,
 }
-_PUBLISHED = {"start": "random", "schedule": "cosine", "importance": "scalar", "batch": 4096}
+_PUBLISHED = {"start": "random", "warmup_steps": 200, "schedule": "cosine", "importance": "scalar", "batch": 4096}
 
 
 def _toy(components: int, hidden: int, batch: int, minimality: str, rate: float, steps: int) -> dict[str, Any]:
     return {
         "weights": (f"*={components}",),
         "distance": "mse",
+        "start": "spread",
+        "warmup_steps": 0,
         "importance": "shared",
         "importance_options": {"hidden": hidden},
         "losses": (f"minimality:{minimality}", "recon:1", "recon_layerwise:1"),
@@ -45,7 +48,7 @@ def _published(
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "tms-5-2": _toy(20, 64, 256, "3e-3,p=1", 3e-3, 4000),
-        "tms-10-5": _toy(40, 64, 256, "1e-3,p=1", 3e-3, 4000) | {"warmup_steps": 0},
+        "tms-10-5": _toy(40, 64, 256, "1e-3,p=1", 3e-3, 2000),
         "tms-40-10": _toy(100, 128, 512, "3e-4,p=1", 2e-3, 6000),
         "tms-5-2-identity": _toy(20, 64, 512, "3e-3,p=1", 3e-3, 4000),
         "tms-40-10-identity": _toy(80, 128, 512, "3e-4,p=1", 2e-3, 4000),

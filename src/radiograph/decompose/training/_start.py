@@ -3,7 +3,9 @@
 `random` V ~ N(0, 1/d_in), U ~ N(0, 1/C) (the published start) · `data` V_c = what the weight reads at C random live
 positions, brought to length 1, and U_c = W V_c · min(d_in, C)/C; an embedding starts at C tokens of the data, each once
 while there are enough · `spread` the same, positions drawn one after the other in proportion to their squared distance
-to the nearest direction already drawn, so that no direction of the data is left out by luck
+to the nearest direction already drawn, so that no direction of the data is left out by luck; and importance begins
+near the cosine of what is read with V_c. Without that a component is as good for what it reads with a minus: where
+features write opposite directions one came to serve two, at equal loss, and nothing drives them apart again
 
 Source: Arthur & Vassilvitskii 2007 (k-means++), for `spread`.
 """
@@ -23,6 +25,8 @@ from radiograph.models.masked import Factors, Record, Target, recorded
 
 _POOL = 64
 """Rows for each component that `spread` draws from."""
+_ALIGN_STEPS, _ALIGN_RATE = 200, 1e-2
+"""Adam, on the first batch."""
 _SAME = 1e-6
 """1 − cosine below which two rows are one direction."""
 
@@ -40,7 +44,38 @@ def started(target: Target, inputs: Tensor, settings: Settings) -> tuple[dict[st
     )
     dtype = next(iter(factors.values())).reads.dtype
     moved = {name: tensor.to(target.device, dtype) for name, tensor in importance.tensors.items()}
-    return factors, Importance(importance.name, importance.options, moved, importance.kind)
+    importance = Importance(importance.name, importance.options, moved, importance.kind)
+    if settings.start == "spread":
+        _align(importance, factors, record)
+    return factors, importance
+
+
+def _align(importance: Importance, factors: Mapping[str, Factors], record: Record) -> None:
+    """Least squares to cos(x, V_c), in place, over the rows that are not zero."""
+    seen = {w: record.seen(w).detach() for w in factors}
+    h = {w: own.activations(record.inputs[w]).detach() for w, own in factors.items()}
+    sizes = {w: _lengths(record.inputs[w]) for w in factors}
+    wanted = {w: h[w] / (sizes[w].clamp_min(1e-30) * own.reads.norm(dim=0)) for w, own in factors.items()}
+    moved = list(importance.trained.values())
+    for tensor in moved:
+        tensor.requires_grad_()
+    optimiser = torch.optim.Adam(moved, lr=_ALIGN_RATE)
+    with torch.enable_grad():
+        for _ in range(_ALIGN_STEPS):
+            raw = importance.raw(seen, h)
+            loss = torch.stack([((raw[w] - wanted[w]).square() * (sizes[w] > 0)).mean() for w in factors]).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    for tensor in moved:
+        tensor.requires_grad_(False).grad = None
+
+
+def _lengths(x: Tensor) -> Float[Tensor, "... 1"]:
+    """Of what is read; a token is a unit vector."""
+    if not x.is_floating_point():
+        return torch.ones((*x.shape, 1), device=x.device)
+    return x.detach().norm(dim=-1, keepdim=True)
 
 
 def untrained(target: Target, settings: Settings, number: int) -> dict[str, Factors]:
