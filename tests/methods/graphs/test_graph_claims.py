@@ -14,6 +14,7 @@ import torch
 from radiograph.core import ExitCode, FormatError, RadiographError, UserError
 from radiograph.decompose import load
 from radiograph.decompose.circuits import Prompt, context_of, holds, measure, repair, worst
+from radiograph.evidence.graphs import read_graph
 from radiograph.models import load as load_model
 from radiograph.models.masked import of_model
 from radiograph.organisms import bundled_decomposition, bundled_path
@@ -197,3 +198,48 @@ def test_with_a_loss_limit_the_regimes_are_judged_by_the_loss(case):
     found = measure(case, case.alive, context, seed=0, draws=2)
     assert found.adversarial.label.p == pytest.approx(found.adversarial.measured.p)
     assert holds(context, 0.0, found.adversarial.measured.loss, keep=1, max_loss=found.adversarial.measured.loss)
+
+
+def theirs():
+    nodes = [
+        {"node_id": "E_5_0", "feature": 0, "layer": "E", "ctx_idx": 0, "feature_type": "embedding"},
+        {"node_id": "0_3_0", "feature": 9, "layer": "0", "ctx_idx": 0, "feature_type": "transcoder"},
+        {"node_id": "27_9_0", "feature": 9, "layer": "27", "ctx_idx": 0, "feature_type": "logit", "token_prob": 1.0},
+    ]
+    return {
+        "metadata": {"slug": "s", "scan": "x", "prompt": "a", "prompt_tokens": ["a"]},
+        "qParams": {},
+        "nodes": [node | {"jsNodeId": "x", "clerp": ""} for node in nodes],
+        "links": [{"source": "E_5_0", "target": "0_3_0", "weight": 1.0}],
+    }
+
+
+def colliding(document):
+    """Renamed as newer files name them, an error node gets the id that another has."""
+    error = {"layer": "9", "feature_type": "mlp reconstruction error", "feature": 1, "ctx_idx": 0}
+    feature = {"layer": "0", "feature_type": "transcoder", "feature": 45, "ctx_idx": 0}
+    document["nodes"] += [
+        one | {"jsNodeId": "x", "clerp": "", "node_id": name}
+        for one, name in ((feature, "0_9_0"), (error, "0_9_0"), (error, "9_-1_0"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["nodes"][2].update(token_prob="x"), "/nodes/2/token_prob"),
+        (lambda d: d["nodes"][2].update(token_prob=-5), "no probability"),
+        (lambda d: d["nodes"][2].update(token_prob=float("nan")), "no probability"),
+        (lambda d: d["nodes"][2].update(is_target_logit=3), "/nodes/2/is_target_logit"),
+        (lambda d: d["nodes"][1].update(activation=10**400), "/nodes/1/activation"),
+        (lambda d: d["links"][0].update(weight=10**400), "/links/0/weight"),
+        (colliding, "two nodes have one id"),
+    ],
+)
+def test_a_file_of_others_that_is_none_is_named_and_no_crash(change, says):
+    document = theirs()
+    assert read_graph(document, "g.json").radiograph.kind == "imported"
+    change(document)
+    with pytest.raises(FormatError) as error:
+        read_graph(document, "g.json")
+    assert says in str(error.value)

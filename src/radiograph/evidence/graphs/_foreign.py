@@ -18,6 +18,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from pydantic import ValidationError
+
 from radiograph.core import FormatError, visible
 from radiograph.evidence._record import check_schema
 from radiograph.evidence.graphs._graph import ERROR_TYPE, AttributionGraph, GraphFacts, LinkRecord, NodeRecord, cantor
@@ -65,6 +67,8 @@ ATTRIBUTION_GRAPH: Final[Mapping[str, Any]] = {
                     "clerp": {"type": "string"},
                     "influence": {"type": ["number", "null"]},
                     "activation": {"type": ["number", "null"]},
+                    "token_prob": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                    "is_target_logit": {"type": ["boolean", "null"]},
                 },
             },
         },
@@ -88,6 +92,7 @@ _SHOWN = 5
 _ID = re.compile(r"(-?\d+)_(-?\d+)_(-?\d+)")
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
+    "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
     "array": (list,),
@@ -124,9 +129,13 @@ def read_graph(document: object, where: str) -> AttributionGraph:
     nodes, notes = _nodes(plain, where)
     links = tuple(LinkRecord(source=ln["source"], target=ln["target"], weight=ln["weight"]) for ln in plain["links"])
     facts = GraphFacts(kind="imported", shown=sum(_is_feature(node) for node in nodes), notes=tuple(notes))
-    return AttributionGraph(
-        metadata=plain["metadata"], qParams=plain["qParams"], nodes=tuple(nodes), links=links, radiograph=facts
-    )
+    try:
+        return AttributionGraph(
+            metadata=plain["metadata"], qParams=plain["qParams"], nodes=tuple(nodes), links=links, radiograph=facts
+        )
+    except ValidationError as error:  # an error node's new name may be taken
+        said = error.errors()[0]["msg"]
+        raise FormatError(f"{visible(where)} is not an attribution graph", got=said, code="bad_graph") from error
 
 
 def _plain_problems(document: Any) -> Problems:
@@ -139,10 +148,12 @@ def _plain_problems(document: Any) -> Problems:
     for number, node in enumerate(plain["nodes"]):
         ids[node["node_id"]].append(number)
         problems += [
-            (f"/nodes/{number}/{key}", f"not finite: {node[key]}")
-            for key in ("influence", "activation", "token_prob")
-            if isinstance(node.get(key), float) and not math.isfinite(node[key])
+            (f"/nodes/{number}/{key}", f"not finite: {_said(node[key])}")
+            for key in ("influence", "activation")
+            if node.get(key) is not None and not _finite(node[key])
         ]
+        if node.get("token_prob") is not None and not 0 <= node["token_prob"] <= 1:
+            problems.append((f"/nodes/{number}/token_prob", f"no probability: {_said(node['token_prob'])}"))
     for name, places in ids.items():
         kinds = [plain["nodes"][place]["feature_type"] for place in places]
         if len(places) > 2 or (len(places) == 2 and sum("error" in kind for kind in kinds) != 1):
@@ -151,9 +162,21 @@ def _plain_problems(document: Any) -> Problems:
         problems += [
             (f"/links/{number}/{end}", f"no node {link[end]!r}") for end in ("source", "target") if link[end] not in ids
         ]
-        if not math.isfinite(link["weight"]):
-            problems.append((f"/links/{number}/weight", f"not finite: {link['weight']}"))
+        if not _finite(link["weight"]):
+            problems.append((f"/links/{number}/weight", f"not finite: {_said(link['weight'])}"))
     return problems
+
+
+def _finite(value: float) -> bool:
+    """Whether it is a number that a float can be: JSON knows integers of any length."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _said(value: float) -> str:
+    return str(value) if abs(value) < 2**63 or isinstance(value, float) else "an integer too large"
 
 
 def _walk(value: Any, schema: Mapping[str, Any], pointer: str, problems: Problems) -> None:
