@@ -19,7 +19,7 @@ JUDGED = {
     "no_gain": "Not accepted: what is wanted did not become likelier by as much as was asked for.",
     "too_far": "Not accepted: the edit also changes texts that have nothing to do with it.",
     "too_few_firings": "Cannot say: the edited parts fired fewer than 30 times on what was read.",
-    "not_judged": "Cannot say: there is nothing that is wanted instead, or no text far away to compare.",
+    "not_judged": "Cannot say: nothing is wanted instead, or too little was measured for an interval.",
 }
 ANSWERS = {
     "completion": "what the examples show",
