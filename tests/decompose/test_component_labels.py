@@ -337,6 +337,17 @@ def test_bad_input_of_label_names_what_is_missing(here, tmp_path):
         go("decompose.label", harvest="attributions")
 
 
+@pytest.mark.parametrize(
+    ("f1", "chance", "said"), [(0.98, 0.97, "low"), (0.85, 0.77, "low"), (0.93, 0.75, "medium"), (0.98, 0.3, "high")]
+)
+def test_a_rule_is_trusted_for_what_it_gains_over_chance(f1, chance, said):
+    from radiograph.evidence.explanations import HeldOut
+    from radiograph.methods.decompose._label.writers import confidence_of
+
+    held = HeldOut.model_construct(f1=f1, chance=chance, n=1000)
+    assert confidence_of(held) == said and confidence_of(None) == "low"
+
+
 @pytest.fixture(scope="module")
 def small(home):
     """Components that fired seldom."""

@@ -21,6 +21,8 @@ class ComponentGroup(Record):
     """Share of the rows on which any of them is active."""
     stability: float | None = Field(default=None, ge=0, le=1)
     """Mean over the other runs of the largest Jaccard overlap with one of their groups; None: there was one run."""
+    stability_chance: float | None = Field(default=None, ge=0, le=1)
+    """The same with the members of the other runs permuted."""
 
 
 class Spread(Record):

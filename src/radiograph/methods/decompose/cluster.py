@@ -26,10 +26,14 @@ from radiograph.core import Context, Refusal, RunPath, UserError, derive
 from radiograph.evidence.components import ComponentClusters, ComponentGroup, Spread
 
 if TYPE_CHECKING:
-    from radiograph.numerics.cofiring import Groups
+    from radiograph.numerics.cofiring import Agreement, Groups
     from radiograph.store.components import ComponentStatistics
 
 NULLS = 3
+UNSTABLE = 0.5
+"""Share of components on which runs differ above which the result says so."""
+PERMUTED = 5
+"""Permutations of each run that give the chance level of stability."""
 
 
 class Config(Base):
@@ -55,8 +59,6 @@ class Config(Base):
     """Chance that any two independent components may merge, over tokens and texts; 1: description length alone."""
     seeds: int = Field(default=10, ge=1)
     """Runs of the ensemble."""
-    show: int = Field(default=20, ge=0)
-    """Groups that the report lists; tables hold all."""
 
 
 def run(config: Config, ctx: Context) -> ComponentClusters:
@@ -89,7 +91,7 @@ def run(config: Config, ctx: Context) -> ComponentClusters:
     compared = agreement(members, seed=ctx.seed) if config.seeds > 1 else None
     apart = agreement(np.stack([found.member_of for found in nulls]), draws=1, seed=ctx.seed)
     _write(ctx, given, kept, runs)
-    groups = _groups(given, kept, active, members)
+    groups = _groups(given, kept, active, members, ctx.seed)
     first = runs[0]
     return ComponentClusters(
         harvest=ctx.label(config.harvest),
@@ -116,7 +118,7 @@ def run(config: Config, ctx: Context) -> ComponentClusters:
         null_merges=tuple(len(found.history) for found in nulls),
         null_merges_published=tuple(published),
         null_distance=_spread(apart.distances),
-        notes=_notes(config, until, first, len(groups)),
+        notes=_notes(config, until, first, len(groups), compared),
     )
 
 
@@ -179,8 +181,10 @@ def _drawn(active: np.ndarray, texts: np.ndarray, seed: int) -> tuple[np.ndarray
 
 
 def _groups(
-    given: ComponentStatistics, kept: np.ndarray, active: np.ndarray, members: np.ndarray
+    given: ComponentStatistics, kept: np.ndarray, active: np.ndarray, members: np.ndarray, seed: int
 ) -> tuple[ComponentGroup, ...]:
+    luck = np.random.default_rng(derive(seed, "stability") % 2**32)
+    permuted = np.array([luck.permutation(run_) for run_ in members[1:] for _ in range(PERMUTED)])
     names, count = np.unique(members[0], return_counts=True)
     order = np.lexsort((names, -count))
     out: list[ComponentGroup] = []
@@ -194,6 +198,7 @@ def _groups(
                 weights=tuple(dict.fromkeys(address.split(":")[0] for address in addresses)),
                 rate=float(active[:, own].any(axis=1).mean()),
                 stability=_stability(own, members[1:]),
+                stability_chance=_stability(own, permuted),
             )
         )
     return tuple(out)
@@ -234,11 +239,15 @@ def _write(ctx: Context, given: ComponentStatistics, kept: np.ndarray, runs: lis
     ctx.output.table("history", steps)
 
 
-def _notes(config: Config, until: int | None, first: Groups, groups: int) -> tuple[str, ...]:
+def _notes(
+    config: Config, until: int | None, first: Groups, groups: int, compared: Agreement | None
+) -> tuple[str, ...]:
     notes: list[str] = []
     left = len(set(first.member_of.tolist()))
     if until is not None and left > until and config.merges is None:
         notes.append(f"{left} groups are left: no other pair is active together more often than chance explains")
+    if compared is not None and groups and compared.distances.mean() > UNSTABLE:
+        notes.append("runs differ on most components: other texts would give other groups")
     if not groups:
         notes.append("no two components are described in fewer bits as one")
     return tuple(notes)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TOLERATED = 0.05
 AFTER = 10
 CONFIDENCE = ("low", "medium", "high")
+HIGH, MEDIUM = 0.8, 0.5
+"""Shares of the way from chance to F1 1 from which a rule is called so."""
 _LONGEST = 400
 Slots = dict[str, str]
 Shown = tuple[tuple[str, float, str], ...]
@@ -181,8 +183,7 @@ class Counting:
             held = None if told is None or told.rule is None else told.rule.check
             if told is not None and told.text is not None and (held is None or beats_chance(held)):
                 label, why = told.text, "a rule on recorded tokens" if held else "recorded tokens"
-                f1 = None if held is None else held.f1
-                confidence = "high" if f1 is not None and f1 >= 0.8 else "medium" if f1 is not None else "low"
+                confidence = confidence_of(held)
             else:
                 label, why = self.tokens(job.number, "inputs"), "tokens on which it fires"
             if phase == "dual" and (out := self.tokens(job.number, "outputs")):
@@ -226,6 +227,14 @@ class Known:
                 self.tally.failures.append((phase, job.address, "not_known"))
             self.tally.asked += 1
         return found
+
+
+def confidence_of(held: HeldOut | None) -> str:
+    """By the share of the way from chance to 1: where a component fires nearly everywhere, a high F1 says little."""
+    if held is None or held.f1 is None or held.chance >= 1:
+        return "low"
+    gained = (held.f1 - held.chance) / (1 - held.chance)
+    return "high" if gained >= HIGH else "medium" if gained >= MEDIUM else "low"
 
 
 def beats_chance(held: HeldOut) -> bool:
