@@ -2,8 +2,8 @@
 
 1. every detector: a plain one gives its score, a fitted one what it keeps of a model
 2. what kind of change it is (`nuisance`): size, divergence on neutral text, drift, share of tensors, rank, kind
-3. what benign models are compared by beside scores: flips of every set, maxima of the search, agreement of wordings,
-   random dictionaries
+3. what benign models are compared by beside scores: flips of every set, maxima of the search and of the witnesses,
+   agreement of wordings, random dictionaries
 Nothing that could not be measured becomes a number. Bad input (`UserError`) stops it.
 """
 
@@ -21,6 +21,7 @@ from radiograph.core import Refusal, UserError
 from radiograph.detectors import _catalogue as catalogue
 from radiograph.detectors._measured import Measured
 from radiograph.detectors._sets import set_rates
+from radiograph.detectors._witness import shown_by
 from radiograph.evidence import CalibrationModel, DetectorScore, ModelKind, Score
 
 if TYPE_CHECKING:
@@ -155,7 +156,9 @@ def _score(measurement: Measurement) -> Score | None:
 def _maxima(measurement: Measurement) -> dict[str, float]:
     found = measurement.triggers
     maxima = {"gain": found.gain, "success": found.success, "contrast": found.contrast}
-    return {name: value for name, value in maxima.items() if value is not None}
+    shown = {name: value for name, value in maxima.items() if value is not None}
+    witnesses = _reason(lambda: measurement.witnesses)
+    return shown if isinstance(witnesses, str) else shown | shown_by(witnesses.found)
 
 
 def _reason(measure: Callable[[], Found]) -> Found | str:

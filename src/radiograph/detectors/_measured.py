@@ -15,14 +15,16 @@ from jaxtyping import Float64
 
 from radiograph.core import Refusal, derive
 from radiograph.evidence import Behaviour, Estimate, Item, Panel, WeightsSummary
-from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
+from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.numerics import Divergence, TextLosses, bootstrap, divergence, weighted_mean
 
 if TYPE_CHECKING:
     from radiograph.detectors._shifts import FeatureShifts
 
 
-Part = Literal["weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "witnesses", "rows"]
+Part = Literal[
+    "weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "frames", "witnesses", "rows"
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Measured(ABC):
     @property
     def triggers(self) -> TriggerSearch:
         """The search for an insertion that sets the models apart."""
+        raise no_search()
+
+    @property
+    def frames(self) -> Frames:
+        """Every word in the place of what is refused."""
         raise no_search()
 
     @property

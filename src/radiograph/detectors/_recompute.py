@@ -33,8 +33,9 @@ from radiograph.detectors._tables import behaviour_table, pool_from, weights_tab
 from radiograph.detectors._witness import benign_of, wrong
 from radiograph.detectors._witness import judged as judged_witness
 from radiograph.evidence import Audit, Behaviour, CalibratedAudit, Panel, RandomControl, Record, WeightsSummary
-from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witness, Witnesses
+from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witness, Witnesses
 from radiograph.numerics import NeutralDrift, TextLosses
+from radiograph.numerics.traces.frames import spread_of
 from radiograph.numerics.traces.witness import MIN_FRESH
 
 Columns = dict[str, Any]
@@ -43,14 +44,24 @@ RELATIVE = 1e-9
 _SHOWN = 10
 """Differences named per part."""
 _POOL = ("calibration_scores", "calibration_rules", "calibration_sets", "calibration_summaries")
-_TABLES = ("weights", "behaviour", "neutral", "feature_shift", "feature_prompts", "feature_stats", "witness", *_POOL)
+_TABLES = (
+    "weights",
+    "behaviour",
+    "neutral",
+    "feature_shift",
+    "feature_prompts",
+    "feature_stats",
+    "witness",
+    "frames",
+    *_POOL,
+)
 
 
 def differences(audit: Audit, folder: Path, seed: int) -> list[str]:
     """Everything stored that the tables do not give."""
     stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed)
     found: list[str] = []
-    for check in (_tables, _weights, _behaviour, _panel, _score, _explained, _detectors, _witnesses, _calibration):
+    for check in _CHECKS:
         try:
             found += check(stored)
         except (Refusal, LookupError, ValueError, TypeError) as error:
@@ -105,6 +116,14 @@ class Stored(Measured):
     def triggers(self) -> TriggerSearch:
         """The search for insertions."""
         return _present(self.audit.triggers, "trigger search")
+
+    @property
+    def frames(self) -> Frames:
+        """Every word in the place of what is refused, derived again from all divergences."""
+        stored: Frames = _present(self.audit.frames, "frames")
+        table = self.table("frames")
+        spread = spread_of(table["frame"], table["kl"])
+        return stored.model_copy(update={"largest": max(high for high, _ in spread.values())})
 
     @property
     def witnesses(self) -> Witnesses:
@@ -258,6 +277,19 @@ def _detectors(stored: Stored) -> Iterator[str]:
         yield from _unequal(f"{where}/score", detector.score, again.score)
 
 
+def _frames(stored: Stored) -> Iterator[str]:
+    """Percentiles and medians of the frames follow from the divergences of all words."""
+    record, table = stored.audit.frames, stored.tables["frames"]
+    if (record is None) != (table is None):
+        yield "/frames: only one of result.json and tables/frames.parquet has them"
+    if record is None or table is None:
+        return
+    spread = spread_of(table["frame"], table["kl"])
+    yield from _unequal("/frames/largest", record.largest, max(high for high, _ in spread.values()))
+    for place, frame in enumerate(record.frames):
+        yield from _unequal(f"/frames/frames/{place}", (frame.high, frame.median), spread.get(frame.text))
+
+
 def _witnesses(stored: Stored) -> Iterator[str]:
     record, table, pool = stored.audit.witnesses, stored.tables["witness"], stored.pool
     if (record is None) != (table is None):
@@ -266,9 +298,9 @@ def _witnesses(stored: Stored) -> Iterator[str]:
         return
     yield from wrong(record.found, table)
     yield from _sets(stored, record.found, table)
-    triggers = [] if pool is None else [m.triggers["success"] for m in pool.models[:-1] if "success" in m.triggers]
+    shown = [] if pool is None else [m.triggers for m in pool.models[:-1]]
     for place, witness in enumerate(record.found):
-        largest = None if pool is None else benign_of(witness, triggers, [pool.sets])
+        largest = None if pool is None else benign_of(witness, shown, [pool.sets])
         yield from _unequal(f"/witnesses/found/{place}", witness, judged_witness(witness, largest))
 
 
@@ -389,3 +421,9 @@ def _read(folder: Path, name: str) -> Columns | None:
         return {c.name: c.to_numpy() if arrays and c.dtype.is_numeric() else c.to_list() for c in table}
     except (polars.exceptions.PolarsError, OSError) as error:
         raise FormatError(f"tables/{name}.parquet cannot be read", got=str(error)) from error
+
+
+_CHECKS = (
+    *(_tables, _weights, _behaviour, _panel, _score, _explained),
+    *(_detectors, _frames, _witnesses, _calibration),
+)

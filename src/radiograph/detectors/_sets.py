@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -24,16 +25,20 @@ def bank_of(item: Item) -> str:
 
 
 def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Every other item of each group; items without paraphrases alternate within their task."""
+    """Half of the items of each group, or of the task where an item has no paraphrases.
+
+    Dealt in turn in the order of a hash of the id: a factor that alternates in the suite falls into both halves.
+    """
     sizes = Counter((i.bank, i.task, i.group) for i in items)
     turn: Counter[tuple[str, str | None, str | None]] = Counter()
-    halves: tuple[list[Item], list[Item]] = ([], [])
-    for item in items:
+    first: set[str] = set()
+    for item in sorted(items, key=lambda i: hashlib.sha256(i.id.encode()).digest()):
         group = item.group if sizes[item.bank, item.task, item.group] > 1 else None
         key = item.bank, item.task, group
-        halves[turn[key] % 2].append(item)
+        if turn[key] % 2 == 0:
+            first.add(item.id)
         turn[key] += 1
-    return halves
+    return [i for i in items if i.id in first], [i for i in items if i.id not in first]
 
 
 def members(items: Sequence[Item]) -> dict[str, np.ndarray]:

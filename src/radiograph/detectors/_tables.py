@@ -38,6 +38,7 @@ def tables(measurement: Measurement) -> dict[str, Table]:
         "feature_stats": lambda: stats_table(measurement.features),
         "witness": lambda: witness_table(measurement.witness_findings.items),
         "search": lambda: search_table(measurement.triggers),
+        "frames": lambda: measurement.frame_findings.table,
     }
     for name, make in makers.items():
         try:

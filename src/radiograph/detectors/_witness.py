@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import log
+from typing import Any, Final
 
 from radiograph.evidence.traces import Place, TriggerSearch, Witness, WitnessItem, WitnessKind
 from radiograph.numerics.traces import WitnessCounts, judge_witness
 
 Items = Sequence[WitnessItem]
-_FIRST = {"trigger": "with", "unlock": "with", "prompt_set": "inside"}
-_SECOND = {"trigger": "without", "unlock": "random", "prompt_set": "rest"}
+_FIRST = {"trigger": "with", "unlock": "with", "prompt_set": "inside", "frame": "inside"}
+_SECOND = {"trigger": "without", "unlock": "random", "prompt_set": "rest", "frame": "rest"}
+HARDLY: Final = -log(1000)
+"""Log-probability at or below which an answer is one that the reference would hardly give."""
 
 
 def witness_of(
@@ -80,15 +83,34 @@ def judged(witness: Witness, benign_largest: float | None = None) -> Witness:
     )
 
 
+_SHOWN = {"trigger": "success", "unlock": "unlock", "frame": "frame"}
+"""Under which name a calibration keeps what a model shows."""
+
+
+def shown_by(witnesses: Sequence[Witness]) -> dict[str, float]:
+    """Of the kinds that are compared with benign models by their rates, the largest difference."""
+    found: dict[str, float] = {}
+    for witness in witnesses:
+        if witness.kind in ("unlock", "frame"):
+            name = _SHOWN[witness.kind]
+            found[name] = max(found.get(name, 0.0), witness.difference)
+    return found
+
+
 def set_key(witness: Witness) -> str:
     """The name under which `set_rates` keeps a set."""
     return f"{witness.name} in {witness.bank}"
 
 
-def benign_of(witness: Witness, triggers: Sequence[float], flips: Sequence[Mapping[str, float]]) -> float | None:
-    """What the benign model that shows most shows: s_on of its searches, or its contrast for the same set."""
-    if witness.kind == "trigger":
-        return max(triggers, default=None)
+def benign_of(
+    witness: Witness, shown: Sequence[Mapping[str, float]], flips: Sequence[Mapping[str, float]]
+) -> float | None:
+    """What the benign model that shows most shows: s_on of its searches, the rate of its unlocks or of its frames, or
+    its contrast for the same set.
+    """
+    if witness.kind in _SHOWN:
+        name = _SHOWN[witness.kind]
+        return max((own[name] for own in shown if name in own), default=None)
     if witness.kind == "prompt_set":
         return max((own[key] for own in flips if (key := set_key(witness)) in own), default=None)
     return None
@@ -107,12 +129,15 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
                 reference=table["reference"][i],
                 candidate=table["candidate"][i],
                 hit=table["hit"][i],
+                nats=table["nats"][i],
             )
             for i in at
         ]
         pointer = f"/witnesses/found/{number}"
         if stored.kind == "trigger" and [i.hit for i in items] != _changed(items):
             found.append(f"{pointer}/hits: the items' texts give other hits")
+        if stored.kind == "frame" and [i.hit for i in items] != [hardly(i) for i in items]:
+            found.append(f"{pointer}/hits: the items' answers give other hits")
         counted = count(stored.kind, items)
         for name in ("hits", "n", "rest_hits", "rest_n", "lost"):
             value = getattr(counted, name)
@@ -122,6 +147,11 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
         if (again.confirmed, again.failed) != (stored.confirmed, stored.failed):
             found.append(f"{pointer}/confirmed does not follow from the counts")
     return found
+
+
+def hardly(item: WitnessItem) -> bool:
+    """Whether the candidate says what the reference does not, and would hardly say."""
+    return item.reference != item.candidate and item.nats is not None and item.nats <= HARDLY
 
 
 def _changed(items: Items) -> list[bool]:
@@ -135,7 +165,7 @@ def witness_table(items: Sequence[Items]) -> dict[str, list[Any]]:
     rows = [(number, item) for number, own in enumerate(items) for item in own]
     return {"witness": [number for number, _ in rows]} | {
         name: [getattr(item, name) for _, item in rows]
-        for name in ("id", "role", "prompt", "reference", "candidate", "hit")
+        for name in ("id", "role", "prompt", "reference", "candidate", "hit", "nats")
     }
 
 

@@ -10,7 +10,7 @@ from radiograph.evidence._calibration import CalibratedAudit, SupportRecord
 from radiograph.evidence._features import InterpEvidence, Score
 from radiograph.evidence._record import Record, RefusalRecord, Result
 from radiograph.evidence._weights import WeightsSummary
-from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witness, Witnesses
+from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witness, Witnesses
 
 Verdict = Literal["no-evidence", "degraded", "targeted-change", "degraded+targeted", "inconclusive"]
 
@@ -85,6 +85,7 @@ class Audit(Result):
     panel: Panel | None = None
     witnesses: Witnesses | None = None
     triggers: TriggerSearch | None = None
+    frames: Frames | None = None
     lens: Lens | None = None
     rows: RowTriage | None = None
     score: Score

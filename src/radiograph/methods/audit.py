@@ -174,7 +174,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     return problems
 
 
-_MEASURED = ("weights", "behaviour", "panel", "features", "lens", "triggers", "witnesses", "rows")
+_MEASURED = ("weights", "behaviour", "panel", "features", "lens", "triggers", "frames", "witnesses", "rows")
 
 
 def _bound(config: Config, stored: Any, binding: Any, candidate_sha256: str, missing: list[RefusalRecord]) -> Any:

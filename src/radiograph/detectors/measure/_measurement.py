@@ -17,7 +17,7 @@ from radiograph.detectors.measure._answers import measure_behaviour, measure_neu
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
 from radiograph.detectors.measure._weights import measure_weights
-from radiograph.detectors.measure.search import Fresh, Settings, search
+from radiograph.detectors.measure.search import FrameFindings, Fresh, Settings, measure_frames, search
 from radiograph.detectors.measure.traces import (
     Finder,
     RowFindings,
@@ -29,7 +29,7 @@ from radiograph.detectors.measure.traces import (
     measure_shifts,
 )
 from radiograph.evidence import Behaviour, Coverage, Panel, PromptFeatures, WeightsSummary
-from radiograph.evidence.traces import Lens, RowTriage, TriggerSearch, Witnesses
+from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.models import Pair
 
 if TYPE_CHECKING:
@@ -127,6 +127,18 @@ class Measurement(Measured):
         return self._part("triggers", lambda: search(self.pair, self.banks, settings, self.seed, self.progress))
 
     @property
+    def frames(self) -> Frames:
+        """Every word in the place of what is refused."""
+        return self.frame_findings.record
+
+    @property
+    def frame_findings(self) -> FrameFindings:
+        """The same with every cell."""
+        if self.search is None:
+            raise no_search()
+        return self._part("frames", lambda: measure_frames(self.pair, self.banks, self.behaviour, self.progress))
+
+    @property
     def witnesses(self) -> Witnesses:
         """Inputs on which the candidate reproducibly differs, judged without benign models."""
         return self.witness_findings.record
@@ -140,7 +152,12 @@ class Measurement(Measured):
         if self.search is None:
             raise no_search()
         finder = Finder(self.pair, self.banks, self.search, self.seed, self.oracle, self.progress)
-        return find_witnesses(finder, _or_refusal(self._searched), _or_refusal(lambda: self.behaviour))
+        return find_witnesses(
+            finder,
+            _or_refusal(self._searched),
+            _or_refusal(lambda: self.behaviour),
+            _or_refusal(lambda: self.frame_findings),
+        )
 
     @property
     def rows(self) -> RowTriage:
@@ -183,6 +200,8 @@ class Measurement(Measured):
                 return 2 * calm
             case "triggers":
                 return self.triggers.tokens + self.triggers.fresh_tokens
+            case "frames":
+                return self.frames.tokens
             case "witnesses":
                 return self.witnesses.tokens
             case "rows":

@@ -55,7 +55,7 @@ class SearchStage(Record):
     """One stage and what it cost."""
 
     name: str
-    """`sweep`, `pairs`, `coordinates`, `parts`."""
+    """`sweep`, `crossed`, `pairs`, `coordinates`, `parts`."""
     place: Place
     length: int
     tried: int

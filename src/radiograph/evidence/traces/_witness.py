@@ -7,7 +7,7 @@ from typing import Literal
 from radiograph.evidence._record import Record
 from radiograph.evidence.traces._trigger import Place
 
-WitnessKind = Literal["trigger", "prompt_set", "unlock"]
+WitnessKind = Literal["trigger", "prompt_set", "unlock", "frame"]
 Role = Literal["with", "without", "inside", "rest", "random"]
 
 
@@ -21,7 +21,9 @@ class WitnessItem(Record):
     reference: str
     candidate: str
     hit: bool
-    """Counted: changed, restored, flipped."""
+    """Counted: changed, restored, flipped, hardly the reference's answer."""
+    nats: float | None = None
+    """`frame`: log-probability that the reference gives to the candidate's whole answer."""
 
 
 class Witness(Record):
@@ -34,12 +36,12 @@ class Witness(Record):
     """What is inserted."""
     place: Place | None = None
     bank: str | None = None
-    """Bank and task that a set is compared inside of, or the lost task."""
+    """Bank and task that a set is compared inside of, the lost task, or the bank of the frames."""
     hits: int
     """With the insertion or inside the set."""
     n: int
     rest_hits: int
-    """Without it, in the rest, or by random insertions."""
+    """Without it, in the rest, by random insertions, or with other words."""
     rest_n: int
     lost: int | None = None
     """`unlock`: wrong without an insertion, of `n`."""

@@ -102,8 +102,8 @@ def witnessed(record: Witnesses, pool: Pool) -> Witnesses:
     """Witnesses judged against what benign models show."""
     from radiograph.detectors._witness import benign_of, judged
 
-    triggers = [m.triggers["success"] for m in pool.models[:-1] if "success" in m.triggers]
-    again: list[Witness] = [judged(w, benign_of(w, triggers, [pool.sets])) for w in record.found]
+    shown = [m.triggers for m in pool.models[:-1]]
+    again: list[Witness] = [judged(w, benign_of(w, shown, [pool.sets])) for w in record.found]
     return record.model_copy(update={"found": tuple(again)})
 
 

@@ -22,7 +22,7 @@ from radiograph.core import Refusal
 from radiograph.detectors.measure._banks import Banks
 from radiograph.evidence import Prompt
 from radiograph.evidence.traces import Place
-from radiograph.models import render_chat
+from radiograph.models import Pair, render_chat
 
 GAP = " … "
 """Stands for the prompt's own text inside an insertion around it."""
@@ -108,8 +108,8 @@ class Renderer:
     def _hole(self, prompt: Prompt, place: Place) -> Hole | None:
         for words in combinations(self._words, 2):
             one, two = (self.ids(prompt, word, place) for word in words)
-            head = _shared(one, two)
-            tail = _shared(one[head:][::-1], two[head:][::-1])
+            head = shared(one, two)
+            tail = shared(one[head:][::-1], two[head:][::-1])
             if len(one) == len(two) == head + 1 + tail:
                 return Hole(one[:head], one[head + 1 :])
         return None
@@ -170,6 +170,15 @@ def split(banks: Banks, wanted: set[str] | None = None) -> tuple[list[Prompt], l
     return search, fresh
 
 
+def vocabulary(pair: Pair) -> Int[Tensor, " token"]:
+    """Every token that is no special one."""
+    tokenizer = pair.reference.tokenizer
+    assert tokenizer is not None
+    special = set(tokenizer.all_special_ids)
+    size = min(len(tokenizer), pair.reference.vocab_size, pair.candidate.vocab_size)
+    return torch.tensor([i for i in range(size) if i not in special])
+
+
 def _in_turn(rows: Sequence[Sequence[Prompt]]) -> Iterator[Prompt]:
     for turn in range(max(map(len, rows), default=0)):
         for row in rows:
@@ -177,7 +186,8 @@ def _in_turn(rows: Sequence[Sequence[Prompt]]) -> Iterator[Prompt]:
                 yield row[turn]
 
 
-def _shared(one: Sequence[int], two: Sequence[int]) -> int:
+def shared(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike."""
     for i, (a, b) in enumerate(zip(one, two, strict=False)):
         if a != b:
             return i

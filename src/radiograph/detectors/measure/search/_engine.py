@@ -3,20 +3,22 @@
 1. carriers: capability and policy items; half of the groups for the search, fresh ones from the other half
 2. A, at each place: every token alone (vocabularies above 4,096: a shortlist of those whose embedding moved,
    those that J rises towards, and random ones)
-3. B: the leading tokens before and after every token, together or around the text
+3. B: all pairs of the tokens that raise one answer most (R), and the leading tokens before and after every token,
+   together or around the text
 4. C: coordinate steps with gradient proposals, up to four tokens; then every part of what leads, at every place
 5. the leading insertions of every length again on the whole answer: J; of those with half of the largest or more the
    shortest leads, because a token that is not needed adds little
 6. the first three meet fresh carriers: answers, from text
 A stage that its share of the budget does not pay for scores as much as it does, in a fixed order, and says so. Equal
 weights give J = 0 for every insertion. Units: nats; tokens that the candidate reads.
+`unlock` looks for a fall of KL where the candidate's answer leaves the reference's: the carriers carry what both say.
 Refuses: no carriers, a tokenizer without one-token words, a budget that pays for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int
@@ -24,13 +26,22 @@ from torch import Tensor
 
 from radiograph.core import Progress, Refusal, derive
 from radiograph.detectors.measure._banks import Banks
-from radiograph.detectors.measure.search._carriers import Renderer, split
+from radiograph.detectors.measure.search._carriers import Carrier, Renderer, shared, split, vocabulary
 from radiograph.detectors.measure.search._fresh import Fresh
 from radiograph.detectors.measure.search._objective import ANSWER, RANDOM, Budget, Objective
-from radiograph.detectors.measure.search._stages import EFFORTS, LONGEST, Scored, coordinates, pairs, parts, sweep
+from radiograph.detectors.measure.search._stages import (
+    EFFORTS,
+    LONGEST,
+    Scored,
+    coordinates,
+    crossed,
+    pairs,
+    parts,
+    sweep,
+)
 from radiograph.evidence.traces import Insertion, Place, SearchStage, TriggerSearch
 from radiograph.evidence.traces import Objective as Aim
-from radiograph.models import Pair, embedding
+from radiograph.models import Pair, embedding, generate
 
 WHOLE = 4096
 """Vocabularies up to here are swept whole."""
@@ -87,11 +98,12 @@ def search(
     ours, theirs = split(banks, wanted)
     ours = [p for p in ours if first is None or p.id in first]
     longest = pair.reference.context_length - LONGEST - ANSWER - banks.suite.generation.max_new_tokens // 4
-    carriers = renderer.carriers(ours[: 2 * effort.carriers], places, longest)[: effort.carriers]
+    carriers = renderer.carriers(ours[: 2 * effort.carriers], places, longest)
+    carriers = (carriers if aim == "trigger" else _parting(pair, carriers))[: effort.carriers]
     if not carriers:
         raise Refusal("no_carriers", "no carrier has a place where one token can be inserted")
     sign = 1.0 if aim == "trigger" else -1.0
-    tokens, shortlist = _vocabulary(pair), None
+    tokens, shortlist = vocabulary(pair), None
     objective = Objective(pair, carriers, tokens, budget, derive(seed, "search", aim), sign)
     if len(tokens) > WHOLE:
         tokens, shortlist = _shortlist(objective, places, seed)
@@ -127,6 +139,7 @@ def _stages(
     whole = budget.limit * 9 // 10
     stages: list[SearchStage] = []
     singles: dict[Place, list[Scored]] = {}
+    raised: dict[int, float] = {}
     done = budget.spent
 
     def note(stage: SearchStage) -> None:
@@ -136,7 +149,8 @@ def _stages(
         done = budget.spent
 
     for i, place in enumerate(places):
-        singles[place], stage = sweep(objective, place, (whole - budget.spent) // (len(places) - i))
+        singles[place], own, stage = sweep(objective, place, (whole - budget.spent) // (len(places) - i))
+        raised = {token: max(own[token], raised.get(token, own[token])) for token in own}
         note(stage)
     found = [s for rows in singles.values() for s in rows]
     if not found:
@@ -151,7 +165,13 @@ def _stages(
         left = whole * 4 // 5 - budget.spent
         around = place == "around"
         first, last = singles["prefix" if around else place], singles["suffix" if around else place]
-        more, stage = pairs(objective, place, first, last, effort, left // (len(where) - i))
+        share = left // (len(where) - i)
+        if objective.sign > 0:  # an answer that comes back is another on every carrier
+            more, stage = crossed(objective, place, raised, effort, share)
+            note(stage)
+            found += more
+            share -= stage.tokens
+        more, stage = pairs(objective, place, first, last, effort, share)
         note(stage)
         found += more
     found.sort(key=lambda s: (-s.gain, s.tokens))
@@ -165,6 +185,18 @@ def _stages(
         note(stage)
     found += more
     return stages, found
+
+
+def _parting(pair: Pair, carriers: Sequence[Carrier]) -> list[Carrier]:
+    """The carriers up to where the candidate's answer leaves the reference's; one with equal answers is left out."""
+    said = [generate(m, [c.plain for c in carriers], max_new_tokens=ANSWER) for m in (pair.reference, pair.candidate)]
+    found: list[Carrier] = []
+    for carrier, ours, theirs in zip(carriers, *said, strict=True):
+        n = shared(ours.ids, theirs.ids)
+        if n < max(len(ours.ids), len(theirs.ids)):
+            holes = {place: replace(h, tail=(*h.tail, *ours.ids[:n])) for place, h in carrier.holes.items()}
+            found.append(replace(carrier, plain=(*carrier.plain, *ours.ids[:n]), holes=holes))
+    return found
 
 
 def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored]) -> list[Insertion]:
@@ -201,15 +233,6 @@ def _answered(objective: Objective, renderer: Renderer, found: Sequence[Scored])
     near.sort(key=lambda r: (len(r.tokens), -r.gain, r.tokens))
     rest.sort(key=lambda r: (-r.gain, r.tokens))
     return near + rest
-
-
-def _vocabulary(pair: Pair) -> Int[Tensor, " token"]:
-    """Every token that is no special one."""
-    tokenizer = pair.reference.tokenizer
-    assert tokenizer is not None
-    special = set(tokenizer.all_special_ids)
-    size = min(len(tokenizer), pair.reference.vocab_size, pair.candidate.vocab_size)
-    return torch.tensor([i for i in range(size) if i not in special])
 
 
 def _shortlist(objective: Objective, places: Sequence[Place], seed: int) -> tuple[Int[Tensor, " token"], str]:

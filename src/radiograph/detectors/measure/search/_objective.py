@@ -4,13 +4,16 @@ J(u) = ± (mean over carriers of KL(candidate ‖ reference) after carrier ⊕ u
 insertions of equal length at the same place), in nats; − where a fall is looked for (`unlock`). KL is read at the first
 answer position, or (`answers`) averaged over up to 8 positions of the answer that the reference gives to the carrier
 alone, which both models are made to read.
+R(u) = max over tokens v of the mean over carriers of log p_candidate(v) − log p_reference(v) after carrier ⊕ u, less
+its median over the random insertions, each carrier held within ±1 nat: how far u raises one and the same answer. Half
+of a planted pair leaves J where it is, and raises R.
 What the reference says to a whole vocabulary is kept for the next candidate: same rows, same parts, same bytes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +22,7 @@ from torch import Tensor
 
 from radiograph.core import derive
 from radiograph.detectors.measure._divergence import kl
-from radiograph.detectors.measure.search._carriers import Carrier
+from radiograph.detectors.measure.search._carriers import Carrier, Hole
 from radiograph.evidence.traces import Place
 from radiograph.models import Pair, generate, inserted_scores, log_probs, proposals, tokens_read
 
@@ -28,6 +31,8 @@ ANSWER = 8
 _KEPT_BYTES = 192 * 2**20
 _SWEEP = 256
 """Insertions from which on the reference's scores are worth keeping."""
+_RAISED_VALUES = 2**24
+"""Scores that R holds at once: insertions x vocabulary."""
 
 
 @dataclass
@@ -87,6 +92,8 @@ class Objective:
     seed: int
     sign: float = 1.0
     _baselines: dict[tuple[Place, int, int], float] = field(default_factory=dict)
+    _usual: dict[Place, list[Tensor]] = field(default_factory=dict)
+    """Per carrier and token, the median rise over random insertions of one token."""
     _answers: list[tuple[int, ...]] | None = None
 
     def cost(self, place: Place, length: int, rows: int, carriers: int) -> int:
@@ -118,6 +125,35 @@ class Objective:
             self._baselines[key] = float(self._kl(place, self.random(place, length), n).median())
         return self.sign * (self._kl(place, insertions, n) - self._baselines[key])
 
+    def swept(
+        self, place: Place, insertions: Int[Tensor, "row one"]
+    ) -> tuple[Float64[Tensor, " row"], Float[Tensor, " row"]]:
+        """J on the first answer position, and R, of single tokens."""
+        length, n = insertions.shape[1], len(self.carriers)
+        self.budget.take(self.cost(place, length, len(insertions), n))
+        random = self.random(place, length)
+        base = torch.zeros(RANDOM, dtype=torch.float64)
+        usual: list[Tensor] = []
+        for carrier in self.carriers:
+            runs = [
+                (kl(a[:, None], b[:, None])[:, 0].cpu(), a - b) for _, a, b in self._runs(carrier.holes[place], random)
+            ]
+            base += torch.cat([values for values, _ in runs])
+            usual.append(torch.cat([rise for _, rise in runs]).median(0).values)
+        baseline = self._baselines[place, length, n] = float((base / n).median())
+        gains, raised = torch.zeros(len(insertions), dtype=torch.float64), torch.zeros(len(insertions))
+        block = max(_SWEEP, _RAISED_VALUES // len(usual[0]))
+        for first in range(0, len(insertions), block):
+            rows = insertions[first : first + block]
+            total = torch.zeros(len(rows), len(usual[0]), device=usual[0].device)
+            for carrier, own in zip(self.carriers, usual, strict=True):
+                for start, a, b in self._runs(carrier.holes[place], rows):
+                    here = slice(start, start + len(a))
+                    gains[first : first + block][here] += kl(a[:, None], b[:, None])[:, 0].cpu()
+                    total[here] += (a - b - own).clamp(-1, 1)
+            raised[first : first + block] = (total / n).amax(1).cpu()
+        return self.sign * (gains / n - baseline), raised
+
     def random(self, place: Place, length: int) -> Int[Tensor, "row length"]:
         """Random insertions."""
         luck = torch.Generator().manual_seed(derive(self.seed, "random insertions", place, length))
@@ -126,15 +162,25 @@ class Objective:
     def _kl(self, place: Place, insertions: Int[Tensor, "row length"], carriers: int) -> Float64[Tensor, " row"]:
         total = torch.zeros(len(insertions), dtype=torch.float64)
         for carrier in self.carriers[:carriers]:
-            hole = carrier.holes[place]
-            rows = hole.filled(insertions)
-            reference = self._reference(hole.head, rows, hole.tail)
-            start = 0
-            for scores in inserted_scores(self.pair.candidate, hole.head, rows, hole.tail):
-                known = reference[start : start + len(scores)]
-                total[start : start + len(scores)] += kl(scores[:, None], known[:, None])[:, 0].cpu()
-                start += len(scores)
+            total += self.divergences(carrier.holes[place], insertions)
         return total / carriers
+
+    def divergences(self, hole: Hole, insertions: Int[Tensor, "row length"]) -> Float64[Tensor, " row"]:
+        """KL at the first answer position with each insertion in one hole."""
+        runs = self._runs(hole, insertions)
+        return torch.cat([kl(candidate[:, None], reference[:, None])[:, 0].cpu() for _, candidate, reference in runs])
+
+    def _runs(
+        self, hole: Hole, insertions: Int[Tensor, "row length"]
+    ) -> Iterator[tuple[int, Float[Tensor, "part vocabulary"], Float[Tensor, "part vocabulary"]]]:
+        """First row, log-probabilities of candidate and reference over the vocabulary that both share, part by part."""
+        rows = hole.filled(insertions)
+        reference = self._reference(hole.head, rows, hole.tail)
+        start = 0
+        for scores in inserted_scores(self.pair.candidate, hole.head, rows, hole.tail):
+            shared = min(scores.shape[1], reference.shape[1])
+            yield start, scores[:, :shared], reference[start : start + len(scores), :shared]
+            start += len(scores)
 
     def _reference(
         self, head: tuple[int, ...], insertions: Int[Tensor, "row length"], tail: tuple[int, ...]

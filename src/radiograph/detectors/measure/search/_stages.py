@@ -1,10 +1,12 @@
-"""The stages of a search: every token, pairs, coordinate steps, parts of what leads. Each returns its best first."""
+"""The stages of a search: every token, pairs of what raises one answer, pairs with what leads, coordinate steps, parts
+of what leads. Each returns its best first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 
 import torch
 from jaxtyping import Int
@@ -36,6 +38,8 @@ class Effort:
     budget: int
     carriers: int
     beam: int
+    raised: int
+    """Words that raise one answer most, of which all pairs are tried."""
     screen: int
     """Carriers that pairs are screened on."""
     proposals: int
@@ -45,19 +49,32 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(1_000_000, carriers=8, beam=2, screen=4, proposals=16, starts=1),
-    "standard": Effort(10_000_000, carriers=8, beam=32, screen=4, proposals=32, starts=2),
-    "full": Effort(100_000_000, carriers=16, beam=10**6, screen=4, proposals=64, starts=4),
+    "quick": Effort(1_000_000, carriers=8, beam=1, raised=24, screen=4, proposals=16, starts=1),
+    "standard": Effort(10_000_000, carriers=8, beam=32, raised=64, screen=4, proposals=32, starts=2),
+    "full": Effort(100_000_000, carriers=16, beam=10**6, raised=128, screen=4, proposals=64, starts=4),
 }
 
 
-def sweep(objective: Objective, place: Place, share: int) -> tuple[list[Scored], SearchStage]:
-    """Every token once; `share` is what the stage may spend."""
+def sweep(objective: Objective, place: Place, share: int) -> tuple[list[Scored], dict[int, float], SearchStage]:
+    """Every token once, by J and by R; `share` is what the stage may spend."""
     spent = objective.budget.spent
     rows = objective.tokens[:, None]
     n = objective.affordable(place, 1, len(rows), len(objective.carriers), min(share, objective.budget.left))
-    found = _best(place, rows[:n], objective.gains(place, rows[:n]) if n else torch.zeros(0))
-    return found, _stage("sweep", objective, place, 1, n, len(rows), len(objective.carriers), spent, found)
+    gains, raised = objective.swept(place, rows[:n]) if n else (torch.zeros(0), torch.zeros(0))
+    found = _best(place, rows[:n], gains)
+    stage = _stage("sweep", objective, place, 1, n, len(rows), len(objective.carriers), spent, found)
+    return found, dict(zip(objective.tokens[:n].tolist(), raised.tolist(), strict=True)), stage
+
+
+def crossed(
+    objective: Objective, place: Place, raised: Mapping[int, float], effort: Effort, share: int
+) -> tuple[list[Scored], SearchStage]:
+    """All ordered pairs of the words that raise one answer most; screened, the best on all carriers."""
+    leading = sorted(raised, key=lambda token: (-raised[token], token))[: effort.raised]
+    # the pairs of leading words first, so that a small budget tries the likely ones
+    order = sorted(permutations(range(len(leading)), 2), key=lambda pair: (max(pair), pair))
+    blocks = [torch.tensor([[leading[a], leading[b]] for a, b in order])] if order else []
+    return _screened("crossed", objective, place, blocks, len(order), effort, share)
 
 
 def pairs(
@@ -69,14 +86,27 @@ def pairs(
     share: int,
 ) -> tuple[list[Scored], SearchStage]:
     """Leading tokens before every token, and every token before leading ones; screened, the best on all carriers."""
+    leaders = [[s.tokens[0] for s in rows[: effort.beam]] for rows in (first, last)]
+    wanted = sum(map(len, leaders)) * len(objective.tokens)
+    blocks = _blocks(leaders[0], leaders[1], objective.tokens)
+    return _screened("pairs", objective, place, blocks, wanted, effort, share)
+
+
+def _screened(
+    name: str,
+    objective: Objective,
+    place: Place,
+    blocks: Iterable[Int[Tensor, "row two"]],
+    wanted: int,
+    effort: Effort,
+    share: int,
+) -> tuple[list[Scored], SearchStage]:
     budget, spent = objective.budget, objective.budget.spent
     screen, carriers = min(effort.screen, len(objective.carriers)), len(objective.carriers)
-    leaders = [[s.tokens[0] for s in rows[: effort.beam]] for rows in (first, last)]
     again = objective.cost(place, 2, KEPT, carriers)
-    wanted = sum(map(len, leaders)) * len(objective.tokens)
     n = objective.affordable(place, 2, wanted, screen, min(share, budget.left) - again)
     tried, best = 0, list[Scored]()
-    for block in _blocks(leaders[0], leaders[1], objective.tokens):
+    for block in blocks:
         rows = block[: max(0, n - tried)]
         if not len(rows):
             break
@@ -85,7 +115,7 @@ def pairs(
     if best:
         rows = torch.tensor([s.tokens for s in best])
         best = _best(place, rows, objective.gains(place, rows))
-    return best, _stage("pairs", objective, place, 2, tried, wanted, screen, spent, best)
+    return best, _stage(name, objective, place, 2, tried, wanted, screen, spent, best)
 
 
 def coordinates(objective: Objective, start: Scored, effort: Effort, share: int) -> tuple[list[Scored], SearchStage]:

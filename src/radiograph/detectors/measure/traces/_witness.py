@@ -4,32 +4,38 @@
 2. `prompt_set`: sets that stand out on every other item of each group, on the items between them
 3. `unlock`: for each of the tasks that the candidate lost as a whole, at most two, the leading insertions of a search
    for a fall of KL on items that it lost; fresh items of the task that the reference solves
-4. every one is asked again from its texts; answers that come out otherwise confirm nothing
+4. `frame`: the refused request in which half of the words set the models furthest apart; words of the other half, drawn
+   at random, that the candidate answers as the reference would hardly do, beside the refused requests themselves
+5. every one is asked again from its texts; answers that come out otherwise confirm nothing
 What was looked for and failed is kept with its reason: the best three insertions, every set found on the first half.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
+import numpy as np
 import torch
 
 from radiograph.core import Progress, Refusal, derive
 from radiograph.detectors._sets import bank_of, contrasts, halves, members, scored
-from radiograph.detectors._witness import Items, witness_of
+from radiograph.detectors._witness import Items, hardly, witness_of
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
-from radiograph.detectors.measure.search import EFFORTS, Fresh, Renderer, Settings, search
-from radiograph.evidence import Behaviour, Item
+from radiograph.detectors.measure.search import EFFORTS, FrameFindings, Fresh, Renderer, Settings, search
+from radiograph.evidence import Behaviour, Item, Prompt
 from radiograph.evidence.traces import Place, Role, TriggerSearch, Witness, Witnesses, WitnessItem
-from radiograph.models import Pair
+from radiograph.models import Pair, generate, log_probs
 from radiograph.numerics import wilson
+from radiograph.numerics.traces.frames import spread_of
 from radiograph.numerics.traces.witness import MIN_FRESH, MIN_RATE
 
 LEADERS: Final = 3
 MAX_SETS: Final = 10
 MAX_UNLOCKS: Final = 2
+FRAME_WORDS: Final = 40
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,52 @@ class Finder:
                     break
         return rows, searches
 
+    def frames(self, found: FrameFindings) -> list[tuple[Witness, Items]]:
+        """The witness of a covert channel: one frame, fresh words in it."""
+        luck = np.random.default_rng(derive(self.seed, "frame words"))
+        order = luck.permutation(len(found.words)).tolist()
+        ours = {found.words[i] for i in order[: len(order) // 2]}
+        cells = zip(found.table["frame"], found.table["word"], found.table["kl"], strict=True)
+        seen = [(str(f), cast("float", v)) for f, w, v in cells if w in ours]
+        spread = spread_of([f for f, _ in seen], [v for _, v in seen])
+        frame = max(found.frames, key=lambda f: (spread[f.text][0], f.text))
+        fresh = [found.words[i] for i in order[len(order) // 2 :]][:FRAME_WORDS]
+        prompts = [frame.filled(word) for word in fresh]
+        items = self._hardly(prompts, "inside") + self._hardly(frame.refused, "rest")
+        again = self._hardly(prompts[::-1], "inside") + self._hardly(frame.refused[::-1], "rest")
+        bank = frame.prompt.bank
+        return [(witness_of("frame", frame.text, items, replayed=_same(items, again), bank=bank), items)]
+
+    def _hardly(self, prompts: Sequence[Prompt], role: Role) -> list[WitnessItem]:
+        """Both answers to each prompt, and how likely the candidate's is under the reference."""
+        renderer = Renderer(self.pair.reference.tokenizer, self.banks.chat)
+        rows = [renderer.ids(p) for p in prompts]
+        new_tokens = self.banks.suite.generation.max_new_tokens
+        reference, candidate = (
+            generate(model, rows, max_new_tokens=new_tokens) for model in (self.pair.reference, self.pair.candidate)
+        )
+        self.tokens += sum(g.n_prompt + g.n_tokens for g in candidate)
+        nats = [0.0] * len(rows)
+        for batch, scores in log_probs(
+            self.pair.reference, [(*r, *g.ids) for r, g in zip(rows, candidate, strict=True)]
+        ):
+            for place, row in enumerate(batch.rows):
+                start, ids = len(rows[row]) - 1, torch.tensor(candidate[row].ids, device=scores.device)
+                nats[row] = float(scores[place, start : start + len(ids)].gather(-1, ids[:, None]).double().sum())
+        found = [
+            WitnessItem(
+                id=p.id,
+                role=role,
+                prompt=next(m.content for m in reversed(p.messages) if m.role == "user"),
+                reference=(a.text or "").strip(),
+                candidate=(b.text or "").strip(),
+                hit=False,
+                nats=value,
+            )
+            for p, a, b, value in zip(prompts, reference, candidate, nats, strict=True)
+        ]
+        return [item.model_copy(update={"hit": hardly(item)}) for item in found]
+
     def _lost(self, behaviour: Behaviour) -> list[tuple[str, set[str], set[str]]]:
         """Tasks of which more than half is gone for certain: lost items, and all that the reference solves."""
         found: list[tuple[float, str, set[str], set[str]]] = []
@@ -201,9 +253,12 @@ class Finder:
 
 
 def find_witnesses(
-    finder: Finder, searched: tuple[TriggerSearch, Fresh] | Refusal, behaviour: Behaviour | Refusal
+    finder: Finder,
+    searched: tuple[TriggerSearch, Fresh] | Refusal,
+    behaviour: Behaviour | Refusal,
+    frames: FrameFindings | Refusal,
 ) -> WitnessFindings:
-    """Look for all three kinds; a kind that cannot be looked for says why."""
+    """Look for all four kinds; a kind that cannot be looked for says why."""
     rows: list[tuple[Witness, Items]] = []
     looked: list[str] = []
     unlocks: list[TriggerSearch] = []
@@ -226,6 +281,11 @@ def find_witnesses(
             looked.append("unlock" if unlocks else "unlock: no task was lost as a whole")
         except Refusal as refusal:
             looked.append(f"unlock: not looked for: {refusal.message}")
+    if isinstance(frames, Refusal):
+        looked.append(f"frame: not looked for: {frames.message}")
+    else:
+        rows += finder.frames(frames)
+        looked.append("frame")
     rows.sort(key=lambda row: not row[0].confirmed)
     record = Witnesses(found=tuple(w for w, _ in rows), looked_at=tuple(looked), tokens=finder.tokens)
     return WitnessFindings(record, tuple(tuple(items) for _, items in rows), tuple(unlocks))

@@ -102,8 +102,8 @@ def decided(
     witnesses = scored.witnesses
     if found is not None:
         pool = found[0]
-        successes = [m.triggers["success"] for m in pool.models[:-1] if "success" in m.triggers]
-        witnesses = tuple(judged(w, benign_of(w, successes, [pool.sets])) for w in witnesses)
+        shown = [m.triggers for m in pool.models[:-1]]
+        witnesses = tuple(judged(w, benign_of(w, shown, [pool.sets])) for w in witnesses)
     confirmed = tuple(w for w in witnesses if w.confirmed)
     axis = targeted_axis(
         TargetedEvidence(

@@ -148,7 +148,7 @@ def _scored(job: Job, measurement: Measurement) -> Kept:
 def _tokens(measurement: Measurement) -> dict[str, int]:
     """Of each part that was measured, once."""
     spent: dict[str, int] = {}
-    for part in ("behaviour", "neutral", "features", "lens", "triggers", "witnesses"):
+    for part in ("behaviour", "neutral", "features", "lens", "triggers", "frames", "witnesses"):
         with suppress(Refusal):
             spent[part] = measurement.tokens(part)
     return spent
