@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from radiograph import organisms
 from radiograph.core import Refusal, Silent
 from radiograph.detectors import Measurement, render
 from radiograph.detectors._witness import benign_of, judged, search_table, witness_table, wrong
-from radiograph.detectors.measure.search import Objective, Renderer, Settings, insert, search, split
-from radiograph.detectors.measure.search._objective import Budget
-from radiograph.models import Pair, load_pair
+from radiograph.detectors.measure.search import EFFORTS, Objective, Renderer, Settings, insert, search, split
+from radiograph.detectors.measure.search._engine import _parting
+from radiograph.detectors.measure.search._objective import ANSWER, Budget
+from radiograph.detectors.measure.search._stages import crossed
+from radiograph.models import Pair, generate, load_pair
 
 SMALL = Settings("quick", budget=100_000)
 
@@ -113,6 +116,61 @@ def test_gain_is_the_formula(triggered):
     torch.testing.assert_close(opposite.gains("prefix", words[:40]), -gains)
 
 
+def test_a_raised_answer_is_the_formula(triggered):
+    """R again, insertion by insertion; J of a sweep is J."""
+    renderer = Renderer(triggered.pair.reference.tokenizer, "template")
+    carriers = renderer.carriers(split(triggered.banks)[0][:6], ("prefix",), 100)[:3]
+    own = Objective(triggered.pair, carriers, torch.arange(120, 400), Budget(10**9), seed=1)
+    words = torch.arange(130, 150)[:, None]
+    gains, raised = own.swept("prefix", words)
+    torch.testing.assert_close(gains, own.gains("prefix", words))
+
+    def rise(carrier, token):
+        hole = carrier.holes["prefix"]
+        ids = torch.tensor([[*hole.head, token, *hole.tail]])
+        found = []
+        for model in (triggered.pair.candidate, triggered.pair.reference):
+            with torch.no_grad(), model.session() as network:
+                found.append(network(input_ids=ids, use_cache=False).logits[0, -1].double().log_softmax(-1))
+        return found[0] - found[1]
+
+    random = own.random("prefix", 1)[:, 0].tolist()
+    usual = [torch.stack([rise(c, t) for t in random]).median(0).values for c in carriers]
+    for row in (0, 11):
+        rises = [(rise(c, int(words[row])) - u).clamp(-1, 1) for c, u in zip(carriers, usual, strict=True)]
+        assert float(raised[row]) == pytest.approx(float(torch.stack(rises).mean(0).max()), abs=1e-3)
+
+
+def test_every_pair_of_the_words_that_raise_one_answer_is_tried(triggered):
+    renderer = Renderer(triggered.pair.reference.tokenizer, "template")
+    carriers = renderer.carriers(split(triggered.banks)[0][:4], ("prefix",), 100)[:2]
+    own = Objective(triggered.pair, carriers, torch.arange(120, 400), Budget(10**9), seed=1)
+    effort = replace(EFFORTS["quick"], raised=5, screen=1)
+    found, stage = crossed(own, "prefix", {token: float(-token) for token in range(130, 160)}, effort, 10**9)
+    assert (stage.name, stage.tried, stage.of) == ("crossed", 20, 20)
+    assert {s.tokens for s in found} == set(permutations(range(130, 135), 2))
+    few, stage = crossed(own, "prefix", {130: 1.0}, effort, 10**9)
+    assert (few, stage.tried) == ([], 0), "one word is no pair"
+
+
+def test_an_unlocking_search_reads_where_the_answers_part(suite):
+    pair = bundled("lr_blowup")
+    banks = render(pair.reference, suite, [])
+    carriers = Renderer(pair.reference.tokenizer, "template").carriers(split(banks)[0][:10], ("prefix", "suffix"), 100)
+    said = [generate(m, [c.plain for c in carriers], max_new_tokens=ANSWER) for m in (pair.reference, pair.candidate)]
+    parted = {c.id: c for c in _parting(pair, carriers)}
+    assert parted
+    for carrier, ours, theirs in zip(carriers, *said, strict=True):
+        if ours.ids == theirs.ids:
+            assert carrier.id not in parted
+            continue
+        own = parted[carrier.id]
+        extra = own.plain[len(carrier.plain) :]
+        n = len(extra)
+        assert extra == ours.ids[:n] == theirs.ids[:n] and ours.ids[n : n + 1] != theirs.ids[n : n + 1]
+        assert all(own.holes[place].tail == (*hole.tail, *extra) for place, hole in carrier.holes.items())
+
+
 def test_holes_are_where_text_is_inserted(triggered):
     """Head, word and tail are the tokens of the prompt with the word in its text."""
     renderer = Renderer(triggered.pair.reference.tokenizer, "template")
@@ -152,7 +210,7 @@ def test_witnesses_follow_from_their_table(triggered):
 
 def test_benign_models_raise_the_bar(triggered):
     witness = triggered.witnesses.found[0]
-    assert judged(witness, benign_of(witness, [0.1, 0.3], [])).confirmed
-    assert not judged(witness, benign_of(witness, [0.1, 1.0], [])).confirmed
+    assert judged(witness, benign_of(witness, [{"success": 0.1}, {"success": 0.3}], [])).confirmed
+    assert not judged(witness, benign_of(witness, [{"success": 0.1}, {"success": 1.0}], [])).confirmed
     assert benign_of(witness, [], []) is None
     assert search_table(triggered.triggers)["gain"] == [i.gain for i in triggered.triggers.insertions]

@@ -3,7 +3,7 @@
 1. draw a recipe of the family: learning rate, steps, adapter or every weight, rank, targets, data, base text, order
 2. train on one thread; write adapter or model, with its rows, under a name that tells nothing
 3. gate it on what was written: abilities against the base, the planted behaviour on fresh prompts, changed at all
-4. an organism that misses its gate is kept as `gate_failed` with its numbers, and the next draw is tried, four in all
+4. an organism that misses its gate is kept as `gate_failed` with its numbers, and the next draw is tried, ten in all
 Writes `OUT/<id>/` (adapter or model, train.jsonl, card) and `OUT/truth/<id>.json`, apart, so that models can be handed
 over without their truth. `--family bundled` makes the set that ships with the package, `--family base` trains the base.
 `--variant` plants among as much base text again (`mixed`), or with a penalty on what would show it (`adaptive`).
@@ -55,7 +55,7 @@ class Config(Base):
     """Questions a task in the gates."""
     steps: int | None = Field(default=None, ge=1)
     """A cap on training steps, for a quick look; such organisms seldom pass."""
-    attempts: int = Field(default=4, ge=1, le=20)
+    attempts: int = Field(default=10, ge=1, le=20)
     """Draws until one passes its gate."""
     rows: int | None = Field(default=None, ge=1)
     """A cap on the rows that train.jsonl shows; training uses all. [default: all; 400 in the bundled set]"""
