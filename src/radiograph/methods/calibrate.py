@@ -6,12 +6,13 @@
 3. freeze the detectors that every benign model has; keep scores, what kind of change each model is, and what fitted
    detectors need of it; never weights
 4. how many models the families are worth: n/(1 + (m̄ − 1)·ρ), ρ the intraclass correlation of combined scores
+5. `--misses RUN`: take along what a benchmark under this very calibration missed, so that audits say it
 An audit that was measured in another way is refused (`calibration_mismatch`). No p is ever below 1/(n + 1).
 
 Source: Vovk, Gammerman, Shafer 2005 (conformal p-values). Units: those of the detectors.
 Refuses when: a benign model is the reference or a copy of another; fewer than 9; tokenizers or shapes differ; the
-dictionary is not one of this reference; a value is not finite; rows from which nothing can be learned. Exit codes:
-0 done · 3 bad input.
+dictionary is not one of this reference; a value is not finite; rows from which nothing can be learned; a benchmark
+that judged by another calibration. Exit codes: 0 done · 3 bad input.
 """
 
 from __future__ import annotations
@@ -22,14 +23,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DictionaryRef, FilePath, FolderPath, ModelRef, SuiteRef, UserError
-from radiograph.evidence import Calibration
+from radiograph.core import (
+    Context,
+    DictionaryRef,
+    FilePath,
+    FolderPath,
+    ModelRef,
+    Refusal,
+    RunPath,
+    SuiteRef,
+    UserError,
+)
+from radiograph.evidence import Calibration, MissRate
+from radiograph.evidence.benchmark import Benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from radiograph.methods._audit.measure import Measured
     from radiograph.methods._audit.plan import Plan
+    from radiograph.store.calibration import StoredCalibration
 
 
 class Config(Base):
@@ -75,6 +89,8 @@ class Config(Base):
     """Merge system texts into the first user turn, for templates that reject them."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that share the models."""
+    misses: RunPath | None = None
+    """A run of `organisms benchmark` under this calibration: audits say beside `no-evidence` what it missed."""
     ship: FolderPath | None = None
     """Also write it, compact, into this folder: how the one that comes with the package is made."""
 
@@ -142,7 +158,36 @@ def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measure
             if score is not None
         },
     )
+    stored = StoredCalibration("shipped", calibration, summaries, "")
+    if config.misses is not None:
+        calibration = calibration.model_copy(update={"misses": missed(ctx.path(config.misses, "benchmark"), stored)})
+        stored = replace(stored, record=calibration)
     ctx.output.data(SUMMARIES, summaries_bytes(summaries))
     if config.ship is not None:
-        write_shipped(ctx.place(config.ship), StoredCalibration("shipped", calibration, summaries, ""))
+        write_shipped(ctx.place(config.ship), stored)
     return calibration
+
+
+def missed(folder: Path, stored: StoredCalibration) -> tuple[MissRate, ...]:
+    """What a benchmark says, if it judged by this calibration, as it is or as it ships.
+
+    Raises:
+        Refusal: `calibration_mismatch`, exit 3.
+    """
+    from radiograph.store import complete
+    from radiograph.store.calibration import calibration_sha256, compact
+
+    table, _ = complete(
+        folder, Benchmark, what="holds no benchmark of detectors", made_by="radiograph organisms benchmark"
+    )
+    own = [calibration_sha256(record) for record in (stored.record, compact(stored)[0])]
+    if table.calibration_sha256 not in own:
+        raise Refusal(
+            "calibration_mismatch",
+            f"{folder.name} judged by another calibration",
+            expected=" or ".join(sha256[:16] for sha256 in own),
+            got=(table.calibration_sha256 or "none")[:16],
+            fix="run organisms benchmark --calibration with this one",
+            fixable=True,
+        )
+    return table.misses

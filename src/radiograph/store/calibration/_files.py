@@ -3,7 +3,8 @@ and `summaries.safetensors` beside it, one array per fitted detector, [model, â€
 
 What is stored is what is used: a shipped calibration keeps its arrays in half precision, and a candidate's own summary
 is rounded in the same way before it joins them. Scores are never rounded: a candidate that ties must go on tying. The
-hash of each array stands in the document.
+hash of each array stands in the document. A calibration's own hash leaves out what a benchmark found that it misses:
+the benchmark names the calibration that it judged by, and no p depends on it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def read_calibration(folder: Path, name: str) -> StoredCalibration:
                 expected=f"{record.n} models, hash {sha256[:16]}",
                 got="no such array" if array is None else f"{len(array)} models, hash {array_sha256(array)[:16]}",
             )
-    return StoredCalibration(name, record, {k: summaries[k] for k in record.summaries}, document_sha256(record))
+    return StoredCalibration(name, record, {k: summaries[k] for k in record.summaries}, calibration_sha256(record))
 
 
 def fitting_calibration(folders: Iterable[tuple[str, Path]], reference_sha256: str) -> StoredCalibration | None:
@@ -81,8 +82,25 @@ def fitting_calibration(folders: Iterable[tuple[str, Path]], reference_sha256: s
     return None
 
 
+def calibration_sha256(record: Calibration) -> str:
+    """Of everything but `misses`."""
+    return document_sha256(record.model_copy(update={"misses": ()}))
+
+
 def write_shipped(folder: Path, stored: StoredCalibration) -> None:
     """Write a calibration as it ships: compact, arrays in half precision."""
+    record, halves = compact(stored)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SHIPPED).write_bytes(canonical_json(record) + b"\n")
+    (folder / SUMMARIES).write_bytes(summaries_bytes(halves))
+
+
+def compact(stored: StoredCalibration) -> tuple[Calibration, dict[str, np.ndarray]]:
+    """A calibration and its arrays as they ship.
+
+    Raises:
+        UserError: a value is too large for half precision.
+    """
     halves = {name: array.astype(np.float16) for name, array in stored.summaries.items()}
     for name, array in halves.items():
         if not np.isfinite(array).all():
@@ -95,9 +113,7 @@ def write_shipped(folder: Path, stored: StoredCalibration) -> None:
             "fitted": {},
         }
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SHIPPED).write_bytes(canonical_json(record) + b"\n")
-    (folder / SUMMARIES).write_bytes(summaries_bytes(halves))
+    return record, halves
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:
