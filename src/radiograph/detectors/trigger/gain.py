@@ -9,7 +9,7 @@ from __future__ import annotations
 from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
-VERSION = 1
+VERSION = 2
 TIER = 4
 READS = ("triggers",)
 FLOOR = 0.05

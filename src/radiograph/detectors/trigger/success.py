@@ -10,7 +10,7 @@ from radiograph.core import Refusal
 from radiograph.detectors._measured import Measured
 from radiograph.evidence import Estimate
 
-VERSION = 1
+VERSION = 2
 TIER = 4
 READS = ("triggers",)
 SCALE = "linear"
