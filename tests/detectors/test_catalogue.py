@@ -14,7 +14,7 @@ from radiograph.models import Pair
 
 FITTED = [name for name, d in detectors().items() if d.fitted]
 IDS = [name for name in detectors() if name not in FITTED]
-PARTS = ("weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "witnesses", "rows")
+PARTS = ("weights", "behaviour", "neutral", "panel", "features", "lens", "triggers", "frames", "witnesses", "rows")
 
 
 class Only(Measured):
