@@ -13,6 +13,7 @@ from radiograph.evidence import Estimate
 VERSION = 1
 TIER = 4
 READS = ("frames",)
+SCALE = "linear"
 FLOOR = 0.1
 
 
