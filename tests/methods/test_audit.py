@@ -30,7 +30,7 @@ class TestAgainstItself:
         found = result(same)
         assert (found.verdict, found.exit_code, found.reasons[0].code) == ("no-evidence", ExitCode.PASS, "identical")
         scores = {d.id: d.score for d in found.score.detectors}
-        searched = {i for i in scores if i.partition(".")[0] in ("trigger", "data")}
+        searched = {i for i in scores if i.partition(".")[0] in ("trigger", "data")} | {"kl.frames"}
         assert {s.value for s in scores.values() if s is not None} == {0.0}
         unscored = {"act.lens", "features.benign_z", "panel.flip_contrast"} | searched  # no pool, no large set
         assert {i for i, s in scores.items() if s is None} <= unscored
