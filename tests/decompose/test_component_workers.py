@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from decompose.planted import write_planted
+from radiograph.core import UserError
 from running import contents, go
 
 pytestmark = pytest.mark.slow
@@ -72,6 +73,62 @@ def test_dd_15_a_run_that_is_killed_resumes_to_the_same_bytes(home, monkeypatch,
         resumed = home / f"{verb}-resumed-{number}"
         assert go(verb, out=str(resumed), resume=str(partial), **GIVEN, **options).exit_code == 0
         assert _held(resumed) == _held(whole) and not partial.exists()
+
+
+KILLS = 20
+TRAIN = {"model": "bundled:tms-5-2", "steps": 200, "batch": 64, "eval_every": 20}
+
+
+def _command(verb, options, out):
+    words = [sys.executable, "-m", "radiograph", *verb.replace(".", " ").split()]
+    for name, value in options.items():
+        place = name in ("decomposition", "model") or (name == "harvest" and verb == "decompose.label")
+        for one in value if isinstance(value, list) else [value]:
+            words += [str(one)] if place else [f"--{name.replace('_', '-')}", str(one)]
+    return [*words, "--out", str(out)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("decompose.harvest", GIVEN | HARVEST),
+        ("decompose.attribute", GIVEN | ATTRIBUTE),
+        ("decompose.label", {"harvest": "counted"}),
+        ("decompose.train", TRAIN),
+    ],
+)
+def test_dd_15_killed_at_twenty_random_points(home, monkeypatch, verb, options):
+    """Whatever it was at: no run that a reader takes for one is left, and what goes on ends with the same bytes."""
+    monkeypatch.chdir(home)
+    if verb == "decompose.label" and not (home / "counted").exists():
+        assert go("decompose.harvest", out="counted", **GIVEN, **HARVEST).exit_code == 0
+    whole = home / f"{verb}-whole"
+    began = time.monotonic()
+    subprocess.run(_command(verb, options, whole), check=True, capture_output=True, cwd=home)
+    took = time.monotonic() - began
+    luck = np.random.default_rng(15)
+    killed = 0
+    for number, share in enumerate(luck.permutation(KILLS) / KILLS):
+        out = home / f"{verb}-{number}"
+        partial = out.with_name(out.name + ".partial")
+        child = subprocess.Popen(_command(verb, options, out), cwd=home, stdout=-3, stderr=-3)
+        try:
+            child.wait((share + luck.random() / KILLS) * took)
+        except subprocess.TimeoutExpired:
+            killed += 1
+        child.kill()
+        child.wait()
+        if out.exists():
+            assert _held(out) == _held(whole) and not partial.exists()
+            continue
+        resume = {"resume": str(partial)} if partial.is_dir() else {}
+        try:
+            outcome = go(verb, out=f"{out}-resumed", **options, **resume)
+        except UserError as problem:  # killed when its work was done, and what it had kept was on its way out
+            assert problem.code == "no_run", problem
+            outcome = go(verb, out=f"{out}-resumed", **options)
+        assert outcome.exit_code == 0 and _held(outcome.path) == _held(whole)
+    assert killed >= KILLS // 2
 
 
 def _large(folder, components=40_000, tokens=2_000):
