@@ -253,8 +253,11 @@ def both(given: argparse.Namespace) -> None:
             for side, python in (("ours", sys.executable), ("theirs", given.python)):
                 command = [python, __file__, "--side", side, "--seeds", str(seed), "--limit", str(given.limit)]
                 command += ["--checkout", str(given.checkout.resolve()), "--weights", str(weights)]
-                text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                found = json.loads(text.splitlines()[-1])
+                print(f"seed {seed}, {side} …", file=sys.stderr, flush=True)
+                ran = subprocess.run(command, check=False, capture_output=True, text=True)
+                if ran.returncode:
+                    sys.exit(f"{side} failed:\n{ran.stderr[-2000:]}")
+                found = json.loads(ran.stdout.splitlines()[-1])
                 pace = 1e3 * found["ran_seconds"] / max(found["ran"], 1)
                 if found["step"] is None:
                     end = f"not exact within {found['ran']} steps, {found['ran_seconds']:.1f} s"
