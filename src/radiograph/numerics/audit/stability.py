@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -57,12 +56,10 @@ def stability(
     pairs = 0
     for group in shared:
         rows, chosen = values[group], _membership([sets[p] for p in group], values.shape[1])
-        found = [_agreement(rows, chosen, a, b) for a, b in combinations(range(len(group)), 2)]
-        jaccards = [jaccard for jaccard, _ in found if jaccard is not None]
-        spearmans = [rho for _, rho in found if rho is not None]
+        jaccards, rhos = _agreements(rows, chosen)
         pairs += len(jaccards)
-        overlaps += [float(np.mean(jaccards))] if jaccards else []
-        correlations += [float(np.mean(spearmans))] if spearmans else []
+        overlaps += [float(np.mean(jaccards))] if len(jaccards) else []
+        correlations += [float(np.mean(rhos))] if len(rhos) else []
     if not overlaps:
         return Refusal("no_shift", "no feature moved in any pair of paraphrases")
     return Stability(
@@ -76,9 +73,8 @@ def stability(
 
 def spearman(x: Float[np.ndarray, " row"], y: Float[np.ndarray, " row"]) -> float | None:
     """Correlation of average ranks; None for fewer than two rows or a constant."""
-    ranks_x, ranks_y = _centred_ranks(x), _centred_ranks(y)
-    size = float(np.sqrt((ranks_x @ ranks_x) * (ranks_y @ ranks_y)))
-    return float(ranks_x @ ranks_y) / size if size > 0 else None
+    rho = _spearmans(x[None], y[None], np.ones((1, len(x)), dtype=bool))[0]
+    return None if np.isnan(rho) else float(rho)
 
 
 def _membership(sets: Sequence[Int[np.ndarray, " _"]], features: int) -> Bool[np.ndarray, "prompt feature"]:
@@ -88,24 +84,46 @@ def _membership(sets: Sequence[Int[np.ndarray, " _"]], features: int) -> Bool[np
     return chosen
 
 
-def _agreement(
-    values: Float64[np.ndarray, "prompt feature"], chosen: Bool[np.ndarray, "prompt feature"], a: int, b: int
-) -> tuple[float | None, float | None]:
-    union = np.flatnonzero(chosen[a] | chosen[b])
-    if len(union) == 0:
-        return None, None
-    both = int(np.count_nonzero(chosen[a] & chosen[b]))
-    return both / len(union), spearman(values[a, union], values[b, union])
+def _agreements(
+    values: Float64[np.ndarray, "prompt feature"], chosen: Bool[np.ndarray, "prompt feature"]
+) -> tuple[Float64[np.ndarray, " pair"], Float64[np.ndarray, " pair"]]:
+    """Overlap of every pair in which a feature moved, and correlation of every pair that has one."""
+    left, right = np.triu_indices(len(values), 1)
+    union = chosen[left] | chosen[right]
+    size = union.sum(1)
+    moved = size > 0
+    left, right, union, size = left[moved], right[moved], union[moved], size[moved]
+    jaccards = (chosen[left] & chosen[right]).sum(1) / size
+    # The union's features first, in their order: a row is as wide as the largest union and no wider.
+    kept = np.argsort(~union, axis=1, kind="stable")[:, : size.max(initial=0)]
+    real = np.take_along_axis(union, kept, 1)
+    rhos = _spearmans(values[left[:, None], kept], values[right[:, None], kept], real)
+    return jaccards, rhos[~np.isnan(rhos)]
 
 
-def _centred_ranks(x: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
-    """Ranks minus their mean, ties sharing the average of their places."""
-    order = np.argsort(x, kind="stable")
-    ordered = x[order]
-    first = np.ones(len(x), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    starts = np.flatnonzero(first)
-    ends = np.concatenate([starts[1:], [len(x)]])
-    ranks = np.empty(len(x))
-    ranks[order] = np.repeat((starts + ends - len(x)) / 2, ends - starts)
-    return ranks
+def _spearmans(
+    x: Float[np.ndarray, "pair row"], y: Float[np.ndarray, "pair row"], real: Bool[np.ndarray, "pair row"]
+) -> Float64[np.ndarray, " pair"]:
+    """Correlation of average ranks over what is real in each row, which stands in front; NaN where there is none."""
+    if not real.size:
+        return np.full(len(real), np.nan)
+    ranks_x, ranks_y = _centred_ranks(x, real), _centred_ranks(y, real)
+    size = np.sqrt((ranks_x**2).sum(1) * (ranks_y**2).sum(1))
+    return np.divide((ranks_x * ranks_y).sum(1), size, out=np.full(len(real), np.nan), where=size > 0)
+
+
+def _centred_ranks(
+    x: Float[np.ndarray, "pair row"], real: Bool[np.ndarray, "pair row"]
+) -> Float64[np.ndarray, "pair row"]:
+    """Ranks minus their mean, ties sharing the average of their places; 0 where nothing is real."""
+    padded = np.where(real, x, np.inf)
+    order = np.argsort(padded, axis=1, kind="stable")
+    ordered = np.take_along_axis(padded, order, 1)
+    new = np.ones((len(x), x.shape[1] + 1), dtype=bool)
+    new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    place = np.arange(x.shape[1] + 1)
+    starts = np.maximum.accumulate(np.where(new, place, 0), axis=1)[:, :-1]
+    ends = np.minimum.accumulate(np.where(new, place, x.shape[1])[:, ::-1], axis=1)[:, ::-1][:, 1:]
+    ranks = np.empty(x.shape)
+    np.put_along_axis(ranks, order, (starts + ends - real.sum(1, keepdims=True)) / 2, 1)
+    return np.where(real, ranks, 0.0)
