@@ -121,7 +121,7 @@ def _centred_ranks(
     ordered = np.take_along_axis(padded, order, 1)
     new = np.ones((len(x), x.shape[1] + 1), dtype=bool)
     new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
-    place: Int[np.ndarray, " row"] = np.arange(x.shape[1] + 1)
+    place = np.arange(x.shape[1] + 1, dtype=np.int64)
     starts = np.maximum.accumulate(np.where(new, place, 0), axis=1)[:, :-1]
     ends = np.minimum.accumulate(np.where(new, place, x.shape[1])[:, ::-1], axis=1)[:, ::-1][:, 1:]
     ranks = np.empty(x.shape)
