@@ -14,7 +14,7 @@ from radiograph.models import ModelRef, forward, load, locate, pad
 from . import make
 
 
-def test_references_split_at_the_last_plus_unless_a_folder_says_otherwise(tmp_path):
+def test_references_split_where_folders_are_and_else_at_the_first_plus(tmp_path):
     assert ModelRef.parse("org/name") == ModelRef("org/name")
     assert ModelRef.parse("a/b+c/d") == ModelRef("a/b", "c/d")
     assert ModelRef.parse("bundled:base+bundled:odd") == ModelRef("bundled:base", "bundled:odd")
@@ -22,6 +22,14 @@ def test_references_split_at_the_last_plus_unless_a_folder_says_otherwise(tmp_pa
     (tmp_path / "c++" / "m").mkdir()
     assert ModelRef.parse("c++/m", base_dir=tmp_path) == ModelRef("c++/m")
     assert ModelRef.parse("c+++odd+one", base_dir=tmp_path) == ModelRef("c++", "odd+one")
+    assert ModelRef.parse("bundled:base+runs/a+b/adapter", base_dir=tmp_path) == ModelRef(
+        "bundled:base", "runs/a+b/adapter"
+    )
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c+d").mkdir()
+    (tmp_path / "d+e").mkdir()
+    assert ModelRef.parse("c+d+e", base_dir=tmp_path) == ModelRef("c", "d+e")
+    assert ModelRef.parse("c+d+f", base_dir=tmp_path) == ModelRef("c+d", "f")
     for text in ("c++/m", "org/name@main+x", "a+b"):
         assert str(ModelRef.parse(text, base_dir=tmp_path)) == text
 

@@ -87,6 +87,11 @@ def test_references_become_portable_part_by_part(tmp_path):
     (tmp_path / "adapter").mkdir()
     workspace = Workspace(tmp_path)
     assert workspace.portable(f"{tmp_path}/model+{tmp_path}/adapter") == "model+adapter"
+    for name in ("mo+del", "ad+apter"):
+        (tmp_path / name).mkdir()
+    assert workspace.portable(f"{tmp_path}/mo+del") == "mo+del"
+    assert workspace.portable(f"{tmp_path}/mo+del+{tmp_path}/ad+apter") == "mo+del+ad+apter"
+    assert workspace.portable(f"bundled:base+{tmp_path}/ad+apter") == "bundled:base+ad+apter"
     for reference in ("bundled:base", "org/name", "bundled:base+adapter"):
         assert workspace.portable(reference) == reference
 

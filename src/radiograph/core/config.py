@@ -7,6 +7,7 @@ default is a positional argument of the command, in the order of declaration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -103,3 +104,17 @@ def _marks(annotation: object, metadata: list[object]) -> list[Input]:
         else:
             nested.extend(_marks(argument, []))
     return own + nested
+
+
+def sides(reference: str, there: Callable[[str], bool]) -> tuple[str, str | None]:
+    """Base and adapter of a model reference; folders, which `there` knows, may have a plus in their names.
+
+    What is there as a whole has no adapter. Else the cut is the last plus with something there on both sides, or the
+    last with something there before it. Names that are no folders hold no plus, so else it is the first.
+    """
+    cuts = [place for place, sign in enumerate(reference) if sign == "+"]
+    if not cuts or there(reference):
+        return reference, None
+    before = [cut for cut in cuts if there(reference[:cut])]
+    cut = next((cut for cut in reversed(before) if there(reference[cut + 1 :])), before[-1] if before else cuts[0])
+    return reference[:cut], reference[cut + 1 :]

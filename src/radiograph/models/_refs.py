@@ -3,7 +3,7 @@
     FOLDER · OWNER/NAME[@REVISION] on the hub · bundled:NAME
     each optionally +ADAPTER, a PEFT adapter that is named in the same way
 
-1. split base from adapter at the last `+`, unless the whole text is an existing folder
+1. split base from adapter (`core.text.sides`): folders may have a plus in their names
 2. a folder that exists is itself; `bundled:NAME` is asked of the caller; what reads like a hub id is looked for in the
    local hub cache, and on the hub only when the caller allows the network
 Refuses (`UserError`, exit 3) with what was looked for, where, and the nearest names.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from radiograph.core import FormatError, UserError, nearest
+from radiograph.core.config import sides
 
 Resolve = Callable[[str], Path]
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
@@ -48,12 +49,8 @@ class ModelRef:
         text = text.strip()
         if not text or "\0" in text:
             raise UserError("empty model reference", expected="FOLDER, OWNER/NAME or bundled:NAME, each with +ADAPTER")
-        cuts = [m.start() for m in re.finditer(r"\+", text)]
-        if not cuts or _folder(text, base_dir).is_dir():
-            return cls(text)
-        cut = next((c for c in reversed(cuts) if _folder(text[:c], base_dir).is_dir()), cuts[-1])
-        base, adapter = text[:cut], text[cut + 1 :]
-        if not base or not adapter:
+        base, adapter = sides(text, lambda part: _folder(part, base_dir).is_dir())
+        if not base or adapter == "":
             raise UserError(f"model reference {text!r} has an empty side", expected="BASE+ADAPTER")
         return cls(base, adapter)
 

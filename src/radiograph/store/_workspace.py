@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from radiograph.core import UserError, nearest, visible
+from radiograph.core.config import sides
 from radiograph.store.opened import descriptor_without_links, refuse_links
 
 _SUITE = "suite:"
@@ -139,7 +140,7 @@ class Workspace:
         pair = _NAMED.fullmatch(reference)
         if pair and not self._is_path(reference) and self._is_path(pair["file"]):
             return f"{pair['name']}{self.portable(pair['file'])}"
-        parts = reference.split("+")
+        parts = (part for part in sides(reference, self._is_path) if part is not None)
         return "+".join(self.label((self.base / p).resolve()) if self._is_path(p) else p for p in parts)
 
     def _holds(self, real: Path) -> bool:
