@@ -12,9 +12,11 @@ import pytest
 
 from radiograph.core import ExitCode, FormatError, UserError
 from radiograph.evidence.matches import Matches, TransferRecord
+from radiograph.methods._match.causal import agreements
 from radiograph.methods._match.transfer import judged
 from radiograph.methods.match import recompute
 from radiograph.runtime import verify
+from radiograph.store.interventions import read_interventions
 from running import contents, go
 
 PLANTED, FEATURES, ROWS = 8, 40, 200
@@ -309,6 +311,32 @@ def test_z_causal_agreement_is_read_from_intervention_rows(sides, workspace):
         "untested",
         "untested",
     ]
+
+
+def test_too_few_groups_say_nothing_of_agreement(workspace):
+    few = [f"p{n}" for n in range(5)]
+    sides = []
+    for name in "AB":
+        rows = [row for row in effects(name, 0.3, np.random.default_rng(0), name) if row["prompt_id"] in few]
+        sides.append(read_interventions(workspace / write(workspace / f"{name}.jsonl", rows)).table)
+    assert agreements(sides[0], sides[1], [("A", "B")], 0) == ["untested"]
+
+
+def test_y3_5_copies_of_a_text_under_other_ids_are_of_one_group(workspace):
+    rng = np.random.default_rng(0)
+    for name in "AB":
+        few = np.where(rng.random((20, 30)) < 0.4, rng.exponential(size=(20, 30)), 0.0)
+        copied = lines(name, np.repeat(few, 20, axis=0), text=lambda r: f"Text  {r // 20}", group_id=lambda r: f"g{r}")
+        write(workspace / f"{name}.jsonl", copied)
+    result = go("match", left="A.jsonl", right="B.jsonl").result
+    assert (result.aligned.groups, result.aligned.units, result.found) == (20, 400, 0)
+
+
+def test_without_texts_ids_alone_are_shared_and_the_result_says_so(workspace, tables):
+    for name, table in zip("AB", tables, strict=True):
+        write(workspace / f"{name}.jsonl", lines(name, table, text=lambda _: None))
+    notes = go("match", left="A.jsonl", right="B.jsonl").result.notes
+    assert any("neither side holds texts" in note for note in notes)
 
 
 def test_z_a_readout_transfers_where_the_match_reads_the_labels(workspace, tables):

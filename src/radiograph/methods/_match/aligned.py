@@ -5,7 +5,8 @@
    `words`: whitespace words, by the character offsets of tokens
 3. a unit counts where both sides have a row of it, so that BOS and what was truncated count nowhere; its value is the
    largest of its rows, those not listed being 0
-4. groups are those of the side that has fewer of them
+4. groups are those of the side that has fewer of them; prompts that hold the same text (case and spaces folded) are of
+   one group, whatever their ids: copies that move apart would make every likeness look like more than chance
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def align(left: Side, right: Side, how: Align) -> Aligned:
     if not len(kept):
         raise Refusal("no_shared_units", f"{len(both[0])} prompts are shared, and no {by[:-1]} of them", fix=_SAME_FILE)
     groups, n_groups = _groups(both, prompt)
+    if both[0]["text"].is_null().all() and both[1]["text"].is_null().all():
+        notes.append("neither side holds texts: prompts are shared by their ids alone, and copies are not told apart")
     record = MatchAligned(by=by, prompts=len(np.unique(prompt)), groups=n_groups, units=len(kept))
     made = [
         _activations(side, own, held_by[kept], len(kept))
@@ -260,8 +263,15 @@ def _most(item: Int64[np.ndarray, " row"], own: Int64[np.ndarray, " row"], promp
 def _groups(
     both: tuple[polars.DataFrame, polars.DataFrame], prompt: Int64[np.ndarray, " unit"]
 ) -> tuple[Int64[np.ndarray, " unit"], int]:
+    import polars as pl
+
+    from radiograph.numerics.criteria import united
+    from radiograph.numerics.design import folded
+
     named = min((own["group_id"] for own in both), key=lambda column: column.n_unique())
-    _, codes = np.unique(named.to_numpy()[prompt], return_inverse=True)
+    texts = pl.select(pl.coalesce(both[0]["text"], both[1]["text"])).to_series().to_list()
+    group = united([named.to_list(), [None if text is None else folded(text) for text in texts]])
+    _, codes = np.unique(group[prompt], return_inverse=True)
     return codes.astype(np.int64), int(codes.max()) + 1
 
 

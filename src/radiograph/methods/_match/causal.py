@@ -2,7 +2,8 @@
 
 Rows without a control, on prompts, with outcome and units that both sides have; slope of the change (intervened −
 baseline) on the dose, or on the push where a verb has no dose, per feature. Groups of prompts are drawn with
-replacement, the same draws on both sides, so that what a prompt does to both stays together.
+replacement, the same draws on both sides, so that what a prompt does to both stays together. Fewer than six shared
+groups say nothing: `untested`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jaxtyping import Float64, Int64
 
 from radiograph.core import Context, UserError
 from radiograph.evidence.matches import Agreement
+from radiograph.numerics.effects import FEWEST_GROUPS
 
 if TYPE_CHECKING:
     import polars
@@ -61,7 +63,7 @@ def agreements(
     ours, theirs = (table.join(keys, on=list(_KEY), how="semi", nulls_equal=True) for table in (ours, theirs))
     groups = ours.select("prompt_id", "group").unique("prompt_id").sort("prompt_id")
     names = groups["group"].unique().sort().to_list()
-    if len(names) < 2:
+    if len(names) < FEWEST_GROUPS:
         return ["untested"] * len(pairs)
     group_of = dict(groups.iter_rows())
     counts = _draws(len(names), seed)
