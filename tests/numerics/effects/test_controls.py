@@ -110,6 +110,8 @@ FULL = {
         ({"groups": 12}, "beyond_controls", ("few_groups",), ("groups",)),
         ({"dose": None}, "beyond_controls", (), ("slope", "monotone")),
         ({"dose": response(0.0)}, "beyond_controls", ("not_monotone",), ("slope", "monotone")),
+        ({"dose": response(-0.5)}, "beyond_controls", (), ("slope",)),
+        ({"estimate": -0.4, "dose": response(-0.5)}, "validated", (), ()),
         ({"within_limits": False}, "beyond_controls", ("side_effects",), ("limits",)),
         ({"within_limits": None}, "beyond_controls", (), ("limits",)),
         ({"placebo_exact": False}, "beyond_controls", ("placebo_leak",), ("placebo",)),

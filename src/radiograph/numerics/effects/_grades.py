@@ -6,7 +6,7 @@
 | `no_effect` | q > .05 |
 | `effect` | q ≤ .05 |
 | `beyond_controls` | p ≤ .05 in every family of controls that applies |
-| `validated` | slope interval excludes 0, monotonicity ≥ .8, side effects inside limits, placebo exact, 20 groups |
+| `validated` | slope as E and surely not 0, monotonicity ≥ .8, side effects inside limits, placebo exact, 20 groups |
 
 Each grade needs those above it too. `contradicted` stands aside: an effect whose sign is opposite to that of the
 association. `failing` names the conditions of `validated` that are not met, in order; missing evidence is not met.
@@ -53,7 +53,8 @@ def causal_verdict(
     met: dict[Condition, bool] = {
         "effect": groups >= FEWEST_GROUPS and bool(q <= LEVEL),
         "beyond_controls": beyond(families),
-        "slope": dose is not None and dose.slopes,
+        # A slope against E: what the graded dose does is not what more of the feature does.
+        "slope": dose is not None and dose.slopes and dose.slope * estimate > 0,
         "monotone": dose is not None and dose.monotonicity is not None and dose.monotonicity >= MONOTONE,
         "limits": within_limits is True,
         "placebo": placebo_exact is True,
