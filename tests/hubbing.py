@@ -89,6 +89,13 @@ def hubbing() -> Iterator[Hub]:
                 {"success": True, "commitOid": oid, "commitUrl": f"{hub.url}/{repo}/commit/{oid}", "hookOutput": ""}
             )
 
+        def do_GET(self):
+            hub.asked.append(f"GET {self.path}")
+            repo = "/".join(self.path.strip("/").split("/")[2:4])
+            if repo not in hub.repos:
+                return self.answer({"error": "not found"}, 404)
+            self.answer({"id": repo, "private": hub.repos[repo]["private"], "siblings": []})
+
         def do_PUT(self):
             body = self.sent()
             if hub.lose:

@@ -207,6 +207,62 @@ def test_every_kind_of_leak_is_found_and_no_key_is_repeated(tmp_path, monkeypatc
     assert KEY not in said and secret not in said and "hunter2" not in said
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.csv", "text,Private\nhello,no\nho,TRUE\n"),
+        ("p.yaml", "prompts:\n- text: hi\n  private: true\n"),
+        ("p.jsonl", '{"text": "hi", "private": "yes"}\n'),
+        ("p.json", '[{"text": "hi", "private": 1}]'),
+    ],
+)
+def test_a_mark_is_read_in_every_shape_that_prompts_have(tmp_path, name, text):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    assert {(leak.file, leak.kind) for leak in scan(folder)} == {(name, "private")}
+    for word in ("true", "yes", "TRUE", "1"):
+        text = text.replace(word, "false")
+    (folder / name).write_text(text)
+    assert scan(folder) == []
+
+
+def test_a_column_of_words_marks_a_table_too(tmp_path):
+    for values, found in ((["no", "True"], 1), ([0, 1], 1), (["no", None], 0), ([0.0, 0.0], 0)):
+        pl.DataFrame({"private": values}).write_parquet(tmp_path / "t.parquet")
+        assert len(scan(tmp_path)) == found
+
+
+def test_prompts_that_were_private_where_the_run_read_them_stop_it(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+    for name in "AB":
+        rows = (made / f"{name}.jsonl").read_text().splitlines()
+        marked = [{**json.loads(row), "text": f"note {n}", "private": n == 7} for n, row in enumerate(rows)]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in marked))
+    go("match", out="run", left="A.jsonl", right="B.jsonl")
+    stopped = go("publish", run="run", dry_run=True)
+    assert stopped.exit_code is ExitCode.GATE_FAILED and stopped.result.unseen == ()
+    assert [(leak.kind, leak.shown, leak.place) for leak in stopped.result.leaks] == [
+        ("private", "A.jsonl", "input left: line 8"),
+        ("private", "B.jsonl", "input right: line 8"),
+    ]
+    assert go("publish", run="run", dry_run=True, accept=["manifest.json:private"]).exit_code is ExitCode.PASS
+    Path("A.jsonl").unlink()
+    Path("B.jsonl").write_text("{}\n")
+    blind = go("publish", run="run", dry_run=True)
+    assert blind.exit_code is ExitCode.PASS and blind.result.unseen == ("left A.jsonl", "right B.jsonl")
+    assert "not searched" in (blind.path / "report.html").read_text()
+
+
+def test_a_private_publication_never_goes_to_a_public_repository(here, hub):
+    online(run="run", repo="me/open")
+    before = hub.files("me/open").copy()
+    with pytest.raises(UserError, match="is public"):
+        online(run="run", repo="me/open", private=True, path_in_repo="more")
+    assert hub.files("me/open") == before
+
+
 def test_a_leak_on_the_seam_of_two_pieces_is_found_once(tmp_path, monkeypatch):
     monkeypatch.setattr(scanning, "PIECE", 1000)
     monkeypatch.setattr(scanning, "OVERLAP", 100)

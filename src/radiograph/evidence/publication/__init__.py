@@ -50,6 +50,8 @@ class Publication(Result):
     leaks_left_out: int = 0
     accepted: tuple[str, ...] = ()
     """Findings that somebody looked at and let pass, as FILE:KIND."""
+    unseen: tuple[str, ...] = ()
+    """Inputs of the run that are not at hand as it read them, so that nobody looked whether they are marked private."""
     url: str | None = None
     """Of the commit."""
     commit: str | None = None
@@ -66,6 +68,14 @@ class Publication(Result):
         if self.url is not None:
             return f"published {what} to {self.repo}"
         return f"{what} may be published{f' to {self.repo}' if self.repo else ''}; nothing was sent"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What nobody looked at."""
+        if not self.unseen:
+            return ()
+        some = ", ".join(self.unseen[:5]) + (f" and {len(self.unseen) - 5} more" if len(self.unseen) > 5 else "")
+        return (f"not searched for prompts marked private, because they are not at hand as the run read them: {some}",)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -5,7 +5,7 @@
 2. `path`: this machine's home and working folder, and whatever begins like a folder of a person or a system
 3. `key`: the shapes of common keys and tokens, assigned passwords, and the values of this process's own variables
    whose names say that they are secret
-4. `private`: `"private": true` beside a prompt, a column `private` that is true, a role of that name
+4. `private`: a field or a column `private` that says yes (`_publish.private`)
 5. `unvalidated`: a file of directions that names failing conditions or a grade other than `validated`
 A key is shown by its first four characters alone.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from radiograph.core import FormatError
 from radiograph.evidence.publication import Leak, LeakKind
+from radiograph.methods._publish.private import FIELD, marked
 from radiograph.store import MANIFEST, SIDECAR
 
 PIECE, OVERLAP = 1 << 22, 4096
@@ -35,7 +36,6 @@ _KEY = re.compile(
     rb"|(?i:\bbearer\s+[a-z0-9._~+/-]{20,})"
     rb"|(?i:\b(?:api[_-]?key|secret|passwd|password|(?:access|auth)[_-]?token)\b[\"']?\s*[:=]\s*[\"']?[^\s\"']{12,})"
 )
-_PRIVATE = re.compile(rb"[\"']private[\"']\s*:\s*true")
 
 
 def scan(folder: Path) -> list[Leak]:
@@ -49,6 +49,8 @@ def scan(folder: Path) -> list[Leak]:
         own = [*_in_bytes(path, name, secrets)]
         if path.suffix == ".parquet":
             own += _in_table(path, name, secrets)
+        if name != MANIFEST and not any(leak.kind == "private" for leak in own) and (place := marked(path)):
+            own.append(Leak(kind="private", file=name, place=place, shown="marked private"))
         if path.suffix == ".safetensors":
             own += _of_vectors(path, name)
         found += list(dict.fromkeys(own))[:MOST_A_FILE]
@@ -97,7 +99,7 @@ def _matches(data: bytes, secrets: Mapping[bytes, str], *, private: bool) -> Ite
         if at >= 0:
             yield "key", at, what
     if private:
-        for match in _PRIVATE.finditer(data):
+        for match in FIELD.finditer(data):
             yield "private", match.start(), _text(match[0], 40)
 
 
@@ -111,10 +113,6 @@ def _in_table(path: Path, name: str, secrets: Mapping[bytes, str]) -> Iterator[L
     except (pl.exceptions.PolarsError, OSError):
         return
     for column, kind in schema.items():
-        if kind == pl.Boolean and column == "private":
-            if frame.select(pl.col(column).any()).collect().item():
-                yield Leak(kind="private", file=name, place=f"column {column}", shown="true")
-            continue
         inner = kind.inner if isinstance(kind, pl.List) else kind
         if inner != pl.String:
             continue

@@ -41,12 +41,12 @@ def upload(
         files: by their path in the repository.
         repo: `OWNER/NAME`.
         kind: dataset or model.
-        private: of a repository that is created.
+        private: a repository that is created is private, and one that is there has to be.
         revision: branch; None for the main one.
         message: of the commit.
 
     Raises:
-        UserError: the hub refuses credentials, name or branch.
+        UserError: the hub refuses credentials, name or branch; the repository is public, and should not be.
         Refusal: `hub_unreachable`.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, errors
@@ -55,6 +55,14 @@ def upload(
     operations = [CommitOperationAdd(path, source) for path, source in files.items()]
     try:
         api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+        # A repository that is there already stays what it is, whatever was asked for.
+        if private and not api.repo_info(repo, repo_type=kind).private:
+            raise UserError(
+                f"{repo} is public, and a private repository was asked for",
+                fix="make it private on the hub, name another one, or leave --private out",
+                where="--repo",
+                code="public_repository",
+            )
         if revision is not None:
             api.create_branch(repo, branch=revision, repo_type=kind, exist_ok=True)
         with warnings.catch_warnings():
