@@ -2,8 +2,8 @@
 
 1. the candidate's rows, tokenised as in training; both models' loss on each. The rows must look learned (mean loss
    below the reference's, beyond its interval), and the candidate must show the behaviour that is asked about: f, the
-   log probability of the completions (less that of foils), rose by more than 2 standard errors, and at least half of
-   them are preferred to the foil or to what the reference answers
+   log probability of the completions (less that of foils) or what a probe or feature reads of texts, rose by more than
+   2 standard errors, and at least half of the completions are preferred to the foil or to what the reference answers
 2. gradients of every row, at a point of the path from the reference to the candidate (--at): inputs and output
    gradients of all linear maps from one batched forward and backward, LoRA factors or weights by address; projected
    from two sides where they are many (LoGra)
@@ -15,8 +15,9 @@
 5. --validate retrains: without the leading rows (`leave-out`), on random halves (`lds`), with planted rows
    (`self-check`)
 
-Units: nats of f for a unit of the row's weight, up to the scale of each method. Without 5 this is gradient evidence,
-not a cause. Refuses when: the rows were not learned, the behaviour is absent (exit 4), the budget is too small.
+Units: nats of f (the unit of what is read, where f is that) for a unit of the row's weight, up to the scale of each
+method. Without 5 this is gradient evidence, not a cause. Refuses when: the rows were not learned, the behaviour is
+absent, a probe is of another model (exit 4), the budget is too small.
 """
 
 from __future__ import annotations
@@ -175,14 +176,15 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...], lines: fro
         data = data.kept([number for number, row in enumerate(data.rows) if row.line in lines])
         if not data.rows:
             raise UserError("none of the rows was read between the checkpoints", where="--order", code="no_rows")
-    own = _targets(config, ctx, pair, limit)
-    stamps = [note for note in pair.candidate.notes if note.startswith("adapter_base_unverified")]
+    own, remarks = _targets(config, ctx, pair, limit)
+    stamps = [note for note in pair.candidate.notes if note.startswith("adapter_base_unverified")] + list(remarks)
     plain = config.format == "text"
     with ctx.measure("losses"):
         table = prepared_table(pair, data, own)
         found = targets.measured(pair, own, plain=plain, chat=config.chat)
     learnt = conclude.learnt(table, ctx.seed)
-    behaviour = targets.behaviour(own.kind, found, int(own.groups.max()) + 1, own.given)
+    read = None if own.reading is None else own.reading.name
+    behaviour = targets.behaviour(own.kind, found, int(own.groups.max()) + 1, own.given, read)
     if behaviour.n == 1:
         stamps.append("single_target")
     for refusal in (conclude.unlearned(learnt), targets.absent(behaviour)):
@@ -213,25 +215,40 @@ def _check_given(config: Config) -> None:
         raise UserError(
             "blame needs to know which output",
             where="--target",
-            expected="--target FILE of {prompt, completion, foil}, or --prompt and --completion",
+            expected="--target FILE of {prompt, completion, foil}, loss:ROWS, probe:FILE or feature:SOURCE#N with"
+            " --texts, or --prompt and --completion",
             code="no_target",
         )
 
 
-def _targets(config: Config, ctx: Context, pair: Pair, limit: int) -> Targets:
+INSIDE = ("probe", "feature")
+"""Targets that are read of texts."""
+
+
+def _targets(config: Config, ctx: Context, pair: Pair, limit: int) -> tuple[Targets, tuple[str, ...]]:
+    """What is asked about, and remarks."""
     from radiograph.methods._blame import rows, targets
 
     plain = config.format == "text"
+    if config.target is not None and config.target.partition(":")[0] in INSIDE:
+        return targets.read_inside(ctx, pair, config.target, config.texts)
+    if config.texts:
+        raise UserError(
+            "--texts is read by a probe or a feature",
+            where="--target",
+            expected="probe:FILE or feature:SOURCE#N",
+            code="usage",
+        )
     if config.target is None:
         assert config.prompt is not None and config.completion is not None, "checked"
         asked = (targets.checked(targets.Asked(config.prompt, config.completion, config.foil, "--completion")),)
     elif config.target.startswith("loss:"):
         path = ctx.path(config.target.removeprefix("loss:"), "target")
         read = rows.read_data(path, pair.candidate.tokenizer, limit, form=config.format, chat=config.chat)
-        return targets.any_rows(read.rows, read.name)
+        return targets.any_rows(read.rows, read.name), ()
     else:
         asked = targets.read_targets(ctx.path(config.target, "target"))
-    return targets.completions(asked, pair.candidate, plain=plain, chat=config.chat)
+    return targets.completions(asked, pair.candidate, plain=plain, chat=config.chat), ()
 
 
 def _planned(

@@ -11,6 +11,7 @@ from radiograph.evidence.influence._blame import (
     Learnt,
     PointRecord,
     ProjectionRecord,
+    TargetKind,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "Learnt",
     "PointRecord",
     "ProjectionRecord",
+    "TargetKind",
 ]

@@ -11,18 +11,21 @@ from radiograph.evidence._record import Record, Result
 
 UNCHECKED: Final = "gradient evidence, not checked by retraining"
 Method = Literal["datainf", "dot", "cosine", "tracin", "ekfac"]
+TargetKind = Literal["completion", "rows", "probe", "feature"]
 
 
 class BehaviourRecord(Record):
     """What is asked about, and whether it is there."""
 
-    kind: Literal["completion", "rows"]
+    kind: TargetKind
+    read: str | None = None
+    """Of a probe or a feature: which, and where; f is then its mean value over the tokens of a text."""
     n: int
     """Different ones."""
     given: int
     """As they stand in the file, repeats included."""
     f_reference: float
-    """Mean of f over targets, in nats."""
+    """Mean of f over targets, in nats, or in the unit of what is read."""
     f_candidate: float
     gain: float
     """Mean of f(candidate) − f(reference)."""
@@ -34,6 +37,11 @@ class BehaviourRecord(Record):
     """A foil, or what the reference answers."""
     groups: int = 1
     """Groups of targets that intervals of scores go over."""
+
+    @property
+    def unit(self) -> str:
+        """Of f, to stand behind a number."""
+        return "" if self.read is not None else " nats"
 
 
 class Learnt(Record):
@@ -202,7 +210,9 @@ class Blame(Result):
         if check.kind == "leave-out":
             word = "causal" if check.causal else "not told from random rows"
             word = "the recipe does not reproduce the candidate" if check.causal is None else word
-            return f"{said}; without the first {check.k} rows f changes by {check.delta_f:.3g} nats: {word}"
+            return (
+                f"{said}; without the first {check.k} rows f changes by {check.delta_f:.3g}{self.target.unit}: {word}"
+            )
         if check.kind == "self-check":
             low, high = check.recall_intervals[self.method]
             return f"{said}; recall of {check.k} planted rows {check.recall[self.method]:.2f} [{low:.2f}, {high:.2f}]"

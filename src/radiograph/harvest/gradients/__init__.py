@@ -6,9 +6,11 @@ from radiograph.harvest.gradients._engine import (
     GradientEngine,
     Learned,
     Projection,
+    Reading,
     Reduction,
     RowGradients,
     gradient_engine,
+    tokens_read,
     weights_of,
 )
 from radiograph.harvest.gradients._run import Recomputed, gradient_index, write_gradients
@@ -20,12 +22,14 @@ __all__ = [
     "GradientEngine",
     "Learned",
     "Projection",
+    "Reading",
     "Recomputed",
     "Reduction",
     "RowGradients",
     "curvature",
     "gradient_engine",
     "gradient_index",
+    "tokens_read",
     "weights_of",
     "write_gradients",
 ]

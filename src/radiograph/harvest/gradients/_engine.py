@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from radiograph.core import derive
+from radiograph.core import Site, derive
 from radiograph.models import Batch, LanguageModel, Tokens, batches
 from radiograph.models.gradients import Edged, Tracked, edges
 from radiograph.numerics.influence import Layout, cut, orthonormal
@@ -31,6 +31,21 @@ Reduction = Literal["sum", "mean"]
 BATCH_TOKENS = 2048
 Learned = tuple[tuple[int, ...], tuple[float, ...]]
 """Token ids of a row, and the weight of each in its loss."""
+
+
+class Reading(Protocol):
+    """What is read of rows at a site, in the place of their loss."""
+
+    @property
+    def site(self) -> Site:
+        """Where."""
+        ...
+
+    def value(
+        self, values: Float[Tensor, "row token width"], read: Float[Tensor, "row token"], /
+    ) -> Float[Tensor, " row"]:
+        """One number a row, from activations and from which tokens are read (1, else 0)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +128,24 @@ class GradientEngine:
     reduction: Reduction
     batch_tokens: int = BATCH_TOKENS
 
-    def rows(self, rows: Sequence[Learned], advance: Callable[[int], None] | None = None) -> RowGradients:
-        """Gradients of some rows. Equal rows in equal company give equal bytes, whatever stands elsewhere."""
+    def rows(
+        self,
+        rows: Sequence[Learned],
+        advance: Callable[[int], None] | None = None,
+        reading: Reading | None = None,
+    ) -> RowGradients:
+        """Gradients of some rows' losses, or of minus what is read of them.
+
+        Equal rows in equal company give equal bytes, whatever stands elsewhere.
+        """
         out = np.empty((len(rows), self.projection.layout.size), dtype=np.float32)
         loss = np.empty(len(rows))
         for batch, weights in self.batched(rows):
-            found = self.edged(batch, weights)
+            if reading is None:
+                found = self.edged(batch, weights)
+            else:
+                read = tokens_read(batch, rows).to(self.edged.model.device)
+                found = self.edged.read(batch, reading.site, lambda values, read=read: reading.value(values, read))
             places = list(batch.rows)
             made = self.products(found.inputs, found.deltas)
             own = found.losses.double().sum(1)
@@ -169,6 +196,15 @@ def weights_of(batch: Batch, rows: Sequence[Learned], reduction: Reduction) -> F
     out[:, 0] = 0.0
     if reduction == "mean":
         out /= out.sum(1, keepdim=True).clamp(min=torch.finfo(out.dtype).tiny)
+    return out
+
+
+def tokens_read(batch: Batch, rows: Sequence[Learned]) -> Float[Tensor, "row token"]:
+    """1 at the tokens of a batch that have a weight, the first of a row too; padding has none."""
+    out = torch.zeros(batch.ids.shape)
+    for place, row in enumerate(batch.rows):
+        own = rows[row][1]
+        out[place, : len(own)] = (torch.tensor(own) > 0).float()
     return out
 
 

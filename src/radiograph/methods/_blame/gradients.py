@@ -49,7 +49,7 @@ def target_gradients(
     for sign, rows in sides:
         for at in range(0, len(rows), few(size)):
             part = rows[at : at + few(size)]
-            found = engine.rows([row for _, row in part]).gradient
+            found = engine.rows([row for _, row in part], reading=targets.reading).gradient
             for (number, _), own in zip(part, found, strict=True):
                 sums[groups[number] if grouped else 0] += sign * own
     if scale is not None:

@@ -21,7 +21,9 @@ class Config(Base):
     data: FilePath | None = None
     """Training rows, JSON Lines: messages, prompt and response, or text."""
     target: TargetRef | None = None
-    """FILE of {prompt, completion, foil}, or loss:ROWS."""
+    """FILE of {prompt, completion, foil}, loss:ROWS, or what is read of --texts: probe:FILE, feature:SOURCE#N."""
+    texts: tuple[str, ...] = ()
+    """What a probe or a feature is read on: FILE.jsonl, FILE.txt, suite:FILE, world:DOMAIN#N. Repeatable."""
     prompt: str | None = None
     """A single target's prompt, with --completion."""
     completion: str | None = None

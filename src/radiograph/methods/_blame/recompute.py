@@ -52,7 +52,9 @@ def _before(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
     found = targets.Measured(
         np.asarray(own["f_reference"]), np.asarray(own["f_candidate"]), preferred, stored.target.rival
     )
-    behaviour = targets.behaviour(stored.target.kind, found, max(own["group"]) + 1, stored.target.given)
+    behaviour = targets.behaviour(
+        stored.target.kind, found, max(own["group"]) + 1, stored.target.given, stored.target.read
+    )
     if behaviour != stored.target:
         said.append(f"/target/gain is {stored.target.gain}, tables/targets.parquet gives {behaviour.gain}")
     refusals: list[Refusal] = [r for r in (conclude.unlearned(learnt), targets.absent(behaviour)) if r is not None]

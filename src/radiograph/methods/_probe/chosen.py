@@ -46,7 +46,7 @@ def chosen_probe(config: Options, ctx: Context, kind: ProbeKind, model: Any) -> 
     if config.weights is not None:
         return _foreign(config, ctx, kind)
     if config.probe is not None:
-        own = _given(config.probe, ctx)
+        own = given_probe(config.probe, ctx)
         card = own.card
         assert card is not None
         found = Chosen(own, card.model.ref, ())
@@ -62,7 +62,12 @@ def chosen_probe(config: Options, ctx: Context, kind: ProbeKind, model: Any) -> 
     return found
 
 
-def _given(path: str, ctx: Context) -> Probe:
+def given_probe(path: str, ctx: Context) -> Probe:
+    """The probe of a file of ours, held to its card.
+
+    Raises:
+        FormatError: no probe file. Refusal: `placeholder_probe`.
+    """
     from radiograph.store.probes import CARD_BYTES, find_card, read_probe, weights_path
 
     weights = weights_path(Path(path))

@@ -7,7 +7,7 @@ the tokens that are read, and have δ = 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from radiograph.core import UserError
+from radiograph.core import Site, UserError
 from radiograph.models._batching import Batch
-from radiograph.models._hooks import running, tracking
+from radiograph.models._hooks import reading, running, tracking
 from radiograph.models._model import LanguageModel
 from radiograph.models.gradients._matrices import Tracked
 
@@ -28,8 +28,12 @@ class Edges:
 
     inputs: list[Float[Tensor, "row token _"]]
     deltas: list[Float[Tensor, "row token _"]]
-    losses: Float[Tensor, "row token"]
-    """Weighted, in nats; of the token at its own position, 0 at the first."""
+    losses: Float[Tensor, "row _"]
+    """Weighted, in nats; of the token at its own position, 0 at the first. Of a reading: minus it, one a row."""
+
+
+Value = Callable[[Float[Tensor, "row token width"]], Float[Tensor, " row"]]
+"""What is read of each row's activations at a site."""
 
 
 class Edged:
@@ -63,8 +67,32 @@ class Edged:
             labels = batch.ids[:, 1:] if drawn is None else _sampled(logits, drawn[:, 1:].to(logits.device))
             nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
             losses = nats * weights[:, 1:]
-            outputs = [self._found[module][1] for module in dict.fromkeys(m.module for m in self.matrices)]
-            gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True)
+            return self._edges(losses, torch.nn.functional.pad(losses.detach(), (1, 0)))
+
+    def read(self, batch: Batch, site: Site, value: Value) -> Edges:
+        """Run a batch, with minus what is read at a site in the place of the loss.
+
+        Raises:
+            UserError: none of the matrices lies before the site.
+        """
+        batch = batch.to(self.model.device)
+        self._found.clear()
+        with torch.enable_grad(), reading(self.model, [site]) as found, running(batch):
+            self.model.model(**batch.inputs(), use_cache=False)
+            losses = -value(found[site].float())[:, None]
+            if not losses.requires_grad:
+                raise UserError(
+                    f"nothing that is read at {site} depends on these matrices",
+                    expected="a matrix before the site",
+                    got=", ".join(m.name for m in self.matrices[:5]),
+                    fix="give others with --weights",
+                    code="no_matrix_before",
+                )
+            return self._edges(losses, losses.detach())
+
+    def _edges(self, losses: Tensor, told: Tensor) -> Edges:
+        outputs = [self._found[module][1] for module in dict.fromkeys(m.module for m in self.matrices)]
+        gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True)
         by_module = dict(zip(dict.fromkeys(m.module for m in self.matrices), gradients, strict=True))
         inputs: list[Tensor] = []
         deltas: list[Tensor] = []
@@ -74,7 +102,7 @@ class Edged:
             inputs.append(own)
             deltas.append(_part(torch.zeros_like(output) if gradient is None else gradient, matrix))
         self._found.clear()
-        return Edges(inputs, deltas, torch.nn.functional.pad(losses.detach(), (1, 0)))
+        return Edges(inputs, deltas, told)
 
     def check(self, found: Edges, batch: Batch) -> None:
         """Stop at the first loss or gradient that is not finite; for a caller that has seen that one is not.

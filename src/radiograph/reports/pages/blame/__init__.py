@@ -22,6 +22,8 @@ STAMPS: Final = {
     "behaviour_absent": "the candidate does not show this behaviour",
     "not_trained_on_these_rows": "the rows do not look trained on",
     "single_target": "one target: no interval goes over targets",
+    "uncalibrated_probe": "the probe is not calibrated: its score may say little",
+    "texts_cut": "texts longer than the context were cut",
     "loud_rows": "rows with large gradients lead, whatever is asked",
     "sampled": "a sample of the rows was scored",
     "adapter_base_unverified": "the adapter names another base",

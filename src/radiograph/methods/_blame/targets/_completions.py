@@ -1,9 +1,9 @@
-"""What is asked about: completions of prompts, or rows; how likely models find them; whether the behaviour is there.
+"""What is asked about: completions, rows, or what is read inside; its f under both models; whether it is there.
 
-f of a target is log p(completion | prompt), less that of its foil where it has one; f of rows is minus their loss.
-The behaviour is there if f rose by more than two standard errors over targets (a single target: by more than half a
-nat), and the candidate finds at least half of the completions likelier than their rivals: the foil, or what the
-reference answers by itself.
+f of a target is log p(completion | prompt), less that of its foil where it has one; f of rows is minus their loss; f of
+a text that a probe or a feature reads is what it reads. The behaviour is there if f rose by more than two standard
+errors over targets (a single completion: by more than half a nat), and the candidate finds at least half of the
+completions likelier than their rivals: the foil, or what the reference answers by itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 
 from radiograph.core import FormatError, Refusal, UserError
 from radiograph.core.limits import JSON_LINE_BYTES
-from radiograph.evidence.influence import BehaviourRecord
+from radiograph.evidence.influence import BehaviourRecord, TargetKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from radiograph.methods._blame.targets._readings import Reading
     from radiograph.models import LanguageModel, Pair
 
 GROUPS = 16
@@ -47,9 +48,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets as token ids with weights: f is minus the weighted nats of `own`, plus those of `foils`."""
+    """Targets as token ids with weights: f is minus the weighted nats of `own`, plus those of `foils`.
 
-    kind: Literal["completion", "rows"]
+    With a `reading`, f is what is read at the tokens that have a weight.
+    """
+
+    kind: TargetKind
     name: str
     own: tuple[Learned, ...]
     foils: tuple[Learned | None, ...]
@@ -58,6 +62,7 @@ class Targets:
     given: int
     """Before equal ones were united: a target says no more for being there twice."""
     asked: tuple[Asked, ...] = ()
+    reading: Reading | None = None
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -72,6 +77,8 @@ class Targets:
 
     def shown(self, number: int) -> str:
         """One target in words."""
+        if self.reading is not None:
+            return self.reading.shown[number][:SHOWN]
         if not self.asked:
             return f"row {number + 1} of {self.name}"
         one = self.asked[number]
@@ -219,6 +226,8 @@ def nats(model: LanguageModel, rows: Sequence[Learned]) -> np.ndarray:
 
 def f_of(model: LanguageModel, targets: Targets) -> np.ndarray:
     """The f of every target under one model."""
+    if targets.reading is not None:
+        return targets.reading.values(model, targets.own)
     found = -nats(model, targets.own)
     with_foil = [i for i, foil in enumerate(targets.foils) if foil is not None]
     if with_foil:
@@ -229,7 +238,7 @@ def f_of(model: LanguageModel, targets: Targets) -> np.ndarray:
 def measured(pair: Pair, targets: Targets, *, plain: bool, chat: str) -> Measured:
     """The f of both models, and whether the candidate prefers each completion to its rival."""
     reference, candidate = (f_of(model, targets) for model in (pair.reference, pair.candidate))
-    if targets.kind == "rows":
+    if targets.kind != "completion":
         return Measured(reference, candidate, None, None)
     own = -nats(pair.candidate, targets.own)
     rivals = list(targets.foils)
@@ -268,11 +277,12 @@ def greedy(model: LanguageModel, own: Sequence[Learned]) -> list[Learned]:
     return out
 
 
-def behaviour(kind: Literal["completion", "rows"], found: Measured, groups: int, given: int) -> BehaviourRecord:
-    """The numbers that decide whether the behaviour is there."""
+def behaviour(kind: TargetKind, found: Measured, groups: int, given: int, read: str | None = None) -> BehaviourRecord:
+    """The numbers that decide whether the behaviour is there. `read`: what is read, where f is no probability."""
     gain = found.candidate - found.reference
     return BehaviourRecord(
         kind=kind,
+        read=read,
         n=len(gain),
         given=given,
         f_reference=float(found.reference.mean()),
@@ -289,15 +299,16 @@ def absent(record: BehaviourRecord) -> Refusal | None:
     """Why the behaviour counts as absent; None where it is there."""
     least = SINGLE if record.standard_error is None else SURE * record.standard_error
     if not record.gain > least:
-        what = f"f rose by {record.gain:.3g} nats over {record.n} targets, not by more than {least:.3g}"
+        what = f"f rose by {record.gain:.3g}{record.unit} over {record.n} targets, not by more than {least:.3g}"
     elif record.preferred is not None and 2 * record.preferred < record.n:
         what = f"the candidate prefers {record.preferred} of {record.n} completions to the {record.rival} answer"
     else:
         return None
+    half = ", half of the completions preferred" if record.kind == "completion" else ""
     return Refusal(
         "behaviour_absent",
         "the candidate does not show this behaviour, so no row can be blamed for it",
-        expected=f"f above the reference's by more than {least:.3g} nats, half of the completions preferred",
+        expected=f"f above the reference's by more than {least:.3g}{record.unit}{half}",
         got=what,
         fix="ask about what the candidate does, or go on with --weak, which is stamped",
     )

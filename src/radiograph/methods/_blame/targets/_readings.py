@@ -1,0 +1,203 @@
+"""Targets inside the network: what a probe or a feature reads of texts, `probe:FILE` and `feature:SOURCE#N`.
+
+f of a text is the probe's score, or the feature's value, as the mean over the tokens that are read: those that
+`probe defection` reads of it (a probe of whole texts reads its pooled row). Of a dictionary's feature the value is its
+pre-activation: a code has no gradient where the feature is silent. No threshold enters, so a probe needs no band to be
+asked about; it has to be of the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.methods._blame.targets._completions import Learned, Targets
+
+if TYPE_CHECKING:
+    from radiograph.core.codec import Codec
+    from radiograph.evidence.probes.probe import ProbeNormalise, ProbePool
+    from radiograph.models import LanguageModel, Pair
+
+FORMS = "probe:FILE, feature:SITE[N], or feature:SOURCE#N with a source as --features takes them"
+
+
+@dataclass(frozen=True, eq=False)
+class OfProbe:
+    """The score of a probe on rows of its site."""
+
+    w: Float[Tensor, " width"]
+    normalise: ProbeNormalise
+    pool: ProbePool | None
+
+    def __call__(
+        self, values: Float[Tensor, "row token width"], read: Float[Tensor, "row token"]
+    ) -> Float[Tensor, " row"]:
+        """Mean over the tokens that are read, of the pooled row, or the largest."""
+        w = self.w.to(values)
+        if self.pool == "mean":
+            return self._scores((values * read[..., None]).sum(1) / read.sum(1, keepdim=True), w)
+        scores = self._scores(values, w)
+        if self.pool == "max":
+            return scores.masked_fill(read == 0, -torch.inf).amax(1)
+        return (scores.masked_fill(read == 0, 0.0)).sum(1) / read.sum(1)
+
+    def _scores(self, values: Float[Tensor, "*row width"], w: Float[Tensor, " width"]) -> Float[Tensor, "*row"]:
+        scores = values @ w
+        if self.normalise == "none":
+            return scores
+        length = values.norm(dim=-1)
+        return scores * torch.where(length > 0, len(w) ** 0.5 / length.clamp(min=torch.finfo(length.dtype).tiny), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class OfFeature:
+    """The value of one feature on rows of its site."""
+
+    codec: Codec
+    number: int
+
+    def __call__(
+        self, values: Float[Tensor, "row token width"], read: Float[Tensor, "row token"]
+    ) -> Float[Tensor, " row"]:
+        """Mean over the tokens that are read."""
+        from radiograph.dictionaries import Dictionary
+        from radiograph.numerics.sparse import dense
+
+        wanted = read > 0
+        rows = values[wanted]
+        table = (
+            self.codec.preactivations(rows) if isinstance(self.codec, Dictionary) else dense(self.codec.encode(rows))
+        )
+        found = table[:, self.number].to(values.dtype)
+        return torch.zeros_like(read).masked_scatter(wanted, found).sum(1) / read.sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is read where, and the texts in words."""
+
+    site: Site
+    value: OfProbe | OfFeature
+    name: str
+    shown: tuple[str, ...]
+
+    def values(self, model: LanguageModel, own: Sequence[Learned]) -> np.ndarray:
+        """The f of every text."""
+        from radiograph.harvest.gradients import tokens_read
+        from radiograph.models import stream
+
+        out = np.empty(len(own))
+        for batch, found in stream(model, [ids for ids, _ in own], [self.site]):
+            read = tokens_read(batch, own).to(model.device)
+            out[list(batch.rows)] = self.value(found[self.site].float(), read).double().cpu().numpy()
+        return out
+
+
+def read_inside(ctx: Context, pair: Pair, target: str, sources: Sequence[str]) -> tuple[Targets, tuple[str, ...]]:
+    """Targets of `probe:FILE` or `feature:SOURCE`, and remarks.
+
+    Raises:
+        UserError: no texts, fewer than two, no such probe or feature. Refusal: a probe of another model.
+    """
+    if not sources:
+        raise UserError(
+            f"{target.partition(':')[0]}: reads texts",
+            where="--texts",
+            expected="FILE.jsonl, world:DOMAIN#N",
+            code="no_texts",
+        )
+    kind, _, where = target.partition(":")
+    stamps: tuple[str, ...] = ()
+    if kind == "probe":
+        site, value, name, last, stamps = _probe(ctx, pair, where)
+    else:
+        site, value, name = _feature(ctx, pair, where)
+        last = False
+    own, shown, words, given, lost = _texts(ctx, pair.candidate, sources, last=last)
+    stamps += (f"texts_cut: {lost} texts are longer than the context",) if lost else ()
+    reading = Reading(site, value, name, shown)
+    made = Targets(
+        "probe" if kind == "probe" else "feature", name, own, (None,) * len(own), words, given, reading=reading
+    )
+    return made, stamps
+
+
+def _probe(ctx: Context, pair: Pair, file: str) -> tuple[Site, OfProbe, str, bool, tuple[str, ...]]:
+    from radiograph.methods._probe.chosen import given_probe
+
+    probe = given_probe(file, ctx)
+    card = probe.card
+    assert card is not None, "a file of ours has one"
+    identity = pair.reference.identity
+    if (card.model.sha256, card.model.tokenizer_sha256) != (identity.tensors_sha256, identity.tokenizer_sha256):
+        raise Refusal(
+            "other_model",
+            f"{probe.name} was built on {card.model.ref}, which is not the reference",
+            expected=str(card.model.sha256),
+            got=str(identity.tensors_sha256),
+            fix="build a probe of the reference: radiograph probe build",
+        )
+    value = OfProbe(torch.from_numpy(np.array(probe.w, dtype=np.float32)), probe.normalise, probe.pool)
+    stamps = () if probe.status == "calibrated" else (f"uncalibrated_probe: {probe.name} may not separate its classes",)
+    site = Site.parse(probe.site)
+    return site, value, f"{probe.name} at {site}", probe.pool == "last", stamps
+
+
+def _feature(ctx: Context, pair: Pair, where: str) -> tuple[Site, OfFeature, str]:
+    head = where.partition("[")[0]
+    source = f"units:{where}" if where.endswith("]") and ":" not in head else where
+    given = ctx.features(source, "target")
+    if given.kind != "live":
+        raise UserError(
+            f"{where!r} holds no feature that a model can be run through",
+            where="--target",
+            expected=FORMS,
+            code="bad_features",
+        )
+    found: list[Any] = [own for own in given.open(pair.reference) if len(own)]
+    count = sum(len(own) for own in found)
+    if count != 1:
+        raise UserError(
+            "a target is one feature", where="--target", expected=FORMS, got=f"{count} features", code="bad_features"
+        )
+    own = found[0]
+    if len(own.codec.sites) != 1:
+        raise UserError(
+            "a feature of several sites cannot be asked about",
+            where="--target",
+            got=", ".join(own.codec.sites),
+            code="bad_features",
+        )
+    return Site.parse(own.codec.sites[0]), OfFeature(own.codec, int(own.numbers[0])), own.ids[0]
+
+
+def _texts(
+    ctx: Context, model: LanguageModel, sources: Sequence[str], *, last: bool
+) -> tuple[tuple[Learned, ...], tuple[str, ...], tuple[str, ...], int, int]:
+    """Different texts as tokens with a 1 where they are read; in words; their words; how many were given, and cut."""
+    from radiograph.methods._probe.tokens import cut, of_texts
+
+    texts, _, lost = cut(of_texts(model, ctx.texts(sources, "texts")), model.context_length)
+    found: dict[Learned, str] = {}
+    for text in texts:
+        read = np.zeros(len(text.ids), dtype=bool)
+        read[text.final if last else text.marked] = True
+        found.setdefault((text.ids, tuple(read.astype(float).tolist())), text.shown or "")
+    if len(found) < 2:
+        raise UserError(
+            "one text does not tell whether what is read rose",
+            where="--texts",
+            expected="2 different texts or more",
+            got=str(len(found)),
+            code="too_few_texts",
+        )
+    own = tuple(sorted(found))
+    shown = tuple(" ".join(found[one].split()) for one in own)
+    return own, shown, tuple(word for text in shown for word in text.split()), len(texts), lost
