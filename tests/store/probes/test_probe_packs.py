@@ -367,3 +367,31 @@ def test_pd_5_a_dictionary_of_another_width_or_site_does_not_hold(tmp_path, work
     found = go("probe.pack", check=str(folder))
     said = " ".join(found.result.lines)
     assert found.exit_code is ExitCode.GATE_FAILED and "its width" in said and "its site" in said
+
+
+def test_p8_7_a_check_with_the_model_runs_the_probes_again(tmp_path, workspace):
+    folder = tmp_path / "pack"
+    shutil.copytree(PACK, folder)
+    document = json.loads((folder / "pack.json").read_text())
+    document["probes"] = [own for own in document["probes"] if own["name"] == "truth"]
+    (folder / "pack.json").write_text(json.dumps(document))
+    held = go("probe.pack", check=str(folder), model="bundled:base")
+    assert held.exit_code is ExitCode.PASS and "1 checked, 1 run again, and hold" in held.result.headline
+    path = folder / "truth.safetensors"
+    with Opened.at(path) as file:
+        stored = probes.read_probe(file)
+    tensors = dict(stored.tensors)
+    tensors["w"] = -tensors["w"]  # made up together with its hashes: only the model can tell
+    card = stored.card.model_copy(update={"weights_sha256": probes.weights_sha256(tensors)})
+    path.write_bytes(probes.probe_bytes(card, tensors))
+    _restamp(folder, path)
+    assert go("probe.pack", check=str(folder)).exit_code is ExitCode.PASS
+    found = go("probe.pack", check=str(folder), model="bundled:base")
+    assert found.exit_code is ExitCode.GATE_FAILED
+    assert any("gives other test scores" in line for line in found.result.lines)
+    other = go("probe.pack", check=str(folder), model="bundled:copy")
+    assert other.exit_code is ExitCode.GATE_FAILED and "not the one" in " ".join(other.result.lines)
+    drawn = go("probe.pack", check=str(folder), model="bundled:base", seed=1)
+    assert drawn.exit_code is ExitCode.NOT_MEASURED and any("--seed 0" in line for line in drawn.result.lines)
+    with pytest.raises(UserError, match="--check DIR"):
+        go("probe.pack", target="base", model="bundled:base")

@@ -405,6 +405,8 @@ class PackCheck(Record):
     fpr: float | None = None
     """Computed again from the stored test scores."""
     auroc: float | None = None
+    again: bool = False
+    """The model was run on the test texts, and gave these scores."""
 
 
 class PackLine(Record):
@@ -445,7 +447,11 @@ class PackReport(Result):
         seen = sum(check.looked_at for check in self.checks)
         wrong = [check.name for check in self.checks if check.looked_at and not check.holds]
         unseen = [check.name for check in self.checks if not check.looked_at]
-        said = f"does not hold: {', '.join(wrong)}" if wrong else f"{seen} checked, from stored scores, and hold"
+        again = sum(check.again for check in self.checks)
+        how = (
+            f"{seen} checked, {again} run again, and hold" if again else f"{seen} checked, from stored scores, and hold"
+        )
+        said = f"does not hold: {', '.join(wrong)}" if wrong else how
         rest = f"; not checked: {', '.join(unseen)}" if unseen else ""
         return f"{what}; {said if seen else 'nothing to check'}{rest}"
 

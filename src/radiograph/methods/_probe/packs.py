@@ -160,8 +160,8 @@ def made(name: str, probes: Sequence[str], dictionary: str | None, ctx: Context)
     return ProbePack(base=base, version=version("radiograph"), probes=tuple(entries)), files
 
 
-def checked(folder: Path, label: str) -> PackReport:
-    """Caps, hashes, and the numbers of every probe from its test scores.
+def checked(folder: Path, label: str, ctx: Context | None = None, model: str | None = None) -> PackReport:
+    """Caps, hashes, and the numbers of every probe from its test scores; with a model those scores too.
 
     Raises:
         FormatError: a manifest over a cap. UserError: a manifest that is a link.
@@ -172,11 +172,14 @@ def checked(folder: Path, label: str) -> PackReport:
     folder = folder.resolve()
     with Opened.at(folder / MANIFEST, links=False) as file:
         pack = read_pack(file)
-    checks = tuple(_checked(folder, entry, pack) for entry in pack.probes)
+    loaded = None if ctx is None or model is None else ctx.model(model, "base")
+    checks = tuple(_checked(folder, entry, pack, ctx, loaded) for entry in pack.probes)
     return PackReport(did="checked", pack=pack, folder=label, checks=checks)
 
 
-def _checked(folder: Path, entry: PackedProbe, pack: ProbePack) -> PackCheck:
+def _checked(
+    folder: Path, entry: PackedProbe, pack: ProbePack, ctx: Context | None = None, model: Any = None
+) -> PackCheck:
     from radiograph.probing import failing_of, measured
     from radiograph.store.opened import Opened
     from radiograph.store.probes import read_probe
@@ -208,10 +211,22 @@ def _checked(folder: Path, entry: PackedProbe, pack: ProbePack) -> PackCheck:
         "the base": pack.base.sha256 in (None, card.model.sha256),
     }
     problems += [f"{name} does not follow from its test scores" for name, holds in agreed.items() if not holds]
+    again = False
+    if ctx is not None and model is not None and not problems:
+        from radiograph.methods._probe.again import unlike
+
+        try:
+            problems += unlike(card, probe.tensors, model, ctx)
+            again = True
+        except UserError as error:
+            # A model was given, so the stored scores alone are not what was asked for.
+            note = f"not run again: {error.message}" + (f" ({error.fix})" if error.fix else "")
+            return PackCheck(name=entry.name, holds=False, looked_at=False, note=note)
     return PackCheck(
         name=entry.name,
         holds=not problems,
         problems=tuple(problems),
+        again=again,
         fpr=found.fpr.estimate,
         auroc=found.auroc.estimate,
     )

@@ -1,11 +1,11 @@
 """The probes of one base as a pack: written, listed, checked against their numbers, or fetched.
 
-1. BASE: a base that has a pack, or any --base ID with --hidden N: then names alone, which give no band. The pack is
-   written as pack.json, the files of its probes beside it
+1. BASE: a base that has a pack, or any --base ID with --hidden N: then names alone, which give no band. With --probe
+   FILE the pack is made of probes that were built. It is written as pack.json, the files of its probes beside it
 2. --list: every base that is known, what of it is real, and the command that makes the rest
 3. --check DIR: caps first, then hashes; every probe is read, and AUROC, rates and status are derived again from its
-   test scores (no model is run); dictionaries are held to their entries; exit 4 where a part is not here. With --probe
-   FILE the pack is made of probes that were built
+   test scores; dictionaries are held to their entries; exit 4 where a part is not here. With --model the texts of the
+   card run through it, and the scores have to be those in the file (to .001 of their standard deviation)
 4. --fetch BASE: files of the pack's source {repo, revision, path}, only with --allow-download; size and SHA-256 are
    compared before anything is used
 Source: the caps of `store.probes`. Units: bytes, shares. Refuses when: over a cap, an unknown key, a control character,
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, FilePath, FolderPath, UserError
+from radiograph.core import Context, FilePath, FolderPath, ModelRef, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence.probes.probe import PackCheck, PackReport
 
@@ -34,6 +34,8 @@ class Config(Base):
     """List the bases that are known."""
     check: FolderPath | None = None
     """Check the pack in a folder."""
+    model: ModelRef | None = None
+    """With --check: the model of the pack, to run its probes again."""
     fetch: str | None = None
     """Fetch the files of a base's pack from where its manifest says."""
     allow_download: bool = False
@@ -57,10 +59,12 @@ def run(config: Config, ctx: Context) -> PackReport:
     asked = [config.list_, config.check is not None, config.fetch is not None, bool(config.target or config.base)]
     if sum(asked) != 1:
         raise UserError("one of BASE, --base, --list, --check and --fetch", got=f"{sum(asked)} of them")
+    if config.model is not None and config.check is None:
+        raise UserError("--model runs the probes of a pack that is checked", expected="--check DIR", where="--model")
     if config.list_:
         return packs.listed()
     if config.check is not None:
-        return packs.checked(ctx.path(config.check, "pack"), ctx.label(config.check))
+        return packs.checked(ctx.path(config.check, "pack"), ctx.label(config.check), ctx, config.model)
     if config.fetch is not None:
         return packs.fetched(config.fetch, ctx, allowed=config.allow_download)
     return packs.written(config.target, config.base, config.hidden, config.probe, config.dictionary, ctx)
