@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from radiograph.core import ExitCode, Refusal, UserError
+from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.store import ExplanationCache
 from running import go
 
@@ -198,6 +198,37 @@ def test_x5_8_a_folder_of_exports_works_without_a_network(workspace):
     assert other.sources == listed.sources
     pruned = go("explain sync", source=f"{MODEL}/{SOURCE}", prune=True).result
     assert pruned.sources == () and pruned.removed == (f"{MODEL}/{SOURCE}",)
+
+
+def test_what_a_source_no_longer_says_is_not_kept(workspace):
+    place = workspace / "down" / "v1" / MODEL / SOURCE / "explanations"
+    place.mkdir(parents=True)
+
+    def publish(name, word):
+        rows = [{"modelId": MODEL, "layer": SOURCE, "index": str(n), "description": f"{word} {n}"} for n in range(2)]
+        (place / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def held():
+        with ExplanationCache.open(Path(".radiograph/explanations.sqlite")) as cache:
+            return [sorted(e["description"] for e in own) for own in cache.explanations(MODEL, SOURCE).values()]
+
+    publish("batch-0.jsonl", "wrong")
+    sync("down", licence="CC0")
+    go("explain sync", source=f"{MODEL}/{SOURCE}", bind="dictionary:bundled")
+    publish("batch-0.jsonl", "right")  # as many bytes
+    again = sync("down").result
+    assert [file.fresh for file in again.files] == [True] and held() == [["right 0"], ["right 1"]]
+    assert again.sources[0].bound is not None and again.sources[0].licence == "CC0"
+    publish("batch-1.jsonl", "other")
+    assert [file.fresh for file in sync("down").result.files] == [False, True]
+    (place / "batch-1.jsonl").unlink()
+    sync("down", refresh=True)
+    assert held() == [["right 0"], ["right 1"]]
+    publish("batch-0.jsonl", "longer")
+    (place / "batch-1.jsonl").write_text("no JSON\n")
+    with pytest.raises(FormatError):
+        sync("down")
+    assert held() == [["right 0"], ["right 1"]] and not [*Path(".radiograph").glob("tmp*")]
 
 
 def told_two(told):

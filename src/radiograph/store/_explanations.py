@@ -178,17 +178,20 @@ class ExplanationCache:
             row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
             self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def copy(self, other: ExplanationCache, model: str, source: str) -> None:
-        """Take a source over from another cache as it stands there, in place of what is here."""
+    def copy(self, other: ExplanationCache, model: str, source: str, at: str | None = None) -> None:
+        """Take a source over from another cache as it stands there, in place of what is here.
+
+        `at`: when it was read.
+        """
         with self._connection:
             self.remove(model, source)
             self.bind(model, source, other.binding(model, source))
             self.describe(model, source, other.provenance(model, source))
             for table in ("feature_cache", "explanation_cache"):
                 for index, payload in sorted(other._read(table, model, source).items()):
-                    self._write(table, model, source, index, payload)
+                    self._write(table, model, source, index, payload, at)
             for file in other.files(model, source).values():
-                row = (model, source, file.name, file.sha256, file.bytes, file.rows, None)
+                row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
                 self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def describe(self, model: str, source: str, provenance: Provenance) -> None:

@@ -4,7 +4,8 @@
    or a bundle that holds one
 2. the files of the source are listed and fetched one by one; what was read before is not fetched again, what was begun
    goes on, and a file whose size or checksum is wrong is fetched anew, once
-3. each file enters the cache with its hash, as a whole or not at all; authors, types and scores stay the source's
+3. each file enters the cache with its hash, as a whole or not at all; authors, types and scores stay the source's.
+   Where one is no longer what it was, or with --refresh, all are read anew and take the place of what was there
 4. `--bind` states for which dictionary the explanations were written; without it they name features of nobody's
 
 `--list` shows what is there, `--prune` forgets the source. Refuses when: the run may not use the network; a row of a
@@ -13,9 +14,10 @@ file cannot be read (file and line). Files that could not be had are named, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -50,7 +52,7 @@ class Config(Base):
     licence: str | None = None
     """Under which licence the source publishes them, where its files do not say."""
     refresh: bool = False
-    """Read files again that were read before."""
+    """Read all files again, in place of what they said before."""
     rate: float = Field(default=5.0, gt=0, le=100)
     """Requests a second, at most."""
     retries: int = Field(default=5, ge=0)
@@ -150,15 +152,17 @@ def _copied(config: Config, ctx: Context, cache: ExplanationCache, model: str, s
 def _filled(
     config: Config, ctx: Context, cache: ExplanationCache, model: str, source: str, files: list[SyncedFile]
 ) -> list[str]:
-    """Read every file that is not in the cache yet; returns those that could not be had."""
-    from radiograph.store import ReadFile, now
-    from radiograph.store.exports import read_file, strongest
-    from radiograph.store.services import ServiceError
+    """Read every file that is not in the cache yet; returns those that could not be had.
 
-    known = {} if config.refresh else cache.files(model, source)
-    _begun(cache, model, source)
-    missing: list[str] = []
+    Where a file is no longer what it was, or with --refresh, all are read anew, and take the place of what was there
+    once they are complete: what the source no longer says is not kept beside what it says now.
+    """
+    from tempfile import TemporaryDirectory
+
+    from radiograph.store import ExplanationCache, now
+
     listed = list(_listed(config, ctx, model, source))
+    _begun(cache, model, source)
     if not listed:
         raise UserError(
             f"no exports of {model}/{source} there",
@@ -166,22 +170,55 @@ def _filled(
             fix="check model and source; names are those of the web site",
             code="not_found",
         )
+    known = cache.files(model, source)
+    if not config.refresh and not any(_changed(known[one.name], one) for one in listed if one.name in known):
+        return _read(ctx, cache, (model, source), listed, known, files)
+    # What is not asked for now and was read before belongs to the source too.
+    kinds = {*config.kind, *(_kind(name) for name in known)}
+    listed = list(_listed(config.model_copy(update={"kind": tuple(sorted(kinds))}), ctx, model, source))
+    with TemporaryDirectory(dir=cache.path.parent) as folder, ExplanationCache.create(Path(folder) / "new") as fresh:
+        missing = _read(ctx, fresh, (model, source), listed, {}, files)
+        if not missing:
+            fresh.bind(model, source, cache.binding(model, source))
+            fresh.describe(model, source, cache.provenance(model, source))
+            cache.copy(fresh, model, source, now())
+    return missing
+
+
+def _changed(before: ReadFile, listed: Listed) -> bool:
+    """Whether a file is another one than that which was read; of one that lies here by its bytes."""
+    return before.bytes != listed.bytes or (listed.sha256 is not None and before.sha256 != listed.sha256())
+
+
+def _read(
+    ctx: Context,
+    cache: ExplanationCache,
+    own: tuple[str, str],
+    listed: Sequence[Listed],
+    known: Mapping[str, ReadFile],
+    files: list[SyncedFile],
+) -> list[str]:
+    """Read what is not known yet into a cache; returns what could not be had."""
+    from radiograph.store import ReadFile, now
+    from radiograph.store.exports import read_file, strongest
+    from radiograph.store.services import ServiceError
+
+    missing: list[str] = []
     with ctx.progress.task("exports", len(listed)) as task:
-        for name, size, get in listed:
-            before: ReadFile | None = known.get(name)
-            if before is not None and before.bytes == size:
-                files.append(_file(before, fresh=False))
+        for one in listed:
+            if one.name in known:
+                files.append(_file(known[one.name], fresh=False))
                 task.advance()
                 continue
             try:
-                path, sha256, temporary = get()
+                path, sha256, temporary = one.get()
             except ServiceError as error:
-                missing.append(f"{name}: {error.message}")
+                missing.append(f"{one.name}: {error.message}")
                 task.advance()
                 continue
-            found = read_file(path, _kind(name), model, source, name)
-            read = ReadFile(name, sha256, size, found.rows)
-            cache.add(model, source, read, found.features, found.explanations, now(), strongest)
+            found = read_file(path, _kind(one.name), *own, one.name)
+            read = ReadFile(one.name, sha256, one.bytes, found.rows)
+            cache.add(*own, read, found.features, found.explanations, now(), strongest)
             if temporary:
                 path.unlink()
             files.append(_file(read, fresh=True))
@@ -189,15 +226,27 @@ def _filled(
     return missing
 
 
-def _listed(config: Config, ctx: Context, model: str, source: str) -> Iterator[tuple[str, int, Any]]:
-    """Name, size, and how to get each file."""
+class Listed(NamedTuple):
+    """A file of an export."""
+
+    name: str
+    bytes: int
+    get: Callable[[], tuple[Path, str, bool]]
+    """Where it lies, its hash, and whether it is to be removed."""
+    sha256: Callable[[], str] | None = None
+    """Of one that lies here."""
+
+
+def _listed(config: Config, ctx: Context, model: str, source: str) -> Iterator[Listed]:
+    """Every file of the kinds that are wanted."""
     from radiograph.store import file_sha256
     from radiograph.store.exports import EXPORTS, Bucket
 
     if config.from_ is not None and not _is_address(config.from_):
         folder = ctx.path(config.from_, "from")
         for path, name in _local(folder, model, source, config.kind):
-            yield name, path.stat().st_size, lambda path=path: (path, file_sha256(path), False)
+            hashed = partial(file_sha256, path)
+            yield Listed(name, path.stat().st_size, lambda path=path, hashed=hashed: (path, hashed(), False), hashed)
         return
     if ctx.offline and (config.from_ is None or ctx.caller == "mcp"):
         raise UserError(
@@ -214,7 +263,7 @@ def _listed(config: Config, ctx: Context, model: str, source: str) -> Iterator[t
                 path = bucket.fetch(file, folder)
                 return path, file_sha256(path), True
 
-            yield file.name, file.bytes, get
+            yield Listed(file.name, file.bytes, get)
 
 
 def _local(folder: Path, model: str, source: str, kinds: Iterable[str]) -> Iterator[tuple[Path, str]]:
