@@ -281,6 +281,15 @@ def test_cost_is_counted_and_limited():
     assert "10 of 9 is spent" in batch.stopped.message
 
 
+def test_a_cost_limit_stops_where_costs_cannot_be_counted():
+    with chatting(yes, usage=False) as server:
+        asked = client(server, prices={"m": Price(1e6, 1e6)}, max_cost=9.0, concurrency=1)
+        batch = asked.ask_all([ask(str(i)) for i in range(5)])
+    assert len(server.seen) == 1 and sum(1 for _ in batch.values()) == 1
+    assert batch.stopped is not None and batch.stopped.code == "budget_spent"
+    assert "did not say how many tokens" in batch.stopped.message and "--max-calls" in str(batch.stopped.fix)
+
+
 def test_cost_is_unknown_without_a_price_or_a_count():
     with chatting(yes) as server:
         asked = client(server)

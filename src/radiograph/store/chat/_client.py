@@ -185,7 +185,7 @@ class ChatClient:
             with self._lock:
                 self._counts.failed += 1
             raise ChatError(
-                "offline", "the answer is not in the cache, and nothing is asked offline", fix="run once with --network"
+                "offline", "the answer is not in the cache, and nothing is asked offline", fix="run once with --online"
             )
         payload = {"model": self.endpoint.model, "messages": list(messages), **parameters}
         try:
@@ -271,6 +271,12 @@ class ChatClient:
         with self._lock:
             if s.max_calls is not None and self._counts.calls >= s.max_calls:
                 raise self._broke(f"{self._counts.calls} calls were made", "--max-calls")
+            if s.max_cost is not None and self._counts.uncounted:
+                raise ChatError(
+                    "budget_spent",
+                    "an answer did not say how many tokens it took, so nobody knows what is spent",
+                    fix="limit calls with --max-calls instead: what was answered is in the cache",
+                )
             if s.max_cost is not None and (spent := self._cost()) >= s.max_cost:
                 raise self._broke(f"{spent:.4g} of {s.max_cost:g} is spent", "--max-cost")
             self._counts.calls += 1
