@@ -127,6 +127,20 @@ def test_what_is_measured_on_confirm_chooses_nothing():
     assert line(judge(poisoned, seed=0), "cause")["dose"] == line(judge(table, seed=0), "cause")["dose"]
 
 
+def test_a_dose_is_as_large_as_it_is_for_its_own_feature():
+    sd = {"a": 0.5, "b": 3.0}
+    owner = pl.coalesce("control_of", "feature_id")
+    raw = pl.col("dose") * owner.replace_strict(sd, return_dtype=pl.Float64)
+    table = rows_of({"a": 0.5, "b": 0.4}, controls=2).with_columns(
+        raw.alias("dose_raw"), (raw / 10).alias("norm_fraction")
+    )
+    for some in (table, table.reverse()):
+        found = judge(some, seed=0)
+        for own in (*found.features.iter_rows(named=True), *found.doses.iter_rows(named=True)):
+            assert own["dose_raw"] == own["dose"] * sd[own["feature_id"]]
+            assert own["norm_fraction"] == pytest.approx(own["dose_raw"] / 10)
+
+
 def test_rows_without_halves_are_graded_but_never_validated():
     table = rows_of({"cause": 0.6}).filter(pl.col("split") == "confirm").with_columns(split=pl.lit(None, pl.String))
     own = line(judge(table, seed=0), "cause")

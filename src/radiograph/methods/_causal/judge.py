@@ -340,12 +340,7 @@ def _features(
         values = getattr(discover, name)
         return [_number(values[place]) if place >= 0 else None for place in at]
 
-    picked = pl.DataFrame({"condition": pl.Series(choice.condition, dtype=pl.Int64)}).join(
-        rows.conditions.with_columns(pl.col("condition").cast(pl.Int64)),
-        on="condition",
-        how="left",
-        maintain_order="left",
-    )
+    picked = _described(rows, np.arange(rows.size), choice.condition)
     codes = [
         (*v.codes, *("push_assumed",) * bool(assumed), *("criterion_mismatch",) * bool(other))
         for v, assumed, other in zip(
@@ -388,6 +383,18 @@ def _features(
     return pl.DataFrame(columns)
 
 
+def _described(rows: Rows, line: Int64[np.ndarray, " pair"], condition: Int64[np.ndarray, " pair"]) -> polars.DataFrame:
+    """Conditions of lines, with what their doses are for them; nulls for a condition of -1."""
+    import polars as pl
+
+    kinds = [pl.col("line", "condition").cast(pl.Int64)]
+    found = pl.DataFrame({"line": line, "condition": condition}).with_columns(kinds)
+    for table, on in ((rows.conditions, ["condition"]), (rows.sizes, ["line", "condition"])):
+        known = table.with_columns(pl.col(name).cast(pl.Int64) for name in on)
+        found = found.join(known, on=on, how="left", maintain_order="left")
+    return found.select(*CONDITION, "dose_raw", "norm_fraction", "from_neutral")
+
+
 def _dose_table(rows: Rows, choice: _Choice, discover: _Doses, confirm: _Doses, limits: Limits) -> polars.DataFrame:
     import polars as pl
 
@@ -404,7 +411,7 @@ def _dose_table(rows: Rows, choice: _Choice, discover: _Doses, confirm: _Doses, 
                 [
                     rows.lines[doses.line].select(LINE),
                     pl.DataFrame({"split": pl.repeat(half, len(doses.line), eager=True, dtype=pl.String)}),
-                    rows.conditions[doses.condition].drop("condition"),
+                    _described(rows, doses.line, doses.condition),
                     pl.DataFrame(
                         {
                             **{

@@ -60,7 +60,9 @@ class Rows:
     lines: polars.DataFrame
     """`LINE`, then `push_assumed`, `criterion_mismatch` and `side_quoted`; a line a row."""
     conditions: polars.DataFrame
-    """`CONDITION`, then `dose_raw`, `norm_fraction` and `from_neutral`, the dose counted from the neutral one."""
+    """`CONDITION`, then `from_neutral`, the dose counted from the neutral one."""
+    sizes: polars.DataFrame
+    """`line`, `condition`, `dose_raw`, `norm_fraction`: what a dose is differs from feature to feature."""
     controls: polars.DataFrame
     """`line`, `family`, `feature_id`, `index`."""
     effects: Part
@@ -94,8 +96,8 @@ def rows_of(table: polars.DataFrame) -> Rows:
         .with_row_index("line")
     )
     conditions = (
-        own.group_by(CONDITION)
-        .agg(pl.col("dose_raw").first(ignore_nulls=True), pl.col("norm_fraction").first(ignore_nulls=True))
+        own.select(CONDITION)
+        .unique()
         .sort(CONDITION, nulls_last=False)
         .with_row_index("condition")
         .with_columns(_from_neutral().alias("from_neutral"))
@@ -117,6 +119,7 @@ def rows_of(table: polars.DataFrame) -> Rows:
         )
         .with_columns(pl.col("group_id").rank("dense").alias("_group"))
     )
+    sizes = own.group_by("line", "condition").agg(_the_one("dose_raw"), _the_one("norm_fraction"))
     named = ["line", pl.col("control").alias("family"), "feature_id", pl.col("control_index").alias("index")]
     real = pl.col("control").is_not_null() & (pl.col("control") != "placebo")
     controls = own.filter(real).select(named).unique().sort("line", "family", "index", "feature_id", nulls_last=False)
@@ -133,12 +136,20 @@ def rows_of(table: polars.DataFrame) -> Rows:
     return Rows(
         lines=lines,
         conditions=conditions,
+        sizes=sizes.sort("line", "condition"),
         controls=controls,
         effects=_part(own.filter(none & positive)),
         sides=_part(own.filter(none & ~positive)),
         controlled=_part(own.filter(real & positive)),
         placebos=_part(own.filter(pl.col("control") == "placebo")),
     )
+
+
+def _the_one(name: str) -> polars.Expr:
+    """The value of rows that agree; null where they do not."""
+    import polars as pl
+
+    return pl.when(pl.col(name).min() == pl.col(name).max()).then(pl.col(name).min()).alias(name)
 
 
 def _from_neutral() -> polars.Expr:
