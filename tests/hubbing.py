@@ -94,7 +94,7 @@ def hubbing() -> Iterator[Hub]:
             repo = "/".join(self.path.strip("/").split("/")[2:4])
             if repo not in hub.repos:
                 return self.answer({"error": "not found"}, 404)
-            self.answer({"id": repo, "private": hub.repos[repo]["private"], "siblings": []})
+            return self.answer({"id": repo, "private": hub.repos[repo]["private"], "siblings": []})
 
         def do_PUT(self):
             body = self.sent()
