@@ -1,5 +1,7 @@
 """From text to an edit that is taken back, by the verbs alone, on the bundled model and its decomposition."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -8,7 +10,7 @@ from radiograph.core.components import Node
 from radiograph.runtime import verify
 from running import go
 
-GIVEN = {"decomposition": "decomposition:bundled"}
+GIVEN: dict[str, Any] = {"decomposition": "decomposition:bundled"}
 PROMPT = "3 + 4 ="
 """One whose answer the components keep: what they leave out (Δ) carries those of most prompts."""
 
@@ -37,7 +39,7 @@ def labelled(home):
     counted = go("decompose.harvest", **GIVEN, data=["world:story#40"], examples=30, record_tokens=1000, out="harvest")
     edges = go("decompose.attribute", **GIVEN, data=["world:story#1"], harvest="harvest", out="attributions")
     plain = go("decompose.label", harvest="harvest", limit=40, out="labels")
-    given = {"strategy": "graph", "attributions": "attributions", "limit": 40}
+    given: dict[str, Any] = {"strategy": "graph", "attributions": "attributions", "limit": 40}
     both = go("decompose.label", harvest="harvest", **given, out="graph-labels")
     assert [one.exit_code for one in (counted, edges, plain, both)] == [ExitCode.PASS] * 4
     assert (plain.result.labelled, both.result.labelled) == (40, 40)
@@ -61,7 +63,13 @@ def edited(home, components):
     counts = pl.read_parquet(home / "harvest/tables/components.parquet")
     own = counts.filter(pl.col("component").is_in(components) & pl.col("weight").str.starts_with("down"))
     chosen = own.sort("firings", descending=True)["component"][0]
-    how = {"edit": "write: kite:2", "data": ["world:mixture#60"], "draws": 3, "bake": "copy", "max_far": 10.0}
+    how: dict[str, Any] = {
+        "edit": "write: kite:2",
+        "data": ["world:mixture#60"],
+        "draws": 3,
+        "bake": "copy",
+        "max_far": 10.0,
+    }
     made = go("edit.apply", model="bundled:base", component=[chosen], **how, out="edit")
     assert made.result.components == (chosen,)
     assert made.result.rank == 1

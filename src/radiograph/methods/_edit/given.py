@@ -112,7 +112,7 @@ def edited(ctx: Context, made: Edit, config: EditOptions) -> Edit:
     """The result, audited where that is asked for; an audit that cannot run is said, and is no verdict."""
     if not config.audit:
         return made
-    base = config.model.partition("+")[0]
+    base, _ = _parts.sides_of(ctx, config.model)
     try:
         step = ctx.step("audit", reference=base, candidate=f"{base}+{ctx.output.folder(made.adapter)}")
     except RadiographError as error:

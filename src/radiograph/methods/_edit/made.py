@@ -16,6 +16,7 @@ from radiograph.core import Context, UserError
 from radiograph.evidence.edits import Answers, Continuation, DistanceEffect, Edit, StepLoss
 from radiograph.interventions.edits import bake, write_adapter
 from radiograph.methods._edit import measure
+from radiograph.methods._edit.parts import sides_of
 from radiograph.methods._edit.specs import norm, whole
 from radiograph.models import ModelRef
 from radiograph.models.lowrank import added
@@ -91,7 +92,7 @@ def finished(ctx: Context, asked: Asked) -> Edit:
     return Edit(
         how="train" if asked.how == "train" else "apply",
         model=ctx.label(asked.model),
-        base=ctx.label(asked.model.partition("+")[0]),
+        base=ctx.label(sides_of(ctx, asked.model)[0]),
         before=parts.model.identity.tensors_sha256,
         after=after_sha,
         kind=parts.kind,
@@ -132,7 +133,7 @@ def _unjudged(judgement: str, wanted: Answers | None, far: Effect) -> tuple[str,
 
 
 def _notes(asked: Asked, null: Sequence[float]) -> tuple[str, ...]:
-    found: list[str] = []
+    found = asked.parts.notes()
     if asked.own_examples and asked.examples is not None:
         found.append("the gain is measured on the examples that the edit was made from: on others it may be smaller")
     if asked.max_far is None and len(null) < LEAST_DRAWS:
@@ -216,7 +217,7 @@ def _written(ctx: Context, asked: Asked, additions: dict[str, Factors]) -> tuple
     """The adapter in the bundle, its directions, and the hash of the model with it."""
     from radiograph.models import load
 
-    parts, base = asked.parts, asked.model.partition("+")[0]
+    parts, (base, _) = asked.parts, sides_of(ctx, asked.model)
     folder = ctx.output.folder(ADAPTER)
     rank = write_adapter(folder, parts.target, whole(parts, additions), ctx.label(base))
     edited = load(ModelRef(str(parts.model.folder), str(folder)))
@@ -235,7 +236,7 @@ def baked(ctx: Context, asked: Asked, edit: Edit) -> Edit:
     if source is None:
         raise UserError("the model is in memory alone", fix="save it to a folder first")
     place, originals = ctx.place(asked.bake), ctx.output.folder("originals")
-    plain = asked.parts.reference or asked.parts.model
+    own = asked.parts.model.identity
     bake(
         asked.parts.target,
         whole(asked.parts, dict(asked.additions)),
@@ -243,6 +244,7 @@ def baked(ctx: Context, asked: Asked, edit: Edit) -> Edit:
         place,
         originals,
         run=originals.resolve().parent.name.removesuffix(".partial"),
-        before=plain.identity.tensors_sha256,
+        # The copy is of the base: an adapter that the model had is baked with the edit, and comes off with it.
+        before=own.base_tensors_sha256 or own.tensors_sha256,
     )
     return edit.model_copy(update={"baked": ctx.label(asked.bake)})

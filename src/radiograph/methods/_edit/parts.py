@@ -21,6 +21,8 @@ import numpy as np
 
 from radiograph.core import Context, FormatError, Refusal, UserError
 from radiograph.core.components import Component, in_order
+from radiograph.methods._decomposed.fitting import Fitting, fitting
+from radiograph.models import ModelRef
 from radiograph.models.lowrank import Factors
 from radiograph.models.masked import Target, of_model, recorded
 from radiograph.numerics.pieces import balanced, contrasted
@@ -55,6 +57,7 @@ class Parts:
         levels: of pieces, |h| above which one fires; None before any text was read.
         reference: of pieces, the model without the adapter.
         under: of components, the adapter that the model has already: an earlier edit, which stays.
+        passed_over: decompositions that could not be read when this one was chosen, each with the reason.
     """
 
     model: LanguageModel
@@ -66,6 +69,7 @@ class Parts:
     levels: Mapping[str, torch.Tensor] | None = None
     reference: LanguageModel | None = None
     under: Mapping[str, Factors] | None = None
+    passed_over: tuple[str, ...] = ()
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -88,6 +92,10 @@ class Parts:
         if twice is not None:
             raise UserError(f"{twice} is given twice", where="--component", code="duplicate")
         return tuple(sorted(found, key=lambda c: c.order))
+
+    def notes(self) -> list[str]:
+        """What was passed over when these were chosen."""
+        return [f"passed over, unreadable: {one}" for one in self.passed_over]
 
     def fires(self, ids: torch.Tensor, of: Sequence[Component]) -> torch.Tensor:
         """Which of some parts fire where: [batch, position, part], in the model as it is."""
@@ -117,9 +125,9 @@ def opened(ctx: Context, model: str, decomposition: str | None) -> Parts:
     Raises:
         UserError: a plain model without a decomposition. Refusal: `decomposition_mismatch`.
     """
-    base, plus, _ = model.partition("+")
+    base, adapter = sides_of(ctx, model)
     stored = None if decomposition is None else _pieces_folder(ctx, decomposition)
-    if plus and (decomposition is None or stored is not None):
+    if adapter is not None and (decomposition is None or stored is not None):
         pair = ctx.pair(base, model)
         parts = adapter_parts(pair.candidate, pair.reference)
         return parts if stored is None else _load(stored, parts)
@@ -131,50 +139,25 @@ def opened(ctx: Context, model: str, decomposition: str | None) -> Parts:
             code="decomposition_mismatch",
         )
     under = None
-    if plus:
+    if adapter is not None:
         pair = ctx.pair(base, model)
         loaded, plain = pair.candidate, of_model(pair.reference)
         under = adapter_parts(pair.candidate, pair.reference).factors
     else:
         loaded = ctx.model(model, "model")
         plain = of_model(loaded)
-    found = ctx.decomposition(decomposition or default_decomposition(ctx, plain.sha256))
+    chosen = fitting(ctx, plain.sha256) if decomposition is None else Fitting(decomposition)
+    found = ctx.decomposition(chosen.reference)
     found.check(plain)
     target = of_model(loaded, adapted=True)
-    return Parts(loaded, target, found.factors, "components", found.sha256, decomposition=found, under=under)
+    more: dict[str, Any] = {"decomposition": found, "under": under, "passed_over": chosen.unreadable}
+    return Parts(loaded, target, found.factors, "components", found.sha256, **more)
 
 
-def default_decomposition(ctx: Context, sha256: str) -> str:
-    """The one complete decomposition of a model in the workspace, or the bundled one.
-
-    Raises:
-        UserError: none, or several, which are named.
-    """
-    from radiograph.decompose import DOCUMENT as STORED
-    from radiograph.decompose import read_document
-    from radiograph.organisms import bundled_path
-
-    runs = ctx.place("runs")
-    stored = sorted(runs.glob(f"*/decomposition/{STORED}")) if runs.is_dir() else []
-    found = [
-        f"runs/{path.parts[-3]}"
-        for path in stored
-        if ".partial" not in path.parts[-3] and read_document(path).target.tensors_sha256 == sha256
-    ]
-    try:
-        bundled = bundled_path("decomposition") / STORED
-        if bundled.is_file() and read_document(bundled).target.tensors_sha256 == sha256:
-            found.append("decomposition:bundled")
-    except UserError:
-        pass
-    if len(found) == 1:
-        return found[0]
-    raise UserError(
-        f"{len(found)} decompositions of this model" if found else "no decomposition of this model",
-        where="--decomposition",
-        expected="one of " + ", ".join(found) if found else "a run of decompose train, or decomposition:bundled",
-        code="ambiguous_decomposition" if found else "no_decomposition",
-    )
+def sides_of(ctx: Context, model: str) -> tuple[str, str | None]:
+    """The reference that is edited, and its adapter."""
+    parsed = ModelRef.parse(model, base_dir=ctx.place("."))
+    return parsed.base, parsed.adapter
 
 
 def adapter_parts(candidate: LanguageModel, reference: LanguageModel) -> Parts:

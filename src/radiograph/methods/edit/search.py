@@ -190,6 +190,7 @@ def _result(
             for i in leading
         ),
         selected=selected,
+        notes=tuple(parts.notes()),
         **more,
     )
 
