@@ -76,6 +76,12 @@ def test_an_edited_result_is_found(here, tmp_path):
     leaked = open_records(Path("told/reserved")).rows.select("prompt_id").first().collect()["prompt_id"][0]
     document["explanations"][0]["contexts"][0]["prompt_id"] = leaked
     assert "shown and reserved" in features.recompute(document, Path("told"))[0]
+    document = result("told")
+    forged = next(e["rule"]["check"] for e in document["explanations"] if e["rule"])
+    forged["f1"] = 0.99
+    assert features.recompute(document, Path("told")) == [
+        "tables/explanations.parquet: rule_f1 is not that of the result"
+    ]
     copied = shutil.copytree(here / "told", tmp_path / "copied")
     texts = polars.read_parquet(copied / "tables/texts.parquet")
     first = texts.filter(polars.col("part") == "reserved")["text_sha256"][0]

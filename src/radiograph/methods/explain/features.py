@@ -150,7 +150,9 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Do the counts follow from the explanations, and is no text that explains, nor a copy of it, also reserved?"""
+    """Do the counts follow from the explanations, do result and table say the same, and is no text that explains, nor a
+    copy of it, also reserved?
+    """
     import polars as pl
 
     from radiograph.explanations import passages_of
@@ -163,6 +165,12 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         out.append(
             f"{stored.explained} of {stored.asked} explained, the list holds {explained} of {len(stored.explanations)}"
         )
+    held = pl.read_parquet(folder / "tables" / "explanations.parquet").to_dict(as_series=False)
+    out += [
+        f"tables/explanations.parquet: {name} is not that of the result"
+        for name, values in _columns(stored.explanations).items()
+        if held.get(name) != values
+    ]
     table = pl.read_parquet(folder / "tables" / "texts.parquet")
     kept = table["part"] == "reserved"
     for column, what in (("prompt_id", "texts"), ("group_id", "groups"), ("text_sha256", "texts (as copies)")):
@@ -171,8 +179,8 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     shown = {c.prompt_id for e in stored.explanations for c in e.contexts}
     if both := shown - set(table.filter(~kept)["prompt_id"]):
         out.append(f"{len(both)} texts were shown and reserved, or are not known, as {min(both)}")
-    held, _ = passages_of(open_records(folder / "reserved", verify=True))
-    rows = zip(held.names, held.groups, map(_hashed, held.keys), strict=True)
+    kept_texts, _ = passages_of(open_records(folder / "reserved", verify=True))
+    rows = zip(kept_texts.names, kept_texts.groups, map(_hashed, kept_texts.keys), strict=True)
     if set(rows) != set(table.filter(kept).select("prompt_id", "group_id", "text_sha256").iter_rows()):
         out.append("the texts that are kept are not those that are listed as reserved")
     many = {name: table.filter(pl.col("part") == name)["group_id"].n_unique() for name in get_args(Part)}
@@ -251,23 +259,25 @@ def _tables(ctx: Context, explanations: tuple[FeatureExplanation, ...], passages
             "text_sha256": [_hashed(key) for key in passages.keys],
         },
     )
+    ctx.output.table("explanations", _columns(explanations))
+
+
+def _columns(explanations: tuple[FeatureExplanation, ...]) -> dict[str, list[Any]]:
+    """The table of them."""
     rules = [e.rule for e in explanations]
-    ctx.output.table(
-        "explanations",
-        {
-            "feature": [e.feature for e in explanations],
-            "feature_id": [e.feature_id for e in explanations],
-            "text": [e.text for e in explanations],
-            "why": [e.why for e in explanations],
-            "fires_on": [list(e.fires_on) for e in explanations],
-            "not_on": [list(e.not_on) for e in explanations],
-            "rule": [None if r is None else r.text for r in rules],
-            "rule_f1": [None if r is None else r.check.f1 for r in rules],
-            "confidence": [e.confidence for e in explanations],
-            "n_active": [0 if e.statistics is None else e.statistics.n for e in explanations],
-            "prompt_sha256": [e.prompt_sha256 for e in explanations],
-        },
-    )
+    return {
+        "feature": [e.feature for e in explanations],
+        "feature_id": [e.feature_id for e in explanations],
+        "text": [e.text for e in explanations],
+        "why": [e.why for e in explanations],
+        "fires_on": [list(e.fires_on) for e in explanations],
+        "not_on": [list(e.not_on) for e in explanations],
+        "rule": [None if r is None else r.text for r in rules],
+        "rule_f1": [None if r is None else r.check.f1 for r in rules],
+        "confidence": [e.confidence for e in explanations],
+        "n_active": [0 if e.statistics is None else e.statistics.n for e in explanations],
+        "prompt_sha256": [e.prompt_sha256 for e in explanations],
+    }
 
 
 def _written(ctx: Context, given: Gathered, said: Explained, least_f1: float) -> str | None:
