@@ -107,7 +107,8 @@ def _opened(config: Config, ctx: Context, store: ActivationStore) -> PlainDictio
     if text.startswith(SUITE):
         from radiograph.methods.probe._sae_diff.suite import located
 
-        return _read(located(ctx, text.removeprefix(SUITE)), config, ctx, store)
+        place = located(ctx, text.removeprefix(SUITE), (config.reference, config.candidate))
+        return _read(place, config, ctx, store)
     return _read(_place(config, ctx), config, ctx, store)
 
 
