@@ -181,6 +181,26 @@ def test_z_one_graph_of_an_inspection_and_a_match(here):
     assert verify(here / "graph").status == "intact"
 
 
+def test_other_weights_under_one_name_are_another_model():
+    from radiograph.methods.graph import _draft
+
+    draft = _draft.Draft({"correlational": "confirmed", "causal": "effect"}, 0.9)
+    assert [draft.model("m", one) for one in ("a" * 64, None, "b" * 64, "a" * 64)] == ["m", "m", "m (bbbbbbbb)", "m"]
+    sides = [
+        {"ref": f"{n}.jsonl", "model": "m", "model_sha256": n * 64, "sha256": n * 64, "features": 1, "absent": "zero",
+         "compared": 1} for n in "ab"
+    ]  # fmt: skip
+    pair = {"left": "f", "right": "f", "score": 0.9, "mutual": True}
+    found = {
+        "kind": "structural", "left": sides[0], "right": sides[1], "similarity": "decoder", "level": 0.05, "found": 1,
+        "matches": [pair], "left_only": 0, "right_only": 0, "shown": 1, "schema": "radiograph.matches/1",
+    }  # fmt: skip
+    run = GraphRun(name="r", verb="match", seal="0")
+    _draft.matches(draft, _draft.Opened(None, run, found, None))
+    (edge,) = [edge for edge in draft.edges if edge.edge == "corresponds"]
+    assert (edge.source, edge.target) == ("feature:m:f", "feature:m (bbbbbbbb):f")
+
+
 def test_z_words_explain_the_features_that_other_runs_name():
     from radiograph.evidence.explanations import (
         ExplainFeatures,

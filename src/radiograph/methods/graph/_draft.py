@@ -1,7 +1,8 @@
 """Nodes and edges as they are read from runs, a function a kind of result.
 
 Features are told apart by model and id, so that equal ids of two models are two nodes and one feature in several runs
-is one. What has no edge is counted with its reason.
+is one. Models are told apart by their weights, where runs name them: what was trained on under one name is another one.
+What has no edge is counted with its reason.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Opened:
     record: GraphRun
     result: dict[str, Any]
     ctx: Context
+    weights: str | None = None
+    """Of the model that the run was given; None where it was given none."""
 
     def rows(self) -> tuple[polars.DataFrame, str, str] | None:
         """Intervention rows that the run made or was given, the name of their table, and its hash; None without any.
@@ -100,6 +103,8 @@ class Draft:
     """Drawn when all runs are read (`explained`)."""
     scores: dict[tuple[str, str], FeatureScore] = field(default_factory=dict)
     """Of the words of a run on a feature, by the first scorer of `SCORERS` that measured any."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Of every model, those that were met first under its name."""
 
     def node(self, kind: NodeKind, label: str, *parts: Any, **attributes: Any) -> str:
         """A node, or the one that stands there already, with what is newly known of it."""
@@ -111,6 +116,12 @@ class Draft:
             label = before.label
         self.nodes[own] = GraphNode(id=own, kind=kind, label=label, attributes=dict(sorted(known.items())))
         return own
+
+    def model(self, name: str, weights: str | None) -> str:
+        """What a model is called here: its name, with a hash where other weights had that name before."""
+        if weights is None or self.weights.setdefault(name, weights) == weights:
+            return name
+        return f"{name} ({weights[:8]})"
 
     def edge(self, **fields: Any) -> None:
         """An edge, once."""
@@ -139,7 +150,7 @@ class Draft:
 def inspection(draft: Draft, run: Opened) -> None:
     """What goes with a criterion, what moves an outcome, what resembles what."""
     found = Inspection.read(run.result)
-    model = next((source.model for source in found.sources if source.model), found.model)
+    model = draft.model(next((source.model for source in found.sources if source.model), found.model), run.weights)
     if found.criterion is not None and found.correlational.findings:
         rows = found.criterion.rows
         target = draft.node(
@@ -174,7 +185,7 @@ def _moved(draft: Draft, run: Opened, found: Effects) -> None:
         said: dict[str, Any] = {"kind": "causal", "weight": own.effect, "statistic": "effect", "grade": own.grade}
         said |= {"interval": own.interval, "n": own.groups, "p": own.p, "q": own.q, "codes": _codes(own)}
         claims.append(Claim(own.feature, found.order.outcome, said, own.label))
-    _affects(draft, run, found.order.model, claims)
+    _affects(draft, run, draft.model(found.order.model, found.order.model_sha256), claims)
 
 
 def _affects(draft: Draft, run: Opened, model: str, claims: Sequence[Claim]) -> None:
@@ -257,7 +268,7 @@ def _card(draft: Draft, run: GraphRun, model: str, card: Card) -> None:
 def matches(draft: Draft, run: Opened) -> None:
     """Which feature is which."""
     found = Matches.read(run.result)
-    models = [found.left.model, found.right.model]
+    models = [draft.model(side.model, side.model_sha256) for side in (found.left, found.right)]
     if models[0] == models[1]:  # two seeds, two dictionaries: told apart by what was read
         models = [f"{model} ({side.ref})" for model, side in zip(models, (found.left, found.right), strict=True)]
     for pair in found.matches:
@@ -284,7 +295,7 @@ def matches(draft: Draft, run: Opened) -> None:
 def explanations(draft: Draft, run: Opened) -> None:
     """What features were called."""
     found = ExplainFeatures.read(run.result)
-    model = found.model or found.source
+    model = found.source if found.model is None else draft.model(found.model, run.weights)
     for one in found.explanations:
         if one.text is not None:
             draft.words.append(Words(run.record, model, one.feature_id, one.text, found.author))

@@ -109,7 +109,8 @@ def _opened(reference: str, ctx: Context, taken: set[str]) -> _draft.Opened:
     while name in taken:
         name, number = f"{path.name}-{number}", number + 1
     record = GraphRun(name=name, verb=bundle.manifest.verb, seal=_sha256(path / MANIFEST))
-    return _draft.Opened(path, record, bundle.result, ctx)
+    weights = next((given.tensors_sha256 for given in bundle.manifest.inputs if given.role == "model"), None)
+    return _draft.Opened(path, record, bundle.result, ctx, weights)
 
 
 def _sha256(path: Path) -> str:
