@@ -376,7 +376,7 @@ def test_p8_7_a_check_with_the_model_runs_the_probes_again(tmp_path, workspace):
     document["probes"] = [own for own in document["probes"] if own["name"] == "truth"]
     (folder / "pack.json").write_text(json.dumps(document))
     held = go("probe.pack", check=str(folder), model="bundled:base")
-    assert held.exit_code is ExitCode.PASS and "1 checked, 1 run again, and hold" in held.result.headline
+    assert held.exit_code is ExitCode.PASS and "1 checked, run again, and hold" in held.result.headline
     path = folder / "truth.safetensors"
     with Opened.at(path) as file:
         stored = probes.read_probe(file)

@@ -447,11 +447,8 @@ class PackReport(Result):
         seen = sum(check.looked_at for check in self.checks)
         wrong = [check.name for check in self.checks if check.looked_at and not check.holds]
         unseen = [check.name for check in self.checks if not check.looked_at]
-        again = sum(check.again for check in self.checks)
-        how = (
-            f"{seen} checked, {again} run again, and hold" if again else f"{seen} checked, from stored scores, and hold"
-        )
-        said = f"does not hold: {', '.join(wrong)}" if wrong else how
+        how = "run again" if any(check.again for check in self.checks) else "from stored scores"
+        said = f"does not hold: {', '.join(wrong)}" if wrong else f"{seen} checked, {how}, and hold"
         rest = f"; not checked: {', '.join(unseen)}" if unseen else ""
         return f"{what}; {said if seen else 'nothing to check'}{rest}"
 

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from radiograph.core import Context, Refusal, Site, UserError
 from radiograph.methods._blame.targets._completions import Learned, Targets
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from radiograph.core.codec import Codec
     from radiograph.evidence.probes.probe import ProbeNormalise, ProbePool
     from radiograph.models import LanguageModel, Pair
 
+SHORTEST = 1e-12
+"""A row is taken to be no shorter: one of zeros scores 0."""
 FORMS = "probe:FILE, feature:SITE[N], or feature:SOURCE#N with a source as --features takes them"
 
 
@@ -45,7 +47,7 @@ class OfProbe:
             return self._scores((values * read[..., None]).sum(1) / read.sum(1, keepdim=True), w)
         scores = self._scores(values, w)
         if self.pool == "max":
-            return scores.masked_fill(read == 0, -torch.inf).amax(1)
+            return scores.masked_fill(read == 0, float("-inf")).amax(1)
         return (scores.masked_fill(read == 0, 0.0)).sum(1) / read.sum(1)
 
     def _scores(self, values: Float[Tensor, "*row width"], w: Float[Tensor, " width"]) -> Float[Tensor, "*row"]:
@@ -53,7 +55,7 @@ class OfProbe:
         if self.normalise == "none":
             return scores
         length = values.norm(dim=-1)
-        return scores * torch.where(length > 0, len(w) ** 0.5 / length.clamp(min=torch.finfo(length.dtype).tiny), 0.0)
+        return scores * len(w) ** 0.5 / length.clamp(min=SHORTEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class OfFeature:
             self.codec.preactivations(rows) if isinstance(self.codec, Dictionary) else dense(self.codec.encode(rows))
         )
         found = table[:, self.number].to(values.dtype)
-        return torch.zeros_like(read).masked_scatter(wanted, found).sum(1) / read.sum(1)
+        return read.new_zeros(read.shape).masked_scatter(wanted, found).sum(1) / read.sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,8 @@ def read_inside(ctx: Context, pair: Pair, target: str, sources: Sequence[str]) -
 
 
 def _probe(ctx: Context, pair: Pair, file: str) -> tuple[Site, OfProbe, str, bool, tuple[str, ...]]:
+    import torch
+
     from radiograph.methods._probe.chosen import given_probe
 
     probe = given_probe(file, ctx)
