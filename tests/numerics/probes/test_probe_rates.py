@@ -68,6 +68,20 @@ def test_a_perfect_area_has_the_interval_of_no_mistake():
     assert found.interval == Interval(0.025 ** (1 / 20), 1.0)
 
 
+def test_one_mistake_is_not_surer_than_none():
+    scores = np.arange(40.0)
+    positive = scores >= 20
+    for sign in (1.0, -1.0):
+        none = probes.separation(sign * scores, positive, np.arange(40))
+        scores[[19, 20]] = scores[[20, 19]]
+        one = probes.separation(sign * scores, positive, np.arange(40))
+        scores[[19, 20]] = scores[[20, 19]]
+        assert one.area != none.area
+        assert one.interval.low <= none.interval.low and one.interval.high >= none.interval.high
+    flat = probes.separation(np.zeros(40), positive, np.arange(40))
+    assert flat.interval.low <= flat.area == 0.5 <= flat.interval.high
+
+
 def test_the_difference_of_two_areas_is_paired():
     scores, positive = scored(n=300)
     group = np.arange(300)

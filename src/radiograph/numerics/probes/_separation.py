@@ -4,8 +4,8 @@ AUROC = P(positive > other) + ½·P(equal). Its variance is DeLong's with sums o
 placement of every row, less the AUROC, over the number of its class, is added up inside a group and squared. With one
 row a group that is DeLong, DeLong and Clarke-Pearson (1988). Rows repeated inside their group change nothing.
 
-Where both classes are told apart without a mistake the variance is zero and says nothing; the lower end is then the
-exact one for no mistake among the groups of the smaller class, (α/2)^(1/m).
+Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among the
+groups of the smaller class, (α/2)^(1/m), so that one mistake does not look surer than none. Near 0 likewise.
 """
 
 from __future__ import annotations
@@ -50,12 +50,9 @@ def separation(
     area, parts = _parts(scores, positive, group)
     error = _error(parts)
     groups = (len(np.unique(group[positive])), len(np.unique(group[~positive])))
-    if area in (0.0, 1.0) or error == 0:
-        low = 0.025 ** (1 / min(groups))
-        interval = Interval(low, 1.0) if area >= 0.5 else Interval(0.0, 1 - low)
-    else:
-        interval = Interval(max(0.0, area - _Z * error), min(1.0, area + _Z * error))
-    return Separation(area, interval, groups)
+    perfect = 0.025 ** (1 / min(groups))
+    low, high = min(area - _Z * error, perfect), max(area + _Z * error, 1 - perfect)
+    return Separation(area, Interval(max(0.0, low), min(1.0, high)), groups)
 
 
 def separation_difference(
