@@ -93,10 +93,26 @@ def require_same(order: InterventionOrder, stored: InterventionOrder) -> None:
 def merged(ctx: Context, runs: Sequence[str]) -> InterventionOrder:
     """Write the tables of all shards into this run; the order that they share.
 
-    Raises: as `put_together`.
+    Raises:
+        UserError: a shard that is unfinished, or was changed since it ended. Others as `put_together`.
     """
     folders = [ctx.path(run, f"merge.{number}") for number, run in enumerate(runs)]
+    for folder in folders:
+        _require_intact(folder, ctx)
     return put_together(folders, ctx.output.folder("tables"))
+
+
+def _require_intact(folder: Path, ctx: Context) -> None:
+    checked = ctx.service("verify")(folder)
+    if checked.status != "intact":
+        first = checked.problems[0] if checked.problems else None
+        raise UserError(
+            f"{folder.name} is {checked.status}, so it is not merged",
+            where=folder.name,
+            got=None if first is None else f"{first.path}: {first.text}",
+            fix="run the shard again",
+            code="not_intact",
+        )
 
 
 def put_together(folders: Sequence[Path], to: Path) -> InterventionOrder:
