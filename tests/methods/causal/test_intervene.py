@@ -189,6 +189,14 @@ def test_z_shards_merge_to_the_bytes_of_one_run(place):
         assert made.exit_code is ExitCode.PASS and verify(made.path).exit_code is ExitCode.PASS
     with pytest.raises(UserError, match="in none of the shards"):
         go("intervene", out="half", merge=["shard-1"])
+    shutil.copytree(place / "shard-2", place / "edited")
+    held = place / "edited" / "tables" / "interventions.parquet"
+    pl.read_parquet(held).with_columns(pl.col("intervened") + 0.5 * pl.col("push")).write_parquet(held)
+    with pytest.raises(UserError, match="edited is changed, so it is not merged"):
+        go("intervene", out="forged", merge=["shard-1", "edited"])
+    shutil.copytree(place / "shard-2", place / "killed.partial")
+    with pytest.raises(UserError, match=r"killed\.partial is incomplete"):
+        go("intervene", out="forged", merge=["shard-1", "killed.partial"])
     go("intervene", out="merged", merge=["shard-2", "shard-1", "shard-1"])
     spread = go("intervene", out="spread", **ASKED, workers="ray:2")
     assert len(list((place / "spread" / "steps").iterdir())) == 2 and spread.exit_code is ExitCode.PASS
@@ -283,6 +291,39 @@ def test_a_probe_is_an_outcome_for_its_own_model(place):
     text = next(r["text"] for r in map(json.loads, lines) if r["prompt_id"] == row["prompt_id"])
     rows = models.capture(model, pad([models.tokenize(model.tokenizer, text).ids]), [site])[site][0, 1:].float().numpy()
     assert row["baseline"] == pytest.approx(read(probe, [(rows, np.zeros(len(rows), np.int64))]).score.max(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "held"),
+    [
+        (" m", "it is 5 m long", True),
+        (" m", "some more", False),
+        ("Metres", "five metres.", True),
+        (" 5", "15 or 52", False),
+        (" %", "5% of it", True),
+        ("été", "l'été dernier", True),
+        ("米", "五米长", True),
+    ],
+)
+def test_a_target_is_said_as_a_word_and_not_inside_another(target, text, held):
+    from radiograph.methods._intervene.outcomes import said_in
+
+    assert bool(said_in(target).search(text)) is held
+    with pytest.raises(UserError, match="said by every text"):
+        said_in(" ")
+
+
+def test_the_first_token_decides_no_code(monkeypatch):
+    from types import SimpleNamespace
+
+    from radiograph.interventions import features
+    from radiograph.methods._intervene.outcomes import Activation
+
+    given: Any = SimpleNamespace(codec=SimpleNamespace(hash="h"), address=str, pool="max")
+    prompts: Any = [SimpleNamespace(ids=(0, 1, 2)), SimpleNamespace(ids=(0,))]
+    codes = [np.array([[99.0], [1.0], [2.0]], np.float32), np.array([[99.0]], np.float32)]
+    monkeypatch.setattr(features, "codes_on", lambda *_: codes)
+    assert Activation(SimpleNamespace(), prompts, given, 0).measure([0, 1]) == [2.0, 99.0]
 
 
 def test_what_is_said_next_is_an_outcome_and_may_degenerate(place):

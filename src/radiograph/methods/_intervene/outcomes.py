@@ -4,9 +4,9 @@
 |---|---|---|
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
 | choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
-| rate | 1 where one of the targets stands in what the model says next, else 0 | share |
+| rate | 1 where the model says one of the targets next, as whole words, letters folded, else 0 | share |
 | probe:FILE | what a probe scores: pooled as it was built, a probe of tokens by its largest score | score |
-| feature:SOURCE | the largest code of another feature on the prompt; of a unit, that of the last token | code |
+| feature:SOURCE | the largest code of another feature after the first token; of a unit, that of the last token | code |
 
 A feature that reads where something is written, or before, is no outcome: there it shows the write itself, or nothing.
 """
@@ -14,6 +14,7 @@ A feature that reads where something is written, or before, is no outcome: there
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from radiograph.sources import Features
 
 Writes = Sequence[Sequence["Pushed"]]
+_BOUNDS = (r"(?<![^\W_])", r"(?![^\W_])")
+"""No letter or digit goes on, before and after."""
 
 
 class Outcome(Protocol):
@@ -154,7 +157,8 @@ class Activation:
 
         tokens = [self.prompts[one].ids for one in prompts]
         found = codes_on(self.model, self.features.codec, (self.number,), tokens, writes if hooked else None)
-        values = [own[-1, 0] if self.features.pool == "last" else own.max() for own in found]
+        # The first token says nothing of a text, and in many models its codes are the largest of all.
+        values = [own[-1, 0] if self.features.pool == "last" else own[min(1, len(own) - 1) :].max() for own in found]
         return [float(np.float64(value)) for value in values]
 
     def require_after(self, site: Site) -> None:
@@ -175,7 +179,7 @@ class Activation:
 
 
 class Rate:
-    """`rate`: greedy continuations that hold a target, letters folded."""
+    """`rate`: greedy continuations that hold a target, letters folded; “m” is not held by “some”."""
 
     name, unit = "rate", "share"
     codec_sha256: str | None = None
@@ -183,7 +187,7 @@ class Rate:
     def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], new: int, carry: bool) -> None:
         self.model, self.prompts, self.new, self.carry = model, prompts, new, carry
         require_targets(prompts)
-        self.wanted = [[target.strip().casefold() for target in one.targets] for one in prompts]
+        self.wanted = [[said_in(target) for target in one.targets] for one in prompts]
 
     def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
         return [(place, self.prompts[one].ids) for place, one in enumerate(prompts)]
@@ -194,10 +198,24 @@ class Rate:
         tokens = [self.prompts[one].ids for one in prompts]
         found = continued(self.model, tokens, writes if hooked else None, new=self.new, carry=self.carry)
         said = [(one.text or "").casefold() for one in found]
-        return [float(any(word in text for word in self.wanted[p])) for p, text in zip(prompts, said, strict=True)]
+        return [float(any(own.search(text) for own in self.wanted[p])) for p, text in zip(prompts, said, strict=True)]
 
     def require_after(self, site: Site) -> None:
         """What is said comes last."""
+
+
+def said_in(target: str) -> re.Pattern[str]:
+    """A target where neither letter nor digit goes on at its ends; scripts without blanks have no such ends.
+
+    Raises:
+        UserError: nothing but blanks, which every text holds.
+    """
+    text = target.strip().casefold()
+    if not text:
+        raise UserError("a target of blanks is said by every text", got=repr(target), code="bad_targets")
+    edges = (text[0], text[-1])
+    start, end = (bound if e.isdigit() or e != e.upper() else "" for bound, e in zip(_BOUNDS, edges, strict=True))
+    return re.compile(start + re.escape(text) + end)
 
 
 def require_targets(prompts: Sequence[Prompt]) -> None:
