@@ -311,6 +311,14 @@ def test_bad_lines_are_named_and_nothing_is_written(tmp_path, bad):
     assert list((tmp_path / "cache").rglob("*.partial")) == []
 
 
+def test_features_inside_of_something_else_are_none_of_the_row(tmp_path):
+    lines, _ = some(6)
+    lines[3]["metadata"] = {"features": lines[3].pop("features")}
+    with pytest.raises(FormatError, match="1 mistake") as caught:
+        read_records(write(tmp_path / "r.jsonl", lines), tmp_path)
+    assert "r.jsonl:4: no features" in str(caught.value)
+
+
 def test_the_first_five_mistakes_are_shown_and_the_others_counted(tmp_path):
     lines, _ = some()
     for n in (3, 7, 8, 20, 21, 30, 39):

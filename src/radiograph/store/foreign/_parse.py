@@ -80,7 +80,10 @@ def _together(
     total = int(counts.sum())
     joined = b",".join(body for body, count in zip(bodies, counts.tolist(), strict=True) if count or body.strip())
     entries = _as_table(joined, total) or _as_array(joined, total)
-    if entries is None or len(found) != len(heads) or not all(type(head) is dict for head in found):
+    # What was cut out stood one level deep in each line, not inside of something else.
+    if len(found) != len(heads) or not all(type(head) is dict and head.get("features") == 0 for head in found):
+        return None
+    if entries is None:
         return None
     names, index, given = entries
     owner = np.repeat(np.array(lines.numbers, np.int64), counts)
