@@ -109,7 +109,7 @@ def test_p8_7_the_list_has_real_probes_and_names(workspace):
     report = go("probe.pack", list_=True).result
     real = [line for line in report.known if line.calibrated]
     assert [line.id for line in real] == ["bundled:base"]
-    assert (set(real[0].calibrated), set(real[0].uncalibrated)) == ({"defection", "features"}, {"truth", "harm"})
+    assert (set(real[0].calibrated), set(real[0].uncalibrated)) == ({"defection", "harm", "features"}, {"truth"})
     assert real[0].build is None
     names = [line for line in report.known if not line.calibrated]
     assert len(names) == 6 and all("probe build" in (line.build or "") for line in names)
