@@ -23,7 +23,7 @@ def held(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("verify"))
         patch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
-        write(Path("records.jsonl"), lines(80))
+        write(Path("records.jsonl"), lines(160))
         write(Path("moved.jsonl"), moved(24))
         shutil.copytree(read_records(Path("records.jsonl"), Path("turned")).folder, "recorded")
         done = inspect(["records:recorded"], out="run", cards=2, candidates=10, interventions="moved.jsonl")

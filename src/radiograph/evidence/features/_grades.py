@@ -22,7 +22,7 @@ CODES: Final[dict[str, str]] = {
     "sign_flip": "the sign differs between the halves",
     "surface_cue": "does not tell positives from near misses: it may follow the form, not the concept",
     "surface_labels": "length or words of the texts alone give the labels away",
-    "no_near_miss": "no near misses, so a cue of the form cannot be told from the concept",
+    "no_near_miss": "no near misses, or fewer than 8 units of them: a cue of the form cannot be told from the concept",
     "unstable": "other halves of the same groups would often choose other features",
     "censored": "only the largest values of each row were kept",
     "partial_rows": "not measured on every row",

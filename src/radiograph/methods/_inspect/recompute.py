@@ -38,6 +38,7 @@ from radiograph.numerics.association import (
     held_up,
     null_value,
     outcome_of,
+    rarer_share,
     units_needed,
 )
 from radiograph.numerics.association.estimates import two_sided
@@ -138,8 +139,8 @@ def _correlational(result: Inspection, study: Study, table: polars.DataFrame, un
     analytic, permutation, family, loose, z = (
         _floats(table, name)[chosen] for name in ("p_analytic", "p_permutation", "p_family", "loose", "z")
     )
-    mixed = study.design.name == "mixed"
-    p, apart = chosen_p(analytic, permutation, loose.astype(np.int64), study.permutations, mixed=mixed)
+    mixed, rarer = study.design.name == "mixed", rarer_share(units.among(~units.discover))
+    p, apart = chosen_p(analytic, permutation, loose.astype(np.int64), study.permutations, mixed=mixed, rarer=rarer)
     said = [
         *_unlike("p_analytic", two_sided(z), analytic, names),
         *_unlike("p", p, _floats(table, "p")[chosen], names),

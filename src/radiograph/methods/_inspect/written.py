@@ -220,6 +220,8 @@ def _notes(criterion: Any, measured: Measured | None, config: Options) -> list[s
     if measured.rows.missing:
         total = measured.rows.missing + len(measured.rows)
         notes.append(f"{measured.rows.missing} of {total} rows of the criterion have no record and were left out")
+    if measured.found.near is None and measured.rows.near_miss.any() and not measured.rows.continuous:
+        notes.append("near misses are too few for an interval: no feature can be told from one of the form")
     for part in measured.tables.parts:
         if part.placed.unlabelled:
             rows = part.placed.unlabelled

@@ -29,6 +29,7 @@ from radiograph.numerics.association._protocol import (
     draws_of,
     family_q,
     held_up,
+    rarer_share,
 )
 from radiograph.numerics.association._study import Screen, Settings, Study, joined, screen, select, study
 from radiograph.numerics.association._units import Design, Units, check_sizes, units_of
@@ -69,6 +70,7 @@ __all__ = [
     "null_value",
     "outcome_of",
     "pool_rows",
+    "rarer_share",
     "resampled_limits",
     "screen",
     "select",

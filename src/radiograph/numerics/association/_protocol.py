@@ -2,7 +2,8 @@
 
 1. `study`, `screen`, `select` (`_study`): halves, eligibility without labels, K candidates from discover
 2. on confirm, for candidates alone: estimate, interval, p, q over the candidates, effect sizes, firing
-3. p: analytic if ≥ 30 units lie outside the largest tie, else by permutation; a mixed design by permutation only. Where
+3. p: analytic if ≥ 30 units lie outside the largest tie, and 5 of them are expected in the smaller class, else by
+   permutation; a mixed design by permutation only. Where
    the two differ by more than 3 and one is below 0.05, the larger (`p_disagreement`). A permutation p cannot be less
    than 1/(1 + B), so the analytic one is not held against it below that.
 4. confirmed: q ≤ the level and the sign of discover. A candidate without p counts in the family of the others. The same
@@ -55,7 +56,9 @@ from radiograph.numerics.multiplicity import Fdr, q_values
 from radiograph.numerics.proportions import wilson
 
 LOOSE = 30
-"""Units outside the largest tie from which the normal law of ranks is trusted."""
+"""Units outside the largest tie from which the normal law of ranks is trusted,"""
+FEWEST_EXPECTED = 5.0
+"""and so many of them expected in the smaller class: of fewer the count is far from normal."""
 APART = 3.0
 
 
@@ -136,7 +139,7 @@ class Findings:
     dropped: int
     """Groups (of each stratum) that a within design could not use."""
     near: tuple[int, int] | None
-    """Units of positives and of near misses on confirm; None without enough of either."""
+    """Units of positives and of near misses on confirm; None below 8 of either."""
     near_design: Design | None
     permutations: int
     null: float
@@ -233,9 +236,13 @@ def chosen_p(
     draws: int,
     *,
     mixed: bool = False,
+    rarer: float = 0.5,
 ) -> tuple[Float64[np.ndarray, " candidate"], Bool[np.ndarray, " candidate"]]:
-    """The p to use, and where the two disagree. Without draws, few loose units leave none."""
-    trusted = (loose >= LOOSE) & (not mixed)
+    """The p to use, and where the two disagree. Without draws, few loose units leave none.
+
+    `rarer` is the share of the smaller class (`rarer_share`).
+    """
+    trusted = (loose >= LOOSE) & (loose * rarer >= FEWEST_EXPECTED) & (not mixed)
     if not draws:
         return np.where(trusted, analytic, np.nan), np.zeros(len(analytic), dtype=bool)
     held = np.maximum(analytic, 1 / (1 + draws))
@@ -243,6 +250,13 @@ def chosen_p(
     apart = (ratio > APART) & (np.minimum(analytic, permutation) < 0.05) & (not mixed)
     p = np.where(trusted, analytic, permutation)
     return np.where(apart, np.maximum(analytic, permutation), p), apart
+
+
+def rarer_share(units: Units) -> float:
+    """Share of the smaller class of units that are compared; one half where there are no two classes of them."""
+    if units.design in ("within", "continuous") or not len(units):
+        return 0.5
+    return min(units.positive, units.negative) / len(units)
 
 
 def family_q(p: Float64[np.ndarray, " candidate"], fdr: Fdr) -> Float64[np.ndarray, " candidate"]:
@@ -288,7 +302,7 @@ def _tests(
     for which, chance, kept in (("real", own[0], real), ("sham", own[1], sham)):
         analytic = two_sided(z[which])
         mixed = units.design == "mixed"
-        p, apart = chosen_p(analytic, chance.p, found.loose[kept], draws, mixed=mixed)
+        p, apart = chosen_p(analytic, chance.p, found.loose[kept], draws, mixed=mixed, rarer=rarer_share(units))
         made.append(_Tested(z[which], analytic, chance, p, apart))
     return made[0], made[1], draws
 

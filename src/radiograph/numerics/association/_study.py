@@ -22,7 +22,7 @@ from radiograph.numerics.association._columns import Columns
 from radiograph.numerics.association._measure import Measured, measured, sizes, z_of
 from radiograph.numerics.association._power import eligible, needed_z, ranks_of, reachable_z
 from radiograph.numerics.association._stability import folds, half_contrasts, half_correlations, split_halves
-from radiograph.numerics.association._units import Units, check_sizes, units_of
+from radiograph.numerics.association._units import FEWEST, Units, check_sizes, units_of
 from radiograph.numerics.association.estimates import exchanges, flips
 from radiograph.numerics.multiplicity import Fdr
 
@@ -71,7 +71,7 @@ class Study:
     discover: Units
     confirm: Units
     near: Units | None
-    """Positives and near misses of confirm; None without enough of either."""
+    """Positives and near misses of confirm; None below 8 units of either: an interval of fewer misses too often."""
     sham_discover: Float64[np.ndarray, " discover"]
     sham_confirm: Float64[np.ndarray, " confirm"]
     fold: Int64[np.ndarray, " unit"]
@@ -231,7 +231,7 @@ def _near(
     if (near_miss & (np.asarray(label, np.float64) == 1)).any():
         raise UserError("a near miss is not positive", where=f"row {int(np.flatnonzero(near_miss & (label == 1))[0])}")
     units = units_of(group, label, discover, stratum=stratum, rows=rows & ~discover, name=name, seed=seed)
-    return units if min(units.positive, units.negative) >= 2 else None
+    return units if min(units.positive, units.negative) >= FEWEST else None
 
 
 def _sham(units: Units, seed: int) -> Float64[np.ndarray, " unit"]:
