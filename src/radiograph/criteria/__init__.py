@@ -11,7 +11,7 @@ from radiograph.criteria._compile import Compiled, columns, compile_criterion
 from radiograph.criteria._find import Route, available, routes
 from radiograph.criteria._parts import Document, Drawn, Parts, Position, World
 from radiograph.criteria._prompts import Prompts, Template, prompts_of_suite, read_prompts, read_template
-from radiograph.criteria._records import Prepared, Records, kinds_of, prepare_records
+from radiograph.criteria._records import Prepared, Records, check_texts, kinds_of, prepare_records
 from radiograph.criteria._rows import Row
 from radiograph.criteria._stored import ROWS, from_columns, read_compiled, read_split, write_compiled
 
@@ -30,6 +30,7 @@ __all__ = [
     "Template",
     "World",
     "available",
+    "check_texts",
     "columns",
     "compile_criterion",
     "from_columns",

@@ -16,11 +16,17 @@ from radiograph.criteria._rows import Row
 from radiograph.numerics.criteria import near_clusters, text_keys, united
 
 
-def group_names(sources: Sequence[str], texts: Sequence[str | None] | None, *, near: bool) -> list[str]:
-    """The group of each row; `sources` are the groups as they were given."""
+def group_names(
+    sources: Sequence[str],
+    texts: Sequence[str | None] | None,
+    *,
+    near: bool,
+    prompts: Sequence[str] | None = None,
+) -> list[str]:
+    """The group of each row; `sources` are the groups as they were given, rows of one of `prompts` stay together."""
     if not sources:
         return []
-    columns: list[Sequence[Hashable]] = [sources]
+    columns: list[Sequence[Hashable]] = [sources] if prompts is None else [sources, prompts]
     if texts is not None:
         keys = text_keys(texts)
         columns.append(keys)

@@ -6,17 +6,17 @@ near duplicates are not looked for; a split that chose the features of the recor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiograph.core import UserError
+from radiograph.core import UserError, visible
 from radiograph.criteria._compile import criterion_id
 from radiograph.criteria._groups import group_names
 from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
-from radiograph.criteria._rows import Level, agreed, checked_score
+from radiograph.criteria._rows import Level, Row, agreed, checked_score
 from radiograph.criteria._split import DISCOVER, as_given, halved, numbered, split_of
 from radiograph.evidence import Criterion, CriterionRoute, RowKind, Split
 from radiograph.store.lines import Mistakes
@@ -84,6 +84,25 @@ def kinds_of(
     return out
 
 
+def check_texts(rows: Sequence[Row], texts: Iterable[tuple[str, str]], name: str) -> None:
+    """A prompt id names one text in a criterion and in records (prompt id, text), blanks aside.
+
+    Raises:
+        UserError: it names two.
+    """
+    known = {row.prompt_id: row.text for row in rows if row.text is not None and not row.messages}
+    for prompt, text in texts:
+        own = known.get(prompt)
+        if own is not None and text != own and text.split() != own.split():
+            raise UserError(
+                f"prompt {visible(prompt, 60)!r} of {name} is another text than that of the criterion",
+                expected=visible(repr(own), 80),
+                got=visible(repr(text), 80),
+                fix="give a text the same id in both files, and no other text that id",
+                code="two_texts",
+            )
+
+
 def prepare_records(
     text: str,
     records: Records,
@@ -103,7 +122,7 @@ def prepare_records(
     lengths = {len(c) for c in (records.groups, records.kinds, records.texts, records.factors) if c is not None}
     if lengths != {n}:
         raise UserError("every column of the records has one entry a row", expected=str(n), got=str(sorted(lengths)))
-    groups = group_names(records.groups, records.texts, near=False)
+    groups = group_names(records.groups, records.texts, near=False, prompts=records.prompt_ids)
     counts = counted(records.kinds, groups, {}, classes=not continuous)
     known = numbered(groups)
     if split is None:

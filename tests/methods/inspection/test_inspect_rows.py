@@ -104,3 +104,43 @@ def test_codes_and_units_of_one_source_are_pooled_each_in_its_way():
             continue
         assert [np.flatnonzero(part.chosen).tolist() for part in parts] == kept
     assert len(pooled_alike(Stored("records:x", records), cast("Any", SimpleNamespace(pool="max")))) == 1
+
+
+def labelled_tokens(prompts: int, copies: int, *, text: bool = True) -> list[dict]:
+    """Tokens with labels in turn, noise features, and every prompt under several ids."""
+    rng = np.random.default_rng(0)
+    out = []
+    for prompt in range(prompts):
+        fires = [{f"n{i}": float(v) for i, v in enumerate(rng.random(60)) if v > 0.7} for _ in range(6)]
+        for copy in range(copies):
+            head = {"model": "m", "prompt_id": f"p{prompt}-{copy}"} | ({"text": text_of(prompt)} if text else {})
+            out += [head | {"token": t, "label": t % 2 == 0, "features": fired} for t, fired in enumerate(fires)]
+    return out
+
+
+def test_y3_5_copies_of_a_text_are_one_group_where_tokens_are_labelled(workspace):
+    write(workspace / "one.jsonl", labelled_tokens(60, 1))
+    write(workspace / "eight.jsonl", labelled_tokens(60, 8))
+    one, eight = (inspect(f"records:{name}.jsonl", cards=0) for name in ("one", "eight"))
+    assert eight.result.study.design.groups == one.result.study.design.groups == (30, 30)
+    assert eight.result.study.design.name == "within" and eight.result.outcome == one.result.outcome != "found"
+    assert eight.result.criterion.surface.n == 0
+
+
+def test_tokens_of_a_prompt_stay_in_one_half_whatever_groups_they_name(workspace):
+    rows = [row | {"group_id": f"g{n}"} for n, row in enumerate(labelled_tokens(60, 1, text=False))]
+    write(workspace / "records.jsonl", rows)
+    assert inspect(cards=0).result.study.design.groups == (30, 30)
+
+
+def test_one_prompt_id_names_one_text_in_records_and_criterion(files, workspace):
+    rows = lines()
+    prompts = [{k: row[k] for k in ("prompt_id", "group_id", "text", "kind")} for row in rows]
+    prompts = [p | {"label": p["kind"] == "positive", "text": "  " + p["text"]} for p in prompts]
+    write(workspace / "prompts.jsonl", prompts)
+    quick = {"prompts": "prompts.jsonl", "near_duplicates": "off", "cards": 0, "permutations": 0, "bootstrap": 0}
+    assert inspect(**quick).result.study is not None  # blanks aside
+    write(workspace / "prompts.jsonl", [*prompts[:5], prompts[5] | {"text": "of\x1b[31m another"}, *prompts[6:]])
+    with pytest.raises(UserError, match=r"prompt 'p5' of records:records\.jsonl is another text") as caught:
+        inspect(**quick)
+    assert caught.value.code == "two_texts" and "\x1b" not in str(caught.value)

@@ -186,11 +186,14 @@ def _by_records(source: Stored, asked: Asked) -> tuple[StudyRows, Placed]:
         place = np.full(len(table), -1, np.int64)
         place[labelled] = np.arange(len(kept))
         rows, pool = np.ones(len(kept), np.int64), "token" if tokens else _pool_of(source, asked)
-    made = _studied(records, name, kept, tokens, asked)
+    made = _studied(records, name, kept, _texts(records, kept["prompt_id"]) if tokens else None, asked)
     return made, Placed(_by_number(table, place), rows, pool, int((~labelled).sum()))
 
 
-def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, asked: Asked) -> StudyRows:
+def _studied(
+    records: Records, name: str, kept: polars.DataFrame, of_tokens: list[str | None] | None, asked: Asked
+) -> StudyRows:
+    """The study of rows of prompts; of tokens where the texts of their prompts are given."""
     from radiograph.criteria import Records as Labelled
     from radiograph.criteria import prepare_records
 
@@ -198,18 +201,25 @@ def _studied(records: Records, name: str, kept: polars.DataFrame, tokens: bool, 
     if asked.stratify is not None:
         levels = kept[f"factor.{asked.stratify}"].to_list()
         factors = [{asked.stratify: level} for level in levels]
+    tokens = of_tokens is not None
+    texts = kept["text"].to_list() if "text" in kept.columns and not tokens else of_tokens
     prompts = kept["prompt_id"].to_list()
     labelled = Labelled(
         prompt_ids=prompts,
         groups=_groups(kept) if "group_id" in kept.columns else prompts,
         kinds=[KINDS[number] for number in kept["kind"].to_list()],
-        texts=kept["text"].to_list() if "text" in kept.columns and not tokens else None,
+        texts=texts,
         factors=factors,
         sha256=records.header.features_sha256,
     )
     split = _split_of(records, name, kept, list(labelled.groups), asked)
     made = prepare_records(
-        asked.criterion, labelled, seed=asked.seed, split=split, surface=asked.surface, continuous=asked.continuous
+        asked.criterion,
+        labelled,
+        seed=asked.seed,
+        split=split,
+        surface=asked.surface and not tokens,  # the text of a prompt says nothing of one of its tokens
+        continuous=asked.continuous,
     )
     label = made.positive.astype(np.float64)
     if asked.continuous:
@@ -283,7 +293,10 @@ def _chosen(
     """The rows of some records, the row of the criterion of each (−1: none), and how they are pooled."""
     import polars as pl
 
+    from radiograph.criteria import check_texts
+
     records = source.records
+    check_texts(compiled.rows, records.texts().iter_rows(), source.name)
     spans = compiled.criterion.level == "token"
     table = _table(records, None, text=spans)
     owner: dict[str, list[int]] = {}
@@ -407,6 +420,14 @@ def _by_number(table: polars.DataFrame, place: Int[np.ndarray, " record_row"]) -
     out = np.full(int(numbers.max(initial=-1)) + 1, -1, np.int64)
     out[numbers] = place
     return out
+
+
+def _texts(records: Records, prompts: polars.Series) -> list[str | None]:
+    """The text of each prompt, where it is known."""
+    known = records.texts()
+    return prompts.replace_strict(
+        known["prompt_id"], known["text"], default=None, return_dtype=known["text"].dtype
+    ).to_list()
 
 
 def _no_factor(name: str, known: Sequence[str]) -> UserError:

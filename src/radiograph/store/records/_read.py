@@ -50,6 +50,15 @@ class Records:
         names = self.rows.collect_schema().names() if self.files("rows") else []
         return tuple(name.removeprefix(FACTOR) for name in names if name.startswith(FACTOR))
 
+    def texts(self) -> polars.DataFrame:
+        """`prompt_id` and `text` of every prompt whose text is known; any of its rows may hold it."""
+        import polars as pl
+
+        names = self.rows.collect_schema().names() if self.files("rows") else []
+        if "text" not in names:
+            return pl.DataFrame(schema={"prompt_id": pl.String, "text": pl.String})
+        return self.rows.select("prompt_id", "text").drop_nulls("text").collect().unique("prompt_id", keep="first")
+
     def blocks(self, *, memory: int = MEMORY) -> Iterator[Block]:
         """Entries by feature, every feature in exactly one block, blocks in order; see `Block`.
 
