@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
+    from radiograph.decompose.circuits._coded import Coded
     from radiograph.decompose.circuits._context import Context, Label, context_of
     from radiograph.decompose.circuits._graph import Drawn, Goal, GraphSettings, draw
     from radiograph.decompose.circuits._optimise import Optimised, Settings, Snapshot, optimise
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from radiograph.decompose.circuits._repair import Repaired, holds, repair
 
 __all__ = [
+    "Coded",
     "Context",
     "Delta",
     "Drawn",

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, nearest
-from radiograph.decompose.circuits._prompt import Prompt
+from radiograph.decompose.circuits._prompt import Maskable
 
 LossKind = Literal["ce", "kl", "mean_kl", "-logit"]
 
@@ -70,7 +70,7 @@ class Context:
         return float(self.target[self.label.position, self.label.token].exp())
 
 
-def context_of(prompt: Prompt, kind: str, *, token: int | None = None, position: int | None = None) -> Context:
+def context_of(prompt: Maskable, kind: str, *, token: int | None = None, position: int | None = None) -> Context:
     """The context of a prompt; token and position default to the target's first choice at the last position.
 
     Raises:

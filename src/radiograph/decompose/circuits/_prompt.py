@@ -7,9 +7,10 @@ a selection is a boolean of that shape
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,56 @@ from radiograph.models.masked import Mask, Target
 
 ROWS = 16
 """Masked copies of the prompt in one forward."""
+
+
+@runtime_checkable
+class Maskable(Protocol):
+    """What regimes ask of a prompt: nodes side by side, which of them are alive, and the model under their masks."""
+
+    @property
+    def ids(self) -> Int[Tensor, " position"]:
+        """Tokens."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Positions."""
+        ...
+
+    @property
+    def logits(self) -> Float[Tensor, "position vocabulary"]:
+        """Of the target."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Nodes at a position, by weight or dictionary: each has a Δ of its own."""
+        ...
+
+    @property
+    def raw(self) -> Float[Tensor, "position component"]:
+        """Importance as it is optimised; its type and device are those of masks."""
+        ...
+
+    @property
+    def importance(self) -> Float[Tensor, "position component"]:
+        """In [0, 1]."""
+        ...
+
+    @property
+    def alive(self) -> Bool[Tensor, "position component"]:
+        """Importance > 0."""
+        ...
+
+    def run(
+        self, m: Float[Tensor, "row position component"], delta: Float[Tensor, "row position weight"] | float | None
+    ) -> Float[Tensor, "row position vocabulary"]:
+        """Logits under masks."""
+        ...
+
+    def weight_of(self) -> Int[Tensor, " component"]:
+        """Number of each node's weight or dictionary."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +93,7 @@ class Prompt:
             UserError: no tokens, too many, or ids outside the vocabulary; a value that is not finite.
         """
         decomposition.check(target)
-        _check_ids(target, ids)
+        check_ids(target, ids)
         row = torch.tensor(list(ids), device=target.device)
         seen = decomposition.observe(target, row[None])
         _check_finite(seen)
@@ -57,6 +108,11 @@ class Prompt:
     def logits(self) -> Float[Tensor, "position vocabulary"]:
         """Of the target."""
         return self.seen.output[0]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Components of each weight."""
+        return self.decomposition.sizes
 
     @cached_property
     def raw(self) -> Float[Tensor, "position component"]:
@@ -120,14 +176,14 @@ class Prompt:
                 dead.append(str(node))
         if pseudo:
             raise UserError(
-                f"{_several(pseudo)}: shown in graphs, but nothing that can be selected",
+                f"{is_several(pseudo)}: shown in graphs, but nothing that can be selected",
                 where=where,
                 expected="components at positions, as down.3:17/5",
                 code="pseudo_node",
             )
         if dead:
             raise UserError(
-                f"{_several(dead)} not alive on this prompt: importance there is 0",
+                f"{is_several(dead)} not alive on this prompt: importance there is 0",
                 where=where,
                 expected=f"among the {int(self.alive.sum())} alive nodes",
                 fix="`radiograph graph prompt` lists them in tables/nodes.parquet",
@@ -144,12 +200,14 @@ class Prompt:
         return torch.cat([by_weight[weight][0] for weight in self.decomposition.weights], -1)
 
 
-def _several(names: list[str]) -> str:
+def is_several(names: list[str]) -> str:
+    """A few names and how many more, with their verb."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more + (" is" if len(names) == 1 else " are")
 
 
-def _check_ids(target: Target, ids: Sequence[int]) -> None:
+def check_ids(target: Target, ids: Sequence[int]) -> None:
+    """Refuse ids that are no prompt of this model."""
     model = target.model
     if model is None:
         raise Refusal(

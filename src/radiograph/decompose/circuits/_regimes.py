@@ -27,7 +27,7 @@ from torch import Tensor
 from radiograph.core import derive
 from radiograph.decompose.adversary import Attack, Attacked, attack
 from radiograph.decompose.circuits._context import Context
-from radiograph.decompose.circuits._prompt import ROWS, Prompt
+from radiograph.decompose.circuits._prompt import ROWS, Maskable
 
 Delta = Literal["off", "random", "attacked"]
 HARD = (Attack(random=16, starts=4, steps=4, size=1.0), Attack(random=16, starts=4, steps=20, size=0.1))
@@ -93,7 +93,7 @@ class Regimes:
 
 
 def measure(
-    prompt: Prompt,
+    prompt: Maskable,
     selected: Bool[Tensor, "position component"],
     context: Context,
     *,
@@ -115,7 +115,7 @@ def measure(
 
 
 def worst(
-    prompt: Prompt,
+    prompt: Maskable,
     selected: Bool[Tensor, "position component"],
     context: Context,
     *,
@@ -159,14 +159,14 @@ def _hardest(
     return best, how, *problem.masks(best.point[None])
 
 
-def nothing_kept(prompt: Prompt, context: Context) -> Measured:
+def nothing_kept(prompt: Maskable, context: Context) -> Measured:
     """Every mask 0: what the prompt gets without a single component. What keeps the label here needs no selection."""
     with torch.no_grad():
         return _summed(context, prompt.run(torch.zeros_like(prompt.importance)[None], None))
 
 
 def controls(
-    prompt: Prompt,
+    prompt: Maskable,
     selected: Bool[Tensor, "position component"],
     context: Context,
     *,
@@ -182,7 +182,7 @@ def controls(
     keys = torch.rand((sets, *selected.shape), generator=generator).to(prompt.raw)
     keys = keys.masked_fill(~prompt.alive, 2.0)
     drawn = torch.zeros_like(keys)
-    for number in range(len(prompt.decomposition.sizes)):
+    for number in range(len(prompt.sizes)):
         own = weights == number
         count = selected[:, own].sum(-1)
         rank = keys[..., own].argsort(-1).argsort(-1)
@@ -197,13 +197,13 @@ def controls(
 class _Problem:
     """The loss as a function of what an adversary may move."""
 
-    def __init__(self, prompt: Prompt, selected: Tensor, context: Context, seed: int, delta: Delta) -> None:
+    def __init__(self, prompt: Maskable, selected: Tensor, context: Context, seed: int, delta: Delta) -> None:
         self.prompt, self.context, self.delta = prompt, context, delta
         self.moves = (prompt.alive & ~selected).flatten().nonzero()[:, 0]
         generator = _generator(seed, "silent", 0)
         drawn = torch.rand(selected.shape, generator=generator).to(prompt.raw)
         self.base = torch.where(prompt.alive, selected.to(prompt.raw.dtype), drawn)
-        self.weights = len(prompt.decomposition.sizes)
+        self.weights = len(prompt.sizes)
         self._drawn = torch.rand((prompt.length, self.weights), generator=generator).to(prompt.raw)
 
     @property
@@ -229,7 +229,7 @@ class _Problem:
         return self.context.loss(self.prompt.run(*self.masks(points)))
 
 
-def _stochastic(prompt: Prompt, selected: Tensor, context: Context, seed: int, delta: Delta, draws: int) -> Measured:
+def _stochastic(prompt: Maskable, selected: Tensor, context: Context, seed: int, delta: Delta, draws: int) -> Measured:
     generator = _generator(seed, "stochastic", 0)
     losses: list[Tensor] = []
     probabilities: list[Tensor] = []
@@ -242,7 +242,7 @@ def _stochastic(prompt: Prompt, selected: Tensor, context: Context, seed: int, d
             m = torch.where(selected, torch.ones_like(noise), noise)
             by_weight: Tensor | None = None
             if delta != "off":
-                shape = (rows, prompt.length, len(prompt.decomposition.sizes))
+                shape = (rows, prompt.length, len(prompt.sizes))
                 by_weight = torch.rand(shape, generator=generator).to(prompt.raw)
             logits = prompt.run(m, by_weight)
             losses.append(context.loss(logits))
@@ -260,7 +260,7 @@ def _stochastic(prompt: Prompt, selected: Tensor, context: Context, seed: int, d
     )
 
 
-def _ablated(prompt: Prompt, ablate: Tensor, context: Context) -> Measured:
+def _ablated(prompt: Maskable, ablate: Tensor, context: Context) -> Measured:
     """The target without A. An empty A leaves the masks out where they are 1, so that it is the target itself."""
     with torch.no_grad(), torch.autocast(prompt.ids.device.type, enabled=False):
         return _summed(context, prompt.run((~ablate).to(prompt.raw.dtype)[None], 1.0))
@@ -270,11 +270,11 @@ def _summed(context: Context, logits: Tensor) -> Measured:
     return Measured(float(context.loss(logits)[0]), float(context.probability(logits)[0]), logits[0].detach().float())
 
 
-def _off(prompt: Prompt, delta: Delta, rows: int, seed: int) -> Tensor | None:
+def _off(prompt: Maskable, delta: Delta, rows: int, seed: int) -> Tensor | None:
     """Δ under `importance`: off, or one fixed draw."""
     if delta == "off":
         return None
-    shape = (1, prompt.length, len(prompt.decomposition.sizes))
+    shape = (1, prompt.length, len(prompt.sizes))
     return torch.rand(shape, generator=_generator(seed, "delta", 0)).to(prompt.raw).expand(rows, -1, -1)
 
 

@@ -2,6 +2,7 @@
 
 1. S: nodes of a graph (a run of `graph prompt` or `graph optimise`), those of --select, or all but those of --deselect.
    Alive nodes N are recomputed from the model on the prompt, never taken from the graph
+   Of a graph from elsewhere they are features of its dictionaries: codes are masked, the reconstruction error is Δ
 2. four regimes: `importance` (S alone), `stochastic` (the rest random), `adversarial` (N∖S attacked: the worse of
    4 x 1.0 and 20 x 0.1 from 4 starts), `ablated` (the full model, Δ on, without the listed nodes A)
 3. one loss for all, that of the graph; the label's probability, logit and rank in each, beside the target's. Where the

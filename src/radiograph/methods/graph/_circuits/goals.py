@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from radiograph.decompose.circuits import Context as Loss
     from radiograph.decompose.circuits import Goal
     from radiograph.methods.graph._circuits.opened import Case
+    from radiograph.methods.graph._circuits.written import AnyCase
 
 MOST = 10
 MASS = 0.95
@@ -48,7 +49,7 @@ def goals_of(case: Case, target: str | None, label_id: int | None, positions: Li
     return found
 
 
-def needed(case: Case, context: Loss, *, keep: float, max_loss: float | None) -> None:
+def needed(case: AnyCase, context: Loss, *, keep: float, max_loss: float | None) -> None:
     """Refuse a question to which the empty set is an answer: that a selection suffices would say nothing then.
 
     Raises:

@@ -78,7 +78,7 @@ def read_document(ctx: Context, reference: str, role: str) -> AttributionGraph:
 
 def arrays(graph: AttributionGraph) -> tuple[np.ndarray, np.ndarray, Edges]:
     """Kinds of nodes, weights of targets, edges."""
-    kinds = np.array([_kind(node) for node in graph.nodes])
+    kinds = np.array([kind_of(node) for node in graph.nodes])
     given = np.array([node.token_prob or 0.0 for node in graph.nodes]) * (kinds == "logit")
     ends = kinds == "logit"
     # Files that say no probability weigh their targets alike.
@@ -93,7 +93,8 @@ def arrays(graph: AttributionGraph) -> tuple[np.ndarray, np.ndarray, Edges]:
     return kinds, weights, edges
 
 
-def _kind(node: NodeRecord) -> str:
+def kind_of(node: NodeRecord) -> str:
+    """Token, logit, delta (what nothing explains) or component, which any feature counts as."""
     if node.radiograph is not None:
         return node.radiograph.kind
     return "delta" if node.is_error else KINDS.get(node.feature_type, "component")

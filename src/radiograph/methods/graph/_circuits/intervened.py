@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Context, FormatError, Refusal, UserError, visible
-from radiograph.evidence.graphs import AttributionGraph, LossRecord, Regimes, grade
+from radiograph.evidence.graphs import AttributionGraph, Regimes, grade
 from radiograph.methods.graph._circuits import opened as _opened
 from radiograph.methods.graph._circuits import written as _written
+from radiograph.methods.graph._circuits.coded import coded_case
 from radiograph.methods.graph._circuits.goals import needed
-from radiograph.methods.graph._circuits.imported import read_document
+from radiograph.methods.graph._circuits.imported import kind_of, read_document
 from radiograph.store import MANIFEST, Bundle, sealed
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from radiograph.decompose.circuits import Context as Loss
     from radiograph.decompose.circuits import Regimes as Measured
-    from radiograph.methods.graph._circuits.opened import Case
+    from radiograph.methods.graph._circuits.written import AnyCase
 
 GRAPH = "graph.json"
 _TOKEN = re.compile(r"E_(\d{1,9})_\d+")
+_TARGET = re.compile(r"\d+_(\d{1,9})_\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,8 @@ class Given:
 
     document: AttributionGraph
     sha256: str
-    decomposition: str
+    decomposition: str | None
+    """None: the graph came from elsewhere, and dictionaries are given."""
     ids: tuple[int, ...]
 
 
@@ -43,6 +46,26 @@ def intervened(config: Any, ctx: Context) -> Regimes:
         UserError: a selected node is not alive, or a pseudo-node. Refusal: a graph from elsewhere.
     """
     given = _given(config, ctx)
+    case = _case(config, ctx, given)
+    if case.tokens != tuple(given.document.prompt_tokens):
+        raise UserError(
+            "the graph shows other tokens than it names",
+            expected=" ".join(visible(one, 20) for one in case.tokens),
+            got=" ".join(visible(str(one), 20) for one in given.document.prompt_tokens),
+            code="bad_graph",
+        )
+    context = _context(case, given.document)
+    needed(case, context, keep=config.keep, max_loss=config.max_loss)
+    selected = _selected(config, case, given.document)
+    ablated = _ablated(config, case, selected)
+    found = _measured(config, ctx, case, context, selected, ablated)
+    return _result(config, ctx, case, context, given, found, selected, ablated)
+
+
+def _case(config: Any, ctx: Context, given: Given) -> AnyCase:
+    """The prompt, under the decomposition or the dictionaries that the graph is of."""
+    if given.decomposition is None:
+        return coded_case(ctx, config.dictionary, config.model, given.ids, given.document)
     decomposition = ctx.decomposition(given.decomposition)
     facts = given.document.radiograph
     if facts.decomposition_sha256 != decomposition.sha256:
@@ -54,20 +77,7 @@ def intervened(config: Any, ctx: Context) -> Regimes:
             fix="name the decomposition that the graph was traced with: --decomposition",
             fixable=True,
         )
-    case = _opened.case_of(ctx, decomposition, config.model, None, given.ids)
-    if case.tokens != tuple(given.document.prompt_tokens):
-        raise UserError(
-            "the graph shows other tokens than it names",
-            expected=" ".join(visible(one, 20) for one in case.tokens),
-            got=" ".join(visible(str(one), 20) for one in given.document.prompt_tokens),
-            code="bad_graph",
-        )
-    context = _context(case, facts.loss)
-    needed(case, context, keep=config.keep, max_loss=config.max_loss)
-    selected = _selected(config, case, given.document)
-    ablated = _ablated(config, case, selected)
-    found = _measured(config, ctx, case, context, selected, ablated)
-    return _result(config, ctx, case, context, given, found, selected, ablated)
+    return _opened.case_of(ctx, decomposition, config.model, None, given.ids)
 
 
 def _given(config: Any, ctx: Context) -> Given:
@@ -86,7 +96,10 @@ def _given(config: Any, ctx: Context) -> Given:
         sealed(folder, GRAPH, sha256)
     document = read_document(ctx, name, "graph")
     if document.radiograph.kind == "imported" or document.radiograph.decomposition_sha256 is None:
-        raise _foreign(config)
+        _check_foreign(config)
+        return Given(document, sha256, None, _ids(document))
+    if config.dictionary:
+        raise UserError("this graph is of a decomposition", where="--dictionary", fix="leave it out", code="bad_value")
     ids = _ids(document)
     reference = config.decomposition or (_decomposition_of(folder if inside else folder.parent))
     if reference is None:
@@ -96,25 +109,32 @@ def _given(config: Any, ctx: Context) -> Given:
     return Given(document, sha256, reference, ids)
 
 
-def _foreign(config: Any) -> Refusal:
+def _check_foreign(config: Any) -> None:
+    """What a graph from elsewhere needs.
+
+    Raises:
+        Refusal: `dictionary_missing`, exit 4. UserError: a decomposition.
+    """
+    if config.decomposition is not None:
+        raise UserError(
+            "this graph came from elsewhere: it is of no decomposition",
+            where="--decomposition",
+            fix="--dictionary SITE=REF for every site",
+            code="bad_value",
+        )
     if not config.dictionary:
-        return Refusal(
+        raise Refusal(
             "dictionary_missing",
             "this graph came from elsewhere: without the dictionaries that its features are of nothing can be masked",
             fix="--dictionary SITE=REF for every site, or look at it with `graph prompt --from`",
         )
-    return Refusal(
-        "dictionary_missing",
-        "graphs over dictionaries are read and compared here, and not intervened on",
-        fix="`radiograph intervene` moves features of a dictionary",
-    )
 
 
 def _ids(document: AttributionGraph) -> tuple[int, ...]:
     """The prompt, from the token nodes' ids."""
     by_place: dict[int, int] = {}
     for node in document.nodes:
-        if node.radiograph is not None and node.radiograph.kind == "token":
+        if kind_of(node) == "token":
             token = _TOKEN.fullmatch(node.node_id)
             if token is None:
                 raise FormatError(
@@ -142,17 +162,26 @@ def _decomposition_of(folder: Path) -> str | None:
     return next((str(i.ref) for i in Bundle(folder).manifest.inputs if i.role == "decomposition"), None)
 
 
-def _context(case: Case, loss: LossRecord | None) -> Loss:
+def _context(case: AnyCase, document: AttributionGraph) -> Loss:
+    """The graph's own loss; of one from elsewhere the mean over positions, and its likeliest target as label."""
     from radiograph.decompose.circuits import context_of
 
-    if loss is None:
+    loss = document.radiograph.loss
+    if loss is not None:
+        return context_of(case.prompt, loss.kind, token=loss.token, position=loss.position)
+    targets = [node for node in document.nodes if kind_of(node) == "logit"]
+    likeliest = max(targets, key=lambda node: node.token_prob or 0.0, default=None)
+    token = None if likeliest is None else _TARGET.fullmatch(likeliest.node_id)
+    if likeliest is None or token is None:
         return context_of(case.prompt, "mean_kl")
-    return context_of(case.prompt, loss.kind, token=loss.token, position=loss.position)
+    return context_of(case.prompt, "mean_kl", token=int(token[1]), position=likeliest.ctx_idx)
 
 
-def _selected(config: Any, case: Case, document: AttributionGraph) -> Tensor:
+def _selected(config: Any, case: AnyCase, document: AttributionGraph) -> Tensor:
     """S: what was named, else what the graph selected, less what was taken from it."""
     shown = document.radiograph.selection
+    if document.radiograph.kind == "imported":
+        shown = tuple(node.node_id for node in document.nodes if kind_of(node) == "component")
     if shown is None:
         extras = (node.radiograph for node in document.nodes)
         shown = tuple(one.address for one in extras if one is not None and one.kind == "component")
@@ -169,7 +198,7 @@ def _selected(config: Any, case: Case, document: AttributionGraph) -> Tensor:
     return chosen & ~taken
 
 
-def _ablated(config: Any, case: Case, selected: Tensor) -> Tensor | None:
+def _ablated(config: Any, case: AnyCase, selected: Tensor) -> Tensor | None:
     if config.ablate == "none":
         return None
     if config.ablate == "rest":
@@ -179,7 +208,7 @@ def _ablated(config: Any, case: Case, selected: Tensor) -> Tensor | None:
 
 
 def _measured(
-    config: Any, ctx: Context, case: Case, context: Loss, selected: Tensor, ablated: Tensor | None
+    config: Any, ctx: Context, case: AnyCase, context: Loss, selected: Tensor, ablated: Tensor | None
 ) -> tuple[Measured, list[float]]:
     from radiograph.decompose.circuits import controls, measure
 
@@ -195,7 +224,7 @@ def _measured(
 def _result(
     config: Any,
     ctx: Context,
-    case: Case,
+    case: AnyCase,
     context: Loss,
     given: Given,
     measured: tuple[Measured, list[float]],
@@ -219,7 +248,7 @@ def _result(
     facts = given.document.radiograph
     return Regimes(
         model=case.name,
-        decomposition=case.decomposition.sha256,
+        decomposition=case.sha256,
         prompt=case.text,
         prompt_tokens=case.tokens,
         graph=given.sha256,
@@ -245,7 +274,7 @@ def _result(
     )
 
 
-def _write(ctx: Context, case: Case, found: Measured, selected: Tensor, ablated: Tensor | None) -> None:
+def _write(ctx: Context, case: AnyCase, found: Measured, selected: Tensor, ablated: Tensor | None) -> None:
     """Every alive node: whether it was selected or ablated, and its mask under the worst attack. Masks in full."""
     prompt = case.prompt
     nodes = prompt.nodes(prompt.alive)

@@ -32,6 +32,11 @@ class Case:
     name: str
     """Of the model, as it may be written."""
 
+    @property
+    def sha256(self) -> str:
+        """Of the decomposition."""
+        return self.decomposition.sha256
+
     def token(self, index: int) -> str:
         """A token's text."""
         return token_text(self.model, index)

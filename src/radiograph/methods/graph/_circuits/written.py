@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from radiograph.decompose.circuits import Context, Measured, Regimes
+    from radiograph.methods.graph._circuits.coded import CodedCase
     from radiograph.methods.graph._circuits.opened import Case
+
+    AnyCase = Case | CodedCase
 
 
 def loss_record(context: Context) -> LossRecord:
@@ -29,7 +32,7 @@ def loss_record(context: Context) -> LossRecord:
 
 
 def regime_records(
-    case: Case, context: Context, found: Regimes, *, top_k: int, positions: str, ablated: int | None
+    case: AnyCase, context: Context, found: Regimes, *, top_k: int, positions: str, ablated: int | None
 ) -> dict[str, Any]:
     """Every regime that was measured."""
     shared: dict[str, Any] = {"case": case, "context": context, "top_k": top_k, "positions": positions}
@@ -68,7 +71,7 @@ def controls_record(own: float, controls: list[float]) -> ControlsRecord | None:
     )
 
 
-def _base(found: Measured, case: Case, context: Context, top_k: int, positions: str) -> dict[str, Any]:
+def _base(found: Measured, case: AnyCase, context: Context, top_k: int, positions: str) -> dict[str, Any]:
     return {
         "p": found.p,
         "loss": found.loss,
@@ -77,7 +80,7 @@ def _base(found: Measured, case: Case, context: Context, top_k: int, positions: 
     }
 
 
-def _label(case: Case, context: Context, logits: Tensor) -> LabelRow:
+def _label(case: AnyCase, context: Context, logits: Tensor) -> LabelRow:
     token, position = context.label.token, context.label.position
     own, target = logits[position].float(), case.prompt.logits[position].float()
     return LabelRow(
@@ -93,7 +96,7 @@ def _label(case: Case, context: Context, logits: Tensor) -> LabelRow:
     )
 
 
-def _top(case: Case, context: Context, logits: Tensor, top_k: int, positions: str) -> tuple[TokenRow, ...]:
+def _top(case: AnyCase, context: Context, logits: Tensor, top_k: int, positions: str) -> tuple[TokenRow, ...]:
     places = range(len(logits)) if positions == "all" else [context.label.position]
     rows: list[TokenRow] = []
     for position in places:
