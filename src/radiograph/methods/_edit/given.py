@@ -46,6 +46,7 @@ def opened(ctx: Context, config: EditOptions) -> Given:
         raise UserError(
             f"{config.bake} exists", where="--bake", expected="a new folder", fix="choose another", code="exists"
         )
+    _check_calibration(ctx, config)
     search = config.search
     found, folder = (None, None) if search is None else _search(ctx, search)
     decomposition = config.decomposition
@@ -88,6 +89,20 @@ def opened(ctx: Context, config: EditOptions) -> Given:
     return Given(parts, chosen, examples, plain, _target(config, parts, examples), source is not config.examples)
 
 
+def _check_calibration(ctx: Context, config: EditOptions) -> None:
+    """What only the audit would miss, when everything else is done.
+
+    Raises:
+        UserError: a calibration without an audit, or nothing there.
+    """
+    if config.calibration == "auto":
+        return
+    if not config.audit:
+        raise UserError("--calibration is of the audit", where="--calibration", fix="add --audit", code="bad_value")
+    if config.calibration != "none" and not config.calibration.startswith("calibration:"):
+        ctx.locate(config.calibration)
+
+
 def _target(config: EditOptions, parts: Parts, examples: Examples | None) -> tuple[Row, ...]:
     """Prompts with the token that is wanted after them.
 
@@ -114,7 +129,8 @@ def edited(ctx: Context, made: Edit, config: EditOptions) -> Edit:
         return made
     base, _ = _parts.sides_of(ctx, config.model)
     try:
-        step = ctx.step("audit", reference=base, candidate=f"{base}+{ctx.output.folder(made.adapter)}")
+        candidate = f"{base}+{ctx.output.folder(made.adapter)}"
+        step = ctx.step("audit", reference=base, candidate=candidate, calibration=config.calibration)
     except RadiographError as error:
         text = str(error).splitlines()[0]
         record = RefusalRecord(code=getattr(error, "code", "audit"), text=text, what="audit")

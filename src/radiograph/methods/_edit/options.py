@@ -37,3 +37,5 @@ class EditOptions(Config):
     """A new folder for a plain copy with the edit in its weights."""
     audit: bool = False
     """Audit the edited model against its reference, as a step."""
+    calibration: str = "auto"
+    """Of --audit: auto, a run of `calibrate` of the reference, calibration:bundled, or none."""

@@ -4,6 +4,8 @@
     write:TOKEN:a    a û ⊗ V, û the unit direction that raises the token's logit; no training. A space before the token
                      is part of it
 
+    --rewrite FILE     δU ⊗ V: each part writes the vector U/ADDRESS of FILE.safetensors instead of its own
+
 `when:τ` (only where importance exceeds τ) is refused: no matrix does that, so neither adapter nor baked weights could.
 """
 
@@ -12,9 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radiograph.core import UserError
+from radiograph.core import FormatError, UserError, visible
 from radiograph.methods._decomposed.token import one_token
 from radiograph.models.lowrank import Factors
 
@@ -91,6 +94,51 @@ class Spec:
             reads = parts.factors[address].reads[:, index]
             found[address] = Factors(reads, direction.expand(len(index), -1).contiguous())
         return found
+
+
+def rewritten(parts: Parts, chosen: Sequence[Component], file: Path) -> dict[str, Factors]:
+    """What is added so that every chosen part writes what a file says.
+
+    Raises:
+        FormatError: not safetensors, or a vector of another length or not finite.
+        UserError: a part without its vector, or a vector of no chosen part.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        given = load(file.read_bytes())
+    except (SafetensorError, ValueError) as error:
+        raise FormatError("not safetensors", where=str(file.name), got=str(error)[:200]) from error
+    names = {f"U/{component}" for component in chosen}
+    if names != set(given):
+        away, spare = sorted(names - set(given)), sorted(set(given) - names)
+        raise UserError(
+            f"{file.name} holds no {away[0]}"
+            if away
+            else f"{file.name} holds {visible(spare[0], 60)}, of no chosen part",
+            where="--rewrite",
+            expected=", ".join(sorted(names)),
+            got=", ".join(visible(name, 60) for name in sorted(given)[:10]) or "nothing",
+            code="bad_edit",
+        )
+    found: dict[str, Factors] = {}
+    for address in dict.fromkeys(c.weight for c in chosen):
+        own = parts.factors[address]
+        index = [c.index for c in chosen if c.weight == address]
+        rows = [given[f"U/{address}:{n}"] for n in index]
+        for n, row in zip(index, rows, strict=True):
+            if row.shape != own.writes.shape[1:] or not bool(torch.isfinite(row.double()).all()):
+                raise FormatError(
+                    f"U/{address}:{n} is not what it can write",
+                    where=file.name,
+                    expected=f"{own.writes.shape[1]} finite numbers",
+                    got=f"shape {tuple(row.shape)}",
+                )
+        writes = torch.stack(rows).to(own.writes) - own.writes[index]
+        found[address] = Factors(own.reads[:, index], writes)
+    return found
 
 
 def _number(text: str, spec: str) -> float:

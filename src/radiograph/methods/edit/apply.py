@@ -2,7 +2,7 @@
 
 1. the parts of MODEL: components of its decomposition (h = x V, written to U), or the pieces of its adapter
 2. --edit: `scale:F` adds (F − 1) U ⊗ V, `write:TOKEN:A` adds A û ⊗ V with û the unit unembedding row, the final norm's
-   gain folded in
+   gain folded in; --rewrite adds (U' − U) ⊗ V with U' from a file
 3. measured per document: KL(after ‖ before) and the perplexity ratio near (where a chosen part fires), in the window,
    and far; answers of the examples before and after; greedy continuations; firings changed; 20 equal-norm edits of
    random live parts are the null
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from radiograph.core import Context
+from radiograph.core import Context, FilePath, UserError
 from radiograph.evidence.edits import Edit
 from radiograph.methods._edit.options import EditOptions
 
@@ -30,6 +30,8 @@ class Config(EditOptions):
 
     edit: str = "scale:0"
     """scale:F (0 takes out, 2 doubles) or write:TOKEN:A."""
+    rewrite: FilePath | None = None
+    """Instead: FILE.safetensors with the vector U/ADDRESS that each part is to write, as U/down.3:17."""
     target: str | None = None
     """A token that is to become likely after the examples' prompts; by default their foils."""
 
@@ -38,15 +40,24 @@ def run(config: Config, ctx: Context) -> Edit:
     """Open, add, measure, write."""
     from radiograph.methods._edit import made
     from radiograph.methods._edit.given import edited, opened
-    from radiograph.methods._edit.specs import Spec
+    from radiograph.methods._edit.specs import Spec, rewritten
 
     spec = Spec.parse(config.edit)
+    if config.rewrite is not None and "edit" in config.model_fields_set:
+        raise UserError(
+            "parts are rewritten or edited, not both", where="--rewrite", fix="leave out --edit", code="bad_edit"
+        )
     given = opened(ctx, config)
-    additions = spec.additions(given.parts, given.chosen)
+    token = None
+    if config.rewrite is not None:
+        file = ctx.path(config.rewrite, "rewrite")
+        additions, said = rewritten(given.parts, given.chosen, file), f"rewrite:{file.name}"
+    else:
+        additions, said, token = spec.additions(given.parts, given.chosen), str(spec), spec.writes(given.parts)
     asked = made.Asked(
         "apply",
         config.model,
-        str(spec),
+        said,
         given.parts,
         given.chosen,
         additions,
@@ -57,7 +68,7 @@ def run(config: Config, ctx: Context) -> Edit:
         config.gain,
         config.max_far,
         config.bake,
-        spec.writes(given.parts),
+        token,
         own_examples=given.searched_by,
     )
     return made.baked(ctx, asked, edited(ctx, made.finished(ctx, asked), config))
