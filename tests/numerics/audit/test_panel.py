@@ -63,6 +63,16 @@ def test_perplexity_alone_can_degrade():
     assert wide.axis == "unknown" and wide.perplexity.texts_to_settle > 12
 
 
+def test_few_neutral_texts_bound_no_perplexity():
+    """Bounds from a few texts miss in a quarter of cases, so they neither break a model nor clear one."""
+    for n, ratio in ((2, 1.0), (2, 3.0), (29, 1.0), (29, 3.0)):
+        few = capability_panel(SOUND, texts(ratio, n=n), seed=0)
+        assert (few.axis, few.reason) == ("unknown", "perplexity_missing"), (n, ratio)
+        assert f"{n} neutral texts" in few.text and few.perplexity.texts_to_settle == 30
+    assert capability_panel(SOUND, texts(1.0, n=30), seed=0).axis == "no"
+    assert capability_panel(SOUND, texts(3.0, n=30), seed=0).axis == "yes"
+
+
 def test_missing_evidence_is_never_a_pass():
     assert capability_panel(SOUND, None, seed=0).reason == "perplexity_missing"
     assert capability_panel([], texts(), seed=0).axis == "unknown"
