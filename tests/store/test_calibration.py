@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import polars
@@ -10,10 +11,12 @@ import pytest
 
 from benchmarking import binding_of
 from radiograph.core import ExitCode, FormatError, Refusal, UserError
-from radiograph.detectors import detectors, judged, pool_from, pool_of, pool_tables, rules
-from radiograph.evidence import Binding, Calibration, CalibrationModel, pretty_json
+from radiograph.detectors import Pool, detectors, independence, judged, pool_from, pool_of, pool_tables, rules
+from radiograph.evidence import Binding, Calibration, CalibrationModel, Device, Manifest, pretty_json
 from radiograph.methods._audit.benign import Benign, check
 from radiograph.methods._audit.place import check_apart, check_binding
+from radiograph.methods.calibrate import recompute
+from radiograph.store import SIDECAR, BundleWriter, evidence_sha256
 from radiograph.store.calibration import (
     SHIPPED,
     SUMMARIES,
@@ -71,10 +74,16 @@ def placed(record, summaries, seed=99):
     return pool_of(record, summaries, model(rng, 777), kept)
 
 
-def written(folder, record, summaries):
-    folder.mkdir()
-    (folder / "result.json").write_text(pretty_json(record))
-    (folder / SUMMARIES).write_bytes(summaries_bytes(summaries))
+def written(folder, record, summaries, **config):
+    """A finished run of `calibrate`."""
+    writer = BundleWriter(folder.parent, folder.name)
+    writer.json("result.json", record)
+    writer.data(SUMMARIES, summaries_bytes(summaries))
+    known: dict[str, Any] = {"tool_version": "0", "verb": "calibrate", "method": "conformal, max", "status": "done"}
+    known |= {"exit_code": 0, "run_id": "0", "config": config, "config_origins": {}, "seed": 0, "started": ""}
+    known |= {"finished": "", "packages": {}, "device": Device(type="cpu", threads=1, machine="x"), "inputs": ()}
+    outputs = writer.outputs()
+    writer.seal(Manifest(**known, outputs=outputs, evidence_sha256=evidence_sha256(outputs)))
     return folder
 
 
@@ -82,6 +91,55 @@ def test_files_come_back(tmp_path):
     record, summaries = calibration()
     found = read_calibration(written(tmp_path / "c", record, summaries), "c")
     assert found.record == record and all((found.summaries[k] == v).all() for k, v in summaries.items())
+
+
+def test_a_run_that_was_edited_or_did_not_end_calibrates_nothing(tmp_path):
+    record, summaries = calibration()
+    folder = written(tmp_path / "c", record, summaries)
+    louder = record.models[0].model_copy(update={"scores": dict.fromkeys(record.models[0].scores, 99.0)})
+    edited = record.model_copy(update={"models": (louder, *record.models[1:])})
+    (folder / "result.json").write_text(pretty_json(edited))
+    with pytest.raises(FormatError, match="not what the run wrote") as caught:
+        read_calibration(folder, "c")
+    assert caught.value.exit_code == ExitCode.BAD_INPUT and "verify" in str(caught.value.fix)
+    with pytest.raises(FormatError, match="not what the run wrote"):
+        fitting_calibration([("c", folder)], BOUND.reference_sha256)
+    half = written(tmp_path / "half", record, summaries)
+    (half / SIDECAR).unlink()
+    with pytest.raises(UserError, match="not complete"):
+        read_calibration(half, "half")
+    with pytest.raises(UserError, match="not complete"):
+        read_calibration(folder.rename(tmp_path / "c.partial"), "c.partial")
+
+
+FORGED = {
+    "/n_effective": {"n_effective": 199.0},
+    "/correlation": {"correlation": 0.0},
+    "/n_families": {"n_families": 19},
+    "/fitted/act.lens": {"fitted": {"act.lens": (9.0,) * 19}},
+}
+
+
+def test_a_calibration_follows_from_its_models(tmp_path):
+    record, summaries = calibration()
+    kin = independence(Pool((*record.models, record.models[-1]), record.rules, "max", summaries))
+    whole = record.model_copy(
+        update={"n_families": kin.families, "n_effective": kin.n_effective, "correlation": max(kin.correlation, 0.0)}
+    )
+
+    def said(name, own):
+        return recompute(own.model_dump(mode="json"), written(tmp_path / name, own, summaries))
+
+    assert said("whole", whole) == []
+    for number, (pointer, update) in enumerate(FORGED.items()):
+        if getattr(whole, pointer.split("/")[1]) != next(iter(update.values())):
+            assert any(text.startswith(pointer) for text in said(f"f{number}", whole.model_copy(update=update))), (
+                pointer
+            )
+    silenced = tuple(r.model_copy(update={"frozen": False}) if r.id == "kl.neutral" else r for r in whole.rules)
+    assert any(t.startswith("/rules") for t in said("rules", whole.model_copy(update={"rules": silenced})))
+    twice = tuple(m.model_copy(update={"tensors_sha256": "0" * 64}) for m in whole.models)
+    assert any("are the same" in t for t in said("twice", whole.model_copy(update={"models": twice})))
 
 
 def test_an_array_of_another_run_is_refused(tmp_path):

@@ -17,6 +17,7 @@ that judged by another calibration. Exit codes: 0 done · 3 bad input.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -166,6 +167,45 @@ def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measure
     if config.ship is not None:
         write_shipped(ctx.place(config.ship), stored)
     return calibration
+
+
+def recompute(result: dict[str, Any], folder: Path) -> list[str]:
+    """Do rules, families and fitted scores follow from the models, and may these models calibrate at all?"""
+    from radiograph.detectors import Pool, detectors, independence, rules
+    from radiograph.methods._audit.benign import Benign, check
+    from radiograph.store import Bundle
+    from radiograph.store.calibration import read_calibration
+
+    stored = read_calibration(folder, folder.name)
+    record, arrays = stored.record, stored.summaries
+    problems: list[str] = []
+    try:
+        rows = [Benign(m.id, "", m.family, m.kind, m.tensors_sha256) for m in record.models]
+        check(rows, record.binding.reference_sha256)
+    except UserError as error:
+        problems.append(f"/models: {error.message}")
+    wanted = Bundle(folder).manifest.config.get("detectors") or ()
+    # Of detectors that have another version by now, nothing follows from what this one knows.
+    alike = {name for name, own in detectors().items() if record.binding.versions.get(name) == own.version}
+    given = {r.id: r for r in rules(record.models, arrays, record.binding.score_method, wanted) if r.id in alike}
+    if given != {r.id: r for r in record.rules if r.id in alike}:
+        problems.append("/rules do not follow from the models' scores and the detectors that were asked for")
+    kin = independence(Pool((*record.models, record.models[-1]), record.rules, record.combination, arrays))
+    again = {"n_families": kin.families, "n_effective": kin.n_effective, "correlation": kin.correlation}
+    problems += [
+        f"/{name} is {own}, the models give {value}"
+        for name, value in again.items()
+        if not math.isclose(own := getattr(record, name), value, rel_tol=1e-9, abs_tol=1e-12)
+    ]
+    for name, kept in record.fitted.items():
+        score = detectors()[name].pool if name in detectors() and name in arrays else None
+        fitted = () if score is None else tuple(map(float, score(arrays[name].astype("float64"))))
+        same = len(fitted) == len(kept) and all(
+            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(kept, fitted, strict=True)
+        )
+        if not same:
+            problems.append(f"/fitted/{name}: its array gives other scores")
+    return problems
 
 
 def missed(folder: Path, stored: StoredCalibration) -> tuple[MissRate, ...]:
