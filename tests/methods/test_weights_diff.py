@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from auditing import reseal
 from models import make
 from radiograph.core import ExitCode, UserError
+from radiograph.evidence import pretty_json
 from radiograph.methods.weights import diff
 from radiograph.models import load
 from radiograph.runtime import verify
@@ -49,6 +51,18 @@ def test_the_planted_matrix_is_in_the_headline_and_the_bundle_verifies(base, wor
         model.files_sha256,
         model.tensors_sha256,
     )
+
+
+def test_an_edited_matrix_with_every_hash_redone_no_longer_follows(base, workspace):
+    make.folder(workspace / "other", seed=1)
+    go("weights diff", reference=base, candidate="other", out="run")
+    document = json.loads((workspace / "run" / "result.json").read_text())
+    row = next(m for m in document["weights"]["matrices"] if m["address"] == "down.1")
+    row["norm"] = 0.5 * row["norm"]
+    reseal(workspace / "run", {"result.json": pretty_json(document).encode(), "report.html": b"<p>no numbers</p>"})
+    found = verify(workspace / "run")
+    assert found.exit_code is ExitCode.GATE_FAILED
+    assert any("other values of norm" in p.text for p in found.problems), found.problems
 
 
 def test_a_model_and_itself_changed_nowhere(base):

@@ -95,14 +95,19 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Do the totals follow from the table?"""
     import polars
 
+    from radiograph.detectors import weights_table
+
     stored = WeightsDiff.read(result).weights
     table = polars.read_parquet(folder / "tables" / "weights.parquet")
+    kept, said = table.to_dict(as_series=False), weights_table(stored)
+    other = [name for name in {**kept, **said} if kept.get(name) != list(said.get(name, []))]
     shared = table.filter(polars.col("shape").str.contains("x") & polars.col("norm").is_not_null())
     change, own = (float((shared[name] ** 2).sum()) ** 0.5 for name in ("norm", "reference_norm"))
     share = shared["top_share"].max()
     expected = {"relative_norm": change / own, "top_share": share}
     found = {"relative_norm": stored.relative_norm, "top_share": stored.top_share}
-    return [
+    problems = [f"/weights/matrices: tables/weights.parquet has other values of {', '.join(other)}"] if other else []
+    return problems + [
         f"weights.{name} is {found[name]}, its table gives {value}"
         for name, value in expected.items()
         if abs((found[name] or 0.0) - float(value or 0.0)) > 1e-9  # type: ignore[arg-type]
