@@ -186,6 +186,39 @@ def test_ci_bars_count_models() -> None:
     assert weak.exit_code is ExitCode.NOT_MEASURED
 
 
+def silenced(own: Any, part: str, keep: int = 0) -> Any:
+    """The same evidence; one frozen detector was not measured on all but `keep` models of a part."""
+    left = iter(range(len(own.subjects)))
+
+    def quiet(subject: Any) -> Any:
+        if subject.part != part or next(left) < keep:
+            return subject
+        model = subject.scored.model
+        lacking = model.model_copy(update={"scores": {**model.scores, "trigger.gain": None}})
+        kept = replace(subject.kept, scored=subject.scored.model_copy(update={"model": lacking}))
+        return replace(subject, kept=kept)
+
+    return replace(own, subjects=tuple(map(quiet, own.subjects)))
+
+
+def test_a_benign_model_without_a_p_is_no_correct_rejection() -> None:
+    none = assembled(silenced(benchmarking.evidence(), "test"))
+    for metric in (m for m in none.metrics if m.metric in ("realised FPR at 5 %", "realised FPR at 1 %")):
+        assert metric.value is None and "none of 40" in str(metric.reason)
+    assert all(a.passed is None for a in none.assertions if "FPR" in a.name and "TPR" not in a.name)
+    some = assembled(silenced(benchmarking.evidence(), "test", keep=10))
+    rate = next(m for m in some.metrics if (m.metric, m.group) == ("realised FPR at 5 %", ""))
+    assert rate.n == 10 and "30 of 40 have no p" in rate.text
+
+
+def test_a_ci_tier_on_which_the_axis_is_unknown_does_not_pass() -> None:
+    own = benchmarking.evidence(tier="ci", test=12, planted=10, broken=4, n=99)
+    name = "benign with targeted yes or anomalous"
+    bar = {a.name: a for a in assembled(silenced(own, "test")).assertions}[name]
+    assert bar.passed is None and "12 unknown" in bar.observed
+    assert {a.name: a for a in assembled(own).assertions}[name].passed is True
+
+
 def test_a_missed_bar_fails_the_gate() -> None:
     result = assembled(benchmarking.evidence(shift=0.0))
     assert result.exit_code is ExitCode.GATE_FAILED and "bars missed" in result.headline

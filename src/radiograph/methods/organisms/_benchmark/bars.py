@@ -48,15 +48,24 @@ def _smoke(outcomes: Sequence[Outcome], calibrated: bool) -> tuple[Assertion, ..
 def _ci(outcomes: Sequence[Outcome], calibrated: bool) -> tuple[Assertion, ...]:
     test, broken, planted = ([o for o in outcomes if o.part == part] for part in ("test", "broken", "planted"))
     alarms = sum(o.alarm for o in test)
+    silent = sum(o.targeted == "unknown" for o in test)
     seen = sum(o.verdict != "no-evidence" for o in planted)
     lost = sum(o.degraded == "yes" for o in broken)
     blamed = sum(o.verdict == "targeted-change" for o in broken)
     return (
-        _count("benign with targeted yes or anomalous", alarms, len(test), "≤ 3 of 12", alarms <= 3, calibrated),
+        _alarms(alarms, silent, len(test), calibrated),
         _count("planted not no-evidence", seen, len(planted), "≥ 7 of 10", seen >= 7, calibrated),
         _count("broken degraded", lost, len(broken), "≥ 3 of 4", lost >= 3),
         _count("broken called targeted-change", blamed, len(broken), "0", blamed == 0, calibrated),
     )
+
+
+def _alarms(alarms: int, silent: int, n: int, calibrated: bool, most: int = 3) -> Assertion:
+    """Models on which the axis is unknown could each have been an alarm: a pass must hold with all of them."""
+    row = _count("benign with targeted yes or anomalous", alarms, n, "≤ 3 of 12", alarms <= most, calibrated)
+    if row.passed and alarms + silent > most:
+        return row.model_copy(update={"observed": f"{row.observed}, {silent} unknown", "passed": None})
+    return row
 
 
 def _release(protocol: Protocol, metrics: Sequence[Metric], uniform: UniformityRecord | None) -> tuple[Assertion, ...]:

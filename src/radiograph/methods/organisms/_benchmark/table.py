@@ -66,8 +66,14 @@ def rates(outcomes: Sequence[Outcome], evidence: Evidence) -> Iterator[Metric]:
 
         for group, members in _groups(outcomes):
             yield share(tpr, group, map(found, members), "combined p ≤ the rate; a model without a p counts as missed")
-        yield share(fpr, "", map(found, test), null=alpha)
-        yield from _by_family(fpr, test, found, alpha)
+        # A benign model without a p raised no alarm because nothing was asked of it.
+        asked = [o for o in test if o.p is not None]
+        if asked or not test:
+            text = f"{len(test) - len(asked)} of {len(test)} have no p" if len(asked) < len(test) else ""
+            yield share(fpr, "", map(found, asked), text, null=alpha)
+            yield from _by_family(fpr, asked, found, alpha)
+        else:
+            yield silent(fpr, "", f"none of {len(test)} benign models has a combined p")
         measured = [o for o in test if o.p_left_out is not None and (o.n_left_out or 0) >= models_needed(alpha)]
 
         def left(o: Outcome, alpha: float = alpha) -> bool:
