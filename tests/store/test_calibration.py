@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from benchmarking import binding_of
 from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.detectors import Pool, detectors, independence, judged, pool_from, pool_of, pool_tables, rules
 from radiograph.evidence import Binding, Calibration, CalibrationModel, Device, Manifest, pretty_json
-from radiograph.methods._audit.benign import Benign, check
+from radiograph.methods._audit.benign import Benign, check, find
 from radiograph.methods._audit.place import check_apart, check_binding
 from radiograph.methods.calibrate import recompute
-from radiograph.store import SIDECAR, BundleWriter, evidence_sha256
+from radiograph.organisms import MODEL
+from radiograph.store import SIDECAR, BundleWriter, Workspace, evidence_sha256
 from radiograph.store.calibration import (
     SHIPPED,
     SUMMARIES,
@@ -316,3 +318,22 @@ class TestRules:
         assert [r.id for r in rules(record.models, summaries, "abs_diff_topk", ["kl.neutral"]) if r.frozen] == [
             "kl.neutral"
         ]
+
+
+def test_a_list_of_models_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ctx = SimpleNamespace(locate=Workspace.current(False).resolve)
+    (tmp_path / "list.txt").write_text("list.txt\tkin\n")
+    with pytest.raises(FormatError, match="cannot hold another list"):
+        find(["list.txt"], "bundled:base", ctx)
+    (tmp_path / "weights.bin").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FormatError, match="no list of models"):
+        find(["weights.bin"], "bundled:base", ctx)
+    for name in ("with space/one", "two", "c++/three"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / MODEL).touch()
+    (tmp_path / "list.txt").write_text("# mine\n\nwith space/one\ntwo\tkin\ntwo  kin\n")
+    found = find(["list.txt"], "bundled:base", ctx)
+    assert [(m.name, m.family) for m in found] == [("one", ""), ("two", "kin"), ("two", "kin")]
+    (plus,) = find(["c++/three"], "bundled:base", ctx)
+    assert (plus.name, plus.kind) == ("three", "full")

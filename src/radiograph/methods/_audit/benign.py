@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radiograph.core import Context, FormatError, UserError
+from radiograph.core.config import sides
 from radiograph.evidence import ModelKind
 from radiograph.organisms import ADAPTER, MODEL
 
@@ -41,21 +42,28 @@ def find(asked: Sequence[str], reference: str, ctx: Context) -> list[Benign]:
 
 
 def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator[Benign]:
-    if text.startswith("bundled:") or "+" in text:
+    # A folder's own name may hold a plus.
+    _, added = sides(text, lambda part: not part.startswith("bundled:") and ctx.locate(part).is_dir())
+    if text.startswith("bundled:") or added is not None:
         from radiograph import organisms
 
-        name = text.rpartition("+")[2] if "+" in text else text
-        adapter = "+" in text or (organisms.bundled_path(name) / ADAPTER).is_file()
-        whole = f"{reference}+{text}" if adapter and "+" not in text else text
+        name = text if added is None else added
+        adapter = added is not None or (organisms.bundled_path(name.removeprefix("bundled:")) / ADAPTER).is_file()
+        whole = f"{reference}+{text}" if adapter and added is None else text
         yield Benign(name.removeprefix("bundled:").rsplit("/", 1)[-1], whole, family, "adapter" if adapter else "full")
         return
     path = ctx.locate(text)
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            model, _, kin = line.strip().partition("\t") if "\t" in line else line.strip().partition(" ")
-            if model and not model.startswith("#"):
-                beside = path.parent / model
-                yield from _find(str(beside) if beside.exists() else model, reference, ctx, kin.strip())
+        for model, kin in _listed(path):
+            beside = path.parent / model
+            if beside.is_file():
+                raise FormatError(
+                    f"{path.name} names {model}, which is a file",
+                    expected="a model a line",
+                    where="--benign",
+                    fix="a list of models cannot hold another list",
+                )
+            yield from _find(str(beside) if beside.exists() else model, reference, ctx, kin)
         return
     if (path / ADAPTER).is_file():
         yield Benign(path.name, f"{reference}+{path}", family or _family(path), "adapter")
@@ -63,6 +71,25 @@ def _find(text: str, reference: str, ctx: Context, family: str = "") -> Iterator
         yield Benign(path.name, str(path), family or _family(path), "full")
     else:
         yield from _folder(path, text, reference, ctx)
+
+
+def _listed(path: Path) -> Iterator[tuple[str, str]]:
+    """(model, family) of every line: after a tab the family; a folder's name may hold spaces."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path.name} is no list of models",
+            expected="UTF-8 text, a model a line and its family after a tab; or a model's folder",
+            where="--benign",
+            got=str(error),
+        ) from error
+    for line in filter(None, map(str.strip, lines)):
+        if line.startswith("#"):
+            continue
+        parts = line.partition("\t") if "\t" in line else line.partition(" ")
+        whole = "\t" not in line and (path.parent / line).exists()
+        yield (line, "") if whole else (parts[0].strip(), parts[2].strip())
 
 
 def _folder(path: Path, text: str, reference: str, ctx: Context) -> Iterator[Benign]:
