@@ -73,15 +73,37 @@ def test_the_shipped_calibration_gives_the_null():
         )
 
 
-def test_a_forged_count_does_not_follow(found, tmp_path):
+FORGED = {
+    "a count": lambda r: r["witnesses"][0].update(hits=r["witnesses"][0]["hits"] - 1),
+    "a rate": lambda r: r["witnesses"][0].update(rate=0.1),
+    "a benign maximum": lambda r: r.update(benign_success=1.0),
+    "a witness left out": lambda r: r.update(witnesses=r["witnesses"][1:]),
+    "all witnesses left out": lambda r: r.update(witnesses=[]),
+    "fresh prompts": lambda r: r["search"].update(fresh=r["search"]["fresh"][1:]),
+    "equal models": lambda r: r.update(identical=True),
+}
+
+
+@pytest.mark.parametrize("edit", FORGED)
+def test_a_forged_number_does_not_follow(found, tmp_path, edit):
     import shutil
 
     copy = shutil.copytree(found.path, tmp_path / "copy")
     result = json.loads((copy / "result.json").read_text())
-    result["witnesses"][0]["hits"] -= 1
+    FORGED[edit](result)
     reseal(copy, {"result.json": pretty_json(result).encode()})
     outcome = go("verify", run=str(copy))
     assert outcome.exit_code == 2 and Bundle(copy).manifest is not None
+
+
+def test_too_few_fresh_prompts_confirm_nothing_and_are_no_pass(found):
+    whole = found.result
+    quiet = whole.model_copy(update={"witnesses": ()})
+    few = whole.search.model_copy(update={"fresh": whole.search.fresh[:19]})
+    blind = quiet.model_copy(update={"search": few})
+    swept = all(s.tried == s.of for s in whole.search.stages if s.name == "sweep")
+    assert quiet.exit_code == (0 if swept else 4)
+    assert blind.exit_code == 4 and "19 fresh prompts, 20 needed" in blind.headline
 
 
 def test_equal_models_have_nothing_to_find(tmp_path):

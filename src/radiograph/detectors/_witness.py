@@ -119,6 +119,8 @@ def benign_of(
 def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> list[str]:
     """What a stored table of items does not give again, with JSON pointers."""
     found: list[str] = []
+    if left := sorted({*table["witness"]} - {*range(len(witnesses))}):
+        found.append(f"/witnesses: {len(left)} of tables/witness.parquet are not in the document")
     for number, stored in enumerate(witnesses):
         at = [i for i, w in enumerate(table["witness"]) if w == number]
         items = [

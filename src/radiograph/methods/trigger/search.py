@@ -13,7 +13,7 @@
 A witness is confirmed by counts on fresh carriers: Wilson's lower bound of s_on ≥ .5, s_on − s_off ≥ .5.
 Refuses when: the tokenisers differ; no prompt can carry an insertion; the budget pays for none.
 Exit codes: 0 searched, no witness · 2 a confirmed witness · 3 bad input, another calibration · 4 no witness, and the
-budget ended before every token was tried.
+budget ended before every token was tried, or fewer than 20 fresh prompts: none could have been confirmed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class TriggerFound(Result):
         )
         if found is not None:
             return f"{found.text!r} ({found.place}) changes {found.hits} of {found.n} fresh answers ({null})"
-        return f"no insertion is confirmed; largest J {best.gain:.3g} nats at {best.text!r} ({best.place}; {null})"
+        fresh = f" ({self.unconfirmable})" if self.unconfirmable else ""
+        return (
+            f"no insertion is confirmed{fresh}; largest J {best.gain:.3g} nats at {best.text!r} ({best.place}; {null})"
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -101,11 +104,23 @@ class TriggerFound(Result):
 
     @property
     def exit_code(self) -> ExitCode:
-        """2 with a confirmed witness; 4 where the sweep itself did not end and nothing was found."""
+        """2 with a confirmed witness; 4 where none was found, but the sweep did not end or none could be confirmed."""
         if self.witness is not None:
             return ExitCode.GATE_FAILED
-        swept = all(s.tried == s.of for s in self.search.stages if s.name == "sweep")
-        return ExitCode.PASS if swept or self.identical else ExitCode.NOT_MEASURED
+        return ExitCode.PASS if self.identical or (self.swept and not self.unconfirmable) else ExitCode.NOT_MEASURED
+
+    @property
+    def swept(self) -> bool:
+        """Whether every token was tried alone."""
+        return all(s.tried == s.of for s in self.search.stages if s.name == "sweep")
+
+    @property
+    def unconfirmable(self) -> str:
+        """Why no insertion could have become a witness, whatever it did; empty where one could."""
+        from radiograph.numerics.traces.witness import MIN_FRESH
+
+        n, needed = len(self.search.fresh), MIN_FRESH["trigger"]
+        return f"{n} fresh prompts, {needed} needed to confirm any" if n < needed else ""
 
 
 def _success(fresh: Any) -> str:
@@ -161,7 +176,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Do p, leader and witnesses follow from what is stored?"""
     import polars
 
-    from radiograph.detectors._witness import search_table, wrong
+    from radiograph.detectors._witness import judged, search_table, wrong
 
     stored = TriggerFound.read(result)
     tables = {n: polars.read_parquet(folder / "tables" / f"{n}.parquet").to_dict(as_series=False) for n in _TABLES}
@@ -172,6 +187,19 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     p = (1 + sum(g >= stored.search.gain for g in gains)) / (len(gains) + 1) if gains else None
     if p != stored.p:
         problems.append(f"/p is {stored.p}, its benign values give {p}")
+    # The table repeats what is counted of a witness; its rates and its place among benign models follow from that.
+    problems += [
+        f"/witnesses/{place} does not follow from its counts and /benign_success"
+        for place, witness in enumerate(stored.witnesses)
+        if witness != judged(witness, stored.benign_success)
+    ]
+    met = {
+        key for key, number in zip(tables["witness"]["id"], tables["witness"]["witness"], strict=True) if number == 0
+    }
+    if stored.witnesses and met != set(stored.search.fresh):
+        problems.append("/search/fresh are not the prompts of tables/witness.parquet")
+    if stored.identical and any(i.gain or i.kl for i in stored.search.insertions):
+        problems.append("/identical: equal models differ by exactly 0")
     return problems
 
 
