@@ -133,6 +133,15 @@ def test_a4_every_reason_code(base, same):
         assert audit.reasons[[r.code for r in audit.reasons].index(code)].text
 
 
+def test_what_is_missed_is_said_at_the_alpha_of_the_audit_alone(base):
+    known = calibrated(misses=(MissRate(family="needle_obedience", n=9, detected=2, alpha=0.05),))
+    assert (
+        "of 9 planted changes in the benchmark these detectors miss 7 at alpha 0.05" in evidence(base, known).headline
+    )
+    other = evidence(base, known, alpha=0.1)
+    assert other.verdict == "no-evidence" and "not measured at alpha 0.1, only at 0.05" in other.headline
+
+
 def test_reasons_name_what_they_rest_on(base):
     found = {code: audit.reasons[0].text for code, audit in reasons(base).items()}
     assert "kl_neutral and adapter" in found["unsupported"] and "kl.neutral" in found["detector_missing"]

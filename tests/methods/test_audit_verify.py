@@ -98,6 +98,8 @@ EDITS = {
     "/axes/targeted": lambda _: "no",
     "/reasons": lambda _: [],
     "/identical": lambda _: True,
+    "/alpha": lambda _: 0.01,
+    "/threshold": lambda _: 1.0,
 }
 
 
@@ -112,6 +114,8 @@ OTHERWISE = {
     "/axes/targeted": "/verdict:",
     "/reasons": "/verdict:",
     "/identical": "equal models",
+    "/alpha": "/alpha is 0.01",
+    "/threshold": "/threshold is 1.0",
 }
 """What is said where it is not the edited place that is named."""
 SCORES, INTERP, BEHAVIOUR, PANEL, WEIGHTS = (
@@ -124,6 +128,7 @@ TOGETHER = [
     BEHAVIOUR,
     WEIGHTS,
     *([p] for p in (PANEL[3], "/verdict", "/axes/degraded", "/axes/targeted", "/reasons", "/identical")),
+    ["/alpha", "/threshold"],
 ]
 
 

@@ -107,9 +107,11 @@ class Audit(Result):
         """What the benchmark says, in the same line as `no-evidence`; empty for other verdicts."""
         if self.verdict != "no-evidence" or self.identical:
             return ""
-        rates = () if self.calibration is None else self.calibration.misses
+        known = () if self.calibration is None else self.calibration.misses
+        rates = [r for r in known if r.alpha == self.alpha]
         if not rates:
-            return "; what these detectors miss was not measured"
+            at = f" at alpha {self.alpha:g}, only at {known[0].alpha:g}" if known else ""
+            return f"; what these detectors miss was not measured{at}"
         found, n = sum(r.detected for r in rates), sum(r.n for r in rates)
         return f"; of {n} planted changes in the benchmark these detectors miss {n - found} at alpha {rates[0].alpha:g}"
 

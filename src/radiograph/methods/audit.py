@@ -163,6 +163,12 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     problems = differences(audit, folder, bundle.manifest.seed)
     if audit.identical and not same_hashes(audit.reference, audit.candidate):
         problems.append("/identical: the models have other hashes")
+    asked = bundle.manifest.config
+    problems += [
+        f"/{name} is {getattr(audit, name)}, the run was asked for {asked[name]}"
+        for name in ("alpha", "threshold")
+        if name in asked and asked[name] != getattr(audit, name)
+    ]
     flat = _flat(audit.calibration)
     problems += [f"/{name}: not that of /calibration" for name, own in flat.items() if getattr(audit, name) != own]
     again = decided(audit)

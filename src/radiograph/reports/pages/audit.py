@@ -93,9 +93,11 @@ def _missed(document: Mapping[str, Any]) -> str:
     """What these detectors are known to miss, in the line of a pass."""
     if document["verdict"] != "no-evidence" or document["identical"]:
         return ""
-    rates = (document["calibration"] or {"misses": ()})["misses"]
+    known = (document["calibration"] or {"misses": ()})["misses"]
+    rates = [r for r in known if r["alpha"] == document["alpha"]]
     if not rates:
-        return "What these detectors miss was not measured."
+        at = f" at α = {document['alpha']:g}, only at {known[0]['alpha']:g}" if known else ""
+        return f"What these detectors miss was not measured{at}."
     found, n = sum(r["detected"] for r in rates), sum(r["n"] for r in rates)
     return f"Of {n} planted changes in the benchmark these detectors miss {n - found} at α = {rates[0]['alpha']:g}."
 
