@@ -129,6 +129,9 @@ def test_records_are_labelled_by_label_score_or_kind():
         kinds_of([None, True, None, True], [None, None, 1.5, None], [None, "near_miss", None, None], name="r")
     for said in ("r:1: no label", "r:2: kind 'near_miss' contradicts", "r:3: criterion_score must lie in 0 to 1"):
         assert said in str(caught.value)
+    with pytest.raises(FormatError) as caught:
+        kinds_of(scores=[0.1, 1.5], name="r", prompts=["a", "b"])
+    assert "r: prompt 'b': criterion_score must lie in 0 to 1" in str(caught.value)
 
 
 def test_records_of_one_class_or_uneven_columns_are_refused():

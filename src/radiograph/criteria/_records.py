@@ -56,8 +56,11 @@ def kinds_of(
     *,
     threshold: float = 0.5,
     name: str = "records",
+    prompts: Sequence[str] | None = None,
 ) -> list[RowKind]:
     """The kind of each record: its label, else its score against the threshold, else the kind that it names.
+
+    `prompts` are the ids that mistakes are told by where records do not stand in the order of their file.
 
     Raises:
         FormatError: rows without any of them, scores outside 0 to 1, contradictions: the first five, and a count.
@@ -69,7 +72,7 @@ def kinds_of(
         if ((held >= 0) & (held <= 1)).all():
             names: tuple[RowKind, RowKind] = ("negative", "positive")
             return [names[positive] for positive in (held >= threshold).tolist()]
-    mistakes = Mistakes(name)
+    mistakes = Mistakes(name, lines=prompts is None)
     out: list[RowKind] = []
     for row in range(n):
         label, score = labels[row] if labels else None, scores[row] if scores else None
@@ -79,7 +82,8 @@ def kinds_of(
                 label = held >= threshold
             out.append(agreed(label, kinds[row] if kinds else None))
         except ValueError as error:
-            mistakes.add(row + 1, str(error))
+            place = "" if prompts is None else f"prompt {visible(prompts[row], 60)!r}: "
+            mistakes.add(row + 1, place + str(error))
     mistakes.raise_if_any()
     return out
 

@@ -46,7 +46,7 @@ def test_x5_1_planted_features_are_first_and_nothing_else_is_confirmed_small(run
     assert found["metre"].grade == "robust"
     cause = found["metre"].statistic
     assert cause.name == "auroc" and cause.interval[0] < cause.estimate < cause.interval[1]
-    assert (cause.n.units, cause.family, cause.method) == (80, 22, "cluster_bootstrap")
+    assert (cause.n.units, cause.family, cause.method) == (80, 22, "delong")
     assert table(run).sort("rank")["feature_id"][:2].to_list() == [f.feature for f in result.correlational.findings[:2]]
 
 

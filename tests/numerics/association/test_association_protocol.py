@@ -454,6 +454,13 @@ def test_which_p_is_used():
     np.testing.assert_array_equal(p, [1e-9, 0.01, 0.04, np.nan, 1e-9, np.nan])
 
 
+def test_a_draw_that_should_not_have_come_makes_p_that_of_the_draws():
+    analytic, permutation = np.array([1e-8, 1e-8, 4e-4]), np.array([3, 1, 2]) / 2001
+    p, apart = chosen_p(analytic, permutation, np.array([100, 100, 100]), 2000)
+    np.testing.assert_array_equal(apart, [True, False, False])
+    np.testing.assert_array_equal(p, [3 / 2001, 1e-8, 4e-4])
+
+
 def test_grades_are_ordered_and_settings_checked():
     assert at_least("specific", "confirmed") and not at_least("candidate", "confirmed")
     with pytest.raises(UserError, match="not a correlational grade"):

@@ -25,7 +25,7 @@ from radiograph.core import FormatError, UserError
 from radiograph.evidence.features import Inspection, Ranking, Study
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect.findings import counts, ranking
-from radiograph.methods._inspect.study import TABLE, UNITS, code_texts, measured_on, ranks
+from radiograph.methods._inspect.study import TABLE, UNITS, Measured, code_texts, measured_on, ranks
 from radiograph.numerics.association import (
     Facts,
     Units,
@@ -187,11 +187,39 @@ def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config:
     if again["feature_id"].to_list() != table["feature_id"].to_list():
         return [f"{TABLE}: its features are not those of the records"]
     kept = table["candidate"].to_list()
-    return [
+    said = [
         f"{TABLE}: {name} does not follow from the records"
         for name in _OF_RECORDS
         if not _alike(_chosen(table[name], kept, name), _chosen(again[name], kept, name))
     ][:_SHOWN]
+    return [*said, *_counted(result, made)]
+
+
+def _counted(result: Inspection, made: Measured) -> list[str]:
+    """What is said of rows, groups and sources, beside what the records give."""
+    assert result.study is not None and result.criterion is not None
+    own, design = result.criterion, result.study.design
+    expected: dict[str, tuple[Any, Any]] = {
+        "study.rank_stability": (result.study.rank_stability, made.found.rank_stability),
+        "study.design.dropped": (design.dropped, made.found.dropped),
+        "study.design.left": (design.left, made.units.left),
+        "study.design.near_miss": (design.near_miss, made.found.near),
+        **{
+            f"criterion.{n}": (value, _plain(made.rows.criterion)[n]) for n, value in _plain(own).items() if n != "text"
+        },
+    }
+    recorded = [source for source in result.sources if source.kind == "records"]
+    if len(recorded) == len(made.tables.parts):
+        for number, (source, part) in enumerate(zip(recorded, made.tables.parts, strict=True)):
+            rows = int((part.placed.place >= 0).sum())
+            found = {"features": part.size, "rows": rows, "unlabelled": part.placed.unlabelled}
+            found |= {"missing": made.rows.missing, "pool": part.placed.pool}
+            expected |= {f"sources.{number}.{n}": (getattr(source, n), value) for n, value in found.items()}
+    return [
+        f"{name} is {held}, the records give {again}"
+        for name, (held, again) in expected.items()
+        if not _alike(held, again)
+    ]
 
 
 def _chosen(values: Any, kept: list[bool], name: str) -> list[Any]:

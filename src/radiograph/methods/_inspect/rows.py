@@ -166,6 +166,7 @@ def _by_records(source: Stored, asked: Asked) -> tuple[StudyRows, Placed]:
         *(kept[column].to_list() if column in kept.columns else None for column in _OWN),
         threshold=asked.threshold,
         name=name,
+        prompts=kept["prompt_id"].to_list(),
     )
     numbers = np.array([_NUMBER[kind] for kind in kinds], dtype=np.int8)
     kept = kept.with_columns(pl.Series("kind", numbers))

@@ -233,5 +233,5 @@ def _notes(criterion: Any, measured: Measured | None, config: Options) -> list[s
     if measured.asked.settings.censored:
         notes.append("only the largest values of each row were kept; what is missing counts as a tie at zero")
     if config.cards and not measured.found.candidates.resampled.any() and config.bootstrap:
-        notes.append("intervals are analytic: groups are too few, or nothing varies, for a bootstrap")
+        notes.append("intervals are analytic: units are too few, or nothing varies, for a bootstrap")
     return notes

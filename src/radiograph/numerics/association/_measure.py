@@ -37,6 +37,9 @@ from radiograph.numerics.association.estimates import (
 )
 from radiograph.numerics.association.estimates._effects import counts
 
+FEWEST_RESAMPLED = 80
+"""Units of a class from which percentiles of a bootstrap are as wide as they say."""
+
 
 class Measured(NamedTuple):
     """Every feature of a table in one part of the rows."""
@@ -110,8 +113,13 @@ def limits(units: Units, found: Measured, confidence: float = 0.95) -> Limits:
 
 
 def resampled_limits(units: Units, found: Measured, *, draws: int, seed: int) -> Limits:
-    """Cluster bootstrap of every estimate; NaN below 8 groups, without draws, and for a score."""
-    if units.groups < FEWEST_GROUPS or units.design == "continuous" or not draws:
+    """Cluster bootstrap of every estimate; NaN below 8 groups, without draws, and for a score.
+
+    NaN too below 80 units of either class where an analytic interval holds, which the mixed design lacks: percentiles of
+    few units lie too low (true AUROC .9, nominal .95: coverage .89 at 20 a class, .92 at 50, .95 at 80; analytic .96).
+    """
+    few = units.design != "mixed" and min(units.positive, units.negative) < FEWEST_RESAMPLED
+    if few or units.groups < FEWEST_GROUPS or units.design == "continuous" or not draws:
         nothing = np.full(found.table.features, np.nan)
         return Limits(nothing, nothing.copy())
     if units.design == "within":

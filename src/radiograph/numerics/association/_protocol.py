@@ -240,14 +240,17 @@ def chosen_p(
 ) -> tuple[Float64[np.ndarray, " candidate"], Bool[np.ndarray, " candidate"]]:
     """The p to use, and where the two disagree. Without draws, few loose units leave none.
 
-    `rarer` is the share of the smaller class (`rarer_share`).
+    They disagree where they differ more than threefold and either is below .05; draws cannot go below 1 in 1 + draws,
+    so the analytic one is held there, unless a draw reached the statistic that should have had a chance of .05 at most
+    to do so in all draws together. `rarer` is the share of the smaller class (`rarer_share`).
     """
     trusted = (loose >= LOOSE) & (loose * rarer >= FEWEST_EXPECTED) & (not mixed)
     if not draws:
         return np.where(trusted, analytic, np.nan), np.zeros(len(analytic), dtype=bool)
     held = np.maximum(analytic, 1 / (1 + draws))
     ratio = np.maximum(held, permutation) / np.minimum(held, permutation)
-    apart = (ratio > APART) & (np.minimum(analytic, permutation) < 0.05) & (not mixed)
+    reached = (permutation > 1.5 / (1 + draws)) & (analytic * draws < 0.05)
+    apart = ((ratio > APART) | reached) & (np.minimum(analytic, permutation) < 0.05) & (not mixed)
     p = np.where(trusted, analytic, permutation)
     return np.where(apart, np.maximum(analytic, permutation), p), apart
 

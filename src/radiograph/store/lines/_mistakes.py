@@ -13,8 +13,9 @@ _CHARACTERS = 160
 class Mistakes:
     """Collects mistakes of one file."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, lines: bool = True) -> None:
+        """Without `lines` numbers only order mistakes: each text names its place itself."""
+        self.name, self.lines = name, lines
         self.count = 0
         self._first: list[tuple[int, int, str]] = []
 
@@ -35,7 +36,9 @@ class Mistakes:
         if not self.count:
             return
         first = sorted((-line, -number, text) for line, number, text in self._first)
-        shown = [f"{self.name}:{line}: {visible(text, _CHARACTERS)}" for line, _, text in first]
+        shown = [
+            f"{self.name}{f':{line}' if self.lines else ''}: {visible(text, _CHARACTERS)}" for line, _, text in first
+        ]
         more = self.count - len(shown)
         raise FormatError(
             f"{self.count} mistake{'s' if self.count > 1 else ''} in {self.name}",
