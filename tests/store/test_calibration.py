@@ -322,7 +322,7 @@ class TestRules:
 
 def test_a_list_of_models_that_is_none_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ctx = SimpleNamespace(locate=Workspace.current(False).resolve)
+    ctx: Any = SimpleNamespace(locate=Workspace.current(False).resolve)
     (tmp_path / "list.txt").write_text("list.txt\tkin\n")
     with pytest.raises(FormatError, match="cannot hold another list"):
         find(["list.txt"], "bundled:base", ctx)
