@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -74,12 +73,12 @@ class Coded:
         """Features of each codec."""
         return {str(layer): codec.size for layer, codec in self.codecs.items()}
 
-    @cached_property
+    @property
     def alive(self) -> Bool[Tensor, "position component"]:
         """Where a code is not 0."""
         return self.activations != 0
 
-    @cached_property
+    @property
     def importance(self) -> Float[Tensor, "position component"]:
         """1 where alive."""
         return self.alive.to(self.activations.dtype)

@@ -114,14 +114,22 @@ class Prompt:
         """Components of each weight."""
         return self.decomposition.sizes
 
-    @cached_property
+    @property
     def raw(self) -> Float[Tensor, "position component"]:
         """Raw importance g."""
+        return self._raw
+
+    @property
+    def importance(self) -> Float[Tensor, "position component"]:
+        """In [0, 1]."""
+        return self._importance
+
+    @cached_property
+    def _raw(self) -> Float[Tensor, "position component"]:
         return self._side_by_side(self.seen.raw)
 
     @cached_property
-    def importance(self) -> Float[Tensor, "position component"]:
-        """In [0, 1]."""
+    def _importance(self) -> Float[Tensor, "position component"]:
         return self._side_by_side(self.seen.lower)
 
     @cached_property
@@ -129,7 +137,7 @@ class Prompt:
         """The activations h."""
         return self._side_by_side(self.seen.h)
 
-    @cached_property
+    @property
     def alive(self) -> Bool[Tensor, "position component"]:
         """Importance > 0."""
         return self.importance > 0

@@ -278,7 +278,7 @@ def _write(ctx: Context, case: AnyCase, found: Measured, selected: Tensor, ablat
     """Every alive node: whether it was selected or ablated, and its mask under the worst attack. Masks in full."""
     prompt = case.prompt
     nodes = prompt.nodes(prompt.alive)
-    places = [prompt.place(node) for node in nodes]
+    places = [(position, number) for position, number in prompt.alive.nonzero().tolist()]
     masks = found.adversarial.masks
     table: dict[str, list[Any]] = {
         "node": [str(node) for node in nodes],
