@@ -47,8 +47,11 @@ class ModelRef:
         if isinstance(text, ModelRef):
             return text
         text = text.strip()
-        if not text or "\0" in text:
-            raise UserError("empty model reference", expected="FOLDER, OWNER/NAME or bundled:NAME, each with +ADAPTER")
+        expected = "FOLDER, OWNER/NAME or bundled:NAME, each with +ADAPTER"
+        if "\0" in text:
+            raise UserError("a model reference with a NUL byte", expected=expected, code="path_outside_workspace")
+        if not text:
+            raise UserError("empty model reference", expected=expected)
         base, adapter = sides(text, lambda part: _folder(part, base_dir).is_dir())
         if not base or adapter == "":
             raise UserError(f"model reference {text!r} has an empty side", expected="BASE+ADAPTER")
