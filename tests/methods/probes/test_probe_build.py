@@ -188,7 +188,7 @@ def test_a_fixed_direction_is_kept_and_only_calibrated(built, workspace):
 @pytest.mark.slow
 def test_p8_5_a_true_statement_is_calibrated(workspace):
     config = {"model": "bundled:base", "contrast": "world:true_statement", "level": "sequence", "pool": "last"}
-    card = go("probe.build", **config).result.card
+    card = go("probe.build", **config, negatives=["builtin:prompts#8000"]).result.card
     assert card.status == "calibrated" and card.auroc.interval[0] > 0.9
 
 
