@@ -116,7 +116,7 @@ def resampled_limits(units: Units, found: Measured, *, draws: int, seed: int) ->
     """Cluster bootstrap of every estimate; NaN below 8 groups, without draws, and for a score.
 
     NaN too below 80 units of either class where an analytic interval holds, which the mixed design lacks: percentiles
-    of few units lie too low (AUROC .9, nominal .95: coverage .89 at 20 a class, .92 at 50, .95 at 80; analytic .96).
+    of few units lie too low (AUROC near .9, nominal .95: coverage .89 at 20 a class, .92 at 50, .95 at 80; else .96).
     """
     few = units.design != "mixed" and min(units.positive, units.negative) < FEWEST_RESAMPLED
     if few or units.groups < FEWEST_GROUPS or units.design == "continuous" or not draws:
