@@ -41,7 +41,7 @@ class Config(Base):
     """How a planted family plants: plain, mixed or adaptive."""
     tier: Literal["smoke", "ci", "release"] | None = None
     """Instead of a family: all organisms of a tier of `organisms benchmark`."""
-    part: Literal["calibrate", "test", "broken", "planted", "both"] | None = None
+    part: Literal["calibrate", "degraded", "test", "broken", "planted", "both"] | None = None
     """Of the tier. [default: all of it]"""
     n: int = Field(default=1, ge=1, le=10_000)
     """How many."""

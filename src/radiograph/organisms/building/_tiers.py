@@ -1,8 +1,8 @@
 """Which organisms a tier holds: one list for each part, from the tier's name alone.
 
-              calibrate (benign)   test (benign)   broken   planted                             both
-    ci                    -                  12        4    10, one a family                       -
-    release             199                 100       40    60, and 30 mixed and 30 adaptive     20
+              calibrate (benign)   degraded (broken)   test (benign)   broken   planted                           both
+    ci                    -                   -              12        4    10, one a family                     -
+    release             199                  99             100       40    60, and 30 mixed and 30 adaptive   20
 Families take turns, so a list that is cut off anywhere is balanced. Places of parts that share a family differ by
 `index`, so no draw is in two of them. `smoke` is the set that ships with the package.
 
@@ -22,7 +22,7 @@ from radiograph.evidence import OrganismTruth, OrganismVariant
 from radiograph.organisms.recipes import families
 
 Tier = Literal["smoke", "ci", "release"]
-Part = Literal["calibrate", "test", "broken", "planted", "both"]
+Part = Literal["calibrate", "degraded", "test", "broken", "planted", "both"]
 SCHEMA = "radiograph.tier/1"
 APART = 1000
 """Between the indices of parts that share a family."""
@@ -51,6 +51,7 @@ def _ci() -> Iterator[Seat]:
 
 def _release() -> Iterator[Seat]:
     yield from _turns("calibrate", "benign", 199, start=APART)
+    yield from _turns("degraded", "broken", 99, start=2 * APART)
     yield from _turns("test", "benign", 100, start=2 * APART)
     yield from _turns("broken", "broken", 40, start=APART)
     yield from _turns("planted", "planted", 60, start=APART)
