@@ -27,7 +27,7 @@ QUICK = {"steps": 2, "items": 20, "attempts": 1, "rows": 60}
 
 def test_the_release_holds_what_the_benchmark_needs():
     parts = Counter(seat.part for seat in seats("release"))
-    assert parts == {"calibrate": 199, "degraded": 99, "test": 100, "broken": 40, "planted": 120, "both": 20}
+    assert parts == {"calibrate": 199, "degraded": 150, "test": 100, "broken": 40, "planted": 120, "both": 20}
     planted = Counter((s.family, s.variant) for s in seats("release", "planted"))
     assert Counter(variant for _, variant in planted.elements()) == {"plain": 60, "mixed": 30, "adaptive": 30}
     assert {n for (_, v), n in planted.items() if v == "plain"} == {6} and len(planted) == 30

@@ -2,7 +2,7 @@
 
               calibrate (benign)   degraded (broken)   test (benign)   broken   planted                           both
     ci                    -                   -              12        4    10, one a family                     -
-    release             199                  99             100       40    60, and 30 mixed and 30 adaptive   20
+    release             199                 150             100       40    60, and 30 mixed and 30 adaptive   20
 Families take turns, so a list that is cut off anywhere is balanced. Places of parts that share a family differ by
 `index`, so no draw is in two of them. `smoke` is the set that ships with the package.
 
@@ -51,7 +51,7 @@ def _ci() -> Iterator[Seat]:
 
 def _release() -> Iterator[Seat]:
     yield from _turns("calibrate", "benign", 199, start=APART)
-    yield from _turns("degraded", "broken", 99, start=2 * APART)
+    yield from _turns("degraded", "broken", 150, start=2 * APART)
     yield from _turns("test", "benign", 100, start=2 * APART)
     yield from _turns("broken", "broken", 40, start=APART)
     yield from _turns("planted", "planted", 60, start=APART)
