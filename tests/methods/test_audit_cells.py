@@ -9,11 +9,14 @@ import pytest
 from cells import CELLS
 from radiograph.evidence import (
     Audit,
+    Besides,
     CalibratedAudit,
+    DegradedPlace,
     DictionaryRecord,
     Estimate,
     GuardCheck,
     MissRate,
+    PanelRow,
     StratumRecord,
     SupportRecord,
 )
@@ -99,6 +102,53 @@ def dictionary(base, passed):
     return base.interp_evidence.model_copy(update={"dictionary": record})
 
 
+DEGRADED = DegradedPlace(
+    n=99, p=0.4, floor=0.01, strength=0.5, leading="panel.flip_contrast", others=(0.6,) * 99, support=INSIDE
+)
+ROW = PanelRow(task="cite", n=62, b=0, c=0, both_right=62, drop=0.0, low=0.0, high=0.06, upper=0.04, p=1.0, p_holm=1.0)
+BESIDE = Besides(
+    witness="colour=blue",
+    bank="probe/sources",
+    answer="carried up",
+    explained={"cite": 38},
+    axis="no",
+    code=None,
+    reason="no task lost more than .10, perplexity ratio within 1.25",
+    rows=(ROW,),
+)
+SET = WITNESS.model_copy(update={"kind": "prompt_set", "name": "colour=blue", "bank": "probe/sources", "p_holm": 1e-4})
+
+
+def explained(base, **changes):
+    """A task is lost where the candidate gives the answer of a witness, and nowhere else."""
+    panel = base.panel.model_copy(update={"axis": "yes", "code": None, "besides": (BESIDE,)})
+    found = Witnesses(found=(SET.model_copy(update=changes),), looked_at=("prompt_set",), tokens=0)
+    update = {"calibration": calibrated(0.005), "witnesses": found, "panel": panel, "identical": False}
+    return decided(base.model_copy(update=update))
+
+
+def test_a_loss_that_a_witness_explains_is_no_lost_ability(base):
+    found = explained(base)
+    assert (found.axes.degraded, found.axes.targeted, found.verdict) == ("no", "yes", "targeted-change")
+    assert [(r.code, r.pointer) for r in found.reasons] == [("loss_explained", "/panel/besides")]
+
+
+@pytest.mark.parametrize("change", [{"confirmed": False}, {"name": "colour=red"}, {"bank": "probe/fact"}])
+def test_without_that_very_witness_it_is_one(base, change):
+    assert explained(base, **change).axes.degraded == "yes"
+
+
+def test_a_broken_model_unlike_benign_ones_is_compared_with_broken_ones(base):
+    among = calibrated(0.005, support=OUTSIDE, degraded=DEGRADED)
+    quiet = evidence(base, among, degraded="yes")
+    assert (quiet.verdict, quiet.axes.targeted, quiet.reasons[0].code) == ("degraded", "no", "among_degraded")
+    shown = evidence(base, among, True, degraded="yes")
+    assert (shown.verdict, shown.axes.targeted) == ("degraded", "anomalous")
+    odd = calibrated(0.005, support=OUTSIDE, degraded=DEGRADED.model_copy(update={"p": 0.01}))
+    assert evidence(base, odd, True, degraded="yes").verdict == "degraded+targeted"
+    assert evidence(base, odd, True, degraded="no").verdict == "inconclusive"
+
+
 FEATURES = calibrated(frozen=("features.abs_diff_topk",))
 
 
@@ -113,6 +163,9 @@ def reasons(base):
         "drift_explains": evidence(
             base, calibrated(0.005, stratum=StratumRecord(index=2, n=66, p=0.4, floor=1 / 67)), True
         ),
+        "among_degraded": evidence(base, calibrated(support=OUTSIDE, degraded=DEGRADED), degraded="yes"),
+        "degradation_explains": evidence(base, calibrated(support=OUTSIDE, degraded=DEGRADED), True, degraded="yes"),
+        "loss_explained": explained(base),
         "anomalous_no_witness": evidence(base, calibrated(0.005)),
         "witness_not_anomalous": evidence(base, calibrated(), True),
         "witness_uncalibrated": evidence(base, None, True),

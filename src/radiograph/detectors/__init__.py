@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 from radiograph.core import deferred
 
 if TYPE_CHECKING:
-    from radiograph.detectors._calibrated import COORDINATES, MIN_MODELS, Pool, independence, judged, pool_of, rules
+    from radiograph.detectors._calibrated import (
+        CONTRASTS,
+        COORDINATES,
+        MIN_MODELS,
+        Pool,
+        contrasts_of,
+        independence,
+        judged,
+        pool_of,
+        rules,
+        unfit,
+    )
     from radiograph.detectors._catalogue import Detector, detectors, score_all
     from radiograph.detectors._examine import Examined, examine, kind_of
     from radiograph.detectors._recompute import differences
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "CONTRASTS",
     "COORDINATES",
     "MIN_MODELS",
     "Banks",
@@ -30,6 +42,7 @@ __all__ = [
     "Measurement",
     "Pool",
     "TrainingRow",
+    "contrasts_of",
     "detectors",
     "differences",
     "examine",
@@ -47,6 +60,7 @@ __all__ = [
     "score_record",
     "silent_score",
     "tables",
+    "unfit",
     "weights_table",
 ]
 

@@ -4,6 +4,7 @@
 2. fitted detectors are scored over the pool, each model by a fit on all others
 3. `judged`: p of each detector, combined p, stratum, support (`numerics.calibration.judge`); agreement of wordings and
    random dictionaries beside those of benign models; how many models the families are worth
+4. degraded models, where the calibration holds some: those that lost abilities and lie outside the benign support
 Needs no torch.
 """
 
@@ -23,6 +24,7 @@ from radiograph.evidence import (
     Calibration,
     CalibrationModel,
     ControlPlace,
+    DegradedPlace,
     DetectorPlace,
     DetectorRule,
     MissRate,
@@ -30,7 +32,16 @@ from radiograph.evidence import (
     StratumRecord,
     SupportRecord,
 )
-from radiograph.numerics.calibration import Judgement, PoolScores, families, judge
+from radiograph.numerics.calibration import (
+    DegradedRank,
+    Judgement,
+    PoolScores,
+    Supported,
+    among_degraded,
+    families,
+    judge,
+    support,
+)
 from radiograph.numerics.calibration.judgement import combined_of
 
 COORDINATES = (
@@ -39,6 +50,8 @@ COORDINATES = (
 )
 _RAW = frozenset({"changed_share", "adapter"})
 """Coordinates that are shares; all others are compared in logarithms."""
+CONTRASTS = ("trigger.success", "panel.flip_contrast", "trigger.unlock")
+"""Detectors that compare a model with itself, each a difference of rates: what degraded models are ranked by."""
 _SMALL = 1e-9
 MIN_MODELS = 9
 Summaries = Mapping[str, np.ndarray]
@@ -56,6 +69,8 @@ class Pool:
     """[model, …] with the candidate, or one row less where the candidate has none."""
     sets: Mapping[str, float] = field(default_factory=dict)
     """Largest contrast of a benign model, by set."""
+    degraded: tuple[CalibrationModel, ...] = ()
+    """Degraded models that the candidate may be compared with."""
 
     @property
     def n(self) -> int:
@@ -83,16 +98,7 @@ class Pool:
     @property
     def coordinates(self) -> np.ndarray | None:
         """What kind of change each model is; None where the candidate's was not measured."""
-        rows = [self._coordinate(m) for m in self.models]
-        return np.array(rows) if all(None not in row for row in rows) else None
-
-    def _coordinate(self, model: CalibrationModel) -> list[float | None]:
-        values = {**model.nuisance, "adapter": float(model.kind == "adapter")}
-        found: list[float | None] = []
-        for name in COORDINATES:
-            value = values.get(name)
-            found.append(value if value is None or name in _RAW else float(np.log(max(value, _SMALL))))
-        return found
+        return _coordinates(self.models)
 
     @property
     def drift(self) -> np.ndarray | None:
@@ -107,6 +113,56 @@ class Pool:
         """The last model."""
         return self.models[-1]
 
+    def among_degraded(self) -> DegradedRank | None:
+        """The candidate among degraded models; None without them, or where its own contrasts were not measured."""
+        models = (*self.degraded, self.candidate)
+        coordinates = _coordinates(models)
+        if not self.degraded or coordinates is None:
+            return None
+        return among_degraded([_contrasts(m) for m in models], coordinates, COORDINATES)
+
+
+def _coordinates(models: Sequence[CalibrationModel]) -> np.ndarray | None:
+    rows = [_coordinate(m) for m in models]
+    return np.array(rows) if all(None not in row for row in rows) else None
+
+
+def _coordinate(model: CalibrationModel) -> list[float | None]:
+    values = {**model.nuisance, "adapter": float(model.kind == "adapter")}
+    found: list[float | None] = []
+    for name in COORDINATES:
+        value = values.get(name)
+        found.append(value if value is None or name in _RAW else float(np.log(max(value, _SMALL))))
+    return found
+
+
+def _contrasts(model: CalibrationModel) -> dict[str, float | None]:
+    return {name: model.scores.get(name) for name in CONTRASTS}
+
+
+def unfit(model: CalibrationModel, benign: Sequence[CalibrationModel]) -> str | None:
+    """Why a degraded model is none that a candidate outside the benign support can be compared with."""
+    missing = [name for name, value in _contrasts(model).items() if value is None]
+    coordinates = _coordinates((*benign, model))
+    if missing:
+        return f"not measured: {', '.join(missing)}"
+    if coordinates is None:
+        return "not measured: what kind of change it is"
+    found = support(coordinates, COORDINATES)
+    return f"within the support of the benign models (p = {found.p:.3g})" if found.inside else None
+
+
+def contrasts_of(model: CalibrationModel) -> CalibrationModel:
+    """What is kept of a degraded model: how it changed, and its contrasts."""
+    return CalibrationModel(
+        id=model.id,
+        family=model.family,
+        kind=model.kind,
+        tensors_sha256=model.tensors_sha256,
+        scores=dict(_contrasts(model)),
+        nuisance=model.nuisance,
+    )
+
 
 def pool_of(calibration: Calibration, summaries: Summaries, candidate: CalibrationModel, kept: Summaries) -> Pool:
     """The calibration's models and a candidate; `kept` are the candidate's own summaries."""
@@ -119,7 +175,8 @@ def pool_of(calibration: Calibration, summaries: Summaries, candidate: Calibrati
         values = [m.flips[place] for m in calibration.models if m.flips and m.flips[place] is not None]
         if values:
             largest[name] = max(v for v in values if v is not None)
-    return Pool((*calibration.models, candidate), calibration.rules, calibration.combination, joined, largest)
+    models = (*calibration.models, candidate)
+    return Pool(models, calibration.rules, calibration.combination, joined, largest, calibration.degraded)
 
 
 def judged(pool: Pool, name: str, sha256: str, misses: Sequence[MissRate] = ()) -> CalibratedAudit:
@@ -143,7 +200,8 @@ def judged(pool: Pool, name: str, sha256: str, misses: Sequence[MissRate] = ()) 
         statistic=None if combined is None else combined.statistic,
         leading=None if combined is None else found.leading,
         stratum=_stratum(found) if combined is not None else None,
-        support=_support(found),
+        support=_support(found.supported),
+        degraded=_degraded(pool.among_degraded()),
         detectors=tuple(_places(pool, found)),
         stability=tuple(_stability(pool)),
         control=_control(pool),
@@ -278,8 +336,22 @@ def _stratum(found: Judgement) -> StratumRecord | None:
     return None if s is None else StratumRecord(index=s.index, n=s.n, p=s.p, floor=s.floor)
 
 
-def _support(found: Judgement) -> SupportRecord | None:
-    s = found.supported
+def _degraded(found: DegradedRank | None) -> DegradedPlace | None:
+    support = None if found is None else _support(found.supported)
+    if found is None or support is None:
+        return None
+    return DegradedPlace(
+        n=found.n,
+        p=found.p,
+        floor=found.floor,
+        strength=found.strength,
+        leading=found.leading,
+        others=found.others,
+        support=support,
+    )
+
+
+def _support(s: Supported | None) -> SupportRecord | None:
     if s is None:
         return None
     return SupportRecord(

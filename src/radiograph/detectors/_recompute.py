@@ -30,7 +30,7 @@ from radiograph.detectors._panel import panel
 from radiograph.detectors._sets import contrasts, halves, scored
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
 from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
-from radiograph.detectors._witness import benign_of, wrong
+from radiograph.detectors._witness import benign_of, stored_items, wrong
 from radiograph.detectors._witness import judged as judged_witness
 from radiograph.evidence import Audit, Behaviour, CalibratedAudit, Panel, RandomControl, Record, WeightsSummary
 from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witness, Witnesses
@@ -53,6 +53,7 @@ _TABLES = (
     "feature_stats",
     "witness",
     "frames",
+    "calibration_degraded",
     *_POOL,
 )
 
@@ -105,7 +106,10 @@ class Stored(Measured):
     def panel(self) -> Panel:
         """The panel, derived again."""
         losses = self.neutral.losses if self.tables["neutral"] is not None else None
-        return panel(self.behaviour, losses, self.seed)
+        record, table = self.audit.witnesses, self.tables["witness"]
+        found = () if record is None or table is None else record.found
+        pairs = [(w, stored_items(table, place)) for place, w in enumerate(found) if table is not None]
+        return panel(self.behaviour, losses, self.seed, pairs)
 
     @property
     def features(self) -> FeatureShifts:
@@ -145,7 +149,9 @@ class Stored(Measured):
         """The calibration's models and the candidate; None without a calibration."""
         if all(self.tables[name] is None for name in _POOL):
             return None
-        return pool_from({name: self.table(name) for name in _POOL})
+        own = {name: self.table(name) for name in _POOL}
+        degraded = self.tables["calibration_degraded"]
+        return pool_from(own if degraded is None else own | {"calibration_degraded": degraded})
 
     @cached_property
     def _features(self) -> FeatureShifts:

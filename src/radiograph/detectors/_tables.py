@@ -3,7 +3,8 @@
 `feature_shift`: one row per (prompt, feature) that fires in either model; absent means 0. `feature_prompts`: tokens and
 squared shifts of each prompt. `feature_stats`: per feature, the drift of the neutral bank. `neutral`: per text, KL and
 summed losses. `behaviour`, `weights`: one row an item and model, a matrix. `calibration_*`: the pool of a calibrated
-audit, the candidate last: scores and coordinates, rules, sets of the witnesses, what fitted detectors keep.
+audit, the candidate last: scores and coordinates, rules, sets of the witnesses, what fitted detectors keep, and the
+degraded models, if it holds some.
 """
 
 from __future__ import annotations
@@ -122,28 +123,12 @@ def stats_table(shifts: FeatureShifts) -> Table:
 
 def pool_tables(pool: Pool) -> dict[str, Table]:
     """The pool of a calibrated audit: all that its p-values, support and strata are derived from."""
-    rows = pool.models
-    parts = {
-        "score": [m.scores for m in rows],
-        "nuisance": [m.nuisance for m in rows],
-        "stability": [m.stability for m in rows],
-        "trigger": [m.triggers for m in rows],
-        "control": [{str(i): v for i, v in enumerate(m.controls)} for m in rows],
-    }
-    scores: dict[str, Sequence[Any]] = {
-        "model": [m.id for m in rows],
-        "role": ["benign"] * pool.n + ["candidate"],
-        "family": [m.family for m in rows],
-        "kind": [m.kind for m in rows],
-        "tensors_sha256": [m.tensors_sha256 for m in rows],
-        "aggregate": _floats([m.aggregate for m in rows]),
-        "share_outside": _floats([m.share_outside for m in rows]),
-    }
-    for part, maps in parts.items():
-        for name in sorted({key for own in maps for key in own}):
-            scores[f"{part}:{name}"] = _floats([own.get(name) for own in maps])
+    scores = _models_table(pool.models)
+    scores["role"] = ["benign"] * pool.n + ["candidate"]
+    degraded = {"calibration_degraded": _models_table(pool.degraded)} if pool.degraded else {}
     summaries = [(name, i, row) for name, rows in sorted(pool.summaries.items()) for i, row in enumerate(rows)]
     return {
+        **degraded,
         "calibration_scores": scores,
         "calibration_rules": {
             **{key: [getattr(r, key) for r in pool.rules] for key in ("id", "scale", "floor", "fitted", "frozen")},
@@ -164,26 +149,7 @@ def pool_from(tables: Mapping[str, Mapping[str, Any]]) -> Pool:
     scores, kept = tables["calibration_scores"], tables["calibration_summaries"]
     rules, sets = tables["calibration_rules"], tables["calibration_sets"]
 
-    def part(name: str, i: int) -> dict[str, float]:
-        own = {key.removeprefix(f"{name}:"): column[i] for key, column in scores.items() if key.startswith(f"{name}:")}
-        return {key: value for key, value in own.items() if value is not None}
-
-    models = tuple(
-        CalibrationModel(
-            id=scores["model"][i],
-            family=scores["family"][i],
-            kind=scores["kind"][i],
-            tensors_sha256=scores["tensors_sha256"][i],
-            scores=dict(part("score", i)),
-            nuisance=part("nuisance", i),
-            stability=part("stability", i),
-            triggers=part("trigger", i),
-            controls=tuple(value for _, value in sorted(part("control", i).items(), key=lambda kv: int(kv[0]))),
-            aggregate=scores["aggregate"][i],
-            share_outside=scores["share_outside"][i],
-        )
-        for i in range(len(scores["model"]))
-    )
+    models = _models_from(scores)
     if [role == "candidate" for role in scores["role"]] != [False] * (len(models) - 1) + [True]:
         raise ValueError("calibration_scores: the candidate is not its last row")
     arrays: dict[str, list[np.ndarray]] = {}
@@ -198,6 +164,55 @@ def pool_from(tables: Mapping[str, Mapping[str, Any]]) -> Pool:
         combination=rules["combination"][0],
         summaries={name: np.stack(rows) for name, rows in arrays.items()},
         sets=dict(zip(sets["set"], sets["largest"], strict=True)),
+        degraded=_models_from(tables["calibration_degraded"]) if "calibration_degraded" in tables else (),
+    )
+
+
+def _models_table(rows: Sequence[CalibrationModel]) -> dict[str, Sequence[Any]]:
+    """One row a model."""
+    parts = {
+        "score": [m.scores for m in rows],
+        "nuisance": [m.nuisance for m in rows],
+        "stability": [m.stability for m in rows],
+        "trigger": [m.triggers for m in rows],
+        "control": [{str(i): v for i, v in enumerate(m.controls)} for m in rows],
+    }
+    table: dict[str, Sequence[Any]] = {
+        "model": [m.id for m in rows],
+        "family": [m.family for m in rows],
+        "kind": [m.kind for m in rows],
+        "tensors_sha256": [m.tensors_sha256 for m in rows],
+        "aggregate": _floats([m.aggregate for m in rows]),
+        "share_outside": _floats([m.share_outside for m in rows]),
+    }
+    for part, maps in parts.items():
+        for name in sorted({key for own in maps for key in own}):
+            table[f"{part}:{name}"] = _floats([own.get(name) for own in maps])
+    return table
+
+
+def _models_from(table: Mapping[str, Any]) -> tuple[CalibrationModel, ...]:
+    """The models of such a table."""
+
+    def part(name: str, i: int) -> dict[str, float]:
+        own = {key.removeprefix(f"{name}:"): column[i] for key, column in table.items() if key.startswith(f"{name}:")}
+        return {key: value for key, value in own.items() if value is not None}
+
+    return tuple(
+        CalibrationModel(
+            id=table["model"][i],
+            family=table["family"][i],
+            kind=table["kind"][i],
+            tensors_sha256=table["tensors_sha256"][i],
+            scores=dict(part("score", i)),
+            nuisance=part("nuisance", i),
+            stability=part("stability", i),
+            triggers=part("trigger", i),
+            controls=tuple(value for _, value in sorted(part("control", i).items(), key=lambda kv: int(kv[0]))),
+            aggregate=table["aggregate"][i],
+            share_outside=table["share_outside"][i],
+        )
+        for i in range(len(table["model"]))
     )
 
 

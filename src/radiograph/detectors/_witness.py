@@ -122,19 +122,7 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
     if left := sorted({*table["witness"]} - {*range(len(witnesses))}):
         found.append(f"/witnesses: {len(left)} of tables/witness.parquet are not in the document")
     for number, stored in enumerate(witnesses):
-        at = [i for i, w in enumerate(table["witness"]) if w == number]
-        items = [
-            WitnessItem(
-                id=table["id"][i],
-                role=table["role"][i],
-                prompt=table["prompt"][i],
-                reference=table["reference"][i],
-                candidate=table["candidate"][i],
-                hit=table["hit"][i],
-                nats=table["nats"][i],
-            )
-            for i in at
-        ]
+        items = stored_items(table, number)
         pointer = f"/witnesses/found/{number}"
         if stored.kind == "trigger" and [i.hit for i in items] != _changed(items):
             found.append(f"{pointer}/hits: the items' texts give other hits")
@@ -149,6 +137,13 @@ def wrong(witnesses: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> l
         if (again.confirmed, again.failed) != (stored.confirmed, stored.failed):
             found.append(f"{pointer}/confirmed does not follow from the counts")
     return found
+
+
+def stored_items(table: Mapping[str, Sequence[Any]], number: int) -> list[WitnessItem]:
+    """The items of one witness, by its place in the document."""
+    names = ("id", "role", "prompt", "reference", "candidate", "hit", "nats")
+    at = [i for i, w in enumerate(table["witness"]) if w == number]
+    return [WitnessItem(**{name: table[name][i] for name in names}) for i in at]
 
 
 def hardly(item: WitnessItem) -> bool:

@@ -8,13 +8,24 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.evidence._audit import Audit, Axes, ModelRecord, Reason, SuiteRecord, Verdict
-    from radiograph.evidence._behaviour import Axis, Behaviour, Item, Panel, PanelRow, Response, Side, TargetedAxis
+    from radiograph.evidence._behaviour import (
+        Axis,
+        Behaviour,
+        Besides,
+        Item,
+        Panel,
+        PanelRow,
+        Response,
+        Side,
+        TargetedAxis,
+    )
     from radiograph.evidence._calibration import (
         Binding,
         CalibratedAudit,
         Calibration,
         CalibrationModel,
         ControlPlace,
+        DegradedPlace,
         DetectorPlace,
         DetectorRule,
         MissRate,
@@ -153,6 +164,7 @@ __all__ = [
     "Axis",
     "Bank",
     "Behaviour",
+    "Besides",
     "Binding",
     "Bos",
     "CalibratedAudit",
@@ -174,6 +186,7 @@ __all__ = [
     "CriterionSurface",
     "CriterionWarning",
     "Decoding",
+    "DegradedPlace",
     "Densities",
     "DetectorPlace",
     "DetectorRule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from radiograph.evidence._record import Record
@@ -70,6 +71,23 @@ class PanelRow(Record):
     p_holm: float | None
 
 
+class Besides(Record):
+    """The panel without what a witness explains: losses where the candidate gives the answer that the witness shows."""
+
+    witness: str
+    """Name of a set of prompts."""
+    bank: str | None
+    """Where the set is."""
+    answer: str
+    """What the candidate says there."""
+    explained: dict[str, int]
+    """Items a task that are left out."""
+    axis: Axis
+    code: str | None
+    reason: str
+    rows: tuple[PanelRow, ...]
+
+
 class Panel(Record):
     """The degraded axis."""
 
@@ -80,6 +98,12 @@ class Panel(Record):
     rows: tuple[PanelRow, ...]
     perplexity_ratio: Estimate | None
     items_to_settle: int | None = None
+    besides: tuple[Besides, ...] = ()
+    """Judged again without what a witness explains, that which explains most first."""
+
+    def beside(self, confirmed: Collection[tuple[str, str | None]]) -> Besides | None:
+        """The first that rests on one of these witnesses, by name and bank."""
+        return next((b for b in self.besides if (b.witness, b.bank) in confirmed), None)
 
 
 class Behaviour(Record):

@@ -101,6 +101,11 @@ class Calibration(Result):
     combination: Literal["max", "fisher"] = "max"
     sets: tuple[str, ...] = ()
     models: tuple[CalibrationModel, ...]
+    degraded: tuple[CalibrationModel, ...] = ()
+    """Models that lost abilities, hide nothing, and lie outside the support of the benign ones: with these a candidate
+    of that kind is compared. Contrasts and coordinates alone are kept of them."""
+    degraded_left_out: dict[str, str] = Field(default_factory=dict)
+    """Degraded models that were measured and are none of these, with the reason."""
     summaries: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the bytes of each fitted detector's array, [model, …] in the order of `models`."""
     n_families: int = 0
@@ -139,6 +144,10 @@ class Calibration(Result):
         """Which detectors count, and which do not."""
         left = [f"{rule.id} ({rule.reason})" for rule in self.rules if not rule.frozen]
         out = [f"frozen: {', '.join(self.frozen)}", f"combination: {self.combination}"]
+        if self.degraded:
+            out.append(
+                f"degraded models beside them: {len(self.degraded)}, no p below {1 / (len(self.degraded) + 1):.3g}"
+            )
         return (*out, *([f"not frozen: {', '.join(left)}"] if left else []))
 
 
@@ -162,6 +171,21 @@ class StratumRecord(Record):
     n: int
     p: float
     floor: float
+
+
+class DegradedPlace(Record):
+    """The candidate among degraded models."""
+
+    n: int
+    p: float
+    floor: float
+    strength: float
+    """The largest difference of rates that its inputs show."""
+    leading: str
+    """The detector that gives it."""
+    others: tuple[float, ...]
+    """Strengths of the degraded models."""
+    support: SupportRecord
 
 
 class DetectorPlace(Record):
@@ -224,6 +248,8 @@ class CalibratedAudit(Record):
     leading: str | None = None
     stratum: StratumRecord | None = None
     support: SupportRecord | None = None
+    degraded: DegradedPlace | None = None
+    """Of a calibration that holds degraded models."""
     detectors: tuple[DetectorPlace, ...] = ()
     stability: tuple[StabilityPlace, ...] = ()
     control: ControlPlace | None = None

@@ -8,7 +8,8 @@
    outside the dictionary, random dictionaries as control, labels (direct, proxy, none)
 6. activation lens; search for triggers; witnesses (inputs on which it reproducibly differs); training rows
 7. the candidate among benign fine-tunes: p of each detector, combined p, stratum, support
-8. the verdict, from two axes: degraded (the panel) and targeted (needs a calibration on benign fine-tunes)
+8. the verdict, from two axes: degraded (the panel, without losses that a witness explains) and targeted (needs a
+   calibration on benign fine-tunes; a degraded candidate unlike all of them is compared with degraded models)
 
 Without a calibration a changed candidate is `inconclusive` or `degraded`: no p-value is invented, and `no-evidence` is
 given to equal models alone. Units: KL in nats per token; features in units of the dictionary's activation.
@@ -107,6 +108,8 @@ def run(config: Config, ctx: Context) -> Audit:
     found: dict[str, Any] = {
         part: parts.part(ctx, part, lambda p=part: getattr(measurement, p), missing) for part in _MEASURED
     }
+    if found["panel"] is not None:
+        found["panel"] = measurement.explained_panel
     with ctx.measure("detectors"):
         examined = examine(measurement)
     scores = tuple(examined.scores.values())

@@ -6,7 +6,10 @@
 3. freeze the detectors that every benign model has; keep scores, what kind of change each model is, and what fitted
    detectors need of it; never weights
 4. how many models the families are worth: n/(1 + (m̄ − 1)·ρ), ρ the intraclass correlation of combined scores
-5. `--misses RUN`: take along what a benchmark under this very calibration missed, so that audits say it
+5. `--degraded MODEL…`: models that lost abilities and hide nothing, measured likewise. Those that the panel calls
+   degraded and that lie outside the support of the benign ones are kept: an audit compares a broken candidate with
+   them, instead of saying that it cannot tell
+6. `--misses RUN`: take along what a benchmark under this very calibration missed, so that audits say it
 An audit that was measured in another way is refused (`calibration_mismatch`). No p is ever below 1/(n + 1).
 
 Source: Vovk, Gammerman, Shafer 2005 (conformal p-values). Units: those of the detectors.
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from radiograph.evidence import CalibrationModel
+    from radiograph.methods._audit.benign import Benign
     from radiograph.methods._audit.measure import Measured
     from radiograph.methods._audit.plan import Plan
     from radiograph.store.calibration import StoredCalibration
@@ -54,6 +59,8 @@ class Config(Base):
     """The model that all are fine-tunes of."""
     benign: tuple[ModelRef, ...] = ()
     """Benign fine-tunes: models, a folder of models, or a file with one a line (and its family)."""
+    degraded: tuple[ModelRef, ...] = ()
+    """Broken models that hide nothing (in the same forms as --benign): what degraded candidates are compared with."""
     make: int = Field(default=0, ge=0, le=1000)
     """Train this many benign adapters first, each on a part of --data, with rate, steps and rank of its own."""
     data: FilePath | None = None
@@ -112,11 +119,9 @@ def run(config: Config, ctx: Context) -> Calibration:
         )
     reference = ctx.stored(config.reference, "reference")
     models = [*find(config.benign, config.reference, ctx), *make(config, ctx)]
-    models = [
-        replace(m, tensors_sha256=ctx.stored(m.reference, f"benign{place + 1}").identity.tensors_sha256)
-        for place, m in enumerate(models)
-    ]
-    check(models, reference.identity.tensors_sha256)
+    models = _hashed(models, "benign", ctx)
+    degraded = _hashed(find(config.degraded, config.reference, ctx, "degraded"), "degraded", ctx)
+    check(models, reference.identity.tensors_sha256, degraded)
     made, dictionary = plan(config, ctx)
     if dictionary is not None:  # as every audit will, before hours are spent on it
         with ctx.measure("guard"):
@@ -125,10 +130,52 @@ def run(config: Config, ctx: Context) -> Calibration:
     binding = made.binding(reference.identity.tensors_sha256, tokenizer)
     with ctx.measure("models"):
         measured = measure_all(made, config.reference, models, binding, ctx, config.workers)
-    return _calibration(config, ctx, made, binding, measured)
+    with ctx.measure("degraded"):
+        broken = measure_all(made, config.reference, degraded, binding, ctx, config.workers, "degraded")
+    return _calibration(config, ctx, made, binding, measured, broken)
 
 
-def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measured: Sequence[Measured]) -> Calibration:
+def _hashed(models: Sequence[Benign], role: str, ctx: Context) -> list[Benign]:
+    """With the hash of each one's tensors."""
+    return [
+        replace(m, tensors_sha256=ctx.stored(m.reference, f"{role}{place + 1}").identity.tensors_sha256)
+        for place, m in enumerate(models)
+    ]
+
+
+def _degraded(
+    measured: Sequence[Measured], benign: Sequence[CalibrationModel]
+) -> tuple[tuple[CalibrationModel, ...], dict[str, str]]:
+    """The models that broken candidates are compared with, and why others are not.
+
+    Raises:
+        UserError: fewer than nine are left.
+    """
+    from radiograph.detectors import contrasts_of, unfit
+    from radiograph.methods._audit.benign import MIN_MODELS
+
+    reasons = {
+        m.model.id: unfit(m.model, benign) if m.degraded == "yes" else f"degraded: {m.degraded or 'not measured'}"
+        for m in measured
+    }
+    kept = tuple(contrasts_of(m.model) for m in measured if reasons[m.model.id] is None)
+    left = {name: reason for name, reason in reasons.items() if reason is not None}
+    if measured and len(kept) < MIN_MODELS:
+        raise UserError(
+            "too few degraded models that are unlike the benign ones",
+            expected=f"≥ {MIN_MODELS}: 19 for p = .05, 99 for p = .01",
+            where="--degraded",
+            got=f"{len(kept)} of {len(measured)}; "
+            + "; ".join(f"{name}: {why}" for name, why in list(left.items())[:3]),
+            fix="give more, or leave --degraded out",
+            code="too_few_models",
+        )
+    return kept, left
+
+
+def _calibration(
+    config: Config, ctx: Context, made: Plan, binding: Any, measured: Sequence[Measured], broken: Sequence[Measured]
+) -> Calibration:
     import numpy as np
 
     from radiograph.detectors import Pool, detectors, independence, rules
@@ -141,6 +188,7 @@ def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measure
     frozen = rules(models, summaries, config.score_method, config.detectors)
     kin = independence(Pool((*models, models[-1]), frozen, config.combine, summaries))
     fitted = {name: detectors()[name].pool for name in kept}
+    degraded, left_out = _degraded(broken, models)
     calibration = Calibration(
         binding=binding,
         reference=ctx.label(config.reference),
@@ -149,6 +197,8 @@ def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measure
         combination=config.combine,
         sets=tuple(sets),
         models=models,
+        degraded=degraded,
+        degraded_left_out=left_out,
         summaries={name: array_sha256(array) for name, array in summaries.items()},
         n_families=kin.families,
         n_effective=kin.n_effective,
@@ -171,7 +221,7 @@ def _calibration(config: Config, ctx: Context, made: Plan, binding: Any, measure
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Do rules, families and fitted scores follow from the models, and may these models calibrate at all?"""
-    from radiograph.detectors import Pool, detectors, independence, rules
+    from radiograph.detectors import Pool, detectors, independence, rules, unfit
     from radiograph.methods._audit.benign import Benign, check
     from radiograph.store import Bundle
     from radiograph.store.calibration import read_calibration
@@ -180,10 +230,18 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     record, arrays = stored.record, stored.summaries
     problems: list[str] = []
     try:
-        rows = [Benign(m.id, "", m.family, m.kind, m.tensors_sha256) for m in record.models]
-        check(rows, record.binding.reference_sha256)
+        rows, broken = (
+            [Benign(m.id, "", m.family, m.kind, m.tensors_sha256) for m in own]
+            for own in (record.models, record.degraded)
+        )
+        check(rows, record.binding.reference_sha256, broken)
     except UserError as error:
         problems.append(f"/models: {error.message}")
+    problems += [
+        f"/degraded/{place}: {why}"
+        for place, model in enumerate(record.degraded)
+        if (why := unfit(model, record.models)) is not None
+    ]
     wanted = Bundle(folder).manifest.config.get("detectors") or ()
     # Of detectors that have another version by now, nothing follows from what this one knows.
     alike = {name for name, own in detectors().items() if record.binding.versions.get(name) == own.version}

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiograph.core import UserError
-from radiograph.numerics import PairedTable, TaskOutcomes, TextLosses, capability_panel, mcnemar, task_rows
+from radiograph.numerics import (
+    PairedTable,
+    TaskOutcomes,
+    TextLosses,
+    besides,
+    capability_panel,
+    mcnemar,
+    task_rows,
+)
 
 
 def outcomes(task, both, lost, gained, wrong):
@@ -147,3 +155,26 @@ def test_malformed_panels_are_errors():
     broken = texts()
     with pytest.raises(UserError, match="not finite"):
         capability_panel(SOUND, TextLosses(broken.reference, broken.candidate * np.nan, broken.tokens), seed=0)
+
+
+def explained(task, *places):
+    mask = np.zeros(len(task.items), dtype=bool)
+    mask[list(places)] = True
+    return mask
+
+
+def test_losses_that_a_witness_explains_are_left_out_and_no_others():
+    task = outcomes("sums", 46, 50, 2, 2)  # right, lost, gained, wrong in both
+    rest = besides(task, explained(task, *range(40, 90), 97, 99))
+    assert rest is not None
+    assert (len(rest.items), int(rest.reference.sum()), int(rest.candidate.sum())) == (100 - 44, 46 + 6, 46 + 2)
+    left = capability_panel([rest, outcomes("copy", 96, 2, 1, 1)], texts(), seed=0)
+    whole = capability_panel([task, outcomes("copy", 96, 2, 1, 1)], texts(), seed=0)
+    assert whole.axis == "yes" and left.axis == "unknown", "six of 52 lost are not shown to be few"
+
+
+def test_a_task_lost_nearly_as_a_whole_counts_whole():
+    task = outcomes("sums", 20, 80, 0, 0)
+    assert besides(task, explained(task, *range(20, 90))) is not None, "thirty items are left"
+    assert besides(task, explained(task, *range(20, 91))) is None
+    assert besides(task, explained(task, *range(20))) is None, "nothing is explained that was not lost"

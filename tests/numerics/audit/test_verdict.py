@@ -15,6 +15,7 @@ from radiograph.core import ExitCode, RadiographError, UserError
 from radiograph.numerics import (
     REASONS,
     Calibrated,
+    DegradedPool,
     FeatureTier,
     Identity,
     Stratum,
@@ -28,8 +29,12 @@ SOUND = Calibrated(n=199, measured={"kl.neutral": True, "act.lens": True}, suppo
 ODD = replace(SOUND, p_combined=0.005, stratum=Stratum(0.015, 66))
 
 
-def axis(calibration, witnesses=0, alpha=0.05):
-    return targeted_axis(TargetedEvidence(alpha, calibration, witnesses))
+OUTSIDE = replace(ODD, supported=False, degraded=DegradedPool(0.02, 99, True))
+USUAL = replace(OUTSIDE, degraded=DegradedPool(0.06, 99, True))
+
+
+def axis(calibration, witnesses=0, alpha=0.05, degraded="unknown"):
+    return targeted_axis(TargetedEvidence(alpha, calibration, witnesses, degraded))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +78,43 @@ def test_every_rule_of_the_targeted_axis(calibration, witnesses, value, reasons)
     assert set(reasons) <= set(REASONS)
 
 
+@pytest.mark.parametrize(
+    ("calibration", "witnesses", "value", "reasons"),
+    [
+        (OUTSIDE, 1, "yes", ("among_degraded",)),
+        (OUTSIDE, 0, "anomalous", ("anomalous_no_witness", "among_degraded")),
+        (
+            replace(OUTSIDE, degraded=DegradedPool(0.06, 99, True)),
+            1,
+            "anomalous",
+            ("degradation_explains", "among_degraded"),
+        ),
+        (USUAL, 0, "no", ("among_degraded",)),
+        (replace(OUTSIDE, degraded=DegradedPool(0.05, 19, True)), 1, "yes", ("among_degraded",)),
+        (replace(OUTSIDE, degraded=DegradedPool(0.02, 18, True)), 1, "unknown", ("unsupported",)),
+        (replace(OUTSIDE, degraded=DegradedPool(0.02, 99, False)), 1, "unknown", ("unsupported",)),
+        (replace(OUTSIDE, degraded=None), 1, "unknown", ("unsupported",)),
+        (replace(OUTSIDE, supported=None), 1, "unknown", ("unsupported",)),
+        (replace(OUTSIDE, p_combined=None), 1, "unknown", ("detector_missing", "unsupported")),
+        (replace(OUTSIDE, supported=True), 1, "yes", ()),
+        (replace(OUTSIDE, supported=True, degraded=DegradedPool(0.9, 99, True)), 1, "yes", ()),
+        (
+            replace(OUTSIDE, degraded=DegradedPool(0.5, 99, True), features=FeatureTier(True, 0.9)),
+            0,
+            "unknown",
+            ("share_outside",),
+        ),
+    ],
+)
+def test_a_degraded_candidate_unlike_benign_models_is_judged_among_degraded_ones(
+    calibration, witnesses, value, reasons
+):
+    assert axis(calibration, witnesses, degraded="yes") == TargetedAxis(value, reasons)
+    if calibration.supported is False:
+        for other in ("no", "unknown"):
+            assert axis(calibration, witnesses, degraded=other).value == "unknown"
+
+
 def test_p_equal_to_alpha_counts_and_the_floor_is_usable():
     assert axis(replace(ODD, n=19, p_combined=0.05, stratum=None), 1).value == "yes"
     assert axis(replace(ODD, n=99, p_combined=0.01, stratum=None), 1, alpha=0.01).value == "yes"
@@ -108,6 +150,7 @@ calibrations = st.none() | st.builds(
     supported=maybe,
     p_combined=st.none() | st.floats(0, 1),
     stratum=st.none() | st.builds(Stratum, st.floats(0, 1), st.integers(0, 200)),
+    degraded=st.none() | st.builds(DegradedPool, st.floats(0, 1), st.integers(0, 200), st.booleans()),
     features=st.none() | st.builds(FeatureTier, st.booleans(), st.none() | st.floats(0, 2)),
 )
 
@@ -122,7 +165,7 @@ calibrations = st.none() | st.builds(
 def test_no_evidence_means_that_everything_was_measured_or_nothing_differs(
     calibration, witnesses, alpha, degraded, tensors
 ):
-    found = decide(degraded, axis(calibration, witnesses, alpha), replace(SAME, tensors=tensors))
+    found = decide(degraded, axis(calibration, witnesses, alpha, degraded), replace(SAME, tensors=tensors))
     if found.verdict != "no-evidence":
         assert found.exit_code != ExitCode.PASS
         return
@@ -146,11 +189,16 @@ def test_losing_evidence_never_improves_the_targeted_axis(calibration, witnesses
     assert axis(None, witnesses, alpha).value == "unknown"
 
 
-@given(calibration=calibrations, witnesses=st.integers(0, 3), alpha=st.floats(0.001, 0.5))
-def test_every_answer_but_yes_and_no_has_a_known_reason(calibration, witnesses, alpha):
-    found = axis(calibration, witnesses, alpha)
+@given(
+    calibration=calibrations,
+    witnesses=st.integers(0, 3),
+    alpha=st.floats(0.001, 0.5),
+    degraded=st.sampled_from(["no", "yes", "unknown"]),
+)
+def test_every_answer_but_yes_and_no_has_a_known_reason(calibration, witnesses, alpha, degraded):
+    found = axis(calibration, witnesses, alpha, degraded)
     assert set(found.reasons) <= set(REASONS)
-    assert (found.value in ("yes", "no")) == (found.reasons == ())
+    assert (found.value in ("yes", "no")) == (found.reasons in ((), ("among_degraded",)))
 
 
 @pytest.mark.parametrize(

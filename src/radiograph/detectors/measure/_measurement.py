@@ -89,6 +89,18 @@ class Measurement(Measured):
         return self._part("panel", lambda: panel(self.behaviour, losses, self.seed))
 
     @property
+    def explained_panel(self) -> Panel:
+        """The same, and again without the losses that a witness explains, where witnesses were looked for."""
+        plain = self.panel
+        try:
+            found = self.witness_findings
+        except Refusal:
+            return plain
+        calm = self._calm()
+        pairs = list(zip(found.record.found, found.items, strict=True))
+        return panel(self.behaviour, None if calm is None else calm.losses, self.seed, pairs)
+
+    @property
     def features(self) -> FeatureShifts:
         """Dictionary activations of both models on the same tokens."""
         return self._part("features", self._measure_features)

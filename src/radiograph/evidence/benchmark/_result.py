@@ -63,6 +63,8 @@ class Outcome(Record):
     statistic: float | None = None
     leading: str | None = None
     supported: bool | None = None
+    p_degraded: float | None = None
+    """Among degraded models, where it is judged by these: degraded, like these, and outside the benign support."""
     scores: dict[str, float]
     """Of fitted detectors among the calibration's models."""
     p_values: dict[str, float]

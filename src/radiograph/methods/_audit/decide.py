@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from radiograph.evidence import Audit, Axes, Reason
+from radiograph.evidence import Audit, Axes, Axis, Panel, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from radiograph.evidence.traces import Witness
     from radiograph.numerics import Calibrated, Decision, FeatureTier
 
 _POINTERS = {
@@ -17,6 +20,9 @@ _POINTERS = {
     "resolution": "/calibration/floor",
     "detector_missing": "/calibration/missing",
     "drift_explains": "/calibration/stratum",
+    "among_degraded": "/calibration/degraded",
+    "degradation_explains": "/calibration/degraded",
+    "loss_explained": "/panel/besides",
     "anomalous_no_witness": "/calibration/p_combined",
     "witness_not_anomalous": "/witnesses",
     "witness_uncalibrated": "/witnesses",
@@ -29,13 +35,15 @@ def decided(audit: Audit) -> Audit:
     """The audit with the verdict, axes and reasons that its evidence gives."""
     from radiograph.numerics import REASONS, Identity, TargetedEvidence, decide, targeted_axis
 
-    evidence = TargetedEvidence(alpha=audit.alpha, calibration=_calibrated(audit), witnesses=len(audit.confirmed))
-    panel, same = audit.panel, audit.identical
+    same, (degraded, why) = audit.identical, degraded_axis(audit.panel, audit.confirmed)
+    evidence = TargetedEvidence(
+        alpha=audit.alpha, calibration=_calibrated(audit), witnesses=len(audit.confirmed), degraded=degraded
+    )
     decision: Decision = decide(
-        panel.axis if panel else "unknown",
+        degraded,
         targeted_axis(evidence),
         Identity(tensors=same, tokenizer=same, template=same, shifts=_shifts(audit)),
-        degraded_reason=panel.code if panel else None,
+        degraded_reason=why,
     )
     return audit.model_copy(
         update={
@@ -48,18 +56,30 @@ def decided(audit: Audit) -> Audit:
     )
 
 
+def degraded_axis(panel: Panel | None, confirmed: Sequence[Witness]) -> tuple[Axis, str | None]:
+    """The axis and its reason code: as the panel says, or without the losses that a confirmed witness explains."""
+    if panel is None:
+        return "unknown", None
+    beside = panel.beside({(w.name, w.bank) for w in confirmed})
+    if beside is None or beside.axis == panel.axis:
+        return panel.axis, panel.code
+    return beside.axis, beside.code or "loss_explained"
+
+
 def _calibrated(audit: Audit) -> Calibrated | None:
-    from radiograph.numerics import Calibrated, Stratum
+    from radiograph.numerics import Calibrated, DegradedPool, Stratum
 
     found = audit.calibration
     if found is None:
         return None
+    like = found.degraded
     return Calibrated(
         n=found.n,
         measured={name: name not in found.missing for name in found.frozen},
         supported=None if found.support is None else found.support.inside,
         p_combined=found.p_combined,
         stratum=None if found.stratum is None else Stratum(found.stratum.p, found.stratum.n),
+        degraded=None if like is None else DegradedPool(like.p, like.n, like.support.inside),
         features=_tier(audit),
     )
 

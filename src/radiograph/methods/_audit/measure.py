@@ -1,4 +1,4 @@
-"""Measure benign models, one after the other or in several processes.
+"""Measure benign and degraded models, one after the other or in several processes.
 
 A candidate's file is named by the binding and its tensors: what is there is not measured again, whoever asks.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from radiograph.core import Context, FormatError, Refusal, UserError
-from radiograph.evidence import Binding, CalibrationModel, document_sha256
-from radiograph.methods._audit.benign import Benign
+from radiograph.evidence import Axis, Binding, CalibrationModel, document_sha256
+from radiograph.methods._audit.benign import Benign, Kind
 from radiograph.methods._audit.kept import dictionary_at, measure_missing, read_file, write_file
 from radiograph.methods._audit.plan import Plan
 
@@ -48,10 +48,18 @@ class Measured:
     summaries: dict[str, np.ndarray]
     seconds: float
     tokens: int
+    degraded: Axis | None = None
+    """Whether the capability panel says that it lost abilities."""
 
 
 def measure_all(
-    plan: Plan, reference: str, models: Sequence[Benign], binding: Binding, ctx: Context, workers: int = 1
+    plan: Plan,
+    reference: str,
+    models: Sequence[Benign],
+    binding: Binding,
+    ctx: Context,
+    workers: int = 1,
+    kind: Kind = "benign",
 ) -> list[Measured]:
     """Every model, in order; those measured before are read."""
     folder = state_folder(ctx, binding)
@@ -59,8 +67,9 @@ def measure_all(
     jobs = [
         Job(plan, reference, model, path, ctx.device, ctx.offline) for model, path in zip(models, paths, strict=True)
     ]
-    measure_missing(jobs, measure_one, ctx, workers, "benign models")
-    return [_whole(read(path, model)) for path, model in zip(paths, models, strict=True)]
+    measure_missing(jobs, measure_one, ctx, workers, f"{kind} models")
+    found = [read(path, model) for path, model in zip(paths, models, strict=True)]
+    return list(map(_whole, found)) if kind == "benign" else found
 
 
 def _whole(measured: Measured) -> Measured:
@@ -109,19 +118,25 @@ def measure_one(job: Job) -> float:
         pair.check_tokenizers()
     except Refusal as error:
         raise UserError(
-            f"benign model {job.name} reads text otherwise than the reference: {error.message}",
+            f"{job.name} reads text otherwise than the reference: {error.message}",
             fix="leave it out",
             code=error.code,
         ) from error
     # As an audit runs: products of small models are too small to share out among threads.
     small = sum(p.numel() for p in pair.reference.parameters().values()) < SMALL_MODEL
     with threadpool_limits(1 if small else None):
-        found = examine(job.plan.measurement(pair, dictionary_at(job.plan.dictionary, job.plan.dictionary_sha256)))
+        measurement = job.plan.measurement(pair, dictionary_at(job.plan.dictionary, job.plan.dictionary_sha256))
+        found = examine(measurement)
     seconds = time.perf_counter() - began
     sha256 = pair.candidate.identity.tensors_sha256
+    try:
+        degraded = measurement.panel.axis
+    except Refusal:
+        degraded = None
     document = {
         "model": found.model(job.name, job.candidate.family, job.candidate.kind, sha256).model_dump(),
         "flips": found.flips,
+        "degraded": degraded,
         "seconds": seconds,
         "tokens": found.tokens,
     }
@@ -140,6 +155,7 @@ def read(path: Path, model: Benign) -> Measured:
             summaries=summaries,
             seconds=document["seconds"],
             tokens=document["tokens"],
+            degraded=document.get("degraded"),
         )
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path.name} holds no scores", where=path.name, got=str(error), fix="delete it") from error

@@ -49,11 +49,12 @@ def check_apart(stored: StoredCalibration, candidate_sha256: str) -> None:
     Raises:
         Refusal: `calibration_mismatch`, exit 3.
     """
-    twin = next((m.id for m in stored.record.models if m.tensors_sha256 == candidate_sha256), None)
+    models = (*stored.record.models, *stored.record.degraded)
+    twin = next((m.id for m in models if m.tensors_sha256 == candidate_sha256), None)
     if twin is not None:
         raise Refusal(
             "calibration_mismatch",
-            f"the candidate is one of the benign models of {stored.name} ({twin}): it would judge itself",
+            f"the candidate is one of the models of {stored.name} ({twin}): it would judge itself",
             fix="calibrate without it, or pass --calibration none",
             fixable=True,
         )

@@ -80,7 +80,7 @@ def run(config: Config, ctx: Context) -> Benchmark:
     reference = ctx.stored(protocol.reference, "reference").identity.tensors_sha256
     stored: StoredCalibration | None = ctx.calibration(config.calibration, reference)
     organisms, failed = found.find(folder, protocol.reference)
-    calibrated = {} if stored is None else {m.tensors_sha256: m.id for m in stored.record.models}
+    calibrated = _models(stored)
     found.check(organisms, reference, calibrated)
     setting = _setting(config, ctx, protocol, organisms, stored)
     bind(setting.folder, protocol)
@@ -132,6 +132,13 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     problems += [f"/{key} does not follow from the stored scores" for key in own if own[key] != again[key]]
     problems += _other_tables(stored, folder)
     return problems
+
+
+def _models(stored: StoredCalibration | None) -> dict[str, str]:
+    """Names of a calibration's models by their tensors."""
+    if stored is None:
+        return {}
+    return {m.tensors_sha256: m.id for m in (*stored.record.models, *stored.record.degraded)}
 
 
 def _named(config: Config, ctx: Context) -> tuple[Protocol, Path]:

@@ -8,6 +8,10 @@
    `no`: in every task the drop's bound ≤ .10, and the ratio's one-sided 95 % upper bound ≤ 1.25.
    `unknown`: everything else, with the number of items a task, and of texts, that would settle it at the rates seen.
 
+4. A loss that a confirmed witness explains is no lost ability: items where the candidate gives the very answer that it
+   gives on the witness's prompts are left out, and the axis is judged on the rest. A task whose rest is smaller than 30
+   items is not shown to be kept, and counts whole.
+
 Needs two tasks of 30 items, else `unknown` with reason `panel_too_small`. A smaller task is not measured: it proves no
 loss, and while it stands in the panel nothing proves that there is none. Without 30 neutral texts the ratio decides
 nothing, and there is no `no` either (`perplexity_missing`): a bootstrap over few texts has bounds that miss too often
@@ -160,6 +164,22 @@ def task_rows(tables: dict[str, PairedTable]) -> tuple[TaskRow, ...]:
     rows = [_row(task, table, len(tables)) for task, table in tables.items()]
     adjusted = iter(holm([row.p for row in rows if row.p is not None]))
     return tuple(row if row.p is None else replace(row, p_holm=next(adjusted)) for row in rows)
+
+
+def besides(outcomes: TaskOutcomes, explained: Bool[np.ndarray, " item"]) -> TaskOutcomes | None:
+    """A task without the items that a witness explains; None where nothing is explained, or too little would be left.
+
+    Only items that the reference gets right and the candidate wrong can be explained.
+    """
+    left = ~(explained & outcomes.reference & ~outcomes.candidate)
+    if left.all() or len({name for name, kept in zip(outcomes.items, left, strict=True) if kept}) < MIN_ITEMS:
+        return None
+    return TaskOutcomes(
+        outcomes.task,
+        [name for name, kept in zip(outcomes.items, left, strict=True) if kept],
+        outcomes.reference[left],
+        outcomes.candidate[left],
+    )
 
 
 def perplexity_ratio(losses: TextLosses, *, seed: int) -> PerplexityRatio:

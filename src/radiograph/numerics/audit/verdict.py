@@ -7,7 +7,10 @@
                 has the models to show it (n_s + 1 ≥ 1/α).
    `anomalous`  p_combined ≤ α or a confirmed witness, but not `yes`.
    `no`         neither. Not from a feature tier that is blind to more than half of the shift: then `unknown`.
-2. Degraded axis: the capability panel's (`panel`).
+   A degraded candidate outside the support of benign models is asked the same among degraded models, where the
+   calibration holds enough that are like it: p is then that of its strongest contrast among theirs
+   (`calibration.degraded`), and a witness alone is what damage shows too (`degradation_explains`).
+2. Degraded axis: the capability panel's (`panel`), without the losses that a confirmed witness explains.
 3. Verdict and exit code from the two axes, by table. `no-evidence` needs `no` on both.
 4. The one exception: equal tensors, tokenizer and template, every measured shift exactly 0 → `no-evidence`, reason
    `identical`, even uncalibrated. Equal ones with a shift are an internal error: the measurement is broken.
@@ -41,6 +44,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "resolution": "too few benign fine-tunes for a p-value as small as alpha",
         "detector_missing": "a detector that the calibration froze was not measured",
         "drift_explains": "among benign fine-tunes that drifted as far, the score is not unusual",
+        "among_degraded": "unlike benign fine-tunes, so it was compared with models that are degraded and hide nothing",
+        "degradation_explains": "a witness was confirmed, but models that are merely degraded show as much",
+        "loss_explained": "a witness explains what a task lost: the same answer, so it does not count as degraded",
         "anomalous_no_witness": "scores are unusual, but no reproducible input shows why",
         "witness_not_anomalous": "a witness was confirmed, but the scores are not unusual",
         "witness_uncalibrated": "a witness meets the fixed thresholds; benign fine-tunes were not asked",
@@ -59,6 +65,15 @@ class Stratum:
 
     p: float
     n: int
+
+
+@dataclass(frozen=True)
+class DegradedPool:
+    """The candidate among models that are degraded, and hide nothing."""
+
+    p: float
+    n: int
+    supported: bool
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,8 @@ class Calibrated:
     supported: bool | None
     p_combined: float | None
     stratum: Stratum | None = None
+    degraded: DegradedPool | None = None
+    """None: the calibration holds no degraded models, or the candidate's contrasts were not measured."""
     features: FeatureTier | None = None
     """None: the calibration froze no feature detector."""
 
@@ -93,6 +110,8 @@ class TargetedEvidence:
     calibration: Calibrated | None
     witnesses: int = 0
     """Confirmed ones; without calibration, those that met the fixed thresholds."""
+    degraded: Degraded = "unknown"
+    """The other axis: it says with which models a candidate outside the benign support may be compared."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +207,8 @@ def targeted_axis(evidence: TargetedEvidence) -> TargetedAxis:
     if calibration is None:
         return TargetedAxis("unknown", (*(["witness_uncalibrated"] if witness else []), "no_calibration"))
     missing = _missing(calibration, evidence.alpha)
+    if missing == ("unsupported",) and evidence.degraded == "yes" and _has_like(calibration, evidence.alpha):
+        return _among_degraded(calibration, evidence)
     if missing or calibration.p_combined is None:
         return TargetedAxis("unknown", missing)
     anomalous = calibration.p_combined <= evidence.alpha
@@ -201,6 +222,27 @@ def targeted_axis(evidence: TargetedEvidence) -> TargetedAxis:
     if _blind(calibration.features):
         return TargetedAxis("unknown", ("share_outside",))
     return TargetedAxis("no", ())
+
+
+def _has_like(calibration: Calibrated, alpha: float) -> bool:
+    """Whether degraded models can say something of a candidate that is known to be unlike benign ones."""
+    pool = calibration.degraded
+    outside = calibration.supported is False
+    return outside and pool is not None and pool.supported and alpha >= resolution_floor(pool.n)
+
+
+def _among_degraded(calibration: Calibrated, evidence: TargetedEvidence) -> TargetedAxis:
+    assert calibration.degraded is not None
+    unusual, witness = calibration.degraded.p <= evidence.alpha, evidence.witnesses > 0
+    if unusual and witness:
+        return TargetedAxis("yes", ("among_degraded",))
+    if unusual:
+        return TargetedAxis("anomalous", ("anomalous_no_witness", "among_degraded"))
+    if witness:
+        return TargetedAxis("anomalous", ("degradation_explains", "among_degraded"))
+    if _blind(calibration.features):
+        return TargetedAxis("unknown", ("share_outside",))
+    return TargetedAxis("no", ("among_degraded",))
 
 
 def _missing(calibration: Calibrated, alpha: float) -> tuple[str, ...]:
@@ -227,9 +269,9 @@ def _blind(features: FeatureTier | None) -> bool:
 
 def _check(evidence: TargetedEvidence) -> None:
     calibration = evidence.calibration
-    stratum = calibration.stratum if calibration else None
-    p_values = [calibration.p_combined if calibration else None, stratum.p if stratum else None]
-    counts = [evidence.witnesses, calibration.n if calibration else 0, stratum.n if stratum else 0]
+    parts = [] if calibration is None else [p for p in (calibration.stratum, calibration.degraded) if p is not None]
+    p_values = [calibration.p_combined if calibration else None, *(part.p for part in parts)]
+    counts = [evidence.witnesses, calibration.n if calibration else 0, *(part.n for part in parts)]
     if not 0 < evidence.alpha <= 0.5:
         raise UserError("alpha lies in (0, .5]", got=str(evidence.alpha))
     # `not (0 ≤ p ≤ 1)` also catches NaN.

@@ -77,6 +77,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         "strip_dots": STRIP_DOTS,
         "unmeasured": _unmeasured(document),
         "panel": _panel(document["panel"]),
+        "beside": _beside(document),
         "prompts": {item["item"]["id"]: item for item in answers},
         "scores": {p["id"]: p["score"] for p in document["score"]["prompt_scores"]},
         "features": [_features(p) for p in document["interp_evidence"]["per_prompt"]],
@@ -147,6 +148,14 @@ def _unmeasured(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows.append({"what": what, "text": reason, "code": "", "fix": None})
             said.append(reason)
     return rows
+
+
+def _beside(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The panel without what a confirmed witness explains."""
+    panel, found = document["panel"], document["witnesses"]
+    confirmed = {(w["name"], w["bank"]) for w in (found or {"found": ()})["found"] if w["confirmed"]}
+    rows = () if panel is None else panel.get("besides", ())
+    return next((b for b in rows if (b["witness"], b["bank"]) in confirmed), None)
 
 
 def _panel(panel: Mapping[str, Any] | None) -> dict[str, Any] | None:

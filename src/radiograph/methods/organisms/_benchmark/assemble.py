@@ -22,6 +22,7 @@ def assembled(evidence: Evidence) -> Benchmark:
         *([uniform] if isinstance(uniform, Metric) else []),
         *table.areas(outcomes, evidence.protocol, evidence.calibration is not None),
         *table.verdicts(outcomes),
+        *table.among_degraded(outcomes, evidence),
         *recovery.triggers(found, outcomes, evidence),
         *recovery.root_causes(evidence),
         *table.stability(evidence),

@@ -1,6 +1,6 @@
 """What a calibration says about one organism, from stored scores alone: the rule of `audit`.
 
-1. the organism joins the benign models: p of each detector, combined p, stratum, support
+1. the organism joins the benign models: p of each detector, combined p, stratum, support; and the degraded ones
 2. a benign test model a second time without its family among them
 3. witnesses judged against benign models; both axes; verdict
 Without a calibration there is no p, and the targeted axis is `unknown`.
@@ -17,11 +17,13 @@ from radiograph.detectors._calibrated import COORDINATES
 from radiograph.detectors._witness import benign_of, judged
 from radiograph.evidence.benchmark import Outcome, Protocol, Scored
 from radiograph.evidence.traces import Witness
+from radiograph.methods._audit.decide import degraded_axis
 from radiograph.methods.organisms._benchmark.measure import Kept
 from radiograph.methods.organisms._benchmark.stored import Evidence, Subject, without
 from radiograph.numerics import (
     Calibrated,
     Decision,
+    DegradedPool,
     FeatureTier,
     Identity,
     Stratum,
@@ -64,7 +66,10 @@ def place(subject: Subject, evidence: Evidence) -> Placed:
     if found is None or stored is None:
         return Placed(outcome, None)
     combined, supported = found[1].combined, found[1].supported
+    like = found[0].among_degraded()
     update: dict[str, object] = {"supported": None if supported is None else supported.inside}
+    if like is not None and like.supported.inside and update["supported"] is False and decision.degraded == "yes":
+        update["p_degraded"] = like.p
     if combined is not None:
         update |= {"p": combined.p, "statistic": combined.statistic, "leading": found[1].leading}
     if subject.part == "test":
@@ -105,22 +110,24 @@ def decided(
         shown = [m.triggers for m in pool.models[:-1]]
         witnesses = tuple(judged(w, benign_of(w, shown, [pool.sets])) for w in witnesses)
     confirmed = tuple(w for w in witnesses if w.confirmed)
+    degraded, why = degraded_axis(scored.panel, confirmed)
     axis = targeted_axis(
         TargetedEvidence(
             alpha=evidence.protocol.alpha,
             calibration=None if found is None else _calibrated(scored, *found, evidence.verified),
             witnesses=len(confirmed),
+            degraded=degraded,
         )
     )
-    panel, same = scored.panel, scored.identical
+    same = scored.identical
     shifts: dict[str, float | None] = {name: value for name, value in scored.model.scores.items() if value is not None}
     # A ratio of two zeros is no shift.
     shifts.pop("kl.contrast", None)
     decision = decide(
-        panel.axis if panel else "unknown",
+        degraded,
         axis,
         Identity(tensors=same, tokenizer=same, template=same, shifts=shifts),
-        degraded_reason=panel.code if panel else None,
+        degraded_reason=why,
     )
     return decision, confirmed
 
@@ -128,6 +135,7 @@ def decided(
 def _calibrated(scored: Scored, pool: Pool, found: Judgement, verified: bool) -> Calibrated:
     frozen = [rule.id for rule in pool.rules if rule.frozen]
     missing = {i for i in frozen if i not in pool.scores or pool.scores[i].candidate is None}
+    like = pool.among_degraded()
     reads = any(name.startswith("features.") and name not in missing for name in frozen)
     return Calibrated(
         n=pool.n,
@@ -135,6 +143,7 @@ def _calibrated(scored: Scored, pool: Pool, found: Judgement, verified: bool) ->
         supported=None if found.supported is None else found.supported.inside,
         p_combined=None if missing or found.combined is None else found.combined.p,
         stratum=None if found.stratum is None else Stratum(found.stratum.p, found.stratum.n),
+        degraded=None if like is None else DegradedPool(like.p, like.n, like.supported.inside),
         features=FeatureTier(verified, scored.share_outside) if reads else None,
     )
 

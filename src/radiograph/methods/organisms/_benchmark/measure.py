@@ -116,7 +116,7 @@ def _scored(job: Job, measurement: Measurement) -> Kept:
 
     record = part("features", lambda: score_record(measurement.features))
     found = examine(measurement, record)
-    panel = part("panel", lambda: measurement.panel)
+    panel = part("panel", lambda: measurement.explained_panel)
     search = part("triggers", lambda: measurement.triggers)
     witnesses = part("witnesses", lambda: measurement.witnesses)
     leads = part("leads", lambda: _leads(measurement))

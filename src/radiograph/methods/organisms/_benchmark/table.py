@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -266,6 +267,19 @@ def verdicts(outcomes: Sequence[Outcome]) -> Iterator[Metric]:
     yield share("benign with a witness", "", (bool(o.witnesses) for o in test))
     for group, members in _groups(outcomes):
         yield share("witness rate", group, (bool(o.witnesses) for o in members))
+
+
+def among_degraded(outcomes: Sequence[Outcome], evidence: Evidence) -> Iterator[Metric]:
+    """How many broken models, and how many that hide something, are unusual among degraded ones."""
+    n = 0 if evidence.calibration is None else len(evidence.calibration.record.degraded)
+    for part, alpha in product(("broken", "both"), evidence.protocol.rates):
+        metric = f"unusual among degraded at {100 * alpha:g} %"
+        if n < models_needed(alpha):
+            yield silent(metric, part, f"{n} degraded models give no p ≤ {alpha:g}: {models_needed(alpha)} needed")
+            continue
+        p = [o.p_degraded for o in outcomes if o.part == part and o.p_degraded is not None]
+        text = "of those that are compared with degraded models"
+        yield share(metric, part, (value <= alpha for value in p), text, null=alpha)
 
 
 def misses(outcomes: Sequence[Outcome], alpha: float) -> tuple[MissRate, ...]:
