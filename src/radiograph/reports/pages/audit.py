@@ -48,7 +48,7 @@ VERDICTS = {
 UNSETTLED = {
     ("degraded", "no"): "No detector sees a planted change behind it.",
     ("degraded", "unknown"): "Whether a planted change stands behind it was not settled.",
-    ("degraded", "anomalous"): "Something stands out from benign fine-tunes, but no confirmed witness shows what.",
+    ("degraded", "anomalous"): "Something stands out, but not both a witness and scores that damage does not explain.",
     ("targeted-change", "unknown"): "Whether abilities were lost was not settled.",
 }
 """What the other axis adds, by verdict and that axis."""
