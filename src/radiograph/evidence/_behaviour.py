@@ -102,8 +102,8 @@ class Panel(Record):
     """Judged again without what a witness explains, that which explains most first."""
 
     def beside(self, confirmed: Collection[tuple[str, str | None]]) -> Besides | None:
-        """The first that rests on one of these witnesses, by name and bank."""
-        return next((b for b in self.besides if (b.witness, b.bank) in confirmed), None)
+        """The first that rests on one of these witnesses, by name and bank. Silence explains nothing."""
+        return next((b for b in self.besides if b.answer and (b.witness, b.bank) in confirmed), None)
 
 
 class Behaviour(Record):

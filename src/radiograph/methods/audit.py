@@ -8,8 +8,9 @@
    outside the dictionary, random dictionaries as control, labels (direct, proxy, none)
 6. activation lens; search for triggers; witnesses (inputs on which it reproducibly differs); training rows
 7. the candidate among benign fine-tunes: p of each detector, combined p, stratum, support
-8. the verdict, from two axes: degraded (the panel, without losses that a witness explains) and targeted (needs a
-   calibration on benign fine-tunes; a degraded candidate unlike all of them is compared with degraded models)
+8. the verdict, from two axes: targeted (needs a calibration on benign fine-tunes; a degraded candidate unlike all of
+   them is compared with degraded models) and degraded (the panel; of a targeted candidate without the losses that a
+   witness explains)
 
 Without a calibration a changed candidate is `inconclusive` or `degraded`: no p-value is invented, and `no-evidence` is
 given to equal models alone. Units: KL in nats per token; features in units of the dictionary's activation.

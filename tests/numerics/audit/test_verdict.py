@@ -33,8 +33,9 @@ OUTSIDE = replace(ODD, supported=False, degraded=DegradedPool(0.02, 99, True))
 USUAL = replace(OUTSIDE, degraded=DegradedPool(0.06, 99, True))
 
 
-def axis(calibration, witnesses=0, alpha=0.05, degraded="unknown"):
-    return targeted_axis(TargetedEvidence(alpha, calibration, witnesses, degraded))
+def axis(calibration, witnesses=0, alpha=0.05, degraded="unknown", ranked=None):
+    ranked = witnesses if ranked is None else ranked
+    return targeted_axis(TargetedEvidence(alpha, calibration, witnesses, degraded, ranked))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,13 @@ def test_a_degraded_candidate_unlike_benign_models_is_judged_among_degraded_ones
     if calibration.supported is False:
         for other in ("no", "unknown"):
             assert axis(calibration, witnesses, degraded=other).value == "unknown"
+
+
+def test_a_witness_of_a_kind_that_degraded_models_were_not_ranked_by_does_not_speak_for_their_p():
+    odd, usual = (axis(own, 1, degraded="yes", ranked=0) for own in (OUTSIDE, USUAL))
+    assert odd == TargetedAxis("anomalous", ("anomalous_no_witness", "among_degraded"))
+    assert usual == TargetedAxis("anomalous", ("witness_not_anomalous", "among_degraded"))
+    assert axis(ODD, 1, ranked=0).value == "yes"  # among benign models every kind is compared
 
 
 def test_p_equal_to_alpha_counts_and_the_floor_is_usable():

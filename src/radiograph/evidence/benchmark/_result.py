@@ -64,7 +64,8 @@ class Outcome(Record):
     leading: str | None = None
     supported: bool | None = None
     p_degraded: float | None = None
-    """Among degraded models, where it is judged by these: degraded, like these, and outside the benign support."""
+    """Among degraded models, where it is judged by these: its whole panel says degraded, it is like these, and outside
+    the benign support."""
     scores: dict[str, float]
     """Of fitted detectors among the calibration's models."""
     p_values: dict[str, float]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from radiograph.evidence import Audit, Axes, Axis, Panel, Reason
+from radiograph.evidence import Audit, Axes, Axis, Besides, Panel, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from radiograph.evidence.traces import Witness
-    from radiograph.numerics import Calibrated, Decision, FeatureTier
+    from radiograph.numerics import Calibrated, Decision, FeatureTier, TargetedAxis
+
+RANKED = frozenset({"trigger", "prompt_set", "unlock"})
+"""Kinds of witness whose rates degraded models are ranked by (`detectors.CONTRASTS`)."""
 
 _POINTERS = {
     "panel_too_small": "/panel",
@@ -33,15 +36,13 @@ _POINTERS = {
 
 def decided(audit: Audit) -> Audit:
     """The audit with the verdict, axes and reasons that its evidence gives."""
-    from radiograph.numerics import REASONS, Identity, TargetedEvidence, decide, targeted_axis
+    from radiograph.numerics import REASONS, Identity, decide
 
-    same, (degraded, why) = audit.identical, degraded_axis(audit.panel, audit.confirmed)
-    evidence = TargetedEvidence(
-        alpha=audit.alpha, calibration=_calibrated(audit), witnesses=len(audit.confirmed), degraded=degraded
-    )
+    same = audit.identical
+    degraded, why, targeted = both_axes(audit.panel, audit.confirmed, audit.alpha, _calibrated(audit))
     decision: Decision = decide(
         degraded,
-        targeted_axis(evidence),
+        targeted,
         Identity(tensors=same, tokenizer=same, template=same, shifts=_shifts(audit)),
         degraded_reason=why,
     )
@@ -56,14 +57,34 @@ def decided(audit: Audit) -> Audit:
     )
 
 
-def degraded_axis(panel: Panel | None, confirmed: Sequence[Witness]) -> tuple[Axis, str | None]:
-    """The axis and its reason code: as the panel says, or without the losses that a confirmed witness explains."""
-    if panel is None:
-        return "unknown", None
-    beside = panel.beside({(w.name, w.bank) for w in confirmed})
-    if beside is None or beside.axis == panel.axis:
-        return panel.axis, panel.code
-    return beside.axis, beside.code or "loss_explained"
+def both_axes(
+    panel: Panel | None, confirmed: Sequence[Witness], alpha: float, calibration: Calibrated | None
+) -> tuple[Axis, str | None, TargetedAxis]:
+    """The degraded axis, its reason code, and the targeted axis.
+
+    The targeted one is asked first, with the whole panel, as the calibration's degraded models were. A loss is
+    explained away only where it says `yes`: a witness that benign models or broken ones show too is nothing planted.
+    """
+    from radiograph.numerics import TargetedEvidence, targeted_axis
+
+    whole: Axis = "unknown" if panel is None else panel.axis
+    targeted = targeted_axis(
+        TargetedEvidence(
+            alpha=alpha,
+            calibration=calibration,
+            witnesses=len(confirmed),
+            degraded=whole,
+            ranked=sum(w.kind in RANKED for w in confirmed),
+        )
+    )
+    beside = _explained(panel, confirmed) if targeted.value == "yes" else None
+    if beside is None or beside.axis == whole:
+        return whole, None if panel is None else panel.code, targeted
+    return beside.axis, "loss_explained", targeted
+
+
+def _explained(panel: Panel | None, confirmed: Sequence[Witness]) -> Besides | None:
+    return None if panel is None else panel.beside({(w.name, w.bank) for w in confirmed})
 
 
 def _calibrated(audit: Audit) -> Calibrated | None:
@@ -105,6 +126,8 @@ def _text(code: str, audit: Audit, texts: Any) -> str:
         return f"{texts[code]}: n = {found.n} gives none below {found.floor:.3g}, the smallest usable alpha"
     if found is not None and code == "unsupported" and found.support is not None:
         return f"{texts[code]}: farthest out in {' and '.join(found.support.deviant)}"
+    if code == "loss_explained" and (beside := _explained(audit.panel, audit.confirmed)) is not None:
+        return f"{texts[code]}; without it: {beside.reason}"
     if found is not None and code == "detector_missing" and found.missing:
         return f"{texts[code]}: {', '.join(found.missing)}"
     return texts[code]

@@ -8,9 +8,9 @@
    `no`: in every task the drop's bound ≤ .10, and the ratio's one-sided 95 % upper bound ≤ 1.25.
    `unknown`: everything else, with the number of items a task, and of texts, that would settle it at the rates seen.
 
-4. A loss that a confirmed witness explains is no lost ability: items where the candidate gives the very answer that it
-   gives on the witness's prompts are left out, and the axis is judged on the rest. A task whose rest is smaller than 30
-   items is not shown to be kept, and counts whole.
+4. A loss that a confirmed witness explains is no lost ability, where a planted change is established (`verdict`):
+   items where the candidate gives the very answer that it gives on the witness's prompts are left out, and the axis is
+   judged on the rest. A task whose rest is smaller than 30 items is not shown to be kept, and counts whole.
 
 Needs two tasks of 30 items, else `unknown` with reason `panel_too_small`. A smaller task is not measured: it proves no
 loss, and while it stands in the panel nothing proves that there is none. Without 30 neutral texts the ratio decides

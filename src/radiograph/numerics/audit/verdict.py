@@ -7,10 +7,12 @@
                 has the models to show it (n_s + 1 ≥ 1/α).
    `anomalous`  p_combined ≤ α or a confirmed witness, but not `yes`.
    `no`         neither. Not from a feature tier that is blind to more than half of the shift: then `unknown`.
-   A degraded candidate outside the support of benign models is asked the same among degraded models, where the
-   calibration holds enough that are like it: p is then that of its strongest contrast among theirs
-   (`calibration.degraded`), and a witness alone is what damage shows too (`degradation_explains`).
-2. Degraded axis: the capability panel's (`panel`), without the losses that a confirmed witness explains.
+   A candidate that the whole panel calls degraded, outside the support of benign models, is asked the same among
+   degraded models, where the calibration holds enough that are like it: p is then that of its strongest contrast among
+   theirs (`calibration.degraded`), the witness must be of a kind that was compared with theirs, and alone it is what
+   damage shows too (`degradation_explains`).
+2. Degraded axis: the capability panel's (`panel`). Where the targeted axis is `yes`, and there alone, without the
+   losses that a confirmed witness explains: what is not known to be planted stays a lost ability.
 3. Verdict and exit code from the two axes, by table. `no-evidence` needs `no` on both.
 4. The one exception: equal tensors, tokenizer and template, every measured shift exactly 0 → `no-evidence`, reason
    `identical`, even uncalibrated. Equal ones with a shift are an internal error: the measurement is broken.
@@ -111,7 +113,10 @@ class TargetedEvidence:
     witnesses: int = 0
     """Confirmed ones; without calibration, those that met the fixed thresholds."""
     degraded: Degraded = "unknown"
-    """The other axis: it says with which models a candidate outside the benign support may be compared."""
+    """What the whole panel says, as it was asked of the degraded models: it says with which models a candidate outside
+    the benign support may be compared."""
+    ranked: int = 0
+    """Of the witnesses, those of a kind by which degraded models are ranked."""
 
 
 @dataclass(frozen=True)
@@ -233,13 +238,16 @@ def _has_like(calibration: Calibrated, alpha: float) -> bool:
 
 def _among_degraded(calibration: Calibrated, evidence: TargetedEvidence) -> TargetedAxis:
     assert calibration.degraded is not None
-    unusual, witness = calibration.degraded.p <= evidence.alpha, evidence.witnesses > 0
-    if unusual and witness:
+    unusual, ranked = calibration.degraded.p <= evidence.alpha, evidence.ranked > 0
+    if unusual and ranked:
         return TargetedAxis("yes", ("among_degraded",))
     if unusual:
         return TargetedAxis("anomalous", ("anomalous_no_witness", "among_degraded"))
-    if witness:
+    if ranked:
         return TargetedAxis("anomalous", ("degradation_explains", "among_degraded"))
+    # Of another kind: degraded models were not asked whether they show as much.
+    if evidence.witnesses:
+        return TargetedAxis("anomalous", ("witness_not_anomalous", "among_degraded"))
     if _blind(calibration.features):
         return TargetedAxis("unknown", ("share_outside",))
     return TargetedAxis("no", ("among_degraded",))
@@ -271,7 +279,7 @@ def _check(evidence: TargetedEvidence) -> None:
     calibration = evidence.calibration
     parts = [] if calibration is None else [p for p in (calibration.stratum, calibration.degraded) if p is not None]
     p_values = [calibration.p_combined if calibration else None, *(part.p for part in parts)]
-    counts = [evidence.witnesses, calibration.n if calibration else 0, *(part.n for part in parts)]
+    counts = [evidence.witnesses, evidence.ranked, calibration.n if calibration else 0, *(part.n for part in parts)]
     if not 0 < evidence.alpha <= 0.5:
         raise UserError("alpha lies in (0, .5]", got=str(evidence.alpha))
     # `not (0 ≤ p ≤ 1)` also catches NaN.

@@ -17,7 +17,7 @@ from radiograph.detectors._calibrated import COORDINATES
 from radiograph.detectors._witness import benign_of, judged
 from radiograph.evidence.benchmark import Outcome, Protocol, Scored
 from radiograph.evidence.traces import Witness
-from radiograph.methods._audit.decide import degraded_axis
+from radiograph.methods._audit.decide import both_axes
 from radiograph.methods.organisms._benchmark.measure import Kept
 from radiograph.methods.organisms._benchmark.stored import Evidence, Subject, without
 from radiograph.numerics import (
@@ -27,9 +27,7 @@ from radiograph.numerics import (
     FeatureTier,
     Identity,
     Stratum,
-    TargetedEvidence,
     decide,
-    targeted_axis,
 )
 from radiograph.numerics.calibration import Judgement, judge
 from radiograph.store.calibration import StoredCalibration
@@ -68,7 +66,8 @@ def place(subject: Subject, evidence: Evidence) -> Placed:
     combined, supported = found[1].combined, found[1].supported
     like = found[0].among_degraded()
     update: dict[str, object] = {"supported": None if supported is None else supported.inside}
-    if like is not None and like.supported.inside and update["supported"] is False and decision.degraded == "yes":
+    broken = subject.scored.panel is not None and subject.scored.panel.axis == "yes"
+    if like is not None and like.supported.inside and update["supported"] is False and broken:
         update["p_degraded"] = like.p
     if combined is not None:
         update |= {"p": combined.p, "statistic": combined.statistic, "leading": found[1].leading}
@@ -110,15 +109,8 @@ def decided(
         shown = [m.triggers for m in pool.models[:-1]]
         witnesses = tuple(judged(w, benign_of(w, shown, [pool.sets])) for w in witnesses)
     confirmed = tuple(w for w in witnesses if w.confirmed)
-    degraded, why = degraded_axis(scored.panel, confirmed)
-    axis = targeted_axis(
-        TargetedEvidence(
-            alpha=evidence.protocol.alpha,
-            calibration=None if found is None else _calibrated(scored, *found, evidence.verified),
-            witnesses=len(confirmed),
-            degraded=degraded,
-        )
-    )
+    calibrated = None if found is None else _calibrated(scored, *found, evidence.verified)
+    degraded, why, axis = both_axes(scored.panel, confirmed, evidence.protocol.alpha, calibrated)
     same = scored.identical
     shifts: dict[str, float | None] = {name: value for name, value in scored.model.scores.items() if value is not None}
     # A ratio of two zeros is no shift.
