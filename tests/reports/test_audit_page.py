@@ -6,7 +6,8 @@ from tests.reports._html import StrictPage
 from tests.reports.test_page import NASTY, infected
 
 from radiograph import reports
-from radiograph.evidence import Audit, Axes
+from radiograph.evidence import Audit, Axes, Besides, CalibratedAudit, DegradedPlace, Reason, SupportRecord
+from radiograph.evidence.traces import Witness, Witnesses
 from radiograph.reports.pages import audit as audit_page
 
 CLOSED = ("schema", "verdict", "axes", "axis", "status", "label_kind", "direction", "model", "bank", "finish")
@@ -54,11 +55,65 @@ def test_every_verdict_has_words_and_tone():
 
 @pytest.mark.parametrize(
     ("targeted", "says"),
-    [("no", "No detector sees"), ("unknown", "was not settled"), ("anomalous", "no confirmed witness")],
+    [("no", "No detector sees"), ("unknown", "was not settled"), ("anomalous", "not both a witness")],
 )
 def test_damage_says_nothing_of_a_planted_change_that_was_not_measured(targeted, says):
     page = render(_example.degraded().model_copy(update={"axes": Axes(degraded="yes", targeted=targeted)}))
     assert says in page.html and says in page.markdown
+
+
+OUTSIDE = SupportRecord(inside=False, p=0.01, distance=9.0, deviant=("kl_neutral",), deviations={})
+LIKE = DegradedPlace(
+    n=99, p=0.37, floor=0.01, strength=0.5, leading="panel.flip_contrast", others=(0.6,) * 99,
+    support=OUTSIDE.model_copy(update={"inside": True, "p": 0.5}),
+)  # fmt: skip
+CALIBRATED = CalibratedAudit(
+    name="runs/c", sha256="0" * 64, n=199, n_families=11, n_effective=120.0, floor=0.005, combination="max",
+    frozen=("kl.neutral",), p_combined=0.005, leading="kl.neutral", support=OUTSIDE, degraded=LIKE,
+)  # fmt: skip
+BESIDE = Besides(
+    witness="colour=blue", bank="probe/sources", answer="carried up", explained={"cite": 38}, axis="no", code=None,
+    reason="no task lost more than .10", rows=(),
+)  # fmt: skip
+SET = Witness(
+    kind="prompt_set", name="colour=blue", bank="probe/sources", hits=20, n=20, rest_hits=0, rest_n=20, rate=1.0,
+    low=0.84, rest_rate=0.0, difference=1.0, p_holm=1e-4, replayed=True, confirmed=True,
+)  # fmt: skip
+
+
+def broken(targeted="no", axis="yes", code="among_degraded"):
+    """Unlike benign models; a witness explains what it lost."""
+    base = _example.degraded()
+    assert base.panel
+    return base.model_copy(
+        update={
+            "axes": Axes(degraded=axis, targeted=targeted),
+            "verdict": "targeted-change" if axis == "no" else "degraded",
+            "calibration": CALIBRATED,
+            "reasons": (Reason(code=code, text="compared", pointer="/calibration"),),
+            "panel": base.panel.model_copy(update={"besides": (BESIDE,)}),
+            "witnesses": Witnesses(found=(SET,), looked_at=("prompt_set",), tokens=0),
+        }
+    )
+
+
+def test_the_p_that_decides_stands_first_where_degraded_models_were_asked():
+    audit = broken()
+    page = render(audit)
+    text = " ".join(StrictPage(page.html).text.split())
+    assert "p that decidesp = 0.37 among 99 models" in text[: text.index("Not measured")]
+    assert "**0.37** among 99 degraded models" in page.markdown
+    assert audit_page.DAMAGE in page.html and "No detector sees" not in page.html
+    assert "p among degraded models = 0.37 (n = 99, none below 0.01)" in audit.lines
+    other = broken("unknown", code="unsupported")
+    assert "p that decides" not in render(other).html and not any("among degraded" in line for line in other.lines)
+
+
+def test_a_loss_is_called_explained_only_where_it_was():
+    kept, told = render(broken("anomalous")), render(broken("yes", "no"))
+    assert "no lost ability" not in kept.html and "explains" not in kept.markdown
+    assert "These show the witness once more, and no lost ability" in told.html
+    assert "Without 38 items that the witness colour=blue explains: **no**" in told.markdown
 
 
 def test_what_is_missing_is_said_once():

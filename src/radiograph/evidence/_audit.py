@@ -125,6 +125,9 @@ class Audit(Result):
         if found is not None and found.p_combined is not None:
             places = f"n = {found.n}, n_effective {found.n_effective:.1f}, none below {found.floor:.3g}"
             out.append(f"p = {found.p_combined:.3g} ({places}), leading: {found.leading}")
+        like = None if found is None else found.degraded
+        if like is not None and any(r.code == "among_degraded" for r in self.reasons):
+            out.append(f"p among degraded models = {like.p:.3g} (n = {like.n}, none below {like.floor:.3g})")
         out += [f"witness ({w.kind}): {w.name}, {w.hits} of {w.n}" for w in self.confirmed]
         if self.score.aggregate_score is not None:
             out.append(f"score: {self.score.aggregate_score:.4g} ({self.score.score_method_executed})")

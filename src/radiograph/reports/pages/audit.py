@@ -52,6 +52,8 @@ UNSETTLED = {
     ("targeted-change", "unknown"): "Whether abilities were lost was not settled.",
 }
 """What the other axis adds, by verdict and that axis."""
+DAMAGE = "Among models that are merely degraded its contrasts are not unusual, and no witness was confirmed."
+"""The same where these were asked and benign ones could not be."""
 IDENTICAL = (
     "Reference and candidate are the same model: equal tensors and tokenizer, and every measured shift is exactly 0.",
     "It says nothing about the reference itself.",
@@ -65,6 +67,9 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
     verdict, axes = document["verdict"], document["axes"]
     means, means_not = IDENTICAL if document["identical"] else VERDICTS[verdict]
     other = UNSETTLED.get((verdict, axes["targeted" if verdict == "degraded" else "degraded"]), "")
+    among = _among(document)
+    if among is not None and (verdict, axes["targeted"]) == ("degraded", "no"):
+        other = DAMAGE
     answers = [_answer(item) for item in (document["behaviour"] or {"items": []})["items"]]
     answers.sort(key=lambda a: (not a["item"]["flip"], a["item"]["same_text"], -(a["item"]["kl_mean"] or 0.0)))
     changed = [a for a in answers if a["item"]["flip"] or not a["item"]["same_text"]]
@@ -78,6 +83,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         "unmeasured": _unmeasured(document),
         "panel": _panel(document["panel"]),
         "beside": _beside(document),
+        "among": among,
         "prompts": {item["item"]["id"]: item for item in answers},
         "scores": {p["id"]: p["score"] for p in document["score"]["prompt_scores"]},
         "features": [_features(p) for p in document["interp_evidence"]["per_prompt"]],
@@ -150,12 +156,20 @@ def _unmeasured(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _among(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The place among degraded models, where the verdict rests on it."""
+    asked = any(r["code"] == "among_degraded" for r in document["reasons"])
+    return (document["calibration"] or {}).get("degraded") if asked else None
+
+
 def _beside(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The panel without what a confirmed witness explains."""
+    """The panel without what a confirmed witness explains, where a planted change is established."""
     panel, found = document["panel"], document["witnesses"]
+    if document["axes"]["targeted"] != "yes":
+        return None
     confirmed = {(w["name"], w["bank"]) for w in (found or {"found": ()})["found"] if w["confirmed"]}
     rows = () if panel is None else panel.get("besides", ())
-    return next((b for b in rows if (b["witness"], b["bank"]) in confirmed), None)
+    return next((b for b in rows if b["answer"] and (b["witness"], b["bank"]) in confirmed), None)
 
 
 def _panel(panel: Mapping[str, Any] | None) -> dict[str, Any] | None:
