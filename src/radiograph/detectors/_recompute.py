@@ -27,7 +27,7 @@ from radiograph.detectors._catalogue import score_all
 from radiograph.detectors._examine import agreement, nuisance
 from radiograph.detectors._measured import Measured, NeutralText, distinct, mean_kl
 from radiograph.detectors._panel import panel
-from radiograph.detectors._sets import contrasts, halves, scored
+from radiograph.detectors._sets import contrasts, halves, scored, set_items
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
 from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
 from radiograph.detectors._witness import benign_of, stored_items, wrong
@@ -311,7 +311,7 @@ def _witnesses(stored: Stored) -> Iterator[str]:
 
 
 def _sets(stored: Stored, found: Sequence[Witness], table: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """Sets of prompts: their p, and which of their items flipped, by the stored answers."""
+    """Sets of prompts: their p, and their items, by the stored answers."""
     behaviour = stored.audit.behaviour
     if behaviour is None:
         yield from ("/witnesses: a set of prompts without answers" for w in found if w.kind == "prompt_set")
@@ -333,6 +333,9 @@ def _sets(stored: Stored, found: Sequence[Witness], table: Mapping[str, Sequence
             [table["hit"][i] for i in items],
             [flips.get(table["id"][i]) for i in items],
         )
+        # What the candidate says there explains losses: the texts must be those that it was scored by.
+        if row is not None and stored_items(table, place) != set_items(half, row.name, row.bank):
+            yield f"/witnesses/found/{place}: its items in tables/witness.parquet are not those of the answers"
 
 
 def _calibration(stored: Stored) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from radiograph.detectors._measured import distinct
 from radiograph.evidence import Behaviour, Item
+from radiograph.evidence.traces import Role, WitnessItem
 from radiograph.numerics import FlipContrasts, flip_contrasts
 from radiograph.numerics.audit.agreement import MIN_SET
 
@@ -57,6 +58,22 @@ def contrasts(items: Sequence[Item], smallest: int = MIN_SET) -> FlipContrasts:
     banks = np.array([bank_of(i) for i in items])
     flipped = np.array([i.flip for i in items], dtype=bool)
     return flip_contrasts(flipped, banks, members(items), smallest)
+
+
+def set_items(items: Sequence[Item], name: str, bank: str) -> list[WitnessItem]:
+    """The items of a set and of the rest of its bank, as a witness holds them."""
+    inside = members(items)[name]
+    return [
+        _set_item(item, "inside" if mine else "rest")
+        for item, mine in zip(items, inside, strict=True)
+        if bank_of(item) == bank
+    ]
+
+
+def _set_item(item: Item, role: Role) -> WitnessItem:
+    asked = next(m.content for m in reversed(item.prompt_used) if m.role == "user")
+    reference, candidate = item.responses[0].text, item.responses[1].text
+    return WitnessItem(id=item.id, role=role, prompt=asked, reference=reference, candidate=candidate, hit=item.flip)
 
 
 def set_rates(behaviour: Behaviour) -> dict[str, float]:

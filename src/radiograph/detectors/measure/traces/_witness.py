@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from radiograph.core import Progress, Refusal, derive
-from radiograph.detectors._sets import bank_of, contrasts, halves, members, scored
+from radiograph.detectors._sets import contrasts, halves, scored, set_items
 from radiograph.detectors._witness import Items, hardly, witness_of
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
 from radiograph.detectors.measure.search import EFFORTS, FrameFindings, Fresh, Renderer, Settings, search
-from radiograph.evidence import Behaviour, Item, Prompt
+from radiograph.evidence import Behaviour, Prompt
 from radiograph.evidence.traces import Place, Role, TriggerSearch, Witness, Witnesses, WitnessItem
 from radiograph.models import Pair, generate, log_probs
 from radiograph.numerics import wilson
@@ -87,17 +87,12 @@ class Finder:
             key=lambda row: (-row.contrast, row.p, row.name),
         )[:MAX_SETS]
         again = {(row.name, row.bank): row for row in contrasts(theirs, smallest).rows}
-        inside = members(theirs)
         rows: list[tuple[Witness, Items]] = []
         for row in seen:
             own = again.get((row.name, row.bank))
             if own is None:
                 continue
-            items = [
-                _set_item(item, "inside" if mine else "rest")
-                for item, mine in zip(theirs, inside[row.name], strict=True)
-                if bank_of(item) == row.bank
-            ]
+            items = set_items(theirs, row.name, row.bank)
             witness = witness_of(
                 "prompt_set",
                 row.name,
@@ -296,9 +291,3 @@ def _same(one: Items, two: Items) -> bool:
         return item.id, item.role, item.reference, item.candidate
 
     return sorted(map(key, one)) == sorted(map(key, two))
-
-
-def _set_item(item: Item, role: Role) -> WitnessItem:
-    asked = next(m.content for m in reversed(item.prompt_used) if m.role == "user")
-    reference, candidate = item.responses[0].text, item.responses[1].text
-    return WitnessItem(id=item.id, role=role, prompt=asked, reference=reference, candidate=candidate, hit=item.flip)
