@@ -99,6 +99,23 @@ def test_what_explains_nothing_changes_nothing(given):
     assert panel(behaviour(), losses(), 0, [given]).besides == ()
 
 
+def test_an_answer_of_the_task_itself_explains_nothing_there():
+    """A wreck that says no to every question has lost the questions to which yes is right."""
+    whole = behaviour()
+    asked = [item(i, "entail", ANSWER, i < 60) for i in range(100)]
+    rows = [
+        i.model_copy(
+            update={
+                "responses": (i.responses[0].model_copy(update={"text": ANSWER if n < 60 else "yes"}), i.responses[1])
+            }
+        )
+        for n, i in enumerate(asked)
+    ]
+    both = whole.model_copy(update={"items": (*whole.items, *rows)})
+    (beside,) = panel(both, losses(), 0, [witness()]).besides
+    assert beside.explained == {"cite": 38} and beside.axis == "yes" and "entail" in beside.reason
+
+
 def test_only_sets_of_prompts_have_an_answer():
     made, items = witness()
     assert one_answer(made, items) == ANSWER

@@ -118,9 +118,12 @@ def _besides(
 def _left(
     answer: str, outcomes: Sequence[TaskOutcomes], tasks: dict[str, list[Item]]
 ) -> Iterator[tuple[str, TaskOutcomes]]:
-    """Tasks that are smaller without what the answer explains."""
+    """Tasks that are smaller without what the answer explains; where the reference says it too, it is a task's own."""
     for outcome in outcomes:
-        same = np.array([item.responses[1].text.strip() == answer for item in tasks[outcome.task]])
+        ours, theirs = ([item.responses[side].text.strip() for item in tasks[outcome.task]] for side in (0, 1))
+        if answer in ours:
+            continue
+        same = np.array([text == answer for text in theirs])
         rest = besides(outcome, same)
         if rest is not None:
             yield outcome.task, rest
