@@ -15,9 +15,12 @@
 5. --validate retrains: without the leading rows (`leave-out`), on random halves (`lds`), with planted rows
    (`self-check`)
 
+--screen probe:FILE ranks rows before anything is trained: by ⟨w, x(the row's answer) − x(the reference's own greedy
+answer)⟩, x the mean over an answer's tokens at the probe's site (Chen et al. 2025), beside random directions.
+
 Units: nats of f (the unit of what is read, where f is that) for a unit of the row's weight, up to the scale of each
-method. Without 5 this is gradient evidence, not a cause. Refuses when: the rows were not learned, the behaviour is
-absent, a probe is of another model (exit 4), the budget is too small.
+method; of a screen those of the probe's score. Without 5 this is gradient evidence, not a cause. Refuses when: the rows
+were not learned, the behaviour is absent, a probe is of another model (exit 4), the budget is too small.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Context, Refusal, UserError, nearest
-from radiograph.evidence.influence import Blame, BlamePlan
+from radiograph.evidence.influence import Blame, BlamePlan, BlameScreen
 from radiograph.methods._blame.options import Config
 
 if TYPE_CHECKING:
@@ -48,8 +51,12 @@ METHODS = ("datainf", "dot", "cosine", "tracin", "ekfac")
 MANY = 50_000_000
 
 
-def run(config: Config, ctx: Context) -> Blame | BlamePlan:
+def run(config: Config, ctx: Context) -> Blame | BlamePlan | BlameScreen:
     """Read, check, score, validate, write."""
+    if config.screen is not None:
+        from radiograph.methods._blame.screen import screened
+
+        return screened(config, ctx)
     from radiograph.methods._blame import checkpoints, validate, written
     from radiograph.methods._blame import plan as _plan
 
@@ -201,7 +208,11 @@ def _prepared(config: Config, ctx: Context, methods: tuple[str, ...], lines: fro
 
 def _check_given(config: Config) -> None:
     if config.candidate is None:
-        raise UserError("blame needs a candidate", expected="REF+ADAPTER, or --interval RUN", code="no_candidate")
+        raise UserError(
+            "blame needs a candidate",
+            expected="REF+ADAPTER, --interval RUN, or --screen probe:FILE",
+            code="no_candidate",
+        )
     if config.data is None:
         raise UserError(
             "blame needs the rows that the candidate was trained on",
@@ -380,17 +391,23 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
 
     if result["schema"] == BlamePlan.SCHEMA:
         return []
+    if result["schema"] == BlameScreen.SCHEMA:
+        from radiograph.methods._blame import screen
+
+        return screen.differences(BlameScreen.read(result), folder)
     return differences(Blame.read(result), folder)
 
 
-def soup(result: Blame | BlamePlan) -> dict[str, Any]:
+def soup(result: Blame | BlamePlan | BlameScreen) -> dict[str, Any]:
     """The keys of soup-cli 0.77; clock times stand in the manifest alone.
 
     Raises:
-        Refusal: a plan has no such keys.
+        Refusal: a plan or a screen has no such keys.
     """
     if isinstance(result, BlamePlan):
         raise Refusal("plan_only", "a plan has no keys of soup-cli", got=result.headline)
+    if isinstance(result, BlameScreen):
+        raise Refusal("screen_only", "a screen has no keys of soup-cli", got=result.headline)
     adapter = result.candidate.partition("+")[2] or result.candidate
     top = [
         {"row_id": row.row, "score": row.relative if result.rank == "relative" else row.score, "shard_id": row.shard}

@@ -22,6 +22,8 @@ class Config(Base):
     """Training rows, JSON Lines: messages, prompt and response, or text."""
     target: TargetRef | None = None
     """FILE of {prompt, completion, foil}, loss:ROWS, or what is read of --texts: probe:FILE, feature:SOURCE#N."""
+    screen: TargetRef | None = None
+    """probe:FILE: rank rows before anything is trained, by their answers and the reference's own; no CANDIDATE."""
     texts: tuple[str, ...] = ()
     """What a probe or a feature is read on: FILE.jsonl, FILE.txt, suite:FILE, world:DOMAIN#N. Repeatable."""
     prompt: str | None = None
@@ -31,7 +33,7 @@ class Config(Base):
     foil: str | None = None
     """What it might have said instead."""
     reference: ModelRef | None = None
-    """The model before; by default REF of REF+ADAPTER."""
+    """The model before; by default REF of REF+ADAPTER. With --screen: the model that is to be tuned."""
     method: str | None = None
     """datainf (the default), dot, cosine, tracin (that of --interval), ekfac; several by comma, the first orders."""
     weights: tuple[str, ...] = ()

@@ -115,12 +115,12 @@ def write_badge(card: ReportCard, place: Path) -> None:
 def _headline(result: dict[str, Any]) -> str:
     """What the run said of itself in one line."""
     from radiograph.evidence import Refused, Result
-    from radiograph.evidence.influence import Blame, BlamePlan
+    from radiograph.evidence.influence import Blame, BlamePlan, BlameScreen
     from radiograph.evidence.probes.interference import Interference
     from radiograph.evidence.probes.probe import ProbeReading
     from radiograph.evidence.probes.shift import FeatureShift
 
-    kinds: tuple[type[Result], ...] = (FeatureShift, ProbeReading, Interference, Blame, BlamePlan, Refused)
+    kinds: tuple[type[Result], ...] = (FeatureShift, ProbeReading, Interference, Blame, BlamePlan, BlameScreen, Refused)
     schema = str(result.get("schema")).rpartition("/")[0]
     kind = next((k for k in kinds if k.SCHEMA.rpartition("/")[0] == schema), None)
     if kind is None:

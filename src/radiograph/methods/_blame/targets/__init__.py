@@ -1,6 +1,7 @@
 """What `blame` is asked about."""
 
 from radiograph.methods._blame.targets._completions import (
+    ANSWER_TOKENS,
     GROUPS,
     Asked,
     Learned,
@@ -17,13 +18,15 @@ from radiograph.methods._blame.targets._completions import (
     nats,
     read_targets,
 )
-from radiograph.methods._blame.targets._readings import read_inside
+from radiograph.methods._blame.targets._readings import OfProbe, read_inside, reference_probe
 
 __all__ = [
+    "ANSWER_TOKENS",
     "GROUPS",
     "Asked",
     "Learned",
     "Measured",
+    "OfProbe",
     "Targets",
     "absent",
     "any_rows",
@@ -36,4 +39,5 @@ __all__ = [
     "nats",
     "read_inside",
     "read_targets",
+    "reference_probe",
 ]

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from radiograph.core import Context, Refusal, Site, UserError
 from radiograph.methods._blame.targets._completions import Learned, Targets
+from radiograph.probing import Probe, check_width
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,20 +43,35 @@ class OfProbe:
         self, values: Float[Tensor, "row token width"], read: Float[Tensor, "row token"]
     ) -> Float[Tensor, " row"]:
         """Mean over the tokens that are read, of the pooled row, or the largest."""
-        w = self.w.to(values)
-        if self.pool == "mean":
-            return self._scores((values * read[..., None]).sum(1) / read.sum(1, keepdim=True), w)
-        scores = self._scores(values, w)
-        if self.pool == "max":
-            return scores.masked_fill(read == 0, float("-inf")).amax(1)
-        return (scores.masked_fill(read == 0, 0.0)).sum(1) / read.sum(1)
+        return self.along(values, read, self.w[:, None])[:, 0]
 
-    def _scores(self, values: Float[Tensor, "*row width"], w: Float[Tensor, " width"]) -> Float[Tensor, "*row"]:
-        scores = values @ w
+    def along(
+        self,
+        values: Float[Tensor, "row token width"],
+        read: Float[Tensor, "row token"],
+        directions: Float[Tensor, "width direction"],
+    ) -> Float[Tensor, "row direction"]:
+        """The same along other directions than the probe's."""
+        w = directions.to(values)
+        if self.pool == "mean":
+            pooled = (values * read[..., None]).sum(1) / read.sum(1, keepdim=True)
+            return pooled @ w * self._scale(pooled)
+        scores = values @ w * self._scale(values)
+        if self.pool == "max":
+            return scores.masked_fill(read[..., None] == 0, float("-inf")).amax(1)
+        return scores.masked_fill(read[..., None] == 0, 0.0).sum(1) / read.sum(1, keepdim=True)
+
+    def rows(
+        self, values: Float[Tensor, "row token width"], read: Float[Tensor, "row token"]
+    ) -> Float[Tensor, "own width"]:
+        """What is multiplied with the direction: tokens that are read, or pooled rows, as they are normalised."""
+        own = (values * read[..., None]).sum(1) / read.sum(1, keepdim=True) if self.pool == "mean" else values[read > 0]
+        return own * self._scale(own)
+
+    def _scale(self, values: Float[Tensor, "*row width"]) -> Float[Tensor, "*row 1"]:
         if self.normalise == "none":
-            return scores
-        length = values.norm(dim=-1)
-        return scores * len(w) ** 0.5 / length.clamp(min=SHORTEST)
+            return values.new_ones((*values.shape[:-1], 1))
+        return values.shape[-1] ** 0.5 / values.norm(dim=-1, keepdim=True).clamp(min=SHORTEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +134,8 @@ def read_inside(ctx: Context, pair: Pair, target: str, sources: Sequence[str]) -
     kind, _, where = target.partition(":")
     stamps: tuple[str, ...] = ()
     if kind == "probe":
-        site, value, name, last, stamps = _probe(ctx, pair, where)
+        site, probe, value, stamps = reference_probe(ctx, pair.reference, where)
+        name, last = f"{probe.name} at {site}", probe.pool == "last"
     else:
         site, value, name = _feature(ctx, pair, where)
         last = False
@@ -131,7 +148,12 @@ def read_inside(ctx: Context, pair: Pair, target: str, sources: Sequence[str]) -
     return made, stamps
 
 
-def _probe(ctx: Context, pair: Pair, file: str) -> tuple[Site, OfProbe, str, bool, tuple[str, ...]]:
+def reference_probe(ctx: Context, reference: LanguageModel, file: str) -> tuple[Site, Probe, OfProbe, tuple[str, ...]]:
+    """The probe of a file: where it reads, what it is, its value, and a remark where it is not calibrated.
+
+    Raises:
+        UserError: no such file. Refusal: a placeholder, or a probe of another model than the reference.
+    """
     import torch
 
     from radiograph.methods._probe.chosen import given_probe
@@ -139,7 +161,7 @@ def _probe(ctx: Context, pair: Pair, file: str) -> tuple[Site, OfProbe, str, boo
     probe = given_probe(file, ctx)
     card = probe.card
     assert card is not None, "a file of ours has one"
-    identity = pair.reference.identity
+    identity = reference.identity
     if (card.model.sha256, card.model.tokenizer_sha256) != (identity.tensors_sha256, identity.tokenizer_sha256):
         raise Refusal(
             "other_model",
@@ -148,10 +170,11 @@ def _probe(ctx: Context, pair: Pair, file: str) -> tuple[Site, OfProbe, str, boo
             got=str(identity.tensors_sha256),
             fix="build a probe of the reference: radiograph probe build",
         )
+    site = Site.parse(probe.site)
+    check_width(probe, reference.site_width(site), str(site), 0)
     value = OfProbe(torch.from_numpy(np.array(probe.w, dtype=np.float32)), probe.normalise, probe.pool)
     stamps = () if probe.status == "calibrated" else (f"uncalibrated_probe: {probe.name} may not separate its classes",)
-    site = Site.parse(probe.site)
-    return site, value, f"{probe.name} at {site}", probe.pool == "last", stamps
+    return site, probe, value, stamps
 
 
 def _feature(ctx: Context, pair: Pair, where: str) -> tuple[Site, OfFeature, str]:
