@@ -203,13 +203,38 @@ def test_an_unreadable_answer_is_asked_once_more_with_its_error_quoted():
 
 def test_two_unreadable_answers_count_as_failed(tmp_path):
     with chatting(lambda p, n: "no") as server, ChatCache.open(tmp_path / "c.sqlite") as cache:
-        for _ in range(2):  # the second time both answers come from the cache, and fail as they did
-            asked = client(server, cache)
+        # Where nothing may be asked both answers come from the cache, and fail as they did.
+        for settings, calls in (({}, 2), ({"offline": True}, 0), ({"max_calls": 0}, 0)):
+            asked = client(server, cache, **settings)
             with pytest.raises(ChatError) as caught:
                 asked.ask(ask())
             assert caught.value.code == "bad_answer"
-            assert asked.usage.failed == 1
+            assert (asked.usage.failed, asked.usage.calls, asked.usage.cached) == (1, calls, 2 - calls)
     assert len(server.seen) == 2
+
+
+def test_what_could_not_be_read_twice_is_asked_anew_and_then_kept(tmp_path):
+    script = lambda payload, number: "no" if number < 4 else '{"yes": true}'  # noqa: E731
+    with chatting(script) as server, ChatCache.open(tmp_path / "c.sqlite") as cache:
+        for calls in (2, 4):
+            with pytest.raises(ChatError, match="twice"):
+                client(server, cache).ask(ask())
+            assert len(server.seen) == calls
+        healed = client(server, cache)
+        assert healed.ask(ask()).value == {"yes": True} and not healed.usage.failed
+        assert (healed.usage.calls, healed.usage.cached) == (1, 0)
+        kept = client(server, cache, offline=True)
+        assert kept.ask(ask()).cached and (kept.usage.calls, kept.usage.cached) == (0, 1)
+
+
+def test_an_answer_whose_repair_is_missing_goes_on_with_the_repair(tmp_path):
+    script = lambda payload, number: "no" if number == 0 else '{"yes": true}'  # noqa: E731
+    with chatting(script) as server, ChatCache.open(tmp_path / "c.sqlite") as cache:
+        with pytest.raises(ChatError, match="budget"):
+            client(server, cache, max_calls=1).ask(ask())
+        asked = client(server, cache)
+        assert asked.ask(ask()).value == {"yes": True}
+    assert (asked.usage.calls, asked.usage.cached, asked.usage.repaired, len(server.seen)) == (1, 1, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"a": NaN}', "", "{" * 100_000 + '"a"', '{"a":' * 100_000])

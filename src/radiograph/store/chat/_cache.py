@@ -89,9 +89,20 @@ class ChatCache:
             row = self._connection.execute("SELECT text FROM answer WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
 
-    def put(self, key: str, model: str, version: str, text: str, tokens: tuple[int | None, int | None]) -> None:
-        """Keep an answer; the first one of a question stays."""
+    def put(
+        self,
+        key: str,
+        model: str,
+        version: str,
+        text: str,
+        tokens: tuple[int | None, int | None],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Keep an answer; the first one of a question stays, but for `replace`."""
         with self._lock:
+            if replace:
+                self._connection.execute("DELETE FROM answer WHERE key = ?", (key,))
             self._connection.execute(
                 "INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?, ?, ?)", (key, model, version, text, *tokens)
             )

@@ -5,7 +5,8 @@
 3. 408, 409, 425, 429, 5xx, a reply of another shape, a lost connection and a time-out are tried again: after
    min(longest_wait, first_wait·2^k) · U[½, 1], or `Retry-After` if that is longer. A 429 holds back all threads
 4. the text is kept, then read; what cannot be read is asked once more with the answer and its error quoted, and counts
-   as failed when that cannot be read either
+   as failed when that cannot be read either. Two such texts from the cache are no answer: the question is put anew,
+   unless nothing may be asked
 5. a batch runs `concurrency` questions side by side and returns in the order they were given. It ends early, with what
    was answered, when the key or the address is wrong, the budget is spent, or more than `tolerated` of it have failed
 """
@@ -45,6 +46,15 @@ class _Counts:
     completion_tokens: int = 0
     uncounted: int = 0
     """Answers that did not say how many tokens they took."""
+
+
+class _Unreadable(Exception):
+    """Neither the answer nor the one to its error quoted could be read."""
+
+    def __init__(self, error: str, cached: bool) -> None:
+        super().__init__(error)
+        self.cached = cached
+        """Both were: nobody was asked."""
 
 
 class _Again(Exception):
@@ -103,8 +113,32 @@ class ChatClient:
         Raises:
             ChatError: no answer, or none that can be read.
         """
+        try:
+            return self._answer(ask)
+        except _Unreadable as error:
+            fault = error
+        if fault.cached and not self.settings.offline:
+            try:
+                with self._lock:
+                    self._counts.cached -= 2
+                return self._answer(ask, anew=True)
+            except _Unreadable as error:
+                fault = error
+            except ChatError as error:
+                if error.code != "budget_spent":
+                    raise
+                with self._lock:
+                    self._counts.cached += 2
+        with self._lock:
+            self._counts.failed += 1
+        raise ChatError(
+            "bad_answer", "the model's answer could not be read, twice", got=self.endpoint.redacted(str(fault))
+        ) from fault
+
+    def _answer(self, ask: Ask[T] | Later[T], *, anew: bool = False) -> Answer[T]:
+        """Put a question, and once more with its error; `anew`: whatever the cache has."""
         messages = ask.messages
-        text, cached = self._text(messages, ask.version)
+        text, cached = self._text(messages, ask.version, anew=anew)
         try:
             return Answer(ask.read(text), text, cached)
         except ValueError as error:
@@ -114,15 +148,11 @@ class ChatClient:
             {"role": "assistant", "content": text},
             {"role": "user", "content": _REPAIR.format(error=fault)},
         )
-        text, again = self._text(messages, ask.version)
+        text, again = self._text(messages, ask.version, anew=anew)
         try:
             value = ask.read(text)
         except ValueError as error:
-            with self._lock:
-                self._counts.failed += 1
-            raise ChatError(
-                "bad_answer", "the model's answer could not be read, twice", got=self.endpoint.redacted(str(error))
-            ) from error
+            raise _Unreadable(str(error), cached and again) from error
         with self._lock:
             self._counts.repaired += 1
         return Answer(value, text, cached and again)
@@ -172,11 +202,11 @@ class ChatClient:
                 raise
         return Batch(replies, stop[0] if stop else None)
 
-    def _text(self, messages: tuple[Message, ...], version: str) -> tuple[str, bool]:
+    def _text(self, messages: tuple[Message, ...], version: str, *, anew: bool) -> tuple[str, bool]:
         """The text of an answer, and whether the cache had it."""
         parameters = self._parameters()
         key = question_sha256(self.endpoint.model, messages, parameters, version)
-        known = self._cache.get(key) if self._cache else None
+        known = self._cache.get(key) if self._cache and not anew else None
         if known is not None:
             with self._lock:
                 self._counts.cached += 1
@@ -195,7 +225,7 @@ class ChatClient:
                 self._counts.failed += error.code != "budget_spent"
             raise
         if self._cache:
-            self._cache.put(key, self.endpoint.model, version, text, tokens)
+            self._cache.put(key, self.endpoint.model, version, text, tokens, replace=anew)
         return text, False
 
     def _parameters(self) -> dict[str, Any]:
