@@ -7,11 +7,11 @@ import pytest
 
 import benchmarking
 from radiograph.core import FormatError, Refusal, UserError
-from radiograph.evidence import pretty_json
 from radiograph.methods.calibrate import missed
 from radiograph.methods.organisms._benchmark.assemble import assembled
-from radiograph.store import MANIFEST, SIDECAR
+from radiograph.store import BundleWriter
 from radiograph.store.calibration import calibration_sha256, compact, read_calibration, write_shipped
+from store.test_bundle import manifest
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def table():
 
 
 def run(folder, table):
-    """The files of a finished run."""
-    folder.mkdir()
-    for name, text in (("result.json", pretty_json(table)), (MANIFEST, "{}"), (SIDECAR, "")):
-        (folder / name).write_text(text)
+    """A finished run."""
+    writer = BundleWriter(folder.parent, folder.name)
+    writer.json("result.json", table)
+    writer.seal(manifest(writer))
     return folder
 
 

@@ -294,6 +294,26 @@ def test_scores_need_a_run_of_explanations_and_a_judge(here):
         go("explain score", run="told", scorer=["detection"])
 
 
+def test_a_run_that_did_not_end_or_was_changed_is_not_scored(here, tmp_path):
+    altered, table = tmp_path / "altered", tmp_path / "table"
+    for to in (altered, table, tmp_path / "told.partial", tmp_path / "unsealed"):
+        shutil.copytree("told", to)
+    text = (altered / "result.json").read_text()
+    (altered / "result.json").write_text(text.replace("fires where the token is", "fires unless the token is"))
+    (tmp_path / "unsealed" / "manifest.sha256").unlink()
+    part = next((table / "reserved").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes() + b" ")
+    wrong = {"altered": "altered", "table": "altered", "told.partial": "incomplete", "unsealed": "incomplete"}
+    for name, code in wrong.items():
+        with pytest.raises(UserError) as caught:
+            go("explain score", run=str(tmp_path / name))
+        assert (caught.value.code, caught.value.exit_code) == (code, 3), name
+    with pytest.raises(UserError, match=r"result.json of altered was changed"):
+        go("explain score", run=str(altered))
+    with pytest.raises(UserError, match="was changed"):
+        go("explain features", source=f"records:{table / 'reserved'}", window=8)
+
+
 @pytest.mark.slow
 def test_z_stored_records_are_explained_without_torch(here):
     code = (

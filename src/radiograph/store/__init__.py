@@ -11,8 +11,10 @@ from radiograph.store._bundle import (
     BundleWriter,
     complete,
     evidence_sha256,
+    finished,
+    is_run,
     now,
-    sealed,
+    untouched,
 )
 from radiograph.store._commit import commit_of
 from radiograph.store._explanations import Binding, ExplanationCache, Provenance, ReadFile
@@ -41,16 +43,18 @@ __all__ = [
     "complete",
     "evidence_sha256",
     "file_sha256",
+    "finished",
     "first_link",
     "folder_sha256",
+    "is_run",
     "listing_sha256",
     "load_yaml",
     "now",
     "read_suite",
-    "sealed",
     "suite_from_document",
     "suite_sha256",
     "sync",
     "tree",
+    "untouched",
     "write_whole",
 ]

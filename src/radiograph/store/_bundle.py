@@ -5,7 +5,8 @@
    the new run is complete; then the killed one goes.
 3. `seal` hashes every file, writes `manifest.json` and its sidecar, syncs files and folders, and renames: a killed
    run never looks finished.
-4. `Bundle` reads a finished one; `complete` reads what it measured, of one kind.
+4. `finished` opens a run for reading: it must have ended, and what is read must be what it wrote; `complete` reads
+   what it measured, of one kind. `Bundle` alone checks nothing.
 
 Clock times live only in the files of `TIMED`; everything else is byte-equal for equal inputs, seed and threads.
 """
@@ -187,13 +188,11 @@ def complete(folder: Path, kind: type[D], *, what: str, made_by: str) -> tuple[D
     A folder may arrive in pieces: it is complete when it has lost `.partial` and its sealed manifest is there.
 
     Raises:
-        UserError: unfinished, or nothing there. FormatError: another kind of run.
+        UserError: unfinished, or nothing there. FormatError: another kind of run, or no longer what it wrote.
     """
     if not folder.is_dir():
         raise UserError(f"no run at {folder.name!r}", expected=f"a run of `{made_by}`", code="not_found")
-    bundle = Bundle(folder)
-    if not (folder / SIDECAR).is_file():
-        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
+    bundle = finished(folder)
     document = bundle.result
     if str(document.get("schema")).rpartition("/")[0] != kind.SCHEMA.rpartition("/")[0]:
         raise FormatError(
@@ -205,24 +204,60 @@ def complete(folder: Path, kind: type[D], *, what: str, made_by: str) -> tuple[D
     return kind.read(document, "result.json"), file_sha256(folder / MANIFEST)
 
 
-def sealed(folder: Path, name: str, sha256: str) -> None:
-    """Refuse a file of a run that is not finished, or that is no longer what the run wrote.
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, ended or not."""
+    return folder.name.endswith(PARTIAL) or (folder / MANIFEST).is_file()
+
+
+def finished(folder: Path, *read: str) -> Bundle:
+    """A run that ended, of which `result.json` and what else is read of it are what it wrote.
+
+    Args:
+        folder: of the run.
+        read: files of it, or folders: all files that the manifest lists in them.
 
     Raises:
-        UserError: unfinished. FormatError: the file was changed.
+        UserError: no run, or unfinished (`incomplete`). FormatError: no run, or something was changed (`altered`).
     """
+    if folder.name.endswith(PARTIAL):
+        raise UserError(f"{folder.name} is not complete: an unfinished run", fix="run it again", code="incomplete")
     bundle = Bundle(folder)
     if not (folder / SIDECAR).is_file():
-        raise UserError(f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, code="incomplete")
-    own = next((output.sha256 for output in bundle.manifest.outputs if output.path == name), None)
-    if own != sha256:
-        raise FormatError(
-            f"{name} of {folder.name} is not what the run wrote",
-            expected=own or "a file that its manifest lists",
-            got=sha256,
-            fix="give the file itself if the change is meant",
-            code="altered",
+        raise UserError(
+            f"{folder.name} is not complete: it is not sealed", expected=SIDECAR, fix="run it again", code="incomplete"
         )
+    manifest = file_sha256(folder / MANIFEST)
+    if (folder / SIDECAR).read_text(errors="replace").split()[:1] != [manifest]:
+        raise _altered(folder, MANIFEST, f"a seal of {manifest[:16]}", "another one")
+    listed = {output.path: output.sha256 for output in bundle.manifest.outputs}
+    for name in dict.fromkeys(("result.json", *read)):
+        inside = [path for path in listed if path == name or path.startswith(f"{name}/")]
+        if not inside:
+            raise _altered(folder, name, "a file that its manifest lists", None)
+        for path in inside:
+            found = file_sha256(folder / path) if (folder / path).is_file() else None
+            if found != listed[path]:
+                raise _altered(folder, path, f"hash {listed[path][:16]}", found and f"hash {found[:16]}")
+    return bundle
+
+
+def _altered(folder: Path, name: str, expected: str, got: str | None) -> FormatError:
+    return FormatError(
+        f"{name} of {folder.name} was changed: it is not what the run wrote",
+        where=name,
+        expected=expected,
+        got=got or "no such file",
+        fix="radiograph verify says what changed; run it again",
+        code="altered",
+    )
+
+
+def untouched(path: Path) -> None:
+    """Refuse a run, or what lies in one, as `finished` does; of files of no run nothing is said."""
+    own = path if path.name.endswith(PARTIAL) else None
+    run = own or next((p for p in (path, *path.parents) if (p / SIDECAR).is_file()), None)
+    if run is not None:
+        finished(run, *(() if run == path else (path.relative_to(run).as_posix(),)))
 
 
 def evidence_sha256(outputs: Sequence[OutputRecord]) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from radiograph.core import UserError
+from radiograph.methods._inspect import causal as causes
+from radiograph.methods._intervene.inspected import read_inspected
 from radiograph.methods.inspect import recompute
 from radiograph.store import Bundle
 from radiograph.store.foreign import read_records
@@ -133,3 +136,21 @@ def test_numbers_of_the_table_follow_from_records_at_hand(held, tmp_path, monkey
     assert all(any(f"{name} does not follow from the records" in text for text in found) for name in names)
     monkeypatch.chdir(tmp_path)
     assert not any("from the records" in text for text in recompute(held.result, folder)), "none at hand, nothing said"
+
+
+def test_a_run_that_did_not_end_or_was_changed_is_not_intervened_on(held, tmp_path, monkeypatch):
+    for name in ("altered", "found.partial", "unsealed"):
+        shutil.copytree(held.path, tmp_path / name)
+    text = (tmp_path / "altered" / "result.json").read_text()
+    (tmp_path / "altered" / "result.json").write_text(text.replace('"robust"', '"specific"', 1) + " ")
+    (tmp_path / "unsealed" / "manifest.sha256").unlink()
+    shutil.copytree(tmp_path / "altered", held.path.parent / "altered")
+    rows = held.path.parent / "altered" / "tables" / f"{causes.ROWS}.parquet"
+    rows.write_bytes(rows.read_bytes() + b" ")
+    for name, code in {"altered": "altered", "found.partial": "incomplete", "unsealed": "incomplete"}.items():
+        with pytest.raises(UserError) as caught:
+            read_inspected(tmp_path / name, top=3)
+        assert (caught.value.code, caught.value.exit_code) == (code, 3), name
+    monkeypatch.chdir(held.path.parent)
+    with pytest.raises(UserError, match="was changed"):
+        inspect(["records:recorded"], interventions=str(rows), permutations=0, bootstrap=0)

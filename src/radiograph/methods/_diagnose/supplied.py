@@ -60,21 +60,15 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
     Raises:
         UserError: not a finished run, one that was changed, or one of another verb.
     """
-    from radiograph.store import MANIFEST, SIDECAR, Bundle, file_sha256
+    from radiograph.store import MANIFEST, file_sha256, finished
 
     found: list[Attached] = []
     for number, reference in enumerate(config.attach):
         path = ctx.path(reference, f"attached-{number}")
-        bundle = Bundle(path)
+        bundle = finished(path)
         manifest = bundle.manifest
         if manifest.verb not in VERBS:
             raise UserError(f"{path.name} is a run of {manifest.verb}", expected="a run of " + ", ".join(VERBS))
-        sealed = path / SIDECAR
-        if not sealed.is_file() or sealed.read_text(errors="replace").split()[:1] != [file_sha256(path / MANIFEST)]:
-            raise UserError(f"{path.name} was changed", where=MANIFEST, fix="radiograph verify", code="changed")
-        listed = {o.path: o.sha256 for o in manifest.outputs}
-        if listed.get("result.json") != file_sha256(path / "result.json"):
-            raise UserError(f"{path.name} was changed", where="result.json", fix="radiograph verify", code="changed")
         result = bundle.result
         found.append(
             Attached(

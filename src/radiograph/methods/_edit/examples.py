@@ -67,15 +67,18 @@ def from_audit(run: Path) -> tuple[tuple[_targets.Asked, ...], tuple[_targets.As
     """Hits of confirmed witnesses, and items of theirs on which nothing changed; each prompt once.
 
     Raises:
-        UserError: not a run of `audit`. Refusal: nothing confirmed.
+        UserError: not a run of `audit`, or one that did not end or was changed. Refusal: nothing confirmed.
     """
     import polars as pl
+
+    from radiograph.store import finished
 
     result, table = run / "result.json", run / "tables" / "witness.parquet"
     if not result.is_file() or not table.is_file():
         raise UserError(
             f"{run.name} holds no witnesses", expected="a run of audit, or FILE.jsonl of examples", code="no_examples"
         )
+    finished(run, "tables/witness.parquet")
     found = (json.loads(result.read_text()).get("witnesses") or {}).get("found", [])
     confirmed = [number for number, witness in enumerate(found) if witness["confirmed"]]
     rows = pl.read_parquet(table).filter(pl.col("witness").is_in(confirmed))

@@ -86,12 +86,15 @@ def _tested(
 ) -> tuple[Tested | None, tuple[RefusalRecord, ...], list[str]]:
     """What the interventions show that were given or made, and what to say of them."""
     from radiograph.methods._inspect.live import intervened
+    from radiograph.store import untouched
     from radiograph.store.interventions import read_interventions
 
     criterion = measured.rows.criterion if measured else compiled.criterion if compiled else None
     signs = {} if measured is None else causes.association_of(measured.columns)
     if config.interventions is not None:
-        given = read_interventions(ctx.path(config.interventions, "interventions"))
+        path = ctx.path(config.interventions, "interventions")
+        untouched(path)
+        given = read_interventions(path)
         models = [] if measured is None else [p.source.records.header.model for p in measured.tables.parts]
         given = given.of_model(
             ctx.label(config.model), *(m.ref for m in models), *(m.sha256 for m in models if m.sha256)

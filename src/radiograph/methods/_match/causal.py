@@ -29,19 +29,25 @@ def read_rows(given: str | None, bundle: Path | None, role: str, ctx: Context) -
     """Intervention rows of a file or a run; by default those that lie in a side's bundle.
 
     Raises:
-        UserError: a run without any.
+        UserError: a run without any, or that did not end. FormatError: one that was changed.
     """
+    from radiograph.store import untouched
     from radiograph.store.interventions import read_interventions
 
     if given is None:
         path = None if bundle is None else _inside(bundle)
-        return None if path is None else read_interventions(path).table
+        if path is None:
+            return None
+        untouched(path)
+        return read_interventions(path).table
     path = ctx.path(given, role)
+    untouched(path)
     if path.is_dir():
         held = _inside(path)
         if held is None:
             raise UserError(f"{path.name} holds no interventions", expected="a run of intervene", code="not_found")
         path = held
+        untouched(path)
     return read_interventions(path).table
 
 

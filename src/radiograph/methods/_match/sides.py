@@ -101,19 +101,20 @@ def read_side(
         shared: both models write into one residual stream, so directions of different models may be compared.
 
     Raises:
-        UserError: nothing readable there. FormatError: every mistake, with its line.
+        UserError: nothing readable there, or a run that did not end. FormatError: every mistake, with its line; a run
+            that was changed.
     """
     from radiograph.sources import Options
-    from radiograph.store import MANIFEST
+    from radiograph.store import finished, is_run
 
     path = ctx.locate(reference)
     options = Options(model=model, duplicates=duplicates)
     given: dict[str, Any] = {"ref": ctx.label(reference)}
     if path.is_file() and _is_dump(path):
         return _of_dump(ctx.features(f"jsonl:{path}", which, options).dump, given)
+    bundle = finished(path).path if is_run(path) else None
     found = _records_in(path, ctx) if path.is_dir() else path
     records = ctx.features(f"records:{found}", which, options).records
-    bundle = path if (path / MANIFEST).is_file() else None
     return _of_records(records, given, shared=shared, bundle=bundle)
 
 

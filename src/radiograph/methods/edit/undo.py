@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from radiograph.core import Config as Base
 from radiograph.core import Context, RadiographError, RunPath, UserError
 from radiograph.evidence.edits import Edit, EditUndo, RestoredFile
-from radiograph.store import complete, file_sha256, sealed
+from radiograph.store import complete, finished
 
 if TYPE_CHECKING:
     from radiograph.interventions.edits import Stack
@@ -52,7 +52,7 @@ def _baked(config: Config, ctx: Context, place: Path, made: Edit) -> EditUndo:
 
     for name in (ORIGINALS, BYTES):
         if (place / KEPT / name).is_file():
-            sealed(place, f"{KEPT}/{name}", file_sha256(place / KEPT / name))
+            finished(place, f"{KEPT}/{name}")
     assert made.baked is not None, "baked"
     folder = ctx.place(config.folder or made.baked)
     if not folder.is_dir():

@@ -16,7 +16,6 @@ never averaged. Refuses when: nothing was explained; no scorer can be used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -186,14 +185,16 @@ def _apart(told: Any, again: Any) -> str | None:
 
 
 def _read(folder: Path) -> ExplainFeatures:
-    path = folder / "result.json"
-    document = json.loads(path.read_bytes()) if path.is_file() else {}
+    from radiograph.store import finished, is_run
+
+    document = finished(folder).result if is_run(folder) else {}
     if not str(document.get("schema", "")).startswith("radiograph.explain_features/"):
         raise UserError(
             f"{folder.name} is no run of `explain features`",
             got=str(document.get("schema", "no result")),
             code="format",
         )
+    finished(folder, "reserved")
     return ExplainFeatures.read(document)
 
 

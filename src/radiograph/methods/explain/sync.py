@@ -136,12 +136,13 @@ def _cache_at(path: Path) -> Path | None:
 
 def _copied(config: Config, ctx: Context, cache: ExplanationCache, model: str, source: str) -> list[tuple[str, str]]:
     """Sources of another cache, with what they are bound to."""
-    from radiograph.store import ExplanationCache
+    from radiograph.store import ExplanationCache, untouched
 
     assert config.from_ is not None
     path = _cache_at(ctx.locate(config.from_))
     assert path is not None
     ctx.path(str(path), "from")
+    untouched(path)
     with ExplanationCache.open(path) as other:
         wanted = other.sources() if not model else [(model, source)]
         for own in wanted:

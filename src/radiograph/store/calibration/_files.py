@@ -20,7 +20,7 @@ import numpy as np
 
 from radiograph.core import FormatError, UserError
 from radiograph.evidence import Calibration, canonical_json, document_sha256
-from radiograph.store import PARTIAL, SIDECAR, Bundle, file_sha256
+from radiograph.store import finished
 
 SUMMARIES = "summaries.safetensors"
 SHIPPED = "calibration.json"
@@ -59,7 +59,7 @@ def read_calibration(folder: Path, name: str) -> StoredCalibration:
     """
     document = _document(folder, name)
     if not (folder / SHIPPED).is_file():
-        _sealed(folder, name)
+        finished(folder)  # verdicts rest on every score of its document
     record = Calibration.read(document, name)
     summaries = _summaries(folder / SUMMARIES, name)
     for key, sha256 in record.summaries.items():
@@ -71,24 +71,6 @@ def read_calibration(folder: Path, name: str) -> StoredCalibration:
                 got="no such array" if array is None else f"{len(array)} models, hash {array_sha256(array)[:16]}",
             )
     return StoredCalibration(name, record, {k: summaries[k] for k in record.summaries}, calibration_sha256(record))
-
-
-def _sealed(folder: Path, name: str) -> None:
-    """Verdicts rest on every score of a run's document: it must be whole, and what the run wrote."""
-    if folder.name.endswith(PARTIAL) or not (folder / SIDECAR).is_file():
-        raise UserError(
-            f"{name} is not complete: it is not sealed", expected=SIDECAR, fix="run calibrate again", code="incomplete"
-        )
-    wrote = next((o.sha256 for o in Bundle(folder).manifest.outputs if o.path == _RESULT), None)
-    found = file_sha256(folder / _RESULT)
-    if wrote != found:
-        raise FormatError(
-            f"{name}: {_RESULT} is not what the run wrote",
-            expected=f"hash {str(wrote)[:16]}",
-            got=f"hash {found[:16]}",
-            fix="radiograph verify says what changed; run calibrate again",
-            code="altered",
-        )
 
 
 def fitting_calibration(folders: Iterable[tuple[str, Path]], reference_sha256: str) -> StoredCalibration | None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from radiograph.core import FeatureAddress, FormatError, UserError
 from radiograph.evidence import canonical_json, check_schema, document_sha256
 from radiograph.store._atomic import PARTIAL
+from radiograph.store._bundle import untouched
 from radiograph.store._hashing import file_sha256
 from radiograph.store.foreign._draft import Draft
 from radiograph.store.foreign._names import natural, no_such_model
@@ -34,6 +35,7 @@ from radiograph.store.foreign._parse import parse
 from radiograph.store.foreign._rows import Placed, place_rows, row_tables
 from radiograph.store.lines import Lines, Mistakes, read_lines
 from radiograph.store.records import (
+    FOLDER,
     HEADER,
     MEMORY,
     Header,
@@ -85,8 +87,12 @@ def read_records(
         memory: bytes for entries.
 
     Raises:
-        UserError: nothing there, or no records of the model. FormatError: every mistake, with its line.
+        UserError: nothing there, no records of the model, or a run that did not end. FormatError: every mistake, with
+            its line; a run that was changed.
     """
+    for place in (path, path / FOLDER):
+        if place.exists():
+            untouched(place)
     if path.is_dir():
         records = open_records(path)
         held = records.header.model.ref

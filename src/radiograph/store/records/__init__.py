@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from radiograph.store.records._blocks import MEMORY, Block, by_range, ranges
 from radiograph.store.records._header import FACTOR, HEADER, ROWS, Absent, Header, Level, Part, Pool, RecordsModel
-from radiograph.store.records._read import Records, open_records
+from radiograph.store.records._read import FOLDER, Records, open_records
 from radiograph.store.records._sorted import SortedWriter
 from radiograph.store.records._write import Entries, begin_records, committed_parts, finish_records, write_part
 
 __all__ = [
     "FACTOR",
+    "FOLDER",
     "HEADER",
     "MEMORY",
     "ROWS",

@@ -14,7 +14,7 @@ from radiograph.methods.graph._circuits import written as _written
 from radiograph.methods.graph._circuits.coded import coded_case
 from radiograph.methods.graph._circuits.goals import needed
 from radiograph.methods.graph._circuits.imported import kind_of, read_document
-from radiograph.store import MANIFEST, Bundle, sealed
+from radiograph.store import MANIFEST, Bundle, finished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,7 @@ def _given(config: Any, ctx: Context) -> Given:
     with ctx.opened(name, "graph") as file:
         sha256 = file.sha256
     if inside:
-        sealed(folder, GRAPH, sha256)
+        finished(folder, GRAPH)
     document = read_document(ctx, name, "graph")
     if document.radiograph.kind == "imported" or document.radiograph.decomposition_sha256 is None:
         _check_foreign(config)

@@ -24,7 +24,6 @@ from radiograph.methods.probe._interference.losses import check_names
 from radiograph.models import LanguageModel, cross_entropy
 from radiograph.models.combined import check_plain, factors, in_place, probe_logits, together
 from radiograph.numerics.interference import RESAMPLES, Factors, merged
-from radiograph.store import Bundle
 
 if TYPE_CHECKING:
     from radiograph.methods.probe._interference.options import Config
@@ -319,9 +318,9 @@ def _known(ctx: Context, run: str) -> dict[str, np.ndarray]:
     """
     import polars
 
-    from radiograph.store import file_sha256
+    from radiograph.store import finished
 
-    bundle = Bundle(ctx.path(run, "known"))
+    bundle = finished(ctx.path(run, "known"))
     document = bundle.result
     if document.get("schema") != Interference.SCHEMA or document.get("mode") != "measured":
         raise FormatError(
@@ -330,13 +329,9 @@ def _known(ctx: Context, run: str) -> dict[str, np.ndarray]:
             expected=Interference.SCHEMA,
             got=str(document.get("schema")),
         )
-    stated = {output.path: output.sha256 for output in bundle.manifest.outputs}
-    tables: dict[str, polars.DataFrame] = {}
-    for name in ("evaluations", "rows"):
-        path = bundle.path / "tables" / f"{name}.parquet"
-        if not path.is_file() or file_sha256(path) != stated.get(f"tables/{name}.parquet"):
-            raise UserError(f"{visible(run, SHOWN)} was changed after it was written", where=path.name, code="changed")
-        tables[name] = polars.read_parquet(path)
+    names = ("evaluations", "rows")
+    finished(bundle.path, *(f"tables/{name}.parquet" for name in names))
+    tables = {name: polars.read_parquet(bundle.path / "tables" / f"{name}.parquet") for name in names}
     places = ("target", "condition", "added", "repeat")
     parts = tables["rows"].sort("row").partition_by(*places, as_dict=True, maintain_order=True)
     return {
