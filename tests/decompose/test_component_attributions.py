@@ -1,17 +1,22 @@
 """Direct effects over data: toys in closed form, brute force on a language model, the same sums however divided."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from decompose.planted import base, planted, tokens_of
+from decompose.planted import base, planted, tokens_of, write_planted
 from radiograph import decompose
-from radiograph.decompose.attribution import Effects, attribute_batch
+from radiograph.decompose.attribution import READERS, Effects, attribute_batch
 from radiograph.decompose.importance import Size, new
+from radiograph.methods.decompose.attribute import recompute
 from radiograph.models.linearised import Aim, Linearised
 from radiograph.models.masked import Factors, of_model, of_network
-from radiograph.numerics.cofiring import as_real
+from radiograph.numerics.cofiring import as_real, half_width
+from radiograph.store.components import open_attributions
+from running import go
 
 BITS = 28
 
@@ -79,7 +84,7 @@ def _effects(language, rows, residual=True):
     found = Effects.empty(made.size, target.model.vocab_size, target.place("embed").outputs)
     marks = torch.ones(ids[rows].shape, dtype=torch.bool)
     attribute_batch(found, target, made, ids[rows], marks, AIMS, residual=residual)
-    found.counted, found.shards = int(marks.sum()), tuple(rows)
+    found.shards = tuple(rows)
     return found
 
 
@@ -106,6 +111,82 @@ def test_dd_9_signed_and_abs_equal_brute_force_over_positions(language, whole):
         column = made.offsets[weight] + index
         for name, expected in (("components.signed", signed), ("components.abs", size), ("tokens.signed", by_token)):
             assert np.allclose(as_real(whole.sums[name], BITS)[:, column], expected, atol=1e-4), name
+
+
+def _spread_of_texts(sums, tokens):
+    """Standard error of Σ sums / Σ tokens over texts, plainly."""
+    about = sums - sums.sum(0) / tokens.sum() * tokens[:, None]
+    n = len(tokens)
+    return np.sqrt(n / (n - 1) * np.square(about).sum(0)) / tokens.sum()
+
+
+def test_errors_equal_the_spread_over_texts_of_unequal_length(language):
+    """However texts are put into batches and parts."""
+    target, made, _ = language
+    luck = np.random.default_rng(3)
+    some = [*tokens_of(target.model, ["the", "a", "was"]), *range(10, 16)]
+    ids = torch.from_numpy(luck.choice(some, (8, 9)))
+    tokens = luck.integers(3, 10, 8)
+    marks = torch.arange(9) < torch.from_numpy(tokens)[:, None]
+    aims = {"up.1": [1, 4]}
+    wide = made.size, target.model.vocab_size, target.place("embed").outputs
+
+    def effects(rows, into):
+        attribute_batch(into, target, made, ids[rows], marks[rows], aims, residual=False)
+        return into
+
+    alone = [effects([row], Effects.empty(*wide, length=9)) for row in range(8)]
+    together = effects([5, 6, 7], effects([0, 1, 2, 3, 4], Effects.empty(*wide, length=9)))
+    assert (together.counted, together.texts, together.batches) == (tokens.sum(), 8, 2)
+    for name in ("components.signed", "components.abs", "components.modulating", "tokens.signed", "tokens.abs"):
+        by_text = np.stack([one.real(name) for one in alone])
+        column = made.offsets["up.1"] + 1
+        plain = _spread_of_texts(by_text[:, :, column], tokens)
+        assert plain.max() > 0, name
+        assert np.allclose(together.error(name)[:, column], plain, rtol=1e-3, atol=1e-5), name
+    assert np.isnan(alone[0].error("components.signed")).all(), "one text has no spread"
+
+
+def test_intervals_cover_the_effect_in_the_population_as_often_as_they_say():
+    """Of 400 samples of 12 texts that differ in what they hold; the effect of all texts is known."""
+    luck = np.random.default_rng(7)
+    held = 0
+    for _ in range(400):
+        tokens = luck.integers(2, 60, 12)
+        sums = tokens * (0.7 + luck.standard_normal(12) * 0.5)
+        found = Effects.empty(1, 1, 1, length=60)
+        found.count(tokens)
+        found.add_texts("components.signed", (slice(None), 0), sums[:, None], tokens)
+        mean = found.real("components.signed")[0, 0] / found.counted
+        held += abs(mean - 0.7) <= half_width(12) * found.error("components.signed")[0, 0]
+    assert 0.9 <= held / 400 <= 0.98
+
+
+def test_random_targets_exceed_all_readers_as_often_as_chance_says():
+    """Targets that read at random exceed 19 readers once in twenty; one that reads what a source writes always does."""
+    luck = np.random.default_rng(5)
+    exceeded, n = 0, 0
+    for seed in range(12):
+        target, made = _toy()
+        reads = torch.from_numpy(luck.standard_normal((5, 19)))
+        reads /= reads.norm(dim=0)
+        inputs = torch.randn(30, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        found = Effects.empty(10, 1, 4, readers=2 * 19)
+        every = torch.ones(30, dtype=torch.bool)
+        own = torch.from_numpy(luck.standard_normal((5, 3)))
+        made.factors["w_out"] = Factors(own / own.norm(dim=0), made.factors["w_out"].writes)
+        own[:, 0] = made.factors["w_in"].writes[2] / made.factors["w_in"].writes[2].norm()
+        made.factors["w_out"] = Factors(own / own.norm(dim=0), made.factors["w_out"].writes)
+        attribute_batch(found, target, made, inputs, every, {"w_out": [0, 1, 2]}, readers={"w_out": reads}, live=True)
+        chance = np.abs(found.real(f"components.signed{READERS}")[:7, 19:])
+        h = (inputs @ made.factors["w_in"].reads).mean(0)
+        expected = 30 * h[:, None] * (made.factors["w_in"].writes @ reads)
+        assert np.allclose(chance, expected.abs().numpy(), atol=1e-6)
+        size = np.abs(found.real("components.signed")[:7, 7:])
+        assert size[2, 0] > chance[2].max(), "what is written is read"
+        exceeded += int((size[:, 1:] > chance.max(axis=1)[:, None]).sum())
+        n += 14
+    assert 0.0 <= exceeded / n <= 0.15
 
 
 def test_effects_on_logits_are_kept_in_residual_space(language, whole):
@@ -167,3 +248,22 @@ def test_d10_10_effects_are_the_same_bytes_however_shards_are_divided(language, 
         total.save(tmp_path / "found.npz", "spec")
         totals.append((tmp_path / "found.npz").read_bytes())
     assert totals[0] == totals[1]
+
+
+def test_what_is_stated_follows_from_the_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_planted(tmp_path / "planted")
+    given = {"decomposition": "planted", "model": "bundled:base", "data": ["world:story#8"], "readers": 4}
+    outcome = go("decompose.attribute", out="effects", **given)
+    assert (outcome.result.texts, outcome.result.readers, outcome.result.notes) == (8, 4, ())
+    assert 0 < outcome.result.apart["signed"] <= outcome.result.pairs
+    stated = json.loads((tmp_path / "effects" / "result.json").read_text())
+    assert recompute(stated, tmp_path / "effects") == []
+    first = stated["strongest"][0]
+    assert first["signed"]["low"] < first["signed"]["value"] < first["signed"]["high"]
+    (shown, *_) = open_attributions(tmp_path / "effects").sources(first["target"], 1)
+    assert (shown.address, shown.value, shown.p) == (first["source"], first["signed"]["value"], first["signed"]["p"])
+    first["signed"]["p"] /= 2
+    stated["above_readers"]["abs"] += 1
+    problems = recompute(stated, tmp_path / "effects")
+    assert len(problems) == 2 and "above readers" in problems[0] and first["source"] in problems[1]

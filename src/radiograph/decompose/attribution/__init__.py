@@ -8,8 +8,8 @@ from radiograph.core import deferred
 
 if TYPE_CHECKING:
     from radiograph.decompose.attribution._engine import Attributor, attribute_batch, attribute_shard
-    from radiograph.decompose.attribution._sums import BITS, Effects
+    from radiograph.decompose.attribution._sums import BITS, READERS, Effects
 
-__all__ = ["BITS", "Attributor", "Effects", "attribute_batch", "attribute_shard"]
+__all__ = ["BITS", "READERS", "Attributor", "Effects", "attribute_batch", "attribute_shard"]
 
 __getattr__ = deferred(__name__, __file__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radiograph.evidence.components._attributions import ComponentAttributions, ShownEffect
+from radiograph.evidence.components._attributions import ComponentAttributions, EffectMean, ShownEffect
 from radiograph.evidence.components._clusters import ComponentClusters, ComponentGroup, Spread
 from radiograph.evidence.components._harvest import FEW, ComponentHarvest, WeightCounts
 from radiograph.evidence.components._labels import ComponentLabel, ComponentLabels, Intruders, Strategy
@@ -15,6 +15,7 @@ __all__ = [
     "ComponentHarvest",
     "ComponentLabel",
     "ComponentLabels",
+    "EffectMean",
     "Intruders",
     "ShownEffect",
     "Spread",

@@ -7,9 +7,13 @@
 3. A = mean over tokens of (∂y/∂h) h, y a target's activation. One backward a target, summed over batch and positions
    first. `signed` is of y; `abs` of |y|, from a backward of its own; `modulating` goes through queries, keys and gates
 4. tokens are sources too, scattered by id. Effects on logits are kept in residual space: multiply by the unembedding
-5. shards commit one by one and are added exactly in fixed point: workers, kills and order show in no byte
+5. error: the spread over windows of text, as of a ratio of sums; 95 % by Student's t, of each effect by itself
+6. null: the source's effects on `--readers` random directions of norm 1 that read where the target reads;
+   p = (1 + those as large)/(1 + readers). For effects in residual space there is neither
+7. shards commit one by one and are added exactly in fixed point: workers, kills and order show in no byte
 
-Units: of the target's activation at unit ‖V‖, per token; the residual stream as the unembedding reads it.
+Units: of the target's activation at unit ‖V‖, per token; the residual stream as the unembedding reads it. Source of 5:
+Cochran 1977, 6.3.
 Refuses when: decomposition, harvest and model do not belong together; a part of the model cannot be made affine
 (exit 4).
 """
@@ -20,9 +24,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from radiograph.core import Context, Refusal, RunPath, UserError, Workers
 from radiograph.core.sizes import Count
-from radiograph.evidence.components import ComponentAttributions, ShownEffect
+from radiograph.evidence.components import ComponentAttributions
 from radiograph.methods._decomposed.options import ReadingOptions
 from radiograph.methods._decomposed.target import target_of
 from radiograph.methods.decompose._texts import folder_of, plan_of, shareable, texts_of
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from radiograph.store.components import ComponentStatistics
 
 PARTS = "parts"
-SHOWN = 20
 
 
 class Config(ReadingOptions):
@@ -45,11 +50,14 @@ class Config(ReadingOptions):
     """A run of `decompose harvest`: only components that fired there are targets."""
     shard_tokens: Count = 16_384
     """Tokens of a shard, which is what a killed worker costs."""
+    readers: int = Field(default=19, ge=1, le=10_000)
+    """Random directions beside each matrix's components: what chance gives, two backward passes each."""
 
 
 def run(config: Config, ctx: Context) -> ComponentAttributions:
     """Plan, pull, add up, write."""
     from radiograph.decompose import statistics
+    from radiograph.methods.decompose._effects import written
 
     if not config.data:
         raise UserError("decompose attribute needs --data", fix="as --data world:story#200", code="bad_value")
@@ -69,7 +77,7 @@ def run(config: Config, ctx: Context) -> ComponentAttributions:
     texts.save(home)
     with ctx.measure("attribute", tokens=plan.counted.kept):
         effects = _attributed(ctx, spec, texts, (target, decomposition), workers)
-    pairs, connected, strongest = _write(ctx, effects, decomposition)
+    found = written(ctx, effects, decomposition, config.readers)
     shutil.rmtree(home)
     return ComponentAttributions(
         model=ctx.label(target.name),
@@ -82,15 +90,33 @@ def run(config: Config, ctx: Context) -> ComponentAttributions:
         harvest_seal=None if given is None else given.seal,
         tokens=effects.counted,
         documents=plan.counted.documents,
+        texts=effects.texts,
+        readers=config.readers,
         shards=len(effects.shards),
         width=effects.sums["out.tokens"].shape[1],
-        pairs=pairs,
-        connected=connected,
-        strongest=strongest,
+        pairs=found.pairs,
+        apart=found.apart,
+        above_readers=found.above,
+        connected=found.connected,
+        strongest=found.strongest,
         data=corpus.hashes,
         spec_sha256=spec.sha256,
         seed=ctx.seed,
+        notes=_notes(effects, plan.counted.documents),
     )
+
+
+def _notes(effects: Effects, documents: int) -> tuple[str, ...]:
+    from radiograph.numerics.cofiring import LEAST_TEXTS
+
+    notes: list[str] = []
+    if effects.texts < LEAST_TEXTS:
+        notes.append(f"{effects.texts} texts are too few for intervals, which take {LEAST_TEXTS}")
+    if effects.texts > documents:
+        notes.append(
+            f"{effects.texts} windows of {documents} texts are counted as independent: intervals are too narrow"
+        )
+    return tuple(notes)
 
 
 def _harvest(config: Config, ctx: Context, decomposition: Decomposition) -> ComponentStatistics | None:
@@ -130,6 +156,7 @@ def _spec(
         "seed": ctx.seed,
         "batch_tokens": config.batch_tokens,
         "shard_tokens": config.shard_tokens,
+        "readers": config.readers,
         "targets": what[1],
     }
     return Spec(
@@ -165,83 +192,8 @@ def _attributed(
     return fold(merged, make, worker, len(engine.bounds) - 1, workers, ctx.progress, "attribute", tokens)
 
 
-def _write(
-    ctx: Context, effects: Effects, decomposition: Decomposition
-) -> tuple[int, tuple[tuple[str, str], ...], tuple[ShownEffect, ...]]:
-    import numpy as np
-
-    from radiograph.decompose.attribution import BITS
-    from radiograph.numerics.cofiring import as_real
-
-    sums = {name: as_real(values, BITS) for name, values in effects.sums.items()}
-    signed, size, modulating = (sums[f"components.{name}"] for name in ("signed", "abs", "modulating"))
-    source, target = np.nonzero((signed != 0) | (size != 0) | (modulating != 0))
-    at = source, target
-    table: dict[str, Any] = {
-        "source": source.astype(np.uint32),
-        "target": target.astype(np.uint32),
-        "signed": signed[at],
-        "abs": size[at],
-        "modulating": modulating[at],
-    }
-    ctx.output.table("attributions", table)
-    token, aim = np.nonzero((sums["tokens.signed"] != 0) | (sums["tokens.abs"] != 0))
-    tokens: dict[str, Any] = {
-        "token": token.astype(np.uint32),
-        "target": aim.astype(np.uint32),
-        "signed": sums["tokens.signed"][token, aim],
-        "abs": sums["tokens.abs"][token, aim],
-    }
-    ctx.output.table("token_attributions", tokens)
-    kinds: list[str] = []
-    numbers: list[int] = []
-    rows: list[list[float]] = []
-    for kind in ("component", "token"):
-        held = sums[f"out.{kind}s"]
-        own = np.flatnonzero(held.any(axis=1)).tolist()
-        kinds += [kind] * len(own)
-        numbers += own
-        rows += held[own].tolist()
-    ctx.output.table("residual", {"kind": kinds, "number": numbers, "effect": rows})
-    weights = np.array([c.weight for c in decomposition.components])
-    found = dict.fromkeys(zip(weights[source].tolist(), weights[target].tolist(), strict=True))
-    order = np.lexsort((target, source, -np.abs(signed[at])))[:SHOWN]
-    names = decomposition.components
-    n = max(1, effects.counted)
-    strongest = tuple(
-        ShownEffect(
-            source=str(names[source[i]]),
-            target=str(names[target[i]]),
-            signed=float(signed[source[i], target[i]]) / n,
-            abs=float(size[source[i], target[i]]) / n,
-            modulating=float(modulating[source[i], target[i]]) / n,
-        )
-        for i in order.tolist()
-    )
-    return len(source), tuple(found), strongest
-
-
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Do the counts and the strongest effects follow from the table?"""
-    import polars as pl
+    """Do counts, intervals and the strongest effects follow from the tables?"""
+    from radiograph.methods.decompose._effects import problems
 
-    stored = ComponentAttributions.read(result)
-    table = pl.read_parquet(folder / "tables" / "attributions.parquet")
-    out: list[str] = []
-    if table.height != stored.pairs:
-        out.append(f"{stored.pairs} effects are stated, {table.height} are listed")
-    names = [f"{weight}:{n}" for weight, size in stored.sizes.items() for n in range(size)]
-    found = {
-        (names[source], names[target]): (signed, size)
-        for source, target, signed, size in table.select("source", "target", "signed", "abs").iter_rows()
-    }
-    for shown in stored.strongest:
-        signed, size = found.get((shown.source, shown.target), (None, None))
-        if signed is None or (signed / stored.tokens, size / stored.tokens) != (shown.signed, shown.abs):
-            out.append(f"{shown.source} on {shown.target} is stated otherwise than the table has it")
-    largest = table["signed"].abs().max() if table.height else None
-    if stored.strongest and largest != abs(stored.strongest[0].signed * stored.tokens):
-        top = abs(stored.strongest[0].signed) * stored.tokens
-        if abs(float(largest or 0.0) - top) > 1e-9 * top:  # type: ignore[arg-type]
-            out.append("the strongest effect of the table is another one")
-    return out
+    return problems(ComponentAttributions.read(result), folder)

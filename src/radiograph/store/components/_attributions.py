@@ -1,7 +1,8 @@
 """Effects of sources on targets, stored as sums over tokens, read as means; one source or target at a time.
 
-- `tables/attributions.parquet`: source, target, signed, abs, modulating; components by number, by source
-- `tables/token_attributions.parquet`: token, target, signed, abs
+- `tables/attributions.parquet`: source, target, signed, abs, modulating, each with its error and what chance reached;
+  components by number, by source
+- `tables/token_attributions.parquet`: token, target, signed, abs, with the same
 - `tables/residual.parquet`: kind (component or token), number, effect: a list of the width of the residual stream
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +36,10 @@ class Effect:
     address: str
     value: float
     """Mean over counted tokens."""
+    error: float = nan
+    """Of the mean, over texts. NaN: too few texts."""
+    p: float = nan
+    """(1 + random readers on which the source acts as much)/(1 + readers)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +121,10 @@ class Attributions:
 
     def _top(self, held: polars.DataFrame, other: str, k: int, variant: str, sign: int) -> list[Effect]:
         at, value = _largest(held[variant].to_numpy() / self.result.tokens, k, sign)
-        numbers = held[other].to_numpy()[at].tolist()
-        return [Effect(self.addresses[n], v) for n, v in zip(numbers, value.tolist(), strict=True)]
+        names = [self.addresses[n] for n in held[other].to_numpy()[at].tolist()]
+        error = held[f"{variant}_error"].to_numpy()[at] / self.result.tokens
+        p = (1 + held[f"{variant}_reached"].to_numpy()[at]) / (1 + self.result.readers)
+        return [Effect(*one) for one in zip(names, value.tolist(), error.tolist(), p.tolist(), strict=True)]
 
 
 def open_attributions(folder: Path) -> Attributions:
