@@ -122,13 +122,16 @@ def test_y3_6_the_order_of_records_changes_nothing():
 
 
 def test_records_are_labelled_by_label_score_or_kind():
-    found = kinds_of([True, None, None], [0.1, 0.7, None], [None, None, "neutral"])
+    found = kinds_of([True, None, None], [0.6, 0.7, None], [None, None, "neutral"])
     assert found == ["positive", "positive", "negative"]
     assert kinds_of(scores=[0.4, 0.6], threshold=0.3) == ["positive", "positive"]
     with pytest.raises(FormatError, match="3 mistakes") as caught:
         kinds_of([None, True, None, True], [None, None, 1.5, None], [None, "near_miss", None, None], name="r")
     for said in ("r:1: no label", "r:2: kind 'near_miss' contradicts", "r:3: criterion_score must lie in 0 to 1"):
         assert said in str(caught.value)
+    with pytest.raises(FormatError, match=r"prompt 'a': label True contradicts criterion_score 0.1 at --threshold 0.5"):
+        kinds_of([True, None], [0.1, 0.7], name="r", prompts=["a", "b"])
+    assert kinds_of([True, None], [0.1, 0.7], threshold=0.1) == ["positive", "positive"]
     with pytest.raises(FormatError) as caught:
         kinds_of(scores=[0.1, 1.5], name="r", prompts=["a", "b"])
     assert "r: prompt 'b': criterion_score must lie in 0 to 1" in str(caught.value)

@@ -73,6 +73,8 @@ def test_spans_become_rows_of_their_own():
         ({"text": "a", "criterion_score": float("nan")}, "must be a number"),
         ({"text": "a", "criterion_score": "0.5"}, "must be a number"),
         ({"text": "a", "label": True, "kind": "near_miss"}, "contradicts"),
+        ({"text": "a", "label": True, "criterion_score": 0.4}, "contradicts criterion_score 0.4 at --threshold 0.5"),
+        ({"text": "a", "label": 0, "criterion_score": 0.5}, "label False contradicts"),
         ({"text": "a", "label": True, "kind": "far"}, "kind must be one of"),
         ({"text": "abc", "spans": [[0, 4, True]]}, "inside the 3 characters"),
         ({"text": "abc", "spans": [[2, 2, True]]}, "inside the 3 characters"),

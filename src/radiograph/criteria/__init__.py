@@ -13,6 +13,7 @@ from radiograph.criteria._parts import Document, Drawn, Parts, Position, World
 from radiograph.criteria._prompts import Prompts, Template, prompts_of_suite, read_prompts, read_template
 from radiograph.criteria._records import Prepared, Records, check_texts, kinds_of, prepare_records
 from radiograph.criteria._rows import Row
+from radiograph.criteria._split import split_of_rows
 from radiograph.criteria._stored import ROWS, from_columns, read_compiled, read_split, write_compiled
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "read_split",
     "read_template",
     "routes",
+    "split_of_rows",
     "write_compiled",
 ]

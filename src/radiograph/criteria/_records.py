@@ -16,7 +16,7 @@ from radiograph.core import UserError, visible
 from radiograph.criteria._compile import criterion_id
 from radiograph.criteria._groups import group_names
 from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
-from radiograph.criteria._rows import Level, Row, agreed, checked_score
+from radiograph.criteria._rows import Level, Row, agreed, checked_score, labelled
 from radiograph.criteria._split import DISCOVER, as_given, halved, numbered, split_of
 from radiograph.evidence import Criterion, CriterionRoute, RowKind, Split
 from radiograph.store.lines import Mistakes
@@ -78,9 +78,7 @@ def kinds_of(
         label, score = labels[row] if labels else None, scores[row] if scores else None
         try:
             held = None if score is None else checked_score(score)
-            if label is None and held is not None:
-                label = held >= threshold
-            out.append(agreed(label, kinds[row] if kinds else None))
+            out.append(agreed(labelled(label, held, threshold), kinds[row] if kinds else None))
         except ValueError as error:
             place = "" if prompts is None else f"prompt {visible(prompts[row], 60)!r}: "
             mistakes.add(row + 1, place + str(error))

@@ -79,6 +79,21 @@ def agreed(label: bool | None, kind: object) -> RowKind:
     return named or ("positive" if label else "negative")
 
 
+def labelled(label: bool | None, score: float | None, threshold: float) -> bool | None:
+    """The label of a row, else its score against the threshold; None without either.
+
+    Raises:
+        ValueError: the two contradict each other.
+    """
+    if score is None:
+        return label
+    if label is not None and label != (score >= threshold):
+        raise ValueError(
+            f"label {label} contradicts criterion_score {score:g} at --threshold {threshold:g}; leave one of them out"
+        )
+    return score >= threshold
+
+
 def checked_score(value: Any) -> float:
     """A score in 0 to 1.
 

@@ -23,6 +23,7 @@ from radiograph.evidence import Half, RowKind, Split
 from radiograph.numerics.criteria import discover_half
 
 DISCOVER = 0.5
+_HALVES = ("discover", "confirm")
 _SHOWN = 5
 _BIT: dict[RowKind, int] = {"positive": 1, "near_miss": 2, "negative": 4}
 
@@ -50,6 +51,33 @@ def numbered(groups: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     names = sorted(set(groups))
     number = dict(zip(names, range(len(names)), strict=True))
     return names, np.fromiter(map(number.__getitem__, groups), np.int64, len(groups))
+
+
+def split_of_rows(
+    name: str, prompts: Sequence[str], groups: Sequence[str], halves: Sequence[str | None]
+) -> Split | None:
+    """The split that rows carry; None where none says of which half it is.
+
+    Raises:
+        UserError: rows of no half beside others, for which another split would be drawn unasked; a torn group.
+    """
+    if all(half is None for half in halves):
+        return None
+    wrong = [(prompt, half) for prompt, half in zip(prompts, halves, strict=True) if half not in _HALVES]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(halves)} labelled rows of {name} name no half",
+            where=f"split of prompt {visible(wrong[0][0], 60)!r}",
+            expected=" or ".join(_HALVES),
+            got=repr(wrong[0][1]),
+            fix="mend the column, or name a split with --split",
+            code="split_mismatch",
+        )
+    of = dict(zip(groups, halves, strict=True))
+    torn = next((g for g, half in zip(groups, halves, strict=True) if of[g] != half), None)
+    if torn is not None:
+        raise UserError(f"group {torn!r} of {name} lies in both halves", where="split", code="split_mismatch")
+    return Split.model_validate({"discover": DISCOVER, "seed": None, "halves": dict(sorted(of.items()))})
 
 
 def as_given(groups: Sequence[str], sources: Sequence[str], split: Split) -> NDArray[np.bool_]:

@@ -303,6 +303,7 @@ def _causal(config: Config, ctx: Context, sides: tuple[Side, Side], numbers: Num
 def _notes(sides: tuple[Side, Side], shared: Aligned) -> tuple[str, ...]:
     notes = list(shared.notes)
     for which, side in zip(("left", "right"), sides, strict=True):
+        notes += [f"{which}: {text}" for text in side.said]
         if side.record.absent == "below":
             notes.append(
                 f"{which}: only the largest values of a row were kept, so that weak ones count as silent (censored)"

@@ -150,6 +150,25 @@ def test_two_values_of_one_place_need_a_rule(files):
     assert inspect(duplicates="max", cards=0).result.outcome == "found"
 
 
+def test_a_split_that_some_rows_lack_is_none_and_lost_values_are_said(files):
+    rows = [row | {"split": ("discover", "confirm")[number // 2 % 2]} for number, row in enumerate(lines())]
+    rows[3]["features"]["n0"] = 1e-50
+    write(files, rows)
+    quick = {"permutations": 0, "bootstrap": 0, "cards": 0}
+    found = inspect(**quick).result
+    assert found.criterion.split.seed is None
+    assert "1 values of records:records.jsonl are zero in float32 and count as silence, of n0" in found.notes
+    del rows[0]["split"]
+    write(files, rows)
+    with pytest.raises(UserError, match="1 of 160 labelled rows of .* name no half") as caught:
+        inspect(**quick)
+    assert caught.value.code == "split_mismatch" and "'p0'" in str(caught.value.where)
+    write(files, [row | {"label": row["kind"] != "positive"} for row in lines()])
+    with pytest.raises(FormatError, match="160 mistakes") as caught:
+        inspect(**quick)
+    assert "records.jsonl:1: label False contradicts criterion_score 1" in str(caught.value.where)
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

@@ -291,6 +291,11 @@ BAD = {
     '{"model": "m", "prompt_id": "p0", "criterion_score": "high", "features": {"a": 1}}': "criterion_score must be",
     '{"model": "m", "prompt_id": "p0", "kind": "near-miss", "features": {"a": 1}}': "did you mean near_miss",
     '{"model": "m", "prompt_id": "p0", "label": 2, "features": {"a": 1}}': "label must be true, false, 1 or 0, got 2",
+    '{"model": "m", "prompt_id": "p0", "label": true, "criterion_score": 0, "features": {"a": 1}}': (
+        "a.jsonl:2: label True contradicts criterion_score 0"
+    ),
+    '{"model": "m", "prompt_id": "p0", "split": "confrim", "features": {"a": 1}}': "a.jsonl:2: unknown split 'confrim'",
+    '{"model": "m", "prompt_id": "p0", "split": "train", "features": {"a": 1}}': "did you mean discover or confirm",
     '{"model": "m", "prompt_id": "p0", "token": 3, "features": {"a": 1}}': "a row without token among rows of tokens",
     '{"model": "m", "token": 3, "features": {"a": 1}}': "needs the prompt_id",
     '{"model": "m", "prompt_id": "p9", "text": "other", "features": {"b": 1}}': "has two texts, on lines 1 and 2",
@@ -309,6 +314,20 @@ def test_bad_lines_are_named_and_nothing_is_written(tmp_path, bad):
     assert error.value.exit_code == 3
     assert list((tmp_path / "cache").rglob("*.json")) == []
     assert list((tmp_path / "cache").rglob("*.partial")) == []
+
+
+@pytest.mark.parametrize("absent", ["zero", "missing"])
+def test_values_that_float32_cannot_hold_are_counted(tmp_path, absent):
+    rows = [line(0, {"a": 1e-46, "b": 1.0}), line(1, {"a": -1e-60, "b": 0.0}), line(2, {"b": 1e-50, "a": 1e-44})]
+    path = write(tmp_path / "a.jsonl", [{"schema": "radiograph.records/1", "absent": absent}, *rows])
+    records = read_records(path, tmp_path / "cache")
+    assert records.header.vanished == {"a": 2, "b": 1}
+    assert records.header.said_of("a.jsonl") == [
+        "3 values of a.jsonl are zero in float32 and count as silence, of a, b"
+    ]
+    assert sum(value != 0 for value in values_of(records).values()) == 2
+    again = read_records(write(tmp_path / "b.jsonl", [line(0, {"a": 1.0})]), tmp_path / "cache")
+    assert again.header.vanished == {} and again.header.said_of("b.jsonl") == []
 
 
 def test_features_inside_of_something_else_are_none_of_the_row(tmp_path):

@@ -2,7 +2,7 @@
 
 1. `label` (true, false, 1, 0), else `criterion_score` in 0 to 1 against the threshold, else `kind`; `spans` label parts
    of the text instead, each of which becomes a row
-2. `kind` tells near misses from other negatives, and must not contradict the label
+2. `kind` tells near misses from other negatives, and must not contradict the label; nor must the score
 3. a prompt without `group_id` is a group of its own, a prompt without id is called after its line
 
 Refuses what cannot be read (the first five places, and a count), one class alone, two texts under one id.
@@ -18,7 +18,7 @@ from typing import Any
 from radiograph.core import UserError
 from radiograph.criteria._parts import Drawn, Parts
 from radiograph.criteria._prompts import Prompts
-from radiograph.criteria._rows import Row, agreed, checked_score
+from radiograph.criteria._rows import Row, agreed, checked_score, labelled
 from radiograph.store.lines import Mistakes
 
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
@@ -119,9 +119,7 @@ class _Reader:
 
     def _label(self, values: Mapping[str, Any], score: float | None) -> bool | None:
         value = values.get("label")
-        if value is None:
-            return None if score is None else score >= self._threshold
-        return _truth(value)
+        return labelled(None if value is None else _truth(value), score, self._threshold)
 
 
 def _truth(value: Any) -> bool:

@@ -87,6 +87,11 @@ class ComponentLabels(Result):
     notes: tuple[str, ...] = ()
 
     @property
+    def words(self) -> dict[str, str]:
+        """Labels that say something, by component."""
+        return {one.component: one.label for one in self.labels if one.label and one.label.strip().lower() != "unclear"}
+
+    @property
     def headline(self) -> str:
         """How many labels, and what they are worth."""
         text = f"{self.labelled:,} of {self.asked:,} components labelled"

@@ -462,18 +462,13 @@ def _split_of(records: Records, name: str, table: polars.DataFrame, groups: list
     """The split that is given, or the one that the rows carry.
 
     Raises:
-        UserError: a group in both halves, or features that were chosen on another split.
+        UserError: rows of no half, a group in both, or features that were chosen on another split.
     """
-    from radiograph.evidence import Split
+    from radiograph.criteria import split_of_rows
 
     split = asked.split
-    halves = table["split"].to_list() if "split" in table.columns else []
-    if split is None and halves and set(halves) <= {"discover", "confirm"}:
-        of = dict(zip(groups, halves, strict=True))
-        torn = next((g for g, half in zip(groups, halves, strict=True) if of[g] != half), None)
-        if torn is not None:
-            raise UserError(f"group {torn!r} of {name} lies in both halves", where="split", code="split_mismatch")
-        split = Split(discover=0.5, seed=None, halves=dict(sorted(of.items())))
+    if split is None and "split" in table.columns:
+        split = split_of_rows(name, table["prompt_id"].to_list(), groups, table["split"].to_list())
     require_split(records, name, split)
     return split
 

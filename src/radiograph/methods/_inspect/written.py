@@ -226,6 +226,7 @@ def _notes(criterion: Any, measured: Measured | None, config: Options) -> list[s
     if measured.found.near is None and measured.rows.near_miss.any() and not measured.rows.continuous:
         notes.append("near misses are too few for an interval: no feature can be told from one of the form")
     for part in measured.tables.parts:
+        notes += part.source.records.header.said_of(part.source.name)
         if part.placed.unlabelled:
             rows = part.placed.unlabelled
             notes.append(f"{rows} rows of {part.source.name} are not labelled and were left out")

@@ -77,6 +77,8 @@ class Side:
     writes: tuple[Directions, ...] = ()
     folder: Path | None = None
     """The bundle, where the side is one."""
+    said: tuple[str, ...] = ()
+    """What a reader should know of its values."""
 
     @property
     def comparable(self) -> Bool[np.ndarray, " feature"]:
@@ -245,7 +247,7 @@ def _of_records(records: Records, given: dict[str, Any], *, shared: bool, bundle
         header.absent,
     )  # fmt: skip
     labels: list[str | None] = features["label"].to_list()
-    return Side(record, ids, labels, values, excluded, writes, bundle)
+    return Side(record, ids, labels, values, excluded, writes, bundle, (*header.said_of(model.ref),))
 
 
 def _rows(records: Records) -> polars.DataFrame:

@@ -6,7 +6,7 @@ A graph is its edges: numbers of the source and of the target node, and a weight
 from radiograph.numerics.graphs._edges import Edges
 from radiograph.numerics.graphs._influence import Scores, influence, normalised, scores
 from radiograph.numerics.graphs._pruning import Pruned, Roles, cumulative, prune
-from radiograph.numerics.graphs._supernodes import Group, Profiles, profile_groups
+from radiograph.numerics.graphs._supernodes import Group, Profiles, given_groups, inner_cosines, profile_groups
 
 __all__ = [
     "Edges",
@@ -16,7 +16,9 @@ __all__ = [
     "Roles",
     "Scores",
     "cumulative",
+    "given_groups",
     "influence",
+    "inner_cosines",
     "normalised",
     "profile_groups",
     "prune",

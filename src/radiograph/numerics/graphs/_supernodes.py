@@ -5,11 +5,13 @@ cut where the mean cosine falls below `cut`; nodes at one position only, unless 
 4. chance: among edges of one pair of weights (the matrices that they join) sources change places, and the search is
 repeated; `chance` of a group is the mean over shuffles of the best inner cosine of a group at least as large (0 where
 there is none), p = (1 + #{shuffles with one as good})/(1 + shuffles)
+5. groups that were made elsewhere (`given_groups`) are not searched for: chance is the cosine of the same members
 Nodes without edges, and nodes that may not be grouped (tokens, targets, errors), stand alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -55,7 +57,7 @@ def profile_groups(
     found = _found(edges, profiles, cut, across)
     if not found:
         return []
-    pair = profiles.weight[edges.source] * (int(profiles.weight.max()) + 1) + profiles.weight[edges.target]
+    pair = _pairs(edges, profiles.weight)
     null = [_found(_shuffled(edges, pair, rng), profiles, cut, across) for _ in range(shuffles)]
     groups: list[Group] = []
     for members, cosine in sorted(found, key=lambda one: (-len(one[0]), -one[1], one[0])):
@@ -63,6 +65,57 @@ def profile_groups(
         reached = sum(b >= cosine - 1e-12 for b in best)
         groups.append(Group(members, cosine, float(np.mean(best)) if best else 0.0, (1 + reached) / (1 + shuffles)))
     return groups
+
+
+def given_groups(
+    edges: Edges,
+    weight: Int64[np.ndarray, " node"],
+    groups: Sequence[tuple[int, ...]],
+    rng: np.random.Generator,
+    *,
+    shuffles: int = SHUFFLES,
+) -> list[Group]:
+    """Groups of two and more that were made without a look at edges, beside what shuffled edges give their members."""
+    if not groups:
+        return []
+    pair = _pairs(edges, weight)
+    own = inner_cosines(edges, groups)
+    null = np.array([inner_cosines(_shuffled(edges, pair, rng), groups) for _ in range(shuffles)])
+    reached = (null >= own - 1e-12).sum(axis=0)
+    return [
+        Group(members, float(own[n]), float(null[:, n].mean()), float((1 + reached[n]) / (1 + shuffles)))
+        for n, members in enumerate(groups)
+    ]
+
+
+def inner_cosines(edges: Edges, groups: Sequence[tuple[int, ...]]) -> Float64[np.ndarray, " group"]:
+    """Mean over pairs of members of the cosine of their profiles; a member without edges is like none."""
+    both, norm = _profiles(edges)
+    found = np.zeros(len(groups))
+    for n, members in enumerate(groups):
+        nodes = np.array(members)
+        scale = np.divide(1.0, norm[nodes], out=np.zeros(len(nodes)), where=norm[nodes] > 0)
+        total = np.asarray((both[nodes].T @ scale)).ravel()
+        found[n] = (total @ total - (scale > 0).sum()) / (len(nodes) * (len(nodes) - 1))
+    return np.clip(found, -1.0, 1.0)
+
+
+def _pairs(edges: Edges, weight: Int64[np.ndarray, " node"]) -> Int64[np.ndarray, " edge"]:
+    """Which two matrices each edge joins."""
+    return weight[edges.source] * (int(weight.max()) + 1) + weight[edges.target]
+
+
+def _profiles(edges: Edges) -> tuple[Any, Float64[np.ndarray, " node"]]:
+    """Signed edges of every node, in and out, as a sparse row; and their norms."""
+    from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
+
+    matrices = cast(Any, sparse)
+    rows = np.concatenate([edges.source, edges.target])
+    columns = np.concatenate([edges.target, edges.source + edges.n])
+    both = matrices.csr_matrix(
+        (np.concatenate([edges.weight, edges.weight]), (rows, columns)), shape=(edges.n, 2 * edges.n)
+    )
+    return both, np.sqrt(np.asarray(both.multiply(both).sum(1)).ravel())
 
 
 def _shuffled(edges: Edges, pair: Int64[np.ndarray, " edge"], rng: np.random.Generator) -> Edges:
@@ -80,12 +133,7 @@ def _found(edges: Edges, profiles: Profiles, cut: float, across: bool) -> list[t
     from scipy.cluster import hierarchy  # pyright: ignore[reportMissingTypeStubs]
 
     trees, matrices = cast(Any, hierarchy), cast(Any, sparse)
-    rows = np.concatenate([edges.source, edges.target])
-    columns = np.concatenate([edges.target, edges.source + edges.n])
-    both = matrices.csr_matrix(
-        (np.concatenate([edges.weight, edges.weight]), (rows, columns)), shape=(edges.n, 2 * edges.n)
-    )
-    norm = np.sqrt(np.asarray(both.multiply(both).sum(1)).ravel())
+    both, norm = _profiles(edges)
     used = profiles.may & (norm > 0)
     groups: list[tuple[tuple[int, ...], float]] = []
     for place in [None] if across else np.unique(profiles.position[used]).tolist():

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from radiograph.store.components._attributions import Attributions, Effect, open_attributions
     from radiograph.store.components._parts import StoredArrays, read_arrays, write_arrays
     from radiograph.store.components._read import ComponentStatistics, Evidence, Examples, TokenCounts, open_statistics
+    from radiograph.store.components._said import open_clusters, open_component_labels
     from radiograph.store.components._write import ExampleRows, Windows, write_cofire, write_examples, write_tokens
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "TokenCounts",
     "Windows",
     "open_attributions",
+    "open_clusters",
+    "open_component_labels",
     "open_statistics",
     "read_arrays",
     "write_arrays",

@@ -24,6 +24,7 @@ from radiograph.store.lines import Mistakes, floats, one_of, texts, whole_number
 if TYPE_CHECKING:
     import polars
 
+HALVES = ("discover", "confirm")
 KINDS = ("positive", "near_miss", "negative", "neutral")
 ENTRY = np.dtype([("line", "<u4"), ("code", "<u4"), ("value", "<f4")])
 READ = 1_000_000
@@ -46,6 +47,8 @@ class Draft:
         self.codes, self.facts = Codes(), Facts()
         self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
         """Entries of each code."""
+        self.vanished: dict[int, int] = {}
+        """Of each code, values that are not zero but are so in float32."""
         self.tables: list[polars.DataFrame | Path] = []
         self.keys: list[polars.DataFrame] = []
         self.lines = 0
@@ -110,9 +113,13 @@ class Draft:
     def _add_entries(self, found: Parsed, wanted: NDArray[np.bool_]) -> None:
         line = np.repeat(np.cumsum(wanted) - 1 + self.lines, found.counts)
         kept = np.repeat(wanted, found.counts)
-        if not self.keep_zeros:
-            kept &= found.values.astype(np.float32) != 0
         codes = self.codes.of(found.names, len(found.names))[found.index]
+        zero = found.values.astype(np.float32) == 0
+        lost, times = np.unique(codes[kept & zero & (found.values != 0)], return_counts=True)
+        for code, count in zip(lost.tolist(), times.tolist(), strict=True):
+            self.vanished[code] = self.vanished.get(code, 0) + count
+        if not self.keep_zeros:
+            kept &= ~zero
         entries = np.empty(int(kept.sum()), ENTRY)
         entries["code"], entries["line"], entries["value"] = codes[kept], line[kept], found.values[kept]
         counts = np.bincount(entries["code"], minlength=len(self.codes))
@@ -174,6 +181,13 @@ def _rows(
         if token is not None and not -1 <= token < 2**31:
             mistakes.add(numbers[place], f"token must be a position from 0, or -1, got {token}")
             tokens[place] = None
+    scores = floats(column("criterion_score"), numbers, "criterion_score", mistakes)
+    said_so = labels(column("label"), numbers, mistakes)
+    both = {"label", "criterion_score"} <= there
+    for label, score, number in zip(said_so, scores, numbers, strict=True) if both else ():
+        # Scores in between depend on the threshold, of which a file knows nothing.
+        if label is not None and score == float(not label):
+            mistakes.add(number, f"label {label} contradicts criterion_score {score:g}")
     columns = {
         "line": pl.Series(numbers, dtype=pl.UInt32),
         "prompt_id": pl.Series(names, dtype=pl.String),
@@ -182,10 +196,10 @@ def _rows(
         "tie": pl.Series(ties, dtype=pl.String),
         "text": pl.Series(own, dtype=pl.String),
         "n_tokens": pl.Series(whole_numbers(column("n_tokens"), numbers, "n_tokens", mistakes), dtype=pl.Int64),
-        "score": pl.Series(floats(column("criterion_score"), numbers, "criterion_score", mistakes), dtype=pl.Float64),
-        "label": pl.Series(labels(column("label"), numbers, mistakes), dtype=pl.Boolean),
+        "score": pl.Series(scores, dtype=pl.Float64),
+        "label": pl.Series(said_so, dtype=pl.Boolean),
         "kind": pl.Series(one_of(column("kind"), numbers, "kind", KINDS, mistakes), dtype=pl.String),
-        "split": pl.Series(text("split"), dtype=pl.String),
+        "split": pl.Series(one_of(column("split"), numbers, "split", HALVES, mistakes), dtype=pl.String),
         "factors": pl.Series(_factors(column("factors"), numbers, mistakes), dtype=pl.String),
         "extra": pl.Series(
             [_extra(head) for head in heads] if there - _OWN or "metadata" in there else nothing, dtype=pl.String

@@ -50,7 +50,7 @@ from radiograph.store.records import (
 if TYPE_CHECKING:
     from radiograph.store.records._blocks import Triplets
 
-VERSION = 1
+VERSION = 2
 """Of what this file does: another number turns every file anew."""
 Duplicates = Literal["max", "sum"]
 _TAKEN = (
@@ -250,6 +250,7 @@ def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, sites: list[s
         or head.get("preselected") is True,
         "features": 0,
         "order": "feature",
+        "vanished": {name: draft.vanished[code] for name, code in draft.codes.items() if code in draft.vanished},
     }
     fields |= {key: head[key] for key in _TAKEN if head.get(key) is not None}
     if fields["level"] != ("token" if placed.tokens else "prompt"):

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from radiograph.evidence import Document, Record
 
 HEADER = "header.json"
@@ -95,7 +97,18 @@ class Header(Document):
     """Hash of the split on whose discover half features were chosen with labels in hand; None: they were not."""
     preselected: bool = False
     """Features were chosen with the labels of all rows in hand, so nothing is left to confirm them on."""
+    vanished: dict[str, int] = Field(default_factory=dict)
+    """Of each feature, values that a file stated and that are zero in float32: they count as silence."""
     features_sha256: str | None = None
     """Of `features.parquet`."""
     parts: tuple[Part, ...] = ()
     complete: bool = False
+
+    def said_of(self, name: str) -> list[str]:
+        """What a reader should know of these records beside their numbers."""
+        if not self.vanished:
+            return []
+        many = len(self.vanished)
+        shown = ", ".join(list(self.vanished)[:5]) + (f" and {many - 5} more" if many > 5 else "")
+        total = sum(self.vanished.values())
+        return [f"{total} values of {name} are zero in float32 and count as silence, of {shown}"]
