@@ -40,9 +40,9 @@ def test_scores_are_cut_at_the_threshold():
     assert [row.score for row in drawn(rows)] == [0.0, 0.49, 0.5, 1.0]
 
 
-def test_a_label_goes_before_a_score_and_a_kind_may_stand_alone():
+def test_a_label_agrees_with_its_score_and_a_kind_may_stand_alone():
     rows = [
-        {"text": "a", "criterion_score": 0.9, "label": False, "kind": "near_miss"},
+        {"text": "a", "criterion_score": 0.4, "label": False, "kind": "near_miss"},
         {"text": "b", "kind": "positive"},
         {"text": "c", "kind": "neutral"},
     ]

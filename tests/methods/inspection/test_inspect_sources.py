@@ -160,7 +160,7 @@ def test_a_split_that_some_rows_lack_is_none_and_lost_values_are_said(files):
     assert "1 values of records:records.jsonl are zero in float32 and count as silence, of n0" in found.notes
     del rows[0]["split"]
     write(files, rows)
-    with pytest.raises(UserError, match="1 of 160 labelled rows of .* name no half") as caught:
+    with pytest.raises(UserError, match=r"1 of 160 labelled rows of .* name no half") as caught:
         inspect(**quick)
     assert caught.value.code == "split_mismatch" and "'p0'" in str(caught.value.where)
     write(files, [row | {"label": row["kind"] != "positive"} for row in lines()])
