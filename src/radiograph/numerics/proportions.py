@@ -37,6 +37,17 @@ class Interval(NamedTuple):
     high: float
 
 
+def alike_area(area: float, groups: tuple[int, int], confidence: float = 0.95) -> Interval:
+    """Limits of an AUROC to which every group adds the same: nothing varies, so no error follows from the scores.
+
+    None of n groups with a positive row was unlike the others, so up to 1 − (α/2)^(1/n) of all may be (Clopper and
+    Pearson); likewise of m groups with another row. A share of at least k = (α/2)^(1/n + 1/m) of the pairs is as seen,
+    and nothing is known of the others: k·area to k·area + 1 − k. A constant score of 40 and 40 groups has .416 to .584.
+    """
+    kept = ((1 - confidence) / 2) ** (1 / groups[0] + 1 / groups[1])
+    return Interval(kept * area, kept * area + 1 - kept)
+
+
 @dataclass(frozen=True)
 class PairedTable:
     """Outcomes of two models on the same n items."""

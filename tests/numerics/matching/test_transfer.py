@@ -9,6 +9,7 @@ from scipy import stats
 from radiograph.core import UserError
 from radiograph.numerics import Interval
 from radiograph.numerics.matching import (
+    area_interval,
     areas,
     causal_agreement,
     fit_threshold,
@@ -93,6 +94,14 @@ def test_a_readout_transfers_where_the_feature_does(sign):
     shifted = Interval(good.interval.low - 0.5, good.interval.high - 0.5)
     assert verdict(good.effect, shifted, 0.42, good.p) == "transfers"
     assert none.p > 0.05 and none.interval.low < 0.5 < none.interval.high
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_readout_that_does_not_vary_has_an_interval_with_a_width(value):
+    labels, groups = np.arange(60) % 2 == 0, np.arange(60) // 2
+    ends = area_interval(value * labels, labels, groups, seed=0)
+    kept = 0.025 ** (1 / 15)
+    assert ends == pytest.approx((kept, 1.0) if value else (kept / 2, 1 - kept / 2))
 
 
 def test_a_map_is_that_of_the_normal_equations_and_finds_a_planted_one():

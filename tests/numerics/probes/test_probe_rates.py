@@ -78,8 +78,30 @@ def test_one_mistake_is_not_surer_than_none():
         scores[[19, 20]] = scores[[20, 19]]
         assert one.area != none.area
         assert one.interval.low <= none.interval.low and one.interval.high >= none.interval.high
-    flat = probes.separation(np.zeros(40), positive, np.arange(40))
-    assert flat.interval.low <= flat.area == 0.5 <= flat.interval.high
+
+
+@pytest.mark.parametrize("alike", ["all", "inside pairs"])
+def test_scores_that_do_not_vary_have_an_interval_with_a_width(alike):
+    pairs = np.repeat(np.arange(40), 2)
+    scores = np.zeros(80) if alike == "all" else pairs.astype(float)
+    flat = probes.separation(scores, np.tile([True, False], 40), pairs)
+    kept = 0.025 ** (1 / 20)
+    assert (flat.area, flat.groups) == (0.5, (40, 40))
+    assert flat.interval == pytest.approx((kept / 2, 1 - kept / 2))
+    fewer = probes.separation(scores[:16], np.tile([True, False], 8), pairs[:16]).interval
+    assert fewer.low < flat.interval.low and fewer.high > flat.interval.high
+
+
+def test_a_kind_of_pair_that_no_sample_showed_is_inside_the_interval():
+    rng, held = np.random.default_rng(0), []
+    for share in (0.02, 0.05, 0.09):  # so many pairs are told apart, the others are constant
+        for _ in range(200):
+            told = rng.random(40) < share
+            scores = np.stack([told.astype(float), np.zeros(40)], axis=1).ravel()
+            if not told.any():
+                ends = probes.separation(scores, np.tile([True, False], 40), np.repeat(np.arange(40), 2)).interval
+                held.append(ends.low <= 0.5 + share / 2 <= ends.high)
+    assert len(held) > 50 and all(held)
 
 
 def test_the_difference_of_two_areas_is_paired():

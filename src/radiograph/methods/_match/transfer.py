@@ -23,7 +23,7 @@ from radiograph.evidence.matches import TransferRecord, TransferWord
 from radiograph.methods._match.aligned import Aligned
 from radiograph.methods._match.sides import Side
 from radiograph.numerics import Interval
-from radiograph.numerics.matching import LEVEL, verdict, weighted_area
+from radiograph.numerics.matching import LEVEL, verdict
 from radiograph.numerics.multiplicity import q_values
 
 if TYPE_CHECKING:
@@ -144,15 +144,14 @@ def _record(
     shared: Aligned,
     seed: int,
 ) -> TransferRecord:
-    from radiograph.numerics.matching import areas, readout_transfer
-    from radiograph.numerics.resampling import bootstrap
+    from radiograph.numerics.matching import area_interval, areas, readout_transfer
 
     discovered = left[found.discover], right[found.discover]
     labels, groups = found.positive[found.confirm], shared.groups[found.confirm]
     made = readout_transfer(fitted, discovered, right[found.confirm], labels, random, groups, seed=seed)
     reads = fitted.sign * left[found.confirm]
     own = float(areas(reads[:, None], labels)[0]) - 0.5
-    kept = bootstrap(weighted_area(reads, labels), len(reads), seed=derive(seed, "own"), clusters=groups).interval()
+    kept = area_interval(reads, labels, groups, seed=derive(seed, "own"))
     return TransferRecord(
         kind="readout",
         verdict="not_measured",

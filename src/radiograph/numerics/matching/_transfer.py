@@ -29,8 +29,10 @@ from jaxtyping import Bool, Float, Float64, Integer
 
 from radiograph.core import UserError
 from radiograph.numerics._finite import finite
-from radiograph.numerics.proportions import Interval
+from radiograph.numerics.proportions import Interval, alike_area
 from radiograph.numerics.resampling import bootstrap
+
+_NOTHING = 1e-12
 
 Agreement = Literal["agrees", "same_sign", "disagrees", "untested"]
 Transfer = Literal["transfers", "partial", "fails", "not_measured"]
@@ -183,9 +185,22 @@ def readout_transfer(
     signed = fitted.sign * np.asarray(right, np.float64)
     own = float(areas(signed[:, None], labels)[0])
     others = np.asarray(random if fitted.sign > 0 else 1 - random, np.float64)
-    samples = bootstrap(weighted_area(signed, labels), len(right), seed=seed, clusters=groups)
     p = (1 + int((others >= own - 1e-12).sum())) / (1 + len(others))
-    return Readout(cut, accuracy, own, samples.interval(), others, p)
+    return Readout(cut, accuracy, own, area_interval(signed, labels, groups, seed=seed), others, p)
+
+
+def area_interval(
+    scores: Float[np.ndarray, " row"],
+    labels: Bool[np.ndarray, " row"],
+    groups: Integer[np.ndarray, " row"],
+    *,
+    seed: int,
+) -> Interval:
+    """Of an AUROC, over groups drawn anew; where no draw differs, by how many groups there are."""
+    found = bootstrap(weighted_area(scores, labels), len(scores), seed=seed, clusters=groups).interval()
+    if not found.high - found.low <= _NOTHING:
+        return found
+    return alike_area(found.low, (len(np.unique(groups[labels])), len(np.unique(groups[~labels]))))
 
 
 def ridge_map(

@@ -4,6 +4,9 @@ AUROC = P(positive > other) + ½·P(equal). Its variance is DeLong's with sums o
 placement of every row, less the AUROC, over the number of its class, is added up inside a group and squared. With one
 row a group that is DeLong, DeLong and Clarke-Pearson (1988). Rows repeated inside their group change nothing.
 
+A constant score, or one that is equal inside of every pair, adds nothing to the variance: its interval is that of
+groups none of which was unlike the others (`alike_area`).
+
 Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among the
 groups of the smaller class, (α/2)^(1/m), so that one mistake does not look surer than none. Near 0 likewise.
 """
@@ -16,9 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from radiograph.numerics._finite import finite
-from radiograph.numerics.proportions import Interval
+from radiograph.numerics.proportions import Interval, alike_area
 
 _Z = 1.959963984540054
+_NOTHING = 1e-12
 
 
 class Separation(NamedTuple):
@@ -50,6 +54,8 @@ def separation(
     area, parts = _parts(scores, positive, group)
     error = _error(parts)
     groups = (len(np.unique(group[positive])), len(np.unique(group[~positive])))
+    if error <= _NOTHING and 0 < area < 1:
+        return Separation(area, alike_area(area, groups), groups)
     perfect = 0.025 ** (1 / min(groups))
     low, high = min(area - _Z * error, perfect), max(area + _Z * error, 1 - perfect)
     return Separation(area, Interval(max(0.0, low), min(1.0, high)), groups)
