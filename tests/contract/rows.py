@@ -174,7 +174,14 @@ ROWS: dict[str, Row] = {
     "graph.optimise": Row(
         {"decomposition": "decomposition:planted-circuit", "prompt": "a x", "target": "yes", "steps": 12}
     ),
-    "graph.prompt": Row({"decomposition": "decomposition:planted-circuit", "prompt": "a x", "group": "profile"}),
+    "graph.prompt": Row(
+        {
+            "decomposition": "decomposition:planted-circuit",
+            "prompt": "a x",
+            "group": "profile",
+            "supernode": ["path=up.0:0/2,down.0:0/2"],
+        }
+    ),
     "graph.report": Row({"run": ["{match}"]}),
     "harvest": Row({"model": "bundled:base", "site": ["resid_post.1"], "data": ["world:mixture#60"]}),
     "intervene": Row(

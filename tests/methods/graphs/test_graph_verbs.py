@@ -1,6 +1,7 @@
 """The verbs about circuits on the planted circuit: bundles that verify, documents that others read, refusals."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 
 from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.evidence.graphs import ATTRIBUTION_GRAPH, cantor, read_graph
+from radiograph.methods.graph.prompt import recompute
 from radiograph.runtime import verify
 from running import go
 
@@ -179,6 +181,12 @@ def test_a_broken_foreign_graph_leaves_nothing(place, tmp_path):
         ({"prompt": "a x", "kind": "selected", "nodes": ["up.0:3/2"]}, "not alive"),
         ({"prompt": "a x", "model": "bundled:copy"}, "another model"),
         ({"prompt": "a x", "from_": "x.json"}, "not both"),
+        ({"prompt": "a x", "group": "mdl"}, "go together"),
+        ({"prompt": "a x", "clusters": "nowhere"}, "go together"),
+        ({"prompt": "a x", "supernode": ["up.0:0/2,down.0:0/2"]}, "a name and two nodes"),
+        ({"prompt": "a x", "supernode": ["one=up.0:0/2"]}, "a name and two nodes"),
+        ({"prompt": "a x", "supernode": ["one=up.0:0/2,up.0:3/2"]}, "not alive"),
+        ({"prompt": "a x", "supernode": ["one=up.0:0/2,down.0:0/2", "two=up.0:0/2,up.1:0/2"]}, "given twice"),
     ],
 )
 def test_bad_input_is_named(place, config, says):
@@ -191,3 +199,55 @@ def test_a_set_that_no_selection_can_hold_is_refused(place):
     outcome = go("graph.optimise", decomposition="decomposition:copy", tokens="5,11,10,11,4,8,7,11,9", steps=1)
     assert outcome.result.code == "natural_set_fails"
     assert outcome.exit_code == ExitCode.NOT_MEASURED
+
+
+@pytest.fixture(scope="module")
+def said(place):
+    """Groups and labels of the planted circuit; by description length alone, since so small a text gives no other."""
+    texts = ["a x", "b x", "a x b", "x a b", "b a x", "a b x", "x x", "a a x", "x b", "b b a x"] * 6
+    Path("texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    go("decompose.harvest", decomposition=PLANTED, data=["texts.jsonl"], examples=20, record_tokens=400, out="counted")
+    return go("decompose.cluster", harvest="counted", seeds=1, level=1.0, out="clusters").result
+
+
+def test_supernodes_of_activity_and_by_hand_stand_beside_what_chance_gives(said):
+    go("decompose.label", harvest="counted", limit=12, out="labels")
+    how = {"group": "mdl", "clusters": "clusters", "labels": "labels", "supernode": ["mine=up.0:0/2,down.0:0/2"]}
+    outcome = go("graph.prompt", decomposition=PLANTED, prompt="a x", node_share=1, edge_share=1, **how)
+    mine, *others = outcome.result.facts.supernodes
+    nodes = {n["node_id"]: n for n in document(outcome)["nodes"]}
+    address = {name: node["radiograph"]["address"] for name, node in nodes.items()}
+    assert (mine.name, mine.how, {address[m] for m in mine.members}) == ("mine", "hand", {"up.0:0/2", "down.0:0/2"})
+    assert others and all(group.how == "mdl" for group in others)
+    cluster_of = {member: group.name for group in said.groups for member in group.members}
+    for group in others:
+        places = [address[member].split("/") for member in group.members]
+        assert len({cluster_of[component] for component, _ in places}) == len({position for _, position in places}) == 1
+    assert not set(mine.members) & {member for group in others for member in group.members}
+    assert all(group.p >= 1 / 21 and group.chance is not None for group in (mine, *others))
+    labelled = [n for n in nodes.values() if n["radiograph"]["kind"] == "component" and n["clerp"]]
+    assert labelled and any(labelled[0]["clerp"] in group.name for group in others)
+    assert verify(outcome.path).status == "intact"
+    across = go("graph.prompt", decomposition=PLANTED, prompt="a x", group="mdl", clusters="clusters", across=True)
+    assert len(across.result.facts.supernodes[0].members) > 2
+
+
+def test_groups_are_recomputed_and_those_of_another_decomposition_refused(said):
+    how = {"group": "mdl", "clusters": "clusters"}
+    outcome = go("graph.prompt", decomposition=PLANTED, prompt="a x", **how, out="grouped")
+    graph = document(outcome)
+    graph["radiograph"]["supernodes"][0]["cosine"] += 0.25
+    (outcome.path / "graph.json").write_text(json.dumps(graph))
+    result = json.loads((outcome.path / "result.json").read_bytes())
+    assert any("mean cosine" in problem for problem in recompute(result, outcome.path))
+    with pytest.raises(Refusal, match="another decomposition") as error:
+        go("graph.prompt", decomposition="decomposition:copy", tokens="5,11,10", **how)
+    assert error.value.exit_code == 3
+
+
+def test_nodes_of_a_supernode_that_pruning_dropped_are_counted(place):
+    alive = pl.read_parquet(go("graph.prompt", decomposition=PLANTED, prompt="a x").path / "tables/nodes.parquet")
+    dropped = alive.filter((pl.col("kind") == "component") & ~pl.col("kept"))["node"][0]
+    outcome = go("graph.prompt", decomposition=PLANTED, prompt="a x", supernode=[f"one={dropped},down.1:0/2"])
+    assert outcome.result.notes == ("one: 1 of 2 nodes are not shown after pruning",)
+    assert outcome.result.facts.supernodes == ()

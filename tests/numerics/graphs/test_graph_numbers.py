@@ -9,7 +9,9 @@ from radiograph.numerics.graphs import (
     Profiles,
     Roles,
     cumulative,
+    given_groups,
     influence,
+    inner_cosines,
     profile_groups,
     prune,
     scores,
@@ -127,3 +129,20 @@ def test_groups_stay_at_one_position_unless_across():
     apart = Profiles(np.arange(60) % 2, profiles.weight, profiles.may)
     assert {tuple(m % 2 for m in g.members)[:1] for g in profile_groups(edges, apart, rng)} == {(0,), (1,)}
     assert len(profile_groups(edges, apart, rng, across=True)[0].members) == 10
+
+
+def test_given_groups_stand_beside_the_cosine_of_their_members_in_shuffled_edges():
+    edges, profiles = planted(np.random.default_rng(0), alike=True)
+    groups = [tuple(range(10)), tuple(range(10, 20))]
+    alike, others = given_groups(edges, profiles.weight, groups, np.random.default_rng(1))
+    assert alike.cosine > 0.95 > alike.chance + 0.5 and alike.p == pytest.approx(1 / 21)
+    assert others.p > 0.05 and abs(others.cosine - others.chance) < 0.2
+    (found, *_) = profile_groups(edges, profiles, np.random.default_rng(1))
+    assert found.cosine == pytest.approx(alike.cosine)
+    dense = np.zeros((60, 120))
+    dense[edges.source, edges.target] = edges.weight
+    dense[edges.target, edges.source + 60] = edges.weight
+    unit = dense[10:20] / np.linalg.norm(dense[10:20], axis=1)[:, None]
+    assert inner_cosines(edges, groups)[1] == pytest.approx((unit @ unit.T)[np.triu_indices(10, 1)].mean())
+    lonely = Edges(np.array([0]), np.array([2]), np.ones(1), 3)
+    assert inner_cosines(lonely, [(0, 1)])[0] == 0, "one without edges is like none"

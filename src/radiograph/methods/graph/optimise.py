@@ -144,7 +144,7 @@ def _judged(
     beside = controls_record(first.p["importance"], drawn)
     search.write_tables(ctx, case, found, [chosen for _, chosen in rows], sparsities)
     goal = Goal(context.label.position, ((context.label.token, 1.0),), 1.0)
-    made, graph = traced.graph_of(
+    made, graph, _ = traced.graph_of(
         case,
         ctx,
         selected,

@@ -6,7 +6,9 @@
    and attention patterns fixed, pointwise functions by their secant. Value edges and the bias add up to the target
 4. one vector-Jacobian product a target, from the logits back, through the nodes with most influence first. Modulating
    edges (queries, keys, gates) are drawn dashed and are no part of the sum
-5. influence, replacement and completeness, before and after pruning; groups of nodes that hang in alike
+5. influence, replacement and completeness, before and after pruning; groups of nodes: those that hang in alike, those
+   whose components are active together, those that were made by hand. Each has the mean cosine of its members' edges,
+   beside what it is where edges change places among those that join the same two matrices
 `--from FILE` reads a graph of circuit-tracer or Neuronpedia instead: to look at and to compare.
 
 Units: activations h, logits without their mean. Sources: circuit-tracer (Ameisen et al. 2025), attribution of weight
@@ -22,11 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, DecompositionRef, FilePath, ModelRef, Refusal, UserError
+from radiograph.core import Context, DecompositionRef, FilePath, ModelRef, Refusal, RunPath, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence.graphs import GraphPrompt
 
 if TYPE_CHECKING:
+    from radiograph.methods.graph._circuits.document import Grouping
     from radiograph.methods.graph._circuits.opened import Case
 
 LIMITS = ("json-bytes",)
@@ -65,10 +68,16 @@ class Config(Base):
     """The same of edges."""
     normalise: Literal["none", "target", "weight"] = "target"
     """Of the picture: widths as shares of the edges into a target, or into a matrix, or as they are."""
-    group: Literal["none", "profile"] = "none"
-    """profile: supernodes of nodes with alike edges."""
+    group: Literal["none", "profile", "mdl"] = "none"
+    """Supernodes. profile: nodes with alike edges; mdl: nodes whose components are one group of --clusters."""
+    clusters: RunPath | None = None
+    """A run of `decompose cluster`."""
     across: bool = False
     """Supernodes may span positions."""
+    supernode: tuple[str, ...] = ()
+    """One made by hand, as "colour=down.2:17/5,up.2:3/5", beside the others. Repeatable."""
+    labels: RunPath | None = None
+    """A run of `decompose label`: what nodes and supernodes are called."""
     copies: int = Field(default=32, ge=1, le=4096)
     """Copies of the prompt in one pass: speed and memory alone."""
 
@@ -80,6 +89,8 @@ def run(config: Config, ctx: Context) -> GraphPrompt:
 
         if config.decomposition is not None or config.prompt is not None or config.tokens is not None:
             raise UserError("a graph is read or traced, not both", where="--from", fix="leave out the prompt")
+        if config.group != "none" or config.clusters or config.supernode or config.labels:
+            raise UserError("a graph that is read keeps its own groups", where="--from", fix="leave out how to group")
         return imported(config.from_, ctx, config.node_share, config.edge_share)
     if config.decomposition is None:
         raise UserError("graph prompt needs a decomposition", expected="DECOMPOSITION TEXT, or --from FILE.json")
@@ -112,10 +123,62 @@ def _traced(config: Config, ctx: Context, case: Case) -> GraphPrompt:
         selected,
         aims,
         settings,
-        traced.Asked(config.kind, config.node_share, config.edge_share, config.group == "profile", config.across),
+        traced.Asked(config.kind, config.node_share, config.edge_share, grouping=_grouping(config, ctx, case)),
         LossRecord(kind="mean_kl"),
         normalise=config.normalise,
     )
+
+
+def _grouping(config: Config, ctx: Context, case: Case) -> Grouping:
+    """What nodes are grouped by, and called."""
+    from radiograph.methods.graph._circuits.document import Grouping
+    from radiograph.store.components import open_clusters, open_component_labels
+
+    if (config.group == "mdl") != (config.clusters is not None):
+        raise UserError(
+            "--group mdl and --clusters go together",
+            where="--clusters",
+            expected="a run of `decompose cluster` on this decomposition, with --group mdl",
+            code="bad_value",
+        )
+    cluster_of: dict[str, str] = {}
+    if config.clusters is not None:
+        found = open_clusters(ctx.path(config.clusters, "clusters"), case.sha256)
+        cluster_of = {member: group.name for group in found.groups for member in group.members}
+    labels: dict[str, str] = {}
+    if config.labels is not None:
+        labels = open_component_labels(ctx.path(config.labels, "labels"), case.sha256).words
+    return Grouping(config.group, config.across, cluster_of, _by_hand(config.supernode, case), labels)
+
+
+def _by_hand(given: tuple[str, ...], case: Case) -> dict[str, tuple[str, ...]]:
+    """Nodes of each group that is made by hand, as they are written.
+
+    Raises:
+        UserError: no name, under two nodes, a name or a node that is given twice, a node that is not alive.
+    """
+    where = "--supernode"
+    found: dict[str, tuple[str, ...]] = {}
+    taken: set[str] = set()
+    for text in given:
+        name, _, rest = text.partition("=")
+        texts = [part.strip() for part in rest.split(",") if part.strip()]
+        case.prompt.chosen(texts, where=where)
+        nodes = tuple(str(case.decomposition.node(part, case.prompt.length)) for part in texts)
+        name = name.strip()
+        if not name or len(nodes) < 2:
+            raise UserError(
+                "a supernode is a name and two nodes or more",
+                where=where,
+                expected='as "colour=down.2:17/5,up.2:3/5"',
+                got=repr(text),
+                code="bad_value",
+            )
+        if name in found or taken & set(nodes) or len(set(nodes)) < len(nodes):
+            raise UserError("a supernode or a node is given twice", where=where, got=repr(text), code="duplicate")
+        found[name] = nodes
+        taken |= set(nodes)
+    return found
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:

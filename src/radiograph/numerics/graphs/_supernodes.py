@@ -95,7 +95,7 @@ def inner_cosines(edges: Edges, groups: Sequence[tuple[int, ...]]) -> Float64[np
     for n, members in enumerate(groups):
         nodes = np.array(members)
         scale = np.divide(1.0, norm[nodes], out=np.zeros(len(nodes)), where=norm[nodes] > 0)
-        total = np.asarray((both[nodes].T @ scale)).ravel()
+        total = np.asarray(both[nodes].T @ scale).ravel()
         found[n] = (total @ total - (scale > 0).sum()) / (len(nodes) * (len(nodes) - 1))
     return np.clip(found, -1.0, 1.0)
 

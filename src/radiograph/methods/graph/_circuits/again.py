@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from radiograph.evidence.graphs import (
     read_graph,
 )
 from radiograph.methods.graph._circuits.document import masks_of
-from radiograph.numerics.graphs import Edges, Roles, influence, prune, scores
+from radiograph.numerics.graphs import Edges, Roles, influence, inner_cosines, prune, scores
 
 TOLERANCE = 1e-9
 
@@ -62,7 +63,24 @@ def graph_problems(
         document = read_graph(json.loads((folder / "graph.json").read_bytes()), "graph.json")
     except RadiographError as error:
         return [*problems, str(error)]
+    problems += _group_problems(document, nodes["node"].to_list(), whole.where(kept.edges))
     return problems + _document_problems(document, nodes, kept.nodes, kept.edges)
+
+
+def _group_problems(document: AttributionGraph, names: Sequence[str], kept: Edges) -> list[str]:
+    """Are members of groups as alike as it says?"""
+    place = {name: number for number, name in enumerate(names)}
+    own = {n.node_id: place.get(n.radiograph.address, -1) for n in document.nodes if n.radiograph is not None}
+    groups = document.radiograph.supernodes
+    members = [tuple(own.get(member, -1) for member in group.members) for group in groups]
+    if any(min(group) < 0 for group in members):
+        return ["a supernode has members that are no nodes"]
+    cosines = inner_cosines(kept, members).tolist()
+    return [
+        f"the members of supernode {group.name!r} have a mean cosine of {cosine:.6g}, not {group.cosine}"
+        for group, cosine in zip(groups, cosines, strict=True)
+        if group.cosine is not None and abs(cosine - group.cosine) > 1e-6
+    ]
 
 
 def _document_problems(document: AttributionGraph, nodes: Any, kept: np.ndarray, edges: np.ndarray) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,13 +27,13 @@ from radiograph.evidence.graphs import (
 )
 from radiograph.numerics.graphs import (
     Edges,
-    Profiles,
+    Group,
     Pruned,
     Roles,
     Scores,
     cumulative,
+    given_groups,
     influence,
-    profile_groups,
     prune,
     scores,
 )
@@ -302,37 +302,68 @@ def _clerp(case: Case, node: Node, probabilities: Any) -> str:
             return kind
 
 
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """How nodes are drawn as one, and what components are called."""
+
+    how: Literal["none", "profile", "mdl"] = "none"
+    across: bool = False
+    cluster_of: Mapping[str, str] = field(default_factory=dict)
+    """Of `mdl`: the group of each component that is in one."""
+    by_hand: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Nodes by the name of a group; what stands there is in no other."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """By component."""
+
+
 def groups(
-    case: Case, graph: Made, seed: int, *, across: bool, labels: Mapping[str, str]
-) -> list[tuple[tuple[int, ...], SupernodeRecord]]:
-    """Supernodes by profile, of the pruned graph."""
+    case: Case, graph: Made, seed: int, asked: Grouping
+) -> tuple[list[tuple[tuple[int, ...], SupernodeRecord]], tuple[str, ...]]:
+    """Supernodes of the pruned graph, those made by hand first; and what of these is not shown."""
     drawn = graph.drawn
     order = {weight: number for number, weight in enumerate(case.decomposition.weights)}
-    last = len(order)
-    found = profile_groups(
-        graph.kept,
-        Profiles(
-            np.array([node.position for node in drawn.nodes]),
-            np.array([order.get(node.weight or "", last) for node in drawn.nodes]),
-            graph.pruned.nodes & np.array([node.kind == "component" for node in drawn.nodes]),
-        ),
-        np.random.default_rng(seed),
-        across=across,
+    weight = np.array([order.get(node.weight or "", len(order)) for node in drawn.nodes])
+    free = graph.pruned.nodes & np.array([node.kind == "component" for node in drawn.nodes])
+    place = {str(node): number for number, node in enumerate(drawn.nodes) if free[number]}
+    named: list[tuple[str, tuple[int, ...]]] = []
+    notes: list[str] = []
+    for name, nodes in asked.by_hand.items():
+        members = tuple(sorted(place[node] for node in nodes if node in place))
+        if len(members) < len(nodes):
+            notes.append(f"{name}: {len(nodes) - len(members)} of {len(nodes)} nodes are not shown after pruning")
+        if len(members) > 1:
+            named.append((name, members))
+    for _, members in named:
+        free[list(members)] = False
+    rng = np.random.default_rng(seed)
+    given = [members for _, members in named]
+    if asked.how == "mdl":
+        given += _clustered(drawn.nodes, free, asked)
+    own = given_groups(graph.kept, weight, given, rng)
+    hand, mdl = own[: len(named)], own[len(named) :]
+    records = [_record(group, "hand", name) for group, (name, _) in zip(hand, named, strict=True)]
+    records += [_record(group, "mdl", _name([drawn.nodes[m] for m in group.members], asked.labels)) for group in mdl]
+    if asked.how == "profile":
+        profiles = Profiles(np.array([node.position for node in drawn.nodes]), weight, free)
+        for group in profile_groups(graph.kept, profiles, rng, across=asked.across):
+            records.append(_record(group, "profile", _name([drawn.nodes[m] for m in group.members], asked.labels)))
+    return records, tuple(notes)
+
+
+def _record(group: Group, how: Literal["profile", "mdl", "hand"], name: str) -> tuple[tuple[int, ...], SupernodeRecord]:
+    return group.members, SupernodeRecord(
+        name=name, members=(), how=how, cosine=group.cosine, chance=group.chance, p=group.p
     )
-    return [
-        (
-            group.members,
-            SupernodeRecord(
-                name=_name([drawn.nodes[m] for m in group.members], labels),
-                members=(),
-                how="profile",
-                cosine=group.cosine,
-                chance=group.chance,
-                p=group.p,
-            ),
-        )
-        for group in found
-    ]
+
+
+def _clustered(nodes: Sequence[Node], free: np.ndarray, asked: Grouping) -> list[tuple[int, ...]]:
+    """Nodes whose components are in one group, at one position unless across; the largest first."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for number in np.flatnonzero(free).tolist():
+        group = asked.cluster_of.get(str(nodes[number].component))
+        if group is not None:
+            found.setdefault((group, -1 if asked.across else nodes[number].position), []).append(number)
+    return sorted((tuple(m) for m in found.values() if len(m) > 1), key=lambda m: (-len(m), m))
 
 
 def _name(members: Sequence[Node], labels: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,8 @@ class Asked:
     kind: GraphKind
     node_share: float = 0.8
     edge_share: float = 0.98
-    group: bool = False
-    across: bool = False
     non_adversarial: bool = False
+    grouping: _document.Grouping = field(default_factory=_document.Grouping)
 
 
 def graph_of(
@@ -41,20 +40,15 @@ def graph_of(
     settings: GraphSettings,
     asked: Asked,
     loss: LossRecord,
-) -> tuple[_document.Made, AttributionGraph]:
-    """Trace a selection and write `graph.json` and its tables."""
+) -> tuple[_document.Made, AttributionGraph, tuple[str, ...]]:
+    """Trace a selection and write `graph.json` and its tables; what of groups made by hand is not shown."""
     from radiograph.decompose.circuits import draw
 
     with ctx.measure("trace"), ctx.progress.task("tracing") as task:
         drawn = draw(case.prompt, selected, goals, settings, watch=task.advance)
     with ctx.measure("prune"):
         made = _document.made(drawn, node_share=asked.node_share, edge_share=asked.edge_share)
-    labels: dict[str, str] = {}
-    groups = (
-        _document.groups(case, made, derive(ctx.seed, "graph", "groups"), across=asked.across, labels=labels)
-        if asked.group
-        else []
-    )
+    groups, notes = _document.groups(case, made, derive(ctx.seed, "graph", "groups"), asked.grouping)
     found = _document.document(
         case,
         made,
@@ -63,7 +57,7 @@ def graph_of(
         slug="-".join(case.text.lower().split())[:40] or "prompt",
         version=version("radiograph"),
         shares=(asked.node_share, asked.edge_share),
-        labels=labels,
+        labels=asked.grouping.labels,
         supernodes=groups,
         live=settings.live,
         non_adversarial=asked.non_adversarial,
@@ -71,7 +65,7 @@ def graph_of(
     ctx.output.json("graph.json", found)
     for name, columns in _document.tables(made).items():
         ctx.output.table(name, columns)
-    return made, found
+    return made, found, notes
 
 
 def graph_result(
@@ -86,7 +80,7 @@ def graph_result(
     normalise: str,
 ) -> GraphPrompt:
     """The result of `graph prompt`."""
-    made, found = graph_of(case, ctx, selected, goals, settings, asked, loss)
+    made, found, notes = graph_of(case, ctx, selected, goals, settings, asked, loss)
     before, after = made.records()
     return GraphPrompt(
         model=case.name,
@@ -105,6 +99,7 @@ def graph_result(
         top=_document.leading(made),
         worst_gap=None if settings.live else made.drawn.worst_gap,
         normalise=normalise,
+        notes=notes,
         picture=picture_of(found, normalise),
     )
 
