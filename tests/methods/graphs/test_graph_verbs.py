@@ -228,6 +228,8 @@ def test_supernodes_of_activity_and_by_hand_stand_beside_what_chance_gives(said)
     labelled = [n for n in nodes.values() if n["radiograph"]["kind"] == "component" and n["clerp"]]
     assert labelled and any(labelled[0]["clerp"] in group.name for group in others)
     assert verify(outcome.path).status == "intact"
+    alike = go("graph.prompt", decomposition=PLANTED, prompt="a x", group="profile", node_share=1, edge_share=1)
+    assert any(group.how == "profile" and group.cosine > 0.5 for group in alike.result.facts.supernodes)
     across = go("graph.prompt", decomposition=PLANTED, prompt="a x", group="mdl", clusters="clusters", across=True)
     assert len(across.result.facts.supernodes[0].members) > 2
 

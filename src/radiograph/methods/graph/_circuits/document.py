@@ -28,12 +28,14 @@ from radiograph.evidence.graphs import (
 from radiograph.numerics.graphs import (
     Edges,
     Group,
+    Profiles,
     Pruned,
     Roles,
     Scores,
     cumulative,
     given_groups,
     influence,
+    profile_groups,
     prune,
     scores,
 )
