@@ -86,6 +86,8 @@ class Stored:
     """Which of the features of the records; None: all."""
     codes: tuple[str, ...] = ()
     citation: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the run that measured them said."""
 
 
 @dataclass(frozen=True, eq=False)

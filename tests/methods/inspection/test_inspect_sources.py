@@ -15,7 +15,7 @@ from radiograph.runtime import verify
 from reports._html import StrictPage
 from running import go
 
-from .make import CRITERION, inspect, lines, table, write
+from .make import CRITERION, inspect, lines, table, text_of, write
 
 THEIRS = Path(__file__).parent.parent.parent / "store" / "foreign" / "interp_lab"
 
@@ -279,6 +279,20 @@ def test_z_a_model_is_run_and_its_next_unit_features_are_found(workspace):
     assert result.sources[0].records == "steps/1-records.export/records"
     assert verify(done.path, done.seal).status == "intact"
     assert pl.read_parquet(done.path / "tables" / "correlational.parquet")["site"].n_unique() == 1
+
+
+def test_what_the_step_that_measured_says_stands_in_the_result(workspace):
+    long = [
+        {"prompt_id": f"p{n}", "text": f"{text_of(n)} " * (60 if n < 5 else 1), "label": n % 2 == 0} for n in range(48)
+    ]
+    write(workspace / "prompts.jsonl", long)
+    quick = {"permutations": 0, "bootstrap": 0, "cards": 0, "near_duplicates": "off", "surface": "off"}
+    asked = {"prompts": "prompts.jsonl", "features": ["units:resid_post.0#0-3"], "causal": 0}
+    done = go("inspect", model="bundled:base", criterion="even places", **asked, **quick)
+    (step,) = done.path.glob("steps/*/result.json")
+    said = json.loads(step.read_text())["notes"]
+    assert any("5 of 48 prompts are longer than" in text for text in said)
+    assert set(said) <= set(done.result.notes)
 
 
 def test_a_failing_endpoint_is_a_refusal_with_its_code(workspace):

@@ -80,6 +80,7 @@ def _measured(config: Options, ctx: Context, live: Sequence[tuple[str, Live]], c
         records=open_records(root / step.path),
         codes=tuple(step.result.codes),
         citation="; ".join(cited) or None,
+        notes=step.result.notes,
     )
 
 
@@ -90,21 +91,27 @@ def intervened(
     ids: Sequence[str],
     given: Sequence[Given],
     compiled: Compiled | None,
-) -> Interventions | RefusalRecord | None:
-    """The best candidates of discover moved by a step, where MODEL runs and rows have targets; None: nobody asks."""
+) -> tuple[Interventions | RefusalRecord | None, tuple[str, ...]]:
+    """The best candidates of discover moved by a step, where MODEL runs and rows have targets, and what it said.
+
+    None: nobody asks.
+    """
     from radiograph.store.interventions import read_interventions
 
     live = [text for text, one in zip(config.features, given, strict=True) if one.kind == "live"]
     targets = compiled is not None and any(row.targets for row in compiled.rows)
     asked = config.causal if config.causal is not None else DEFAULT if live and targets else 0
     if not asked:
-        return None
+        return None, ()
     if not live:
-        return RefusalRecord(
-            code="no_model",
-            text="records alone cannot be intervened on",
-            what="causal evidence",
-            fix="name features that MODEL can be run through, or give --interventions FILE",
+        return (
+            RefusalRecord(
+                code="no_model",
+                text="records alone cannot be intervened on",
+                what="causal evidence",
+                fix="name features that MODEL can be run through, or give --interventions FILE",
+            ),
+            (),
         )
     step = ctx.step(
         "intervene",
@@ -115,9 +122,9 @@ def intervened(
     )
     if isinstance(step.result, Refused):
         said = step.result
-        return RefusalRecord(code=said.code, text=said.text, what="causal evidence", fix=said.fix)
+        return RefusalRecord(code=said.code, text=said.text, what="causal evidence", fix=said.fix), ()
     root: Path = ctx.output.folder("criterion").parent
-    return read_interventions(root / step.path / "tables" / "interventions.parquet")
+    return read_interventions(root / step.path / "tables" / "interventions.parquet"), step.result.notes
 
 
 def extras(config: Options, ctx: Context, tables: Tables, numbers: Sequence[int]) -> Extras:

@@ -91,6 +91,7 @@ def _tested(
 
     criterion = measured.rows.criterion if measured else compiled.criterion if compiled else None
     signs = {} if measured is None else causes.association_of(measured.columns)
+    notes: list[str] = []
     if config.interventions is not None:
         path = ctx.path(config.interventions, "interventions")
         untouched(path)
@@ -99,13 +100,15 @@ def _tested(
         given = given.of_model(
             ctx.label(config.model), *(m.ref for m in models), *(m.sha256 for m in models if m.sha256)
         )
+    elif measured is None:
+        given = None
     else:
-        given = None if measured is None else intervened(config, ctx, measured.found, measured.ids, originals, compiled)
+        given, said = intervened(config, ctx, measured.found, measured.ids, originals, compiled)
+        notes += said
     if given is None:
-        return None, (), []
+        return None, (), notes
     if isinstance(given, RefusalRecord):
-        return None, (given,), []
-    notes: list[str] = []
+        return None, (given,), notes
     if given.no_push:
         notes.append(f"{given.no_push} intervention rows moved nothing and were left out (no_push)")
     with ctx.measure("interventions"):
@@ -225,6 +228,7 @@ def _notes(criterion: Any, measured: Measured | None, config: Options) -> list[s
         notes.append(f"{measured.rows.missing} of {total} rows of the criterion have no record and were left out")
     if measured.found.near is None and measured.rows.near_miss.any() and not measured.rows.continuous:
         notes.append("near misses are too few for an interval: no feature can be told from one of the form")
+    notes += dict.fromkeys(text for part in measured.tables.parts for text in part.source.notes)
     for part in measured.tables.parts:
         notes += part.source.records.header.said_of(part.source.name)
         if part.placed.unlabelled:
