@@ -154,3 +154,26 @@ def test_a_run_that_did_not_end_or_was_changed_is_not_intervened_on(held, tmp_pa
     monkeypatch.chdir(held.path.parent)
     with pytest.raises(UserError, match="was changed"):
         inspect(["records:recorded"], interventions=str(rows), permutations=0, bootstrap=0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("model", "other", "the model is other"),
+        ("criterion__text", "mentions of weather", "criterion.text"),
+        ("sources__0__features", 21, "features, the table"),
+        ("sources__0__source", "records:elsewhere", "features, the table"),
+        ("sources__0__sha256", "0" * 64, "its hash is not that of the records"),
+        ("sources__0__absent", "below", "sources.0.absent"),
+        ("study__design__pool", "max", "study.design.pool"),
+        ("claims_left_out", 1, "0 claims are left out"),
+        ("cards__0__feature", "n0", "the card's feature"),
+        ("cards__0__classes__0__active", 1, "the card's classes"),
+        ("cards__0__histogram__logarithmic", True, "the card's histogram"),
+        ("cards__1__contexts__0__prompt_id", "p0x", "the card's contexts"),
+        ("cards__1__coactive__0__value", 0.999, "the card's coactive"),
+    ],
+)
+def test_what_a_page_shows_follows_from_records_at_hand(held, monkeypatch, path, value, said):
+    monkeypatch.chdir(held.path.parent)
+    assert any(said in text for text in recompute(changed(held.result, **{path: value}), held.path))

@@ -5,7 +5,7 @@
 3. from z and p of both: p to use, q, grades, codes, ranks, counts, sham count, outcome, and every finding
 4. from the rows of the interventions: their tables, findings and responses
 5. from records that lie in the bundle, or are folders it names that are what they were: everything that is measured,
-   but for draws: p by permutation and limits by bootstrap
+   but for draws: p by permutation and limits by bootstrap; what cards show of them
 
 Not derived: what is measured on other records, and what draws gave.
 """
@@ -13,6 +13,7 @@ Not derived: what is measured on other records, and what draws gave.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from radiograph.core import FormatError, UserError
 from radiograph.evidence.features import Inspection, Ranking, Study
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect.findings import counts, ranking
+from radiograph.methods._inspect.sources import CLAIMS
 from radiograph.methods._inspect.study import TABLE, UNITS, Measured, code_texts, measured_on, ranks
 from radiograph.numerics.association import (
     Facts,
@@ -65,6 +67,8 @@ _OF_RECORDS: Final = (
     *(f"{name}{part}" for name in ("recall", "false_firing", "near") for part in ("", "_low", "_high")),
 )
 """What records decide without a draw."""
+_NOT_OF_RECORDS: Final = frozenset({"raised", "lowered", "similar", "response", "explanation"})
+"""Of a card: what weights, interventions and labels say."""
 _OPTIONS: Final = ("q", "fdr", "smallest_effect", "bootstrap")
 
 
@@ -73,17 +77,41 @@ def differences(result: Inspection, folder: Path, options: type[Options]) -> lis
     from radiograph.store import Bundle
 
     manifest = Bundle(folder).manifest
-    found: list[str] = []
+    asked = manifest.config.get("model", result.model)
+    found = [] if asked == result.model else [f"the model is {result.model}, asked was {asked}"]
     table: polars.DataFrame | None = None
     if result.study is not None:
         table = _table(folder, TABLE)
         units = _units(result.study, _table(folder, UNITS))
         found += _study(result.study, manifest.config, table, units)
         found += _correlational(result, result.study, table, units)
+        found += _sources(result, table)
         found += _measured(result, folder, table, options.model_validate(manifest.config), manifest.seed)
+    found += _claims(result, folder)
     if result.outcome != "compiled":
         found += _causal(result, folder, table, manifest.config, manifest.seed)
     return found
+
+
+def _sources(result: Inspection, table: polars.DataFrame) -> list[str]:
+    """How many features each source of records has; of a source that is named otherwise nothing could be compared."""
+    stated: Counter[str] = Counter()
+    for source in result.sources:
+        if source.kind == "records":
+            stated[source.source] += source.features
+    held = Counter(table["source"].to_list())
+    return [] if stated == held else [f"sources have {dict(stated)} features, the table {dict(held)}"]
+
+
+def _claims(result: Inspection, folder: Path) -> list[str]:
+    """Claims as their table has them, and how many are not listed."""
+    rows = _table(folder, "claims").rows() if (folder / "tables" / "claims.parquet").is_file() else []
+    listed = [(claim.feature, claim.source, claim.label, claim.text) for claim in result.claims]
+    left = max(0, len(rows) - CLAIMS)
+    said = [] if listed == rows[:CLAIMS] else ["the claims are not the first ones of tables/claims.parquet"]
+    return (
+        said if left == result.claims_left_out else [*said, f"{left} claims are left out, not {result.claims_left_out}"]
+    )
 
 
 def _study(study: Study, config: Mapping[str, Any], table: polars.DataFrame, units: Units) -> list[str]:
@@ -175,7 +203,9 @@ def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config:
     from radiograph.criteria import read_compiled, read_split
 
     assert result.study is not None
-    stored = _records(result, folder)
+    stored, unlike = _records(result, folder)
+    if unlike:
+        return unlike
     if not stored or result.study.design.name == "mixed":  # a mixed design has no p without draws
         return []
     place = folder / "criterion"
@@ -192,7 +222,24 @@ def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config:
         for name in _OF_RECORDS
         if not _alike(_chosen(table[name], kept, name), _chosen(again[name], kept, name))
     ][:_SHOWN]
-    return [*said, *_counted(result, made)]
+    return [*said, *_counted(result, made), *_cards(result, made, seed)]
+
+
+def _cards(result: Inspection, made: Measured, seed: int) -> list[str]:
+    """What cards show of the records."""
+    from radiograph.methods._inspect.cards import NOTHING, cards
+
+    of = {name: number for number, name in enumerate(made.ids)}
+    numbers = [of[finding.feature] for finding in result.correlational.findings[: len(result.cards)]]
+    again = cards(numbers, made.rows, made.tables, made.ids, NOTHING, made.asked.block, seed)
+    if len(again) != len(result.cards):
+        return ["cards show other features than the strongest"]
+    return [
+        f"{card.feature}: the card's {name} does not follow from the records"
+        for card, other in zip(result.cards, again, strict=True)
+        for name, value in _plain(card).items()
+        if name not in _NOT_OF_RECORDS and not _alike(value, _plain(other)[name])
+    ][:_SHOWN]
 
 
 def _counted(result: Inspection, made: Measured) -> list[str]:
@@ -204,16 +251,17 @@ def _counted(result: Inspection, made: Measured) -> list[str]:
         "study.design.dropped": (design.dropped, made.found.dropped),
         "study.design.left": (design.left, made.units.left),
         "study.design.near_miss": (design.near_miss, made.found.near),
-        **{
-            f"criterion.{n}": (value, _plain(made.rows.criterion)[n]) for n, value in _plain(own).items() if n != "text"
-        },
+        "study.design.pool": (design.pool, ", ".join(dict.fromkeys(part.placed.pool for part in made.tables.parts))),
+        **{f"criterion.{n}": (value, _plain(made.rows.criterion)[n]) for n, value in _plain(own).items()},
     }
     recorded = [source for source in result.sources if source.kind == "records"]
     if len(recorded) == len(made.tables.parts):
         for number, (source, part) in enumerate(zip(recorded, made.tables.parts, strict=True)):
             rows = int((part.placed.place >= 0).sum())
             found = {"features": part.size, "rows": rows, "unlabelled": part.placed.unlabelled}
-            found |= {"missing": made.rows.missing, "pool": part.placed.pool}
+            header = part.source.records.header
+            found |= {"missing": made.rows.missing, "pool": part.placed.pool, "model": header.model.ref}
+            found |= {"absent": header.absent, "sites": header.sites[:64]}
             expected |= {f"sources.{number}.{n}": (getattr(source, n), value) for n, value in found.items()}
     return [
         f"{name} is {held}, the records give {again}"
@@ -230,10 +278,12 @@ def _chosen(values: Any, kept: list[bool], name: str) -> list[Any]:
     return [value for value, own in zip(found, kept, strict=True) if own]
 
 
-def _records(result: Inspection, folder: Path) -> list[Stored]:
-    """The records of all sources, or none where some are not at hand as they were."""
+def _records(result: Inspection, folder: Path) -> tuple[list[Stored], list[str]]:
+    """The records of all sources, or none where some are not at hand as they were; and those that are as the run read
+    them, but not as the result says.
+    """
     from radiograph.sources import Stored
-    from radiograph.store import Workspace
+    from radiograph.store import Bundle, Workspace, folder_sha256
     from radiograph.store.records import open_records
 
     found: dict[str, Stored] = {}
@@ -243,17 +293,19 @@ def _records(result: Inspection, folder: Path) -> list[Stored]:
         named = source.source.removeprefix("records:")
         place = folder / source.records if source.records is not None else Workspace.current().base / named
         if source.records is None and not (source.source.startswith("records:") and place.is_dir()):
-            return []
+            return [], []
         try:
             records = open_records(place, verify=True)
         except UserError:
-            return []
+            return [], []
         if records.header.features_sha256 != source.sha256:
-            return []
+            given = {one.sha256 for one in Bundle(folder).manifest.inputs if one.role.startswith("features")}
+            same = source.records is not None or folder_sha256(place) in given
+            return [], [f"{source.source}: its hash is not that of the records"] if same else []
         found.setdefault(str(place), Stored(source.source, records))
     total = sum(source.features for source in result.sources if source.kind == "records")
     whole = sum(len(one.records.features) for one in found.values())
-    return list(found.values()) if total == whole else []
+    return (list(found.values()) if total == whole else []), []
 
 
 def _causal(
