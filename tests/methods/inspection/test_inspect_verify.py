@@ -156,6 +156,15 @@ def test_a_run_that_did_not_end_or_was_changed_is_not_intervened_on(held, tmp_pa
         inspect(["records:recorded"], interventions=str(rows), permutations=0, bootstrap=0)
 
 
+def test_some_features_of_records_are_compared_too(held, monkeypatch):
+    monkeypatch.chdir(held.path.parent)
+    done = inspect(["records:recorded#0,2,4-15"], out="some", cards=0, candidates=5, permutations=0)
+    result = Bundle(done.path).result
+    assert result["sources"][0]["features"] == 14 and recompute(result, done.path) == []
+    wrong = changed(result, study__rank_stability=0.5)
+    assert any("study.rank_stability is 0.5" in text for text in recompute(wrong, done.path))
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [

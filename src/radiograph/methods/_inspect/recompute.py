@@ -13,7 +13,7 @@ Not derived: what is measured on other records, and what draws gave.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -203,7 +203,7 @@ def _measured(result: Inspection, folder: Path, table: polars.DataFrame, config:
     from radiograph.criteria import read_compiled, read_split
 
     assert result.study is not None
-    stored, unlike = _records(result, folder)
+    stored, unlike = _records(result, folder, set(table["feature_id"].to_list()))
     if unlike:
         return unlike
     if not stored or result.study.design.name == "mixed":  # a mixed design has no p without draws
@@ -278,7 +278,7 @@ def _chosen(values: Any, kept: list[bool], name: str) -> list[Any]:
     return [value for value, own in zip(found, kept, strict=True) if own]
 
 
-def _records(result: Inspection, folder: Path) -> tuple[list[Stored], list[str]]:
+def _records(result: Inspection, folder: Path, ids: set[str]) -> tuple[list[Stored], list[str]]:
     """The records of all sources, or none where some are not at hand as they were; and those that are as the run read
     them, but not as the result says.
     """
@@ -287,10 +287,13 @@ def _records(result: Inspection, folder: Path) -> tuple[list[Stored], list[str]]
     from radiograph.store.records import open_records
 
     found: dict[str, Stored] = {}
+    names: defaultdict[str, set[str]] = defaultdict(set)
     for source in result.sources:
         if source.kind != "records":
             continue
         named = source.source.removeprefix("records:")
+        if not (Workspace.current().base / named).is_dir():
+            named = named.rpartition("#")[0] or named
         place = folder / source.records if source.records is not None else Workspace.current().base / named
         if source.records is None and not (source.source.startswith("records:") and place.is_dir()):
             return [], []
@@ -302,10 +305,11 @@ def _records(result: Inspection, folder: Path) -> tuple[list[Stored], list[str]]
             given = {one.sha256 for one in Bundle(folder).manifest.inputs if one.role.startswith("features")}
             same = source.records is not None or folder_sha256(place) in given
             return [], [f"{source.source}: its hash is not that of the records"] if same else []
-        found.setdefault(str(place), Stored(source.source, records))
-    total = sum(source.features for source in result.sources if source.kind == "records")
-    whole = sum(len(one.records.features) for one in found.values())
-    return (list(found.values()) if total == whole else []), []
+        chosen = np.array([name in ids for name in records.features["feature_id"].to_list()])
+        found.setdefault(str(place), Stored(source.source, records, None if chosen.all() else chosen))
+        names[str(place)].add(source.source)
+    # Of records that are named twice nobody knows which features each of the two chose.
+    return (list(found.values()) if all(len(own) == 1 for own in names.values()) else []), []
 
 
 def _causal(
