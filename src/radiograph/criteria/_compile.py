@@ -28,6 +28,7 @@ from radiograph.criteria._parts import Drawn, Parts
 from radiograph.criteria._rows import Row
 from radiograph.criteria._split import DISCOVER, as_given, halved, split_of
 from radiograph.evidence import Criterion, CriterionRoute, CriterionSurface, Half, RowKind, Split, document_sha256
+from radiograph.store.lines import says_private
 
 NearDuplicates = Literal["jaccard", "off"]
 NESTED: Final = ("span", "tokens", "messages", "targets", "foils", "factors")
@@ -105,8 +106,15 @@ def compile_criterion(
         split=halves,
         surface=measured,
         warnings=warnings_of(groups, counts, halves, measured),
+        private=_private(parts),
     )
     return Compiled(criterion, tuple(rows), split)
+
+
+def _private(parts: Parts) -> bool:
+    """Whether something that rows come from is marked private."""
+    files = [rows for given in (parts.prompts, parts.texts) if given is not None for rows in given.rows]
+    return says_private(files) or (parts.template is not None and says_private(dict(parts.template.document)))
 
 
 def criterion_id(text: str, level: str, sha256: str) -> str:

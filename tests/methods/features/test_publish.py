@@ -255,6 +255,29 @@ def test_prompts_that_were_private_where_the_run_read_them_stop_it(made, tmp_pat
     assert "not searched" in (blind.path / "report.html").read_text()
 
 
+def test_criteria_and_records_keep_the_mark_when_their_prompts_are_gone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGRAPH_BASE_DIR", raising=False)
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(48)]
+    heads = [{"prompt_id": f"p{n}", "text": text, "label": n % 2 == 0} for n, text in enumerate(texts)]
+    rows = [{"model": "m", **one, "features": {"f": 1.0 + n, "g": 2.0}} for n, one in enumerate(heads)]
+    marked = {"plain": {}, "own": {"metadata": {"Private": "yes"}}, "prompts": {}}
+    quick = {"model": "m", "criterion": "c", "permutations": 0, "bootstrap": 0, "cards": 1, "near_duplicates": "off"}
+    for name, mark in marked.items():
+        records, prompts = Path(f"{name}.jsonl"), Path("labels.jsonl")
+        records.write_text("".join(json.dumps(row | (mark if n == 3 else {})) + "\n" for n, row in enumerate(rows)))
+        prompts.write_text("".join(json.dumps(one | {"private": n == 5}) + "\n" for n, one in enumerate(heads)))
+        given = {"prompts": prompts.name} if name == "prompts" else {}
+        go("inspect", out=name, features=[f"records:{records}"], **quick, **given)
+        records.unlink()
+        prompts.unlink()
+        found = go("publish", run=name, dry_run=True).result
+        places = {leak.file for leak in found.leaks if leak.kind == "private"}
+        assert places >= ({"criterion/criterion.json", "result.json"} if name != "plain" else set()), name
+        assert bool(places) == (name != "plain")
+
+
 def test_a_private_publication_never_goes_to_a_public_repository(here, hub):
     online(run="run", repo="me/open")
     before = hub.files("me/open").copy()

@@ -102,6 +102,8 @@ class Criterion(Document):
     split: CriterionSplit
     surface: CriterionSurface
     warnings: tuple[CriterionWarning, ...] = ()
+    private: bool = False
+    """Rows that it was compiled from, or records that it was studied on, are marked private: `publish` stops here."""
 
 
 class Split(Document):

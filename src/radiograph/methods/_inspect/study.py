@@ -86,6 +86,8 @@ def measured_on(
         rows, first = study_rows(alike[0], compiled, asked)
         others = [placed_like(one, rows, compiled, asked) for one in alike[1:]]
         tables = beside(list(zip(alike, (first, *others), strict=True)), len(rows))
+        if any(one.records.header.private for one in stored):
+            rows = replace(rows, criterion=rows.criterion.model_copy(update={"private": True}))
         if seen is not None:
             seen(rows)
         rows = replace(rows, split=None)

@@ -2,8 +2,9 @@
 
 1. of Parquet files the columns, and fields inside columns of text; of CSV the column; of JSON (also `.gz`, `.zst`),
    YAML and TOML the field, wherever it stands
-2. a run does not keep the mark of what it read, so the files that it was given are looked at too, as long as they lie
-   where they lay with the bytes they had; those that do not are named, for somebody to look
+2. criteria and records keep the mark of what they were made from; other runs do not, so the files that a run was given
+   are looked at too, as long as they lie where they lay with the bytes they had; those that do not are named, for
+   somebody to look
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from radiograph.core import FormatError, UserError
 from radiograph.evidence import InputRecord
 from radiograph.evidence.publication import Leak
 from radiograph.store import MANIFEST, file_sha256, folder_sha256, tree
+from radiograph.store.lines import YES
 
-_YES: Final = {"true", "yes", "1", "1.0"}
 FIELD: Final = re.compile(rb"(?i)[\"']private[\"']\s*:\s*(?:true\b|yes\b|1\b|[\"'](?:true|yes|1)[\"'])")
 _BARE: Final = re.compile(rb"(?im)(?:^|[\s{,\-])[\"']?private[\"']?\s*[:=]\s*[\"']?(?:true|yes|1)\b")
 _LINES: Final = (".json", ".jsonl", ".ndjson", ".gz", ".zst")
@@ -97,7 +98,7 @@ def _in_cells(path: Path, delimiter: str) -> str | None:
             return None
         place = names.index("private")
         for number, row in enumerate(rows, 2):
-            if place < len(row) and row[place].strip().casefold() in _YES:
+            if place < len(row) and row[place].strip().casefold() in YES:
                 return f"line {number}, column private"
     return None
 
@@ -110,7 +111,7 @@ def _in_columns(path: Path) -> str | None:
         schema = frame.collect_schema()
         for column, kind in schema.items():
             if column.casefold() == "private" and not kind.is_nested():
-                said = frame.select(pl.col(column).cast(pl.String).str.to_lowercase().is_in(sorted(_YES)).any())
+                said = frame.select(pl.col(column).cast(pl.String).str.to_lowercase().is_in(sorted(YES)).any())
                 if said.collect().item():
                     return f"column {column}"
             elif kind == pl.String:

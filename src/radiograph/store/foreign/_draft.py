@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from radiograph.core import UserError, visible
 from radiograph.store.foreign._parse import Codes, Facts, Parsed
-from radiograph.store.lines import Mistakes, floats, one_of, texts, whole_numbers
+from radiograph.store.lines import Mistakes, floats, one_of, says_private, texts, whole_numbers
 
 if TYPE_CHECKING:
     import polars
@@ -47,6 +47,8 @@ class Draft:
         self.codes, self.facts = Codes(), Facts()
         self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
         """Entries of each code."""
+        self.private = False
+        """Whether a line is marked private."""
         self.vanished: dict[int, int] = {}
         """Of each code, values that are not zero but are so in float32."""
         self.tables: list[polars.DataFrame | Path] = []
@@ -136,6 +138,8 @@ class Draft:
     def _add_rows(self, heads: list[dict[str, Any]], numbers: list[int], raw: list[bytes], keys: Set[str]) -> None:
         import polars as pl
 
+        if not self.private and any(b"rivate" in text for text in raw):
+            self.private = says_private(heads)
         table = _rows(heads, numbers, raw, keys, self.mistakes)
         table = table.with_columns(pl.int_range(self.lines, self.lines + len(table), dtype=pl.UInt32).alias("at"))
         self.lines += len(table)

@@ -33,7 +33,7 @@ from radiograph.store.foreign._draft import Draft
 from radiograph.store.foreign._names import natural, no_such_model
 from radiograph.store.foreign._parse import parse
 from radiograph.store.foreign._rows import Placed, place_rows, row_tables
-from radiograph.store.lines import Lines, Mistakes, read_lines
+from radiograph.store.lines import Lines, Mistakes, read_lines, says_private
 from radiograph.store.records import (
     FOLDER,
     HEADER,
@@ -250,6 +250,7 @@ def _header_of(head: dict[str, Any], draft: Draft, placed: Placed, sites: list[s
         or head.get("preselected") is True,
         "features": 0,
         "order": "feature",
+        "private": draft.private or says_private(head),
         "vanished": {name: draft.vanished[code] for name, code in draft.codes.items() if code in draft.vanished},
     }
     fields |= {key: head[key] for key in _TAKEN if head.get(key) is not None}

@@ -2,17 +2,20 @@
 
 from radiograph.store.lines._columns import floats, one_of, texts, whole_numbers
 from radiograph.store.lines._mistakes import Mistakes
+from radiograph.store.lines._private import YES, says_private
 from radiograph.store.lines._read import CHUNK_BYTES, CHUNK_LINES, Lines, objects, read_lines
 
 __all__ = [
     "CHUNK_BYTES",
     "CHUNK_LINES",
+    "YES",
     "Lines",
     "Mistakes",
     "floats",
     "objects",
     "one_of",
     "read_lines",
+    "says_private",
     "texts",
     "whole_numbers",
 ]

@@ -97,6 +97,8 @@ class Header(Document):
     """Hash of the split on whose discover half features were chosen with labels in hand; None: they were not."""
     preselected: bool = False
     """Features were chosen with the labels of all rows in hand, so nothing is left to confirm them on."""
+    private: bool = False
+    """Rows are marked private where they come from: `publish` stops here."""
     vanished: dict[str, int] = Field(default_factory=dict)
     """Of each feature, values that a file stated and that are zero in float32: they count as silence."""
     features_sha256: str | None = None

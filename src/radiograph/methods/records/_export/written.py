@@ -57,6 +57,7 @@ def write_sorted(
     *,
     chosen: NDArray[np.int64] | None,
     selected: str | None,
+    private: bool,
     model_sha256: str,
 ) -> Header:
     """Write the folder; `chosen` are ascending numbers of the features that stay, None for all."""
@@ -74,6 +75,7 @@ def write_sorted(
             "dictionary_sha256": next(iter(hashes)) if len(hashes) == 1 else None,
             "value_unit": "raw" if len(parts) > 1 else getattr(parts[0].codec, "value_unit", "raw"),
             "selected": selected,
+            "private": private,
             "features_sha256": None,
             "parts": (),
             "complete": False,
