@@ -12,19 +12,37 @@ Judgement = Literal["accepted", "no_gain", "too_far", "too_few_firings", "not_ju
 """Accepted: the gain is there and the far divergence is below its limit."""
 
 
+class LabelScore(Record):
+    """What a label is worth: by a judge on texts that it was not written from, or of a rule its F1."""
+
+    scorer: Literal["detection", "fuzzing", "rule"]
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int
+    chance: float
+
+
 class Part(Record):
     """One component or piece that was looked at."""
 
     component: str
     evidence: float
-    """By what the search asked: nats that removing it takes off the examples, a PMI, a cosine, a share of circuits."""
+    """By what the search asked: nats that removing it takes off the examples, a PMI, a cosine, a share of circuits;
+    of a label, KL where it fires when it is taken out."""
+    interval: tuple[float, float] | None = None
+    """Over documents, of a search by label."""
+    positions: int | None = None
+    """Tokens where it fires, of a search by label."""
+    documents: int | None = None
     percentile: float
-    """Share of all parts with less evidence."""
+    """Share of all parts with less evidence; of a search by label, of the components that it is compared with."""
     density: float
     """Share of positions of plain text at which it fires."""
     elsewhere: float
     """Expected collateral: share of its firings that lie on plain text rather than on examples."""
     label: str | None = None
+    label_score: LabelScore | None = None
 
 
 class SearchStep(Record):
@@ -62,7 +80,12 @@ class EditSearch(Result):
     """Before anything is taken out."""
     steps: tuple[SearchStep, ...] = ()
     chance: float | None = None
-    """Of a search by direction: the largest evidence of any part for a random direction, in 95 of 100 draws."""
+    """Of a search by direction: the largest evidence of any part for a random direction, in 95 of 100 draws. Of one by
+    label: the largest of `controls`."""
+    controls: tuple[float, ...] = ()
+    """Of a search by label: evidence of random components that fire and that it does not name."""
+    labels: str | None = None
+    """Where labels come from."""
     selected: tuple[str, ...]
     """What `edit apply --search` edits."""
     notes: tuple[str, ...] = ()
@@ -82,7 +105,7 @@ class EditSearch(Result):
                 f"{len(self.selected)} of {self.parts} {self.kind} carry it: without them the answers are "
                 f"{last.examples:.3g} nats from the reference's (before {self.start.examples:.3g})"
             )
-        above = "" if self.chance is None else f", above the chance level {self.chance:.2f}"
+        above = "" if self.chance is None else f", above the chance level {self.chance:.2g}"
         return f"{len(self.selected)} of {self.parts} {self.kind} found by {self.asked}{above}"
 
     @property

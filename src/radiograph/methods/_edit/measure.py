@@ -128,10 +128,16 @@ def null(
 
 def live_parts(parts: Parts, rows: Sequence[Row]) -> list[Component]:
     """Parts that fire anywhere on some texts."""
-    alive = np.zeros(len(parts.all), bool)
+    return [c for c, n in zip(parts.all, fired(parts, rows)[0].tolist(), strict=True) if n]
+
+
+def fired(parts: Parts, rows: Sequence[Row]) -> tuple[np.ndarray, int]:
+    """Firings of every part, and positions."""
+    total, n = np.zeros(len(parts.all)), 0
     for batch in batches(rows):
-        alive |= parts.fires(batch.ids, parts.all)[batch.mask].any(0).numpy()
-    return [c for c, on in zip(parts.all, alive, strict=True) if on]
+        total += parts.fires(batch.ids, parts.all)[batch.mask].sum(0).numpy()
+        n += int(batch.mask.sum())
+    return total, n
 
 
 def scaled(parts: Parts, chosen: Sequence[Component], factors: dict[Component, float]) -> dict[str, Factors]:

@@ -8,7 +8,10 @@
 4. --writes, --reads, --like instead order parts by what they write or read: cosine with unembedding or embedding, or
    write x read cosine with another part. Selected are those above the chance level: what random directions reach with
    the best of all parts, in 95 of 100 draws
-5. of each leading part: percentile among all, density on plain text, share of its firings that lie there (the
+5. --label: components whose label (`decompose label`) has these words, each taken out alone; evidence is what that does
+   where it fires, selected are those above 19 random components that fire and are called otherwise. A label is where to
+   look and its score how far to trust it: neither is evidence of an effect
+6. of each leading part: percentile among all, density on plain text, share of its firings that lie there (the
    collateral that an edit of it is expected to have)
 
 Units: nats; evidence of --examples is what taking the part out alone takes off the objective, to first order: KL to the
@@ -24,12 +27,14 @@ import numpy as np
 from pydantic import Field
 
 from radiograph.core import Config as Base
-from radiograph.core import Context, Input, ModelRef, Refusal, UserError
+from radiograph.core import Context, Input, ModelRef, Refusal, RunPath, UserError
 from radiograph.evidence.edits import EditSearch, Part, SearchStep
+from radiograph.methods.edit import _labelled
 
 if TYPE_CHECKING:
     from radiograph.methods._edit.examples import Examples, Row
     from radiograph.methods._edit.parts import Parts
+    from radiograph.methods.edit._labelled import Labels
 
 ExamplesRef = Annotated[str, Input("file")]
 PartsRef = Annotated[str, Input("file")]
@@ -57,6 +62,10 @@ class Config(Base):
     """A token: parts that read it."""
     like: str | None = None
     """A part: those that read and write alike."""
+    label: str | None = None
+    """A regular expression, as "colour|red": components whose label has it; needs --labels."""
+    labels: RunPath | None = None
+    """A run of `decompose label`: what components are called, beside what is measured."""
     most: int = Field(default=16, ge=1)
     """Parts that are selected at most."""
     top: int = Field(default=20, ge=1)
@@ -68,15 +77,18 @@ def run(config: Config, ctx: Context) -> EditSearch:
     from radiograph.methods._edit import examples as _examples
     from radiograph.methods._edit import parts as _parts
 
-    asked = [n for n in ("examples", "writes", "reads", "like") if getattr(config, n) is not None]
+    asked = [n for n in ("examples", "writes", "reads", "like", "label") if getattr(config, n) is not None]
     if len(asked) != 1:
         raise UserError(
             "edit search needs one question",
             where="--examples",
-            expected="one of --examples, --writes, --reads, --like",
+            expected="one of --examples, --writes, --reads, --like, --label",
             got=", ".join(f"--{n}" for n in asked) or "none",
         )
+    if config.label is not None and config.labels is None:
+        raise UserError("--label needs --labels", where="--labels", expected="a run of `decompose label`")
     parts = _parts.opened(ctx, config.model, config.decomposition)
+    labels = _labelled.opened(ctx, config.labels, parts)
     given = None if config.examples is None else _examples.read(ctx, parts.model, config.examples)
     keep = _examples.texts(ctx, parts.model, config.keep, ctx.seed, config.keep_rows) if config.keep else ()
     plain = (*(given.plain if given is not None else ()), *keep)
@@ -87,12 +99,17 @@ def run(config: Config, ctx: Context) -> EditSearch:
             expected=f"{_examples.LEAST} rows or more, as --keep world:mixture#200",
             got=f"{len(plain)} rows",
         )
+    if config.label is not None and labels is not None:
+        names = ctx.label(config.model), ctx.label(config.labels or "")
+        return _labelled.by_label(ctx, parts, labels, config.label, plain, sizes=(config.most, config.top), names=names)
     if given is None:
-        return _by_direction(config, ctx, parts, asked[0], plain)
-    return _by_examples(config, ctx, parts, given, plain)
+        return _by_direction(config, ctx, parts, labels, asked[0], plain)
+    return _by_examples(config, ctx, parts, labels, given, plain)
 
 
-def _by_examples(config: Config, ctx: Context, parts: Parts, given: Examples, plain: tuple[Row, ...]) -> EditSearch:
+def _by_examples(
+    config: Config, ctx: Context, parts: Parts, labels: Labels | None, given: Examples, plain: tuple[Row, ...]
+) -> EditSearch:
     from radiograph.methods._edit import examples as _examples
     from radiograph.methods._edit import parts as _parts
     from radiograph.methods._edit import searched
@@ -119,12 +136,13 @@ def _by_examples(config: Config, ctx: Context, parts: Parts, given: Examples, pl
     ]
     ctx.output.text("examples.jsonl", targets_lines(given))
     selected = tuple(step.component for step in steps[1:])
-    return _result(
-        config, ctx, parts, "examples", slope, given.own, plain, selected, start=steps[0], steps=tuple(steps[1:])
-    )
+    more = {"start": steps[0], "steps": tuple(steps[1:])}
+    return _result(config, ctx, parts, "examples", slope, given.own, plain, selected, labels, **more)
 
 
-def _by_direction(config: Config, ctx: Context, parts: Parts, asked: str, plain: tuple[Row, ...]) -> EditSearch:
+def _by_direction(
+    config: Config, ctx: Context, parts: Parts, labels: Labels | None, asked: str, plain: tuple[Row, ...]
+) -> EditSearch:
     from dataclasses import replace
 
     from radiograph.methods._edit import directions
@@ -137,7 +155,7 @@ def _by_direction(config: Config, ctx: Context, parts: Parts, asked: str, plain:
     evidence, chance = directions.evidence(parts, asked, str(getattr(config, asked)), ctx.seed)
     order = np.argsort(-evidence, kind="stable")[: config.most]
     selected = tuple(str(parts.all[i]) for i in order if evidence[i] > chance)
-    return _result(config, ctx, parts, asked, evidence, (), plain, selected, chance=chance)
+    return _result(config, ctx, parts, asked, evidence, (), plain, selected, labels, chance=chance)
 
 
 def _result(
@@ -149,9 +167,12 @@ def _result(
     on: tuple[Row, ...],
     plain: tuple[Row, ...],
     selected: tuple[str, ...],
+    labels: Labels | None,
     **more: Any,
 ) -> EditSearch:
-    counts = [_counts(parts, rows) for rows in (on, plain)]
+    from radiograph.methods._edit.measure import fired
+
+    counts = [fired(parts, rows) for rows in (on, plain)]
     names = [str(c) for c in parts.all]
     density = counts[1][0] / max(counts[1][1], 1)
     total = counts[0][0] + counts[1][0]
@@ -186,24 +207,15 @@ def _result(
                 percentile=float(below[i]),
                 density=float(density[i]),
                 elsewhere=float(elsewhere[i]),
+                **({} if labels is None else labels.of(names[i])),
             )
             for i in leading
         ),
         selected=selected,
+        labels=None if config.labels is None else ctx.label(config.labels),
         notes=tuple(parts.notes()),
         **more,
     )
-
-
-def _counts(parts: Parts, rows: tuple[Row, ...]) -> tuple[np.ndarray, int]:
-    """Firings of every part, and positions."""
-    from radiograph.methods._edit.examples import batches
-
-    total, n = np.zeros(len(parts.all)), 0
-    for batch in batches(rows):
-        total += parts.fires(batch.ids, parts.all)[batch.mask].sum(0).numpy()
-        n += int(batch.mask.sum())
-    return total, n
 
 
 def recompute(result: dict[str, Any], folder: Any) -> list[str]:
@@ -218,6 +230,8 @@ def recompute(result: dict[str, Any], folder: Any) -> list[str]:
         row = rows.get(part.component)
         if row is None or any(row[n] != getattr(part, n) for n in ("evidence", "percentile", "density", "elsewhere")):
             out.append(f"{part.component}: not as in tables/parts.parquet")
+    if stored.asked == "label":
+        return out + _labelled.problems(stored, rows)
     if len(rows) != stored.parts:
         out.append(f"{stored.parts} parts are stated, {len(rows)} are listed")
     if sorted(stored.selected) != sorted(n for n, row in rows.items() if row["selected"]):

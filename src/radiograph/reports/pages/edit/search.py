@@ -10,6 +10,7 @@ ASKED = {
     "writes": "cosine of what it writes with the token",
     "reads": "cosine of what it reads with the token",
     "like": "write x read cosine with the part",
+    "label": "nats that taking it out alone makes where it fires, mean KL",
 }
 
 
@@ -24,5 +25,6 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "asked": ASKED[str(document["asked"])],
         "one": "piece" if document["kind"] == "pieces" else "component",
+        "labels": document["labels"] is not None,
         "pieces": document["kind"] == "pieces",
     }
