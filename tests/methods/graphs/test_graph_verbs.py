@@ -149,6 +149,10 @@ def test_a_foreign_graph_is_read_and_shown_and_not_intervened_on(place, tmp_path
     page = (outcome.path / "report.html").read_text()
     assert "<script>alert" not in page
     assert "\x1b" not in page
+    assert verify(outcome.path).status == "intact"
+    result = json.loads((outcome.path / "result.json").read_bytes())
+    result["pruned"]["edges"] += 1
+    assert any("pruned graph" in problem for problem in recompute(result, outcome.path))
     refused = go("graph.intervene", graph=str(outcome.path))
     assert refused.result.code == "dictionary_missing"
     assert refused.exit_code == ExitCode.NOT_MEASURED

@@ -184,7 +184,10 @@ def _by_hand(given: tuple[str, ...], case: Case) -> dict[str, tuple[str, ...]]:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Influence, scores and pruning again, from the stored edges."""
     from radiograph.methods.graph._circuits.again import graph_problems
+    from radiograph.methods.graph._circuits.imported import imported_problems
 
     found = GraphPrompt.read(result)
+    if found.decomposition is None:
+        return imported_problems(folder, found)
     shares = {"node_share": found.node_share, "edge_share": found.edge_share}
     return graph_problems(folder, found.unpruned, found.pruned, **shares)

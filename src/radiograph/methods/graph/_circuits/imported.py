@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,30 @@ def imported(reference: str, ctx: Context, node_share: float, edge_share: float)
         picture=picture_of(graph),
         notes=(*facts.notes, f"read by radiograph {version('radiograph')}; nothing was measured here"),
     )
+
+
+def imported_problems(folder: Path, found: GraphPrompt) -> list[str]:
+    """What of an imported graph does not follow from its document."""
+    import polars as pl
+
+    graph = read_graph(json.loads((folder / "graph.json").read_bytes()), "graph.json")
+    kinds, weights, edges = arrays(graph)
+    tokens, errors, inner = masks_of(kinds)
+    roles = Roles(tokens | (kinds == "logit"), inner)
+    kept = prune(edges, weights, roles, node_share=found.node_share, edge_share=found.edge_share)
+    table = pl.read_parquet(folder / "tables" / "nodes.parquet")
+    problems: list[str] = []
+    if not np.allclose(influence(edges, weights), table["influence"].to_numpy(), atol=1e-9):
+        problems.append("the influence of nodes is not what their edges give")
+    if (kept.nodes != table["kept"].to_numpy()).any():
+        problems.append("pruning keeps other nodes")
+    for name, stored, own, part in (
+        ("unpruned", found.unpruned, np.ones(len(graph.nodes), bool), edges),
+        ("pruned", found.pruned, kept.nodes, edges.where(kept.edges)),
+    ):
+        if stored != _record(int(own.sum()), len(part), scores(part, weights, tokens, errors)):
+            problems.append(f"sizes and scores of the {name} graph do not follow from its edges")
+    return problems
 
 
 def read_document(ctx: Context, reference: str, role: str) -> AttributionGraph:
