@@ -166,10 +166,7 @@ def contrasts_of(model: CalibrationModel) -> CalibrationModel:
 
 def pool_of(calibration: Calibration, summaries: Summaries, candidate: CalibrationModel, kept: Summaries) -> Pool:
     """The calibration's models and a candidate; `kept` are the candidate's own summaries."""
-    joined = {
-        name: np.concatenate([rows, kept[name][None].astype(rows.dtype)]) if name in kept else rows
-        for name, rows in summaries.items()
-    }
+    joined = {name: joined_rows(rows, kept[name][None]) if name in kept else rows for name, rows in summaries.items()}
     largest: dict[str, float] = {}
     for place, name in enumerate(calibration.sets):
         values = [m.flips[place] for m in calibration.models if m.flips and m.flips[place] is not None]
@@ -177,6 +174,16 @@ def pool_of(calibration: Calibration, summaries: Summaries, candidate: Calibrati
             largest[name] = max(v for v in values if v is not None)
     models = (*calibration.models, candidate)
     return Pool(models, calibration.rules, calibration.combination, joined, largest, calibration.degraded)
+
+
+def joined_rows(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Rows of a calibration, and those of candidates rounded as they are.
+
+    A calibration that ships keeps half precision. What is too large for it is cut to the largest number there is: such
+    a candidate is far from all others either way, where infinity would leave the detector without a score.
+    """
+    most = np.finfo(rows.dtype).max
+    return np.concatenate([rows, np.clip(own, -most, most).astype(rows.dtype)])
 
 
 def judged(pool: Pool, name: str, sha256: str, misses: Sequence[MissRate] = ()) -> CalibratedAudit:

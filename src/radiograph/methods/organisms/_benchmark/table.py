@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from radiograph.core import Refusal, derive
-from radiograph.detectors._calibrated import Pool
+from radiograph.detectors._calibrated import Pool, joined_rows
 from radiograph.evidence import MissRate
 from radiograph.evidence.benchmark import Confusion, Metric, Outcome, Protocol, UniformityRecord
 from radiograph.methods.organisms._benchmark.judge import Placed
@@ -191,6 +191,8 @@ def uniform(placed: Sequence[Placed], evidence: Evidence) -> UniformityRecord | 
     own = [(s, p) for s, p in zip(evidence.subjects, placed, strict=True) if s.part == "test"]
     if stored is None:
         return silent(metric, "", NO_CALIBRATION)
+    if not own:
+        return silent(metric, "", "no such organisms")
     luck = np.random.default_rng(derive(evidence.protocol.seed, "ties")).random(len(own))
     p = [
         randomised_p(q.outcome.statistic, q.benign, float(u))
@@ -226,7 +228,7 @@ def _statistics(test: Sequence, stored, protocol: Protocol) -> np.ndarray:  # no
     """Combined statistics of calibration and test models in one pool of all."""
     models = (*stored.record.models, *(k.scored.model for k in test))
     summaries = {
-        name: np.concatenate([rows, np.stack([k.summaries[name] for k in test]).astype(rows.dtype)])
+        name: joined_rows(rows, np.stack([k.summaries[name] for k in test]))
         for name, rows in stored.summaries.items()
         if all(name in k.summaries for k in test)
     }
