@@ -120,7 +120,7 @@ def _spread_of_texts(sums, tokens):
     return np.sqrt(n / (n - 1) * np.square(about).sum(0)) / tokens.sum()
 
 
-def test_errors_equal_the_spread_over_texts_of_unequal_length(language):
+def test_errors_equal_the_spread_over_texts_of_unequal_length(language, tmp_path):
     """However texts are put into batches and parts."""
     target, made, _ = language
     luck = np.random.default_rng(3)
@@ -145,6 +145,14 @@ def test_errors_equal_the_spread_over_texts_of_unequal_length(language):
         assert plain.max() > 0, name
         assert np.allclose(together.error(name)[:, column], plain, rtol=1e-3, atol=1e-5), name
     assert np.isnan(alone[0].error("components.signed")).all(), "one text has no spread"
+    added_up = Effects.empty(*wide, length=9)
+    for number, one in enumerate(alone):
+        one.save(tmp_path / f"{number}.npz", "spec")
+        added_up.take(tmp_path / f"{number}.npz")
+    added_up.save(tmp_path / "total.npz", "spec")
+    again = Effects.load(tmp_path / "total.npz")
+    assert (again.counted, again.texts, again.squared) == (together.counted, together.texts, together.squared)
+    assert np.allclose(again.error("components.abs"), together.error("components.abs"), atol=1e-5)
 
 
 def test_intervals_cover_the_effect_in_the_population_as_often_as_they_say():
