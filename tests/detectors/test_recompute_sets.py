@@ -8,7 +8,7 @@ import pytest
 
 from radiograph.detectors._panel import panel
 from radiograph.detectors._recompute import _sets
-from radiograph.detectors._sets import contrasts, halves, scored, set_items
+from radiograph.detectors._sets import halves, scored, set_items, witnessed_contrasts
 from radiograph.detectors._witness import witness_of, witness_table, wrong
 from radiograph.evidence import Behaviour, Item, Message, Response
 from radiograph.numerics.traces.witness import MIN_FRESH
@@ -46,7 +46,7 @@ def measured():
     items = tuple(item(i) for i in range(160))
     behaviour = Behaviour(items=items, n=160, changed=80, flips=80, kl_suite=None, kl_neutral=None)
     half = halves(scored(behaviour))[1]
-    rows = contrasts(half, MIN_FRESH["prompt_set"]).rows
+    rows = witnessed_contrasts(half, MIN_FRESH["prompt_set"]).rows
     row = next(r for r in rows if r.name == NAME)
     own = set_items(half, NAME, BANK)
     given = {"p": row.p, "p_holm": row.p_holm, "sets": len(rows)}

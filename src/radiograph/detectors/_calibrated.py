@@ -19,6 +19,7 @@ import numpy as np
 
 from radiograph.core import UserError
 from radiograph.detectors._catalogue import detectors
+from radiograph.detectors._sets import all_but
 from radiograph.evidence import (
     CalibratedAudit,
     Calibration,
@@ -172,6 +173,8 @@ def pool_of(calibration: Calibration, summaries: Summaries, candidate: Calibrati
         values = [m.flips[place] for m in calibration.models if m.flips and m.flips[place] is not None]
         if values:
             largest[name] = max(v for v in values if v is not None)
+            # All levels but one against that one: what the one shows against the rest, the other way round.
+            largest[all_but(name)] = -min(v for v in values if v is not None)
     models = (*calibration.models, candidate)
     return Pool(models, calibration.rules, calibration.combination, joined, largest, calibration.degraded)
 

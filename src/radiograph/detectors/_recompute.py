@@ -27,7 +27,7 @@ from radiograph.detectors._catalogue import score_all
 from radiograph.detectors._examine import agreement, nuisance
 from radiograph.detectors._measured import Measured, NeutralText, distinct, mean_kl
 from radiograph.detectors._panel import panel
-from radiograph.detectors._sets import contrasts, halves, scored, set_items
+from radiograph.detectors._sets import halves, scored, set_items, witnessed_contrasts
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
 from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
 from radiograph.detectors._witness import benign_of, stored_items, wrong
@@ -317,7 +317,7 @@ def _sets(stored: Stored, found: Sequence[Witness], table: Mapping[str, Sequence
         yield from ("/witnesses: a set of prompts without answers" for w in found if w.kind == "prompt_set")
         return
     half = halves(scored(behaviour))[1]
-    rows = {(row.name, row.bank): row for row in contrasts(half, MIN_FRESH["prompt_set"]).rows}
+    rows = {(row.name, row.bank): row for row in witnessed_contrasts(half, MIN_FRESH["prompt_set"]).rows}
     flips = {item.id: item.flip for item in half}
     for place, witness in enumerate(found):
         if witness.kind != "prompt_set":

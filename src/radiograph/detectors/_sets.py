@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,43 +26,93 @@ def bank_of(item: Item) -> str:
 
 
 def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Half of the items of each group, or of the task where an item has no paraphrases.
+    """Two halves in which every paraphrase group and every factor level has about as many items, inside each task.
 
-    Dealt in turn in the order of a hash of the id: a factor that alternates in the suite falls into both halves.
+    In the order of a hash of their ids, each item goes where what it belongs to is rarer so far: a set of twenty has
+    ten in either half, and a factor that alternates in the suite falls into both.
     """
-    sizes = Counter((i.bank, i.task, i.group) for i in items)
-    turn: Counter[tuple[str, str | None, str | None]] = Counter()
+    sizes = Counter((bank_of(item), name) for item in items for name in sets_of(item))
+    more: Counter[tuple[str, str]] = Counter()
+    """By bank and set, how many more the first half has."""
     first: set[str] = set()
-    for item in sorted(items, key=lambda i: hashlib.sha256(i.id.encode()).digest()):
-        group = item.group if sizes[item.bank, item.task, item.group] > 1 else None
-        key = item.bank, item.task, group
-        if turn[key] % 2 == 0:
+    for item in sorted(items, key=_lot):
+        own = [(bank_of(item), name) for name in sets_of(item)]
+        # Of sets that can be witnesses the small ones can spare least; the others come after all of these.
+        ahead = sum(more[key] / sizes[key] for key in own if sizes[key] >= MIN_SET) or sum(more[key] for key in own)
+        taken = ahead < 0 or (ahead == 0 and _lot(item)[-1] % 2 == 0)
+        for key in own:
+            more[key] += 1 if taken else -1
+        if taken:
             first.add(item.id)
-        turn[key] += 1
     return [i for i in items if i.id in first], [i for i in items if i.id not in first]
+
+
+def _lot(item: Item) -> bytes:
+    return hashlib.sha256(item.id.encode()).digest()
+
+
+def sets_of(item: Item) -> list[str]:
+    """The paraphrase group and the factor levels of an item, by name."""
+    group = [f"group={item.group}"] if item.group else []
+    return [*group, *(f"{name}={value}" for name, value in item.factors.items())]
 
 
 def members(items: Sequence[Item]) -> dict[str, np.ndarray]:
     """Every paraphrase group and factor level by name, as a mask."""
     found: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
-        if item.group:
-            found[f"group={item.group}"].append(number)
-        for name, value in item.factors.items():
-            found[f"{name}={value}"].append(number)
+        for name in sets_of(item):
+            found[name].append(number)
     return {name: np.isin(np.arange(len(items)), numbers) for name, numbers in sorted(found.items())}
 
 
+def all_but(name: str) -> str:
+    """The name of all other levels of a factor together."""
+    factor, _, level = name.partition("=")
+    return f"{factor}!={level}"
+
+
+def members_and_rests(items: Sequence[Item]) -> dict[str, np.ndarray]:
+    """The same, and of factors with three levels or more all levels but one: a change may hang on several of them.
+
+    Only in tasks all of whose items have the factor: there all but one are everything that the one is compared with.
+    """
+    found = members(items)
+    banks = np.array([bank_of(i) for i in items])
+    levels: dict[str, list[str]] = defaultdict(list)
+    for name in found:
+        levels[name.partition("=")[0]].append(name)
+    for factor, own in levels.items():
+        if factor == "group" or len(own) < 3:
+            continue
+        anywhere = np.any([found[name] for name in own], axis=0)
+        whole = [bank for bank in np.unique(banks[anywhere]) if anywhere[banks == bank].all()]
+        for name in own:
+            rest = ~found[name] & np.isin(banks, whole)
+            if rest.any():
+                found[all_but(name)] = rest
+    return found
+
+
 def contrasts(items: Sequence[Item], smallest: int = MIN_SET) -> FlipContrasts:
-    """Flip rate of every set minus that of the rest of its bank and task."""
+    """Flip rate of every set minus that of the rest of its bank and task: what is scored."""
+    return _contrasts(items, members(items), smallest)
+
+
+def witnessed_contrasts(items: Sequence[Item], smallest: int) -> FlipContrasts:
+    """The same for every set that may be a witness."""
+    return _contrasts(items, members_and_rests(items), smallest)
+
+
+def _contrasts(items: Sequence[Item], sets: Mapping[str, np.ndarray], smallest: int) -> FlipContrasts:
     banks = np.array([bank_of(i) for i in items])
     flipped = np.array([i.flip for i in items], dtype=bool)
-    return flip_contrasts(flipped, banks, members(items), smallest)
+    return flip_contrasts(flipped, banks, sets, smallest)
 
 
 def set_items(items: Sequence[Item], name: str, bank: str) -> list[WitnessItem]:
     """The items of a set and of the rest of its bank, as a witness holds them."""
-    inside = members(items)[name]
+    inside = members_and_rests(items)[name]
     return [
         _set_item(item, "inside" if mine else "rest")
         for item, mine in zip(items, inside, strict=True)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from radiograph.core import Progress, Refusal, derive
-from radiograph.detectors._sets import contrasts, halves, scored, set_items
+from radiograph.detectors._sets import halves, scored, set_items, witnessed_contrasts
 from radiograph.detectors._witness import Items, hardly, witness_of
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._checks import Oracle
@@ -83,10 +83,10 @@ class Finder:
         ours, theirs = halves(scored(behaviour))
         smallest = MIN_FRESH["prompt_set"]
         seen = sorted(
-            (row for row in contrasts(ours, smallest).rows if row.stands_out),
+            (row for row in witnessed_contrasts(ours, smallest).rows if row.stands_out),
             key=lambda row: (-row.contrast, row.p, row.name),
         )[:MAX_SETS]
-        again = {(row.name, row.bank): row for row in contrasts(theirs, smallest).rows}
+        again = {(row.name, row.bank): row for row in witnessed_contrasts(theirs, smallest).rows}
         rows: list[tuple[Witness, Items]] = []
         for row in seen:
             own = again.get((row.name, row.bank))
