@@ -8,7 +8,6 @@ import json
 import os
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
 
@@ -24,8 +23,9 @@ from radiograph.methods._edit.trained import Trainer
 from radiograph.models import forward, load_pair, pad
 from radiograph.models.lowrank import added
 from radiograph.organisms import bundled_path
-from radiograph.store import Bundle
+from radiograph.store import Bundle, BundleWriter
 from running import go
+from store.test_bundle import manifest
 
 MODEL = "bundled:base+blamed"
 KEEP = "world:mixture#40"
@@ -298,9 +298,9 @@ def test_a_search_of_another_model_is_refused(workspace, searched):
 
 
 def audited(folder: Path, confirmed: bool) -> Path:
-    (folder / "tables").mkdir(parents=True)
-    found = [{"confirmed": confirmed}, {"confirmed": False}]
-    (folder / "result.json").write_text(json.dumps({"witnesses": {"found": found}}))
+    """A finished run."""
+    writer = BundleWriter(folder.parent, folder.name)
+    writer.json("result.json", {"witnesses": {"found": [{"confirmed": confirmed}, {"confirmed": False}]}})
     rows = [
         (0, "p1", "b", "c", True),
         (0, "p1", "b", "c", True),
@@ -309,7 +309,8 @@ def audited(folder: Path, confirmed: bool) -> Path:
         (1, "p4", "b", "c", True),
     ]
     names = ("witness", "prompt", "reference", "candidate", "hit")
-    pl.DataFrame([dict(zip(names, row, strict=True)) for row in rows]).write_parquet(folder / "tables/witness.parquet")
+    writer.table("witness", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    writer.seal(manifest(writer))
     return folder
 
 
