@@ -135,10 +135,13 @@ def _large(folder, components=40_000, tokens=2_000):
     """A harvest of many components, a few entries each, sealed by hand."""
     import polars as pl
 
-    from radiograph.evidence import pretty_json
     from radiograph.evidence.components import ComponentHarvest, WeightCounts
-    from radiograph.store import file_sha256
+    from radiograph.store import BundleWriter
     from radiograph.store.components import ExampleRows, Windows, write_examples, write_tokens
+    from store.test_bundle import manifest
+
+    writer = BundleWriter(folder.parent, folder.name)
+    folder = writer.path
 
     luck = np.random.default_rng(0)
     (folder / "tables").mkdir(parents=True)
@@ -208,9 +211,8 @@ def _large(folder, components=40_000, tokens=2_000):
         spec_sha256="3" * 64,
         seed=0,
     )
-    (folder / "result.json").write_text(pretty_json(result))
-    (folder / "manifest.json").write_text("{}")
-    (folder / "manifest.sha256").write_text(f"{file_sha256(folder / 'manifest.json')}  manifest.json\n")
+    writer.json("result.json", result)
+    writer.seal(manifest(writer))
 
 
 _FIRST = """
