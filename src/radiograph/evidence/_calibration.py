@@ -145,9 +145,9 @@ class Calibration(Result):
         left = [f"{rule.id} ({rule.reason})" for rule in self.rules if not rule.frozen]
         out = [f"frozen: {', '.join(self.frozen)}", f"combination: {self.combination}"]
         if self.degraded:
-            out.append(
-                f"degraded models beside them: {len(self.degraded)}, no p below {1 / (len(self.degraded) + 1):.3g}"
-            )
+            n, kin = len(self.degraded), len({m.family for m in self.degraded if m.family})
+            of = f" of {kin} families" if kin else ""
+            out.append(f"beside them {n} degraded models{of}; no p among these below {1 / (n + 1):.3g}")
         return (*out, *([f"not frozen: {', '.join(left)}"] if left else []))
 
 
