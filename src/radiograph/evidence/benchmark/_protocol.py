@@ -33,6 +33,8 @@ class Protocol(Document):
     system: Literal["separate", "merge"]
     detectors: dict[str, int]
     """Version of every detector."""
+    rules: dict[str, int]
+    """Version of each rule that makes a verdict of what detectors say."""
     frozen: tuple[str, ...] = ()
     """Detectors that decide; empty: those that the calibration froze."""
     combination: Literal["max", "fisher"]

@@ -17,6 +17,9 @@ from radiograph.evidence.benchmark import Protocol, Tier
 
 BUNDLED = Path(__file__).parent / "protocols"
 PROTOCOL, FROZEN = "protocol.json", "frozen.json"
+RULES: dict[str, int] = dict.fromkeys(("halves", "sets", "witness", "panel", "degraded", "verdict"), 1)
+"""How a suite is halved, which sets may be witnesses, when one is confirmed, what the panel says, how a candidate is
+ranked among degraded models, and what follows. A test holds each to what it gives: another result, another version."""
 BASELINES = ("weights.relative_norm", "kl.neutral", "kl.suite_max")
 
 
@@ -39,6 +42,7 @@ def standard(tier: Tier) -> Protocol:
         chat="template",
         system="separate",
         detectors={name: detector.version for name, detector in detectors().items()},
+        rules=RULES,
         combination="max",
         sites=("resid_post.1", "resid_post.2"),
         alpha=0.05,
@@ -51,10 +55,10 @@ def standard(tier: Tier) -> Protocol:
 
 
 def read_protocol(path: Path, tier: Tier) -> Protocol:
-    """A protocol file, which must be of this tier and of this version's detectors.
+    """A protocol file, which must be of this tier and of this version's detectors and rules.
 
     Raises:
-        UserError: another tier. Refusal: detectors of another version (`protocol_version`, exit 3).
+        UserError: another tier. Refusal: detectors or rules of another version (`protocol_version`, exit 3).
     """
     try:
         protocol = Protocol.read(json.loads(path.read_text(encoding="utf-8")), path.name)
@@ -70,12 +74,13 @@ def read_protocol(path: Path, tier: Tier) -> Protocol:
         )
     from radiograph.detectors import detectors
 
-    own = {name: detector.version for name, detector in detectors().items()}
-    if own != protocol.detectors:
-        theirs, ours = _sides(protocol.detectors, own)
+    own = RULES | {name: detector.version for name, detector in detectors().items()}
+    stored = protocol.rules | protocol.detectors
+    if own != stored:
+        theirs, ours = _sides(stored, own)
         raise Refusal(
             "protocol_version",
-            f"protocol {protocol.name} was written for other detectors",
+            f"protocol {protocol.name} was written for other detectors or rules",
             expected=theirs,
             got=ours,
             fix="use the version of radiograph that it was written for, or another protocol",
