@@ -26,6 +26,8 @@ UNIT: Final = 1e-5
 """How far the length of a row of length 1 may be from it in float32."""
 COLUMNS: Final = 2048
 """Features of a product at a time."""
+ROWS: Final = 32
+"""Rows that are encoded whole at a time, where features compete."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +119,53 @@ class PlainDictionary:
         self, codes: Float[np.ndarray, "row feature"], rows: Float[np.ndarray, "row width"]
     ) -> Float[np.ndarray, "row target"]:
         """ŷ of codes, beside the rows that were read."""
-        assert self.decoder is not None, "asked for only where there is one"
-        found = np.zeros((len(codes), self.decoder.shape[1]), np.float32)
+        found = self._nothing(len(codes))
         for start in range(0, self.size, COLUMNS):
-            part = codes[:, start : start + COLUMNS]
-            used = np.flatnonzero(part.any(0))
-            if 4 * len(used) > part.shape[1]:
-                found += part @ self.decoder[start : start + COLUMNS]
-            elif len(used):
-                found += part[:, used] @ self.decoder[start + used]
+            self._write(found, codes[:, start : start + COLUMNS], start)
+        return self._restored(found, rows)
+
+    def rebuilt(
+        self, rows: Float[np.ndarray, "row width"], level: np.floating[Any] | float = 0.0
+    ) -> tuple[Float[np.ndarray, "row target"], int]:
+        """ŷ of rows and how many codes are active, pre-activations lowered by a level; codes of few features, or of few
+        rows where features compete, exist at a time.
+        """
+        scaled, active = self.scaled(rows), 0
+        if not self.pointwise:
+            parts: list[NDArray[Any]] = []
+            for start in range(0, len(rows), ROWS):
+                part = slice(start, start + ROWS)
+                codes = self._lowered(scaled[part], slice(None), level)
+                active += int(np.count_nonzero(codes))
+                parts.append(self.decode(codes, rows[part]))
+            return np.concatenate(parts), active
+        found = self._nothing(len(rows))
+        for start in range(0, self.size, COLUMNS):
+            codes = self._lowered(scaled, slice(start, start + COLUMNS), level)
+            active += int(np.count_nonzero(codes))
+            self._write(found, codes, start)
+        return self._restored(found, rows), active
+
+    def _lowered(self, scaled: NDArray[Any], block: slice, level: np.floating[Any] | float) -> NDArray[Any]:
+        pre = self.preactivations(scaled, block)
+        pre -= pre.dtype.type(level)
+        return self.codes(pre, block)
+
+    def _nothing(self, rows: int) -> NDArray[np.float32]:
+        assert self.decoder is not None, "asked for only where there is one"
+        return np.zeros((rows, self.decoder.shape[1]), np.float32)
+
+    def _write(self, into: NDArray[np.float32], codes: NDArray[Any], start: int) -> None:
+        """Add what a block of codes writes; features that no row uses are left out."""
+        assert self.decoder is not None, "asked for only where there is one"
+        used = np.flatnonzero(codes.any(0))
+        if 4 * len(used) > codes.shape[1]:
+            into += codes @ self.decoder[start : start + codes.shape[1]]
+        elif len(used):
+            into += codes[:, used] @ self.decoder[start + used]
+
+    def _restored(self, found: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+        """Bias, scale and skip."""
         if self.decoder_bias is not None:
             found += self.decoder_bias
         affine = self._affine(rows) if self.denormalise else None

@@ -69,15 +69,22 @@ class Carried:
     """What a random direction's nearest row explains of it, at 95 %."""
     share: float
     share_interval: Interval | None
+    sham: int
+    """Rows that stand out in one more relabelling, which is tested as if it were the data."""
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """What the steps gave: of each row its number, share, q and alternatives; then why they ended."""
+
+    rows: list[tuple[int, float, float, tuple[int, ...]]]
+    rest: Rest
+    p: float | None
+    share: float | None
 
 
 def carried(
-    rows: Float[np.ndarray, "row width"],
-    sums: Float64[np.ndarray, "group width"],
-    design: Design,
-    *,
-    seed: int,
-    label: int = 0,
+    rows: Float[np.ndarray, "row width"], sums: Float64[np.ndarray, "group width"], design: Design, *, seed: int
 ) -> Carried:
     """Choose rows of length 1.
 
@@ -86,36 +93,39 @@ def carried(
         sums: the shift by group.
         design: which relabellings there are.
         seed: of the random directions and the draws.
-        label: which label is the data: 0, or that of the sham.
     """
-    weights = _relabelled(design, label)
     # Everything but the coefficients is a share, and products are float32: sums of size 1 neither overflow nor vanish.
-    search = _Search(rows, sums / power_of_two(float(np.abs(sums).max(initial=0))), weights)
+    scaled = sums / power_of_two(float(np.abs(sums).max(initial=0)))
+    products = rows @ scaled.T.astype(rows.dtype)
     chance = _chance(rows, seed)
+    data, sham = (
+        _selected(_Search(rows, scaled.copy(), products.copy(), _relabelled(design, label)), chance)
+        for label in (0, design.flips + 1)
+    )
+    chosen, total, interval = _fitted(data.rows, rows, sums, design, seed)
+    return Carried(chosen, data.rest, data.p, data.share, chance, total, interval, len(sham.rows))
+
+
+def _selected(search: _Search, chance: float) -> _Selection:
     whole = search.left
     found: list[tuple[int, float, float, tuple[int, ...]]] = []
-    rest: Rest = "nothing"
     p: float | None = None
     share: float | None = None
     worst = 0.0
     while search.left > NOTHING * whole and whole > 0:
-        if len(found) == min(MOST, *sums.shape[1:], len(rows)):
-            rest = "limit"
-            break
+        if len(found) == min(MOST, *search.rows.shape):
+            return _Selection(found, "limit", p, share)
         best, score = search.best()
         p, share = search.noise(score), score**2 / search.left
         if p > LEVEL:
-            rest = "noise"
-            break
+            return _Selection(found, "noise", p, share)
         if share <= chance:
-            rest = "diffuse"
-            break
+            return _Selection(found, "diffuse", p, share)
         worst = max(worst, p)
         before, near = search.left, search.near(best, score)
         search.remove(best)
         found.append((best, (before - search.left) / whole, worst, near))
-    chosen, total, interval = _fitted(found, rows, sums, design, label, seed)
-    return Carried(chosen, rest, p, share, chance, total, interval)
+    return _Selection(found, "nothing", p, share)
 
 
 class _Search:
@@ -125,10 +135,10 @@ class _Search:
         self,
         rows: Float[np.ndarray, "row width"],
         sums: Float64[np.ndarray, "group width"],
+        products: Float[np.ndarray, "row group"],
         weights: Float64[np.ndarray, "label group"],
     ) -> None:
-        self.rows, self.sums, self.weights = rows, sums, weights
-        self.products = rows @ sums.T.astype(rows.dtype)
+        self.rows, self.sums, self.products, self.weights = rows, sums, products, weights
         self.basis = np.zeros((0, sums.shape[1]))
         self.taken = np.zeros(len(rows), bool)
 
@@ -201,17 +211,14 @@ def _fitted(
     rows: Float[np.ndarray, "row width"],
     sums: Float64[np.ndarray, "group width"],
     design: Design,
-    label: int,
     seed: int,
 ) -> tuple[tuple[Chosen, ...], float, Interval | None]:
     if not found:
         return (), 0.0, None
     basis = rows[[row for row, *_ in found]].astype(np.float64)
     inverse = np.linalg.pinv(basis)
-    mean = design.weights[label] @ sums
-    coefficients = mean @ inverse
-    # Of the sham the sums change their signs; its intervals are of no use and are not made.
-    drawn = design.resampled(sums, DRAWS, seed) if label == 0 else mean[None]
+    coefficients = design.weights[0] @ sums @ inverse
+    drawn = design.resampled(sums, DRAWS, seed)
     spread = drawn @ inverse
     low, high = np.quantile(spread, [0.025, 0.975], axis=0)
     missed = np.square(drawn - spread @ basis).sum(1) / np.square(drawn).sum(1)

@@ -42,28 +42,32 @@ class FeatureShifts:
 
 def feature_shifts(
     encoder: Float[np.ndarray, "feature width"],
-    mean_shift: Float64[np.ndarray, " width"],
-    variance: Float64[np.ndarray, "width width"] | Callable[[slice], Float64[np.ndarray, " feature"]],
+    design: Design,
+    sums: Callable[[slice], Float64[np.ndarray, "group feature"]],
+    variance: Float64[np.ndarray, "width width"] | None,
     covariance: Float64[np.ndarray, "width width"] | None,
 ) -> FeatureShifts:
     """Shift, effect and t of every feature.
 
     Args:
         encoder: E.
-        mean_shift: mean of candidate − reference.
-        variance: of `mean_shift`, from the spread of groups; or that of a block of features, where it is known.
+        design: how groups are weighted.
+        sums: a block of features → its group sums P.
+        variance: of the mean shift of rows, from all groups; None where P holds all of them, and gives it.
         covariance: Σ of the reference's rows.
     """
     size = len(encoder)
     shift, spread, error = np.empty(size), np.empty(size), np.empty(size)
     unit, sigma = (1.0, None) if covariance is None else _scaled(covariance)
     for block in blocks(size):
-        rows = encoder[block]
-        wide = rows.astype(np.float64)
-        shift[block] = wide @ mean_shift
+        rows, own = encoder[block], sums(block)
+        shift[block] = design.weights[0] @ own
         if sigma is not None:
             spread[block] = _quadratic(rows, sigma).astype(np.float64) * unit
-        error[block] = variance(block) if callable(variance) else _quadratic(wide, variance)
+        if variance is None:
+            error[block] = design.variances(own, slice(0, 1))[0]
+        else:
+            error[block] = _quadratic(rows.astype(np.float64), variance)
     effect = None if sigma is None else ratio(shift, np.sqrt(np.maximum(spread, 0)))
     t = ratio(shift, np.sqrt(np.maximum(error, 0)))
     return FeatureShifts(shift, effect, t)

@@ -75,15 +75,14 @@ def compare(
     difference = cand - ref
     lengths = np.linalg.norm(difference, axis=1)
     directions = difference / np.where(lengths > 0, lengths, 1)[:, None]
-    chosen = sham = None
+    chosen = None
     if design.groups >= LEAST_GROUPS:
         chosen = carried(directions, table, design, seed=ctx.seed)
-        sham = carried(directions, table, design, seed=ctx.seed, label=design.flips + 1)
     columns: dict[str, Any] = {"feature": np.arange(held.size), "rate": fired / both.tokens, "rho": rho}
     columns["mean"] = total / both.tokens
     ctx.output.table("features", columns)
     drift = float(np.linalg.norm(design.weights[0] @ table) / max(spread[0].trace, 1e-300) ** 0.5)
-    return _result(config, ctx, held, both, design.groups, chosen, sham, written, drift, wanted)
+    return _result(config, ctx, held, both, design.groups, chosen, written, drift, wanted)
 
 
 def _together(config: Config, held: PlainDictionary, inputs: tuple[ActivationStore, ActivationStore]) -> sides.Sides:
@@ -106,7 +105,6 @@ def _result(
     both: sides.Sides,
     merged: int,
     chosen: Carried | None,
-    sham: Carried | None,
     written: tuple[WrittenFeature, ...],
     drift: float,
     wanted: Sequence[Requirement],
@@ -120,7 +118,6 @@ def _result(
     count = None if chosen is None else len(chosen.chosen)
     values = {"carried": count, "share_carried": share, "activation_drift": drift}
     known: dict[tuple[str, str | None], float] = {(k, None): float(v) for k, v in values.items() if v is not None}
-    found_in_sham = None if sham is None else len(sham.chosen)
     return FeatureShift(
         reference=both.inputs[0].name,
         candidate=both.inputs[1].name,
@@ -141,7 +138,7 @@ def _result(
         ),
         features=held.size,
         depth=config.depth,
-        moved=MovedCount(level=config.q, count=None, sham=None, sham_carried=found_in_sham),
+        moved=MovedCount(level=config.q, count=None, sham=None, sham_carried=None if chosen is None else chosen.sham),
         carried=() if chosen is None else _carried(chosen, labels.of(ctx, config, held)),
         rest=rest_of(chosen),
         shown=(),

@@ -146,7 +146,6 @@ class Found:
     shifts: FeatureShifts
     tests: FeatureTests
     carried: Carried | None
-    sham_carried: int | None
     rates: FeatureRates | None
     """Of the features of `counted`."""
     codes: CodeSums | None
@@ -167,19 +166,17 @@ def tested(
     column = _columns(dictionary, sums, codes)
     with ctx.progress.task("tests of features"):
         tests = feature_tests(sums.design, dictionary.size, column)
-        own = sums.variance
-        known: Any = own if own is not None else (lambda b: sums.design.variances(column(b)[0], slice(0, 1))[0])
         shifts = feature_shifts(
             dictionary.encoder,
-            sums.design.weights[0] @ sums.read,
-            known,
+            sums.design,
+            lambda block: column(block)[0],
+            sums.variance,
             sums.spread.covariance if sums.spread.whole else None,
         )
-    chosen = sham = None
+    chosen = None
     if directions is not None:
         with ctx.progress.task("features that carry the shift"):
             chosen = carried(directions, sums.written, sums.design, seed=ctx.seed)
-            sham = carried(directions, sums.written, sums.design, seed=ctx.seed, label=sums.design.flips + 1)
     if counted is None and dictionary.encodes:
         counted = reported(config, tests, chosen)
         work = sides.tokens * dictionary.width * dictionary.size
@@ -189,7 +186,7 @@ def tested(
             counted = None
     if codes is not None:
         rates = feature_rates(codes, sums.design, _code_counts(sides, sums))
-    return Found(shifts, tests, chosen, None if sham is None else len(sham.chosen), rates, codes, counted, sides.tokens)
+    return Found(shifts, tests, chosen, rates, codes, counted, sides.tokens)
 
 
 def reported(config: Config, tests: FeatureTests, chosen: Carried | None) -> NDArray[np.integer]:

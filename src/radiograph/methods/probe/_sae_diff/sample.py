@@ -26,7 +26,6 @@ LEFT: Final = 0.02
 DRAWS: Final = 1000
 RANDOM: Final = 3
 RANDOM_ROWS: Final = 64
-CHUNK: Final = 32
 
 
 @dataclass(eq=False)
@@ -96,16 +95,8 @@ class Rebuilt:
 
 def rebuilt(dictionary: PlainDictionary, sample: Sample, paired: bool) -> Rebuilt:
     """Encode and decode the sample."""
-    rebuilds: list[NDArray[Any]] = []
-    active = 0
-    for rows in sample.read:
-        parts: list[NDArray[Any]] = []
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows[start : start + CHUNK]
-            codes = dictionary.encode(chunk)
-            active += int(np.count_nonzero(codes)) if rows is sample.read[0] else 0
-            parts.append(dictionary.decode(codes, chunk))
-        rebuilds.append(np.concatenate(parts))
+    (first, active), (second, _) = (dictionary.rebuilt(rows) for rows in sample.read)
+    rebuilds = first, second
     errors = [_squares(w - r) for w, r in zip(sample.written, rebuilds, strict=True)]
     distances = [_squares(w - w.mean(0, dtype=np.float64)) for w in sample.written]
     missed = moved = None
@@ -190,23 +181,12 @@ def random_outside(dictionary: PlainDictionary, sample: Sample, l0: float, seed:
         signs = (generator.integers(0, 2, len(order)) * 2 - 1).astype(np.float32)
         rows = [(side - centre)[:, order] * signs + centre for side in read]
         level = _level(dictionary, rows[0], max(1, round(l0 * len(take))))
-        sides = [_rebuilt(dictionary, side, level) for side in rows]
+        sides = [dictionary.rebuilt(side, level)[0] for side in rows]
         change = (sides[1].astype(np.float64) - sides[0]) * signs
         turned = np.empty_like(change)
         turned[:, order] = change
         found.append(float(_squares(shift - turned).sum()) / whole)
     return tuple(found)
-
-
-def _rebuilt(dictionary: PlainDictionary, rows: NDArray[Any], level: np.float32) -> NDArray[Any]:
-    """What the codes of rows write, a few rows at a time, pre-activations lowered by a level."""
-    parts: list[NDArray[Any]] = []
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        pre = dictionary.preactivations(dictionary.scaled(chunk))
-        pre -= level
-        parts.append(dictionary.decode(dictionary.codes(pre), chunk))
-    return np.concatenate(parts)
 
 
 def _level(dictionary: PlainDictionary, rows: NDArray[Any], active: int) -> np.float32:

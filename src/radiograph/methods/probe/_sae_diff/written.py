@@ -107,7 +107,7 @@ def shift(
         n=_counts(parts),
         features=parts.dictionary.size,
         depth=config.depth,
-        moved=MovedCount(level=config.q, count=moved, sham=sham, sham_carried=found.sham_carried if chosen else None),
+        moved=MovedCount(level=config.q, count=moved, sham=sham, sham_carried=chosen.sham if chosen else None),
         carried=() if chosen is None else _carried(parts, words),
         rest=rest_of(chosen),
         shown=tuple(_feature(parts, int(j), words) for j in _shown(parts, chosen)),
