@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
+import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
 import shapes
+from radiograph.core import shapes as named
 
 MODULE = """
 from dataclasses import dataclass
 import numpy as np
-from jaxtyping import Float
+from radiograph.core.shapes import Float
 
 Rows = Float[np.ndarray, "row width"]
 
@@ -64,3 +68,13 @@ def test_what_does_not_is_an_error(module, call):
 
 def test_plain_types_are_left_to_pyright(module):
     assert module.plain("text") == "text"
+
+
+def test_no_command_loads_the_library_of_shapes():
+    code = "import sys, radiograph.numerics.shifts, radiograph.store; assert 'jaxtyping' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_names_of_shapes_are_those_of_the_library_where_it_is_loaded():
+    assert {*named.__all__} <= shapes.SHAPES
+    assert all(getattr(named, name) is getattr(jaxtyping, name) for name in named.__all__)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
     from torch import Tensor
+
+    from radiograph.core.shapes import Float, Int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

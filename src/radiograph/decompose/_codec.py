@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.decompose._decomposition import Decomposition
 from radiograph.models import LanguageModel
 from radiograph.models.masked import Factors, of_model

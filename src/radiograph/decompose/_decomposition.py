@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal
 from radiograph.core.components import Component, Node, in_order
+from radiograph.core.shapes import Float
 from radiograph.decompose.importance import Importance
 from radiograph.evidence.decomposition import DecompositionDocument
 from radiograph.models.masked import Factors, Mask, Record, Target, masked, recorded

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 
 Objective = Callable[[Float[Tensor, "row variable"]], Float[Tensor, " row"]]
 """The loss of several points at once. Rows are independent."""

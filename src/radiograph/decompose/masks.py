@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, nearest
+from radiograph.core.shapes import Float
 from radiograph.models.masked import Mask
 from radiograph.numerics.components.squash import Squash
 

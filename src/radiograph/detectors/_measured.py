@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Refusal, derive
+from radiograph.core.shapes import Float64
 from radiograph.evidence import Behaviour, Estimate, Item, Panel, WeightsSummary
 from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witnesses
 from radiograph.numerics import Divergence, TextLosses, bootstrap, divergence, weighted_mean

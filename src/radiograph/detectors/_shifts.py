@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
 
 from radiograph.core import Refusal, derive
+from radiograph.core.shapes import Bool, Float64, Int
 from radiograph.evidence import (
     DetectorScore,
     Drift,

@@ -21,10 +21,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError, derive
+from radiograph.core.shapes import Float, Float64
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._metadata import Metadata
 from radiograph.dictionaries.activations import activation

@@ -20,11 +20,11 @@ from functools import cached_property
 from typing import Final, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import FormatError, Source, UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._document import Kind, Normalisation, Selection
 from radiograph.dictionaries._hash import functional_sha256, tensor_sha256
 from radiograph.dictionaries._metadata import Metadata

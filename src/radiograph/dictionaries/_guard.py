@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, Site
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._metadata import Quality
 from radiograph.dictionaries._quality import evaluate

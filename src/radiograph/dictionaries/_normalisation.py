@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._document import Normalisation
 
 EPSILON: Final = 1e-5

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError
 from radiograph.core.codec import Codec, Codes
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._metadata import Quality
 from radiograph.numerics.reconstruction import CodeStatistics, CodeSums, Reconstruction, ReconstructionSums

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float64
 
+from radiograph.core.shapes import Float64
 from radiograph.evidence.explanations import Exchange
 
 if TYPE_CHECKING:

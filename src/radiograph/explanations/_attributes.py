@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+
+from radiograph.core.shapes import Float, Float64
 
 MIN_POSITIVE = 20
 """Tokens that an attribute needs in each half."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Int64
 
+from radiograph.core.shapes import Int64
 from radiograph.evidence.explanations import FeatureExplanation, Gram, ShownContext, TokenShare, TokenStatistics
 from radiograph.explanations.texts._contexts import explaining
 from radiograph.explanations.texts._passages import Material

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from radiograph.core.shapes import Float
 from radiograph.evidence import Coverage, LabelKind, Neighbour
 from radiograph.explanations._preferred import Explanation, preferred
 from radiograph.explanations._sources import LabelSource

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
 
     from radiograph.core import Site
+    from radiograph.core.shapes import Float
 
 
 class Verbalizer(Protocol):

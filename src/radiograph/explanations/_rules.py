@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Float64
 from radiograph.evidence.explanations import HeldOut, RuleRecord
 from radiograph.explanations.texts._literals import Literal, catalogue, table
 from radiograph.explanations.texts._passages import Material

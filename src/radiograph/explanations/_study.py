@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import Progress, Silent
+from radiograph.core.shapes import Float
 from radiograph.evidence.explanations import Exchange, FeatureExplanation, Pushed
 from radiograph.explanations.texts._contexts import Windowed
 from radiograph.explanations.texts._passages import CHECK, LEARN, Material

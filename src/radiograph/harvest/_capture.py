@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from radiograph.core import Site, Source, Task, UserError
 from radiograph.core.codec import Codec, Codes
+from radiograph.core.shapes import Bool, Float
 from radiograph.harvest._plan import Plan
 from radiograph.harvest._spec import FP16_LARGEST, Recipe
 from radiograph.models import Activations, Batch, LanguageModel, batches, capture

@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from radiograph.core import REFERENCE, Progress, Silent, Site, UserError
+from radiograph.core.shapes import Int
 from radiograph.harvest._capture import Engine, expand_sources
 from radiograph.harvest._plan import Limits, Plan, Split, Window, plan
 from radiograph.harvest._run import index_of, spec_of

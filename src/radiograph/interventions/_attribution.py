@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float64
 from radiograph.evidence import MovedToken, UnitAttribution
 from radiograph.models import Edit, LanguageModel, batches, capture, logits, token_text
 from radiograph.models.tail import Tail, follows_norm, write_vectors

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Site, UserError, expand, nearest
+from radiograph.core.shapes import Float64
 from radiograph.evidence import Condition, Dose, Op, Positions, Write
 from radiograph.models import LanguageModel
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float64
 from radiograph.evidence import Condition, Dose, Write
 from radiograph.interventions._bound import BoundWrite, Statistics, bind
 from radiograph.models import LanguageModel

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from radiograph.core import Refusal, Site, Source, UserError
 from radiograph.core.codec import Codec
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.core.sites import REFERENCE
 from radiograph.models import Batch, Edit, LanguageModel, Tokens, capture, edit, forward, logits, reading, stream
 from radiograph.numerics.moments import Moments

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from radiograph.core import Site
+from radiograph.core.shapes import Bool, Float
 from radiograph.interventions._bound import BoundCondition, BoundWrite
 from radiograph.models import Batch, Edit, LanguageModel, current_batch
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Int
 
 _WASTE = 0.05
 Tokens = Sequence[Sequence[int]]

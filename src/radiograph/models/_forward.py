@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float
 from radiograph.models._batching import Batch, Tokens, batches
 from radiograph.models._hooks import Activations, Edit, capture, edit, running
 from radiograph.models._model import LanguageModel

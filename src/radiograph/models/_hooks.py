@@ -19,10 +19,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float
 from radiograph.models._batching import Batch
 from radiograph.models._model import LanguageModel
 from radiograph.models.architectures import Point

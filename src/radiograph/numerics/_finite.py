@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64
 
 
 def finite(values: np.ndarray | Sequence[float] | float, what: str) -> Float64[np.ndarray, "..."]:

@@ -22,9 +22,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 from radiograph.numerics._finite import finite
 
 MAD_TO_SD = 1.4826

@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 
 Fdr = Literal["bh", "by"]
 

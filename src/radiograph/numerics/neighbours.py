@@ -20,9 +20,9 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int
 
 Label = Literal["direct", "proxy", "low_similarity", "none"]
 

@@ -25,9 +25,9 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool
 
 
 class Interval(NamedTuple):

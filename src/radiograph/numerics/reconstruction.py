@@ -19,9 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.moments import Moments
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int, Shaped
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float64, Int, Shaped
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
 

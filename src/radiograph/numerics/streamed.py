@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float64
 
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.spectra import DENSE_LIMIT, LEADING, OVERSAMPLED, POWER_STEPS, Spectrum, spectrum
 

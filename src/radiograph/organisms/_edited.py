@@ -15,9 +15,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float64
 from radiograph.models import LanguageModel, generate, wrap
 from radiograph.models.tail import Tail, write_vectors
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from radiograph.core.shapes import Float
 from radiograph.organisms.world import Document, World, encode
 
 REFUSAL = encode(" i can not help with that.")

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from radiograph.core import UserError
 from radiograph.core.progress import Progress, Silent, Task
+from radiograph.core.shapes import Bool, Float, Int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError, derive
+from radiograph.core.shapes import Float, Float64
 from radiograph.evidence.probes.probe import ProbeCard, ProbeNormalise, SiteTried
 from radiograph.numerics.probes import (
     QUANTILES,

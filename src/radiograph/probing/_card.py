@@ -13,9 +13,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Float64
 from radiograph.evidence.probes.probe import (
     ProbeAuroc,
     ProbeCard,

@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError, derive
+from radiograph.core.shapes import Bool, Int64
 from radiograph.evidence.probes.probe import Paired, ProbeBand, Separated, Shift
 from radiograph.numerics.probes import (
     Rate,

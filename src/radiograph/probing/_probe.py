@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 from radiograph.evidence.probes.probe import ProbeCard, ProbeKind, ProbeLevel, ProbeNormalise, ProbePool, ProbeStatus
 from radiograph.numerics.probes import Support
 from radiograph.store.probes import ForeignProbe, StoredProbe

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.evidence.probes.probe import ProbePool
 from radiograph.numerics.probes import outside
 from radiograph.probing._probe import Probe

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int8, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError, derive_many, visible
+from radiograph.core.shapes import Bool, Float, Int8, Int64
 from radiograph.evidence.probes.probe import ProbeLevel, ProbeNormalise, ProbePool
 from radiograph.numerics.criteria import near_clusters, text_key, united
 

@@ -10,11 +10,11 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.numerics.sparse import codes_of_dense, dense, gather_sum
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from radiograph.core.codec import Codec
+from radiograph.core.shapes import Bool, Float
 
 if TYPE_CHECKING:
     import polars

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float, Int
 from radiograph.sources._given import Features
 
 

@@ -11,8 +11,9 @@ from radiograph.core import UserError
 from radiograph.core.codec import Codec
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+
+    from radiograph.core.shapes import Float
 
 
 class FeatureDictionary(Codec, Protocol):

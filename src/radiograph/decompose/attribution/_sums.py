@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.cofiring import Spread, added, as_fixed, as_real, errors
 from radiograph.store.components import StoredArrays, read_arrays, write_arrays
 

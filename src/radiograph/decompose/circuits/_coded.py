@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from radiograph.core import Site, UserError
 from radiograph.core.codec import Codec, Codes
+from radiograph.core.shapes import Bool, Float, Int
 from radiograph.decompose.circuits._prompt import check_ids, is_several
 from radiograph.models import Edit, LanguageModel, edit
 from radiograph.models.masked import Target

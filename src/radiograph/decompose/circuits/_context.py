@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, nearest
+from radiograph.core.shapes import Float
 from radiograph.decompose.circuits._prompt import Maskable
 
 LossKind = Literal["ce", "kl", "mean_kl", "-logit"]

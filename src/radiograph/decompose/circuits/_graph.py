@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from radiograph.core.components import Node
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.decompose.circuits._prompt import Prompt
 from radiograph.models.linearised import Aim, Linearised, Pulled
 from radiograph.numerics.graphs import Edges, influence

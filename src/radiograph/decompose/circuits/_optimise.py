@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from radiograph.core import UserError, derive
+from radiograph.core.shapes import Bool, Float, Int
 from radiograph.decompose.adversary import Attack, attack
 from radiograph.decompose.circuits._context import Context
 from radiograph.decompose.circuits._prompt import Prompt

@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError
 from radiograph.core.components import Node
+from radiograph.core.shapes import Bool, Float, Int
 from radiograph.decompose._decomposition import Decomposition, Observation
 from radiograph.models.masked import Mask, Target
 

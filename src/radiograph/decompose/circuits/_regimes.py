@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from radiograph.core import derive
+from radiograph.core.shapes import Bool, Float
 from radiograph.decompose.adversary import Attack, Attacked, attack
 from radiograph.decompose.circuits._context import Context
 from radiograph.decompose.circuits._prompt import ROWS, Maskable

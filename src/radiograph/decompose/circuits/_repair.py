@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from radiograph.core.shapes import Bool, Float
 from radiograph.decompose.adversary import Attack
 from radiograph.decompose.circuits._context import Context
 from radiograph.decompose.circuits._prompt import Prompt

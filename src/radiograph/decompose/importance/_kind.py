@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, nearest, plugins
+from radiograph.core.shapes import Float
 
 GROUP: Final = "radiograph.importances"
 Values = Mapping[str, Float[Tensor, "..."]]

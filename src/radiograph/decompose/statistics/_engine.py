@@ -35,7 +35,7 @@ from radiograph.numerics.explanations import csr
 from radiograph.store.components import ExampleRows
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64, UInt64
+    from radiograph.core.shapes import Bool, Float32, Int64, UInt64
 
 _LAST = np.uint64(2**64 - 1)
 _DENSE = 0.03

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt32
 
+from radiograph.core.shapes import Bool, Int64, UInt32
 from radiograph.numerics.cofiring import keys, text_keys
 from radiograph.store.components import read_arrays, write_arrays
 

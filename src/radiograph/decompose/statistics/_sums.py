@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
+from radiograph.core.shapes import Float32, Int64
 from radiograph.numerics.cofiring import added, joined, smallest
 from radiograph.numerics.explanations import Sparse
 from radiograph.store.components import ExampleRows, StoredArrays, read_arrays, write_arrays

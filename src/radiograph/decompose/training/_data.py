@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core import UserError, derive
+from radiograph.core.shapes import Float, Int
 
 
 class Data(Protocol):

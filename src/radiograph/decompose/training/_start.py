@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, derive
+from radiograph.core.shapes import Float
 from radiograph.decompose.importance import Importance, Size, new
 from radiograph.decompose.training._settings import Settings
 from radiograph.models.masked import Factors, Record, Target, recorded

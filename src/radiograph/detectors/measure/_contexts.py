@@ -12,11 +12,11 @@ from operator import attrgetter
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
 from torch import Tensor
 
 from radiograph.core import Site
 from radiograph.core.codec import Codec, Codes
+from radiograph.core.shapes import Float, Float32
 from radiograph.detectors.measure._encoding import Reduce, kept_tokens
 from radiograph.evidence import Example
 from radiograph.models import LanguageModel, Pair, stream, token_text

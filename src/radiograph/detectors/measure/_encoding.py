@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from radiograph.core import Site
 from radiograph.core.codec import Codec, Codes
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.detectors._shifts import Reduce
 from radiograph.models import Batch, LanguageModel, Pair, stream
 from radiograph.models import Prompt as Rendered

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.numerics.sparse import concatenate
 
 if TYPE_CHECKING:

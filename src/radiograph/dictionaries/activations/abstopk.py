@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.activations import _base
 from radiograph.numerics.sparse import codes_of, top_k
 

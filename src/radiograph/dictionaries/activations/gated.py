@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.activations import _base
 from radiograph.numerics.sparse import codes_of_dense
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.activations import _base
 from radiograph.numerics.sparse import codes_of
 

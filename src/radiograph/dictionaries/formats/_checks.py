@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Site, Source, derive
+from radiograph.core.shapes import Float
 from radiograph.core.sites import SiteKind
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._document import Normalisation

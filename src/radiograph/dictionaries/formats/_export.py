@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import RadiographError, Refusal, UserError, derive
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries.formats._find import named, writers
 from radiograph.dictionaries.formats._fold import fold

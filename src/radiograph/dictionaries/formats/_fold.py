@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries.activations import activation
 

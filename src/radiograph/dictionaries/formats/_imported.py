@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._document import Kind, Normalisation, Selection
 from radiograph.dictionaries.activations import Activation, activation

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._quality import check_finite, plain
 from radiograph.numerics.dictionaries.tables import DECILES

@@ -17,11 +17,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core import Source
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float, Int
 from radiograph.core.sites import REFERENCE
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._quality import plain

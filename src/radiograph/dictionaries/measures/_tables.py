@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
 
+from radiograph.core.shapes import Float64, Int
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._quality import plain
 from radiograph.dictionaries.measures._blocks import Blocks, Survey

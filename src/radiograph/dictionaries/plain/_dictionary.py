@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._document import Kind, Normalisation
 from radiograph.dictionaries._metadata import Metadata
 from radiograph.numerics.dictionaries.sigma import KNOWN, POINTWISE, codes_of

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.activations import activation
 from radiograph.dictionaries.training._config import BY_K, TrainingConfig
 from radiograph.dictionaries.training._rows import Batch, Places

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.training._weights import Weights
 
 LEAST_SCALE: Final = 1e-12

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.training._weights import Weights
 
 EPSILON: Final = 6.25e-10

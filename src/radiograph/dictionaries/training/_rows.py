@@ -14,10 +14,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import REFERENCE, Source, UserError, nearest
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.training._config import Kind, TrainingConfig
 
 if TYPE_CHECKING:

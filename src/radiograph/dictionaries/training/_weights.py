@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
 from torch import Tensor
+
+from radiograph.core.shapes import Float
 
 
 @dataclass(slots=True, eq=False)

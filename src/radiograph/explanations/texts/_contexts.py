@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import derive
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.explanations.texts._passages import Material
 from radiograph.numerics.explanations import Sparse, Windows, marked, peaks, windows_of
 

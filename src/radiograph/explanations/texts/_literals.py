@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Bool, Int64
 from radiograph.explanations.texts._passages import Passages
 from radiograph.numerics.explanations import Sparse, marked
 

@@ -17,10 +17,10 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.criteria import united
 from radiograph.numerics.design import folded
 from radiograph.numerics.explanations import Sparse, owners

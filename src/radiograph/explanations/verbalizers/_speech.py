@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal, Site
+from radiograph.core.shapes import Float
 
 if TYPE_CHECKING:
     from radiograph.models import LanguageModel

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import FormatError, Refusal, Site
+from radiograph.core.shapes import Float
 from radiograph.explanations._protocol import Reconstructor, Verbalizer
 from radiograph.explanations.verbalizers._speech import Speech, Voice
 from radiograph.store import load_yaml

@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
 
 from radiograph.core import derive
+from radiograph.core.shapes import Float, Float64
 from radiograph.harvest.gradients._engine import GradientEngine, Learned
 from radiograph.models import Batch
 from radiograph.numerics.influence import Eigenbasis, Layout, eigenbasis, eigenvalues, ekfac_direction, ekfac_energy

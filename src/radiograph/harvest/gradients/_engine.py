@@ -19,10 +19,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from radiograph.core import Site, derive
+from radiograph.core.shapes import Float, Float32, Float64
 from radiograph.models import Batch, LanguageModel, Tokens, batches
 from radiograph.models.gradients import Edged, Tracked, edges
 from radiograph.numerics.influence import Layout, cut, orthonormal

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
 
 from radiograph.core import Progress
+from radiograph.core.shapes import Float32, Float64, Int
 from radiograph.harvest.gradients._engine import GradientEngine, Learned
 from radiograph.numerics.influence import mean_squares
 from radiograph.store.gradients import (

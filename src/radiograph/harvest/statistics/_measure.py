@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
 from radiograph.core import Progress, Silent, Site, UserError
+from radiograph.core.shapes import Float32, Float64, Int64
 from radiograph.harvest._sources import Text
 from radiograph.harvest.statistics._rows import Rows, rows_of_texts
 from radiograph.models import Batch, LanguageModel, capture, pad, plan

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Progress, UserError
+from radiograph.core.shapes import Float64
 from radiograph.harvest._sources import Text
 from radiograph.harvest.statistics._measure import site_statistics
 from radiograph.models import LanguageModel

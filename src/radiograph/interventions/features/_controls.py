@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import derive
+from radiograph.core.shapes import Float, Float64
 from radiograph.interventions.features._naturals import Naturals
 
 FAMILIES: Final = (

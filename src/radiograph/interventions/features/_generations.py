@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Site
+from radiograph.core.shapes import Float
 from radiograph.interventions.features._write import Pushed
 from radiograph.models import Edit, Generated, LanguageModel, current_batch, edit, generate
 

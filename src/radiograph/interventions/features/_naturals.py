@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
 
 from radiograph.core import Site, UserError
 from radiograph.core.codec import Codec
+from radiograph.core.shapes import Float64, Int64
 from radiograph.interventions.features._write import BATCH_TOKENS, own_site
 from radiograph.models import LanguageModel, stream
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 
+from radiograph.core.shapes import Float64
 from radiograph.interventions.features._outcomes import BATCH_TOKENS, LOGITS
 from radiograph.interventions.features._write import Pushed, edits_of
 from radiograph.models import LanguageModel, edit, forward, pad

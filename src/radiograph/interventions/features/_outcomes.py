@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64
 from radiograph.interventions.features._write import Pushed, edits_of
 from radiograph.models import Batch, LanguageModel, edit, forward, pad, plan
 

@@ -23,11 +23,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
 
 from radiograph.core import Site, UserError
 from radiograph.core.codec import Codec
+from radiograph.core.shapes import Float, Float64
 from radiograph.models import Edit, LanguageModel, capture, current_batch, edit, pad, plan
 
 Op = Literal["add", "scale", "set"]

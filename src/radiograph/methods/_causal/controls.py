@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.methods._causal.rows import Part, Rows
 from radiograph.numerics.effects import FEWEST_GROUPS, ControlFamily, Effects, control_families, group_means
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.methods._causal.controls import by_family, families_of
 from radiograph.methods._causal.rows import CONDITION, LINE, Part, Rows, rows_of
 from radiograph.numerics import Interval

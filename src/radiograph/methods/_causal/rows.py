@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+
+from radiograph.core.shapes import Bool, Float64, Int64
 
 if TYPE_CHECKING:
     import polars

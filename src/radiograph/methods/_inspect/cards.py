@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
 
 from radiograph.core import derive
+from radiograph.core.shapes import Float, Int64
 from radiograph.evidence.features import Bar, Card, Class, Context, Explained, Histogram, Moved, Neighbour
 from radiograph.methods._inspect.rows import KINDS, StudyRows
 from radiograph.numerics import nearest_rows

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.core.shapes import Float
 from radiograph.evidence import RefusalRecord, Refused
 from radiograph.evidence.features import Moved
 from radiograph.methods._inspect.cards import NOTHING, Extras, similar

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import FormatError, UserError
+from radiograph.core.shapes import Float64
 from radiograph.evidence.features import Inspection, Ranking, Study
 from radiograph.methods._inspect import causal as causes
 from radiograph.methods._inspect.findings import counts, ranking

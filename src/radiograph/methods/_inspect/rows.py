@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int8, Int64
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Bool, Float64, Int, Int8, Int64
 
 if TYPE_CHECKING:
     import polars

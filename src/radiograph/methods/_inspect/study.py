@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.association import (
     CODES,
     GRADES,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association import Columns, RowPool, pool_rows
 
 if TYPE_CHECKING:

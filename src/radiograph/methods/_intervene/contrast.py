@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Refusal, Site, UserError, derive
+from radiograph.core.shapes import Float64
 from radiograph.evidence.interventions import ContrastFacts, Effects
 from radiograph.methods._intervene.conclude import FITTED, PROJECTIONS, chosen_site, cosine, length_cosine, vector_facts
 from radiograph.methods._intervene.measure import Planned, discovered

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Context, Site, UserError, nearest
+from radiograph.core.shapes import Float64
 
 if TYPE_CHECKING:
     from radiograph.core.codec import Codec

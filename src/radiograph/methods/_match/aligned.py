@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Bool, Int64
 from radiograph.evidence.matches import AlignedBy, MatchAligned
 from radiograph.methods._match.sides import Side, Values, nothing_to_align
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import Context, UserError
+from radiograph.core.shapes import Float64, Int64
 from radiograph.evidence.matches import Agreement
 from radiograph.numerics.effects import FEWEST_GROUPS
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import derive
+from radiograph.core.shapes import Float64, Int64
 from radiograph.methods._match.sides import Directions, Side
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.core.shapes import Float64
 from radiograph.methods._match.sides import Side
 
 if TYPE_CHECKING:

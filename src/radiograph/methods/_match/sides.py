@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
 
 from radiograph.core import Context, Refusal, UserError
+from radiograph.core.shapes import Bool, Float, Int64
 from radiograph.evidence import document_sha256
 from radiograph.evidence.matches import MatchSide
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Context, Refusal, derive
+from radiograph.core.shapes import Float64
 from radiograph.evidence import Refused
 from radiograph.evidence.interventions import Effects, FeatureEffect
 from radiograph.evidence.matches import TransferRecord

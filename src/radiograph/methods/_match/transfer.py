@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import derive
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.evidence.matches import TransferRecord, TransferWord
 from radiograph.methods._match.aligned import Aligned
 from radiograph.methods._match.sides import Side

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Context, Site, UserError
+from radiograph.core.shapes import Float64
 
 if TYPE_CHECKING:
     from radiograph.methods.collapse._judged import TextRow

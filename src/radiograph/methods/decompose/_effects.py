@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import Context
+from radiograph.core.shapes import Float64, Int64
 from radiograph.evidence.components import ComponentAttributions, EffectMean, ShownEffect
 from radiograph.numerics.cofiring import half_width
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import Context, Refusal, Source, UserError, derive
+from radiograph.core.shapes import Float
 from radiograph.evidence.explanations import Pushed
 
 if TYPE_CHECKING:

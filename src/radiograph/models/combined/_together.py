@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float
 from radiograph.models._model import LanguageModel
 from radiograph.models._refs import adapter_config
 from radiograph.models.delta._adapter import is_plain

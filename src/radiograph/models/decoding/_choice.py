@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
+from radiograph.core.shapes import Float, Int
 from radiograph.evidence import Decoding
 from radiograph.models.decoding._luck import gumbel, luck_key
 

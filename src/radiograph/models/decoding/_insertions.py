@@ -14,12 +14,12 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
 from radiograph.core import Site
+from radiograph.core.shapes import Float, Int
 from radiograph.models._batching import Batch, pad
 from radiograph.models._forward import check_finite, check_tokens
 from radiograph.models._hooks import hooked, running

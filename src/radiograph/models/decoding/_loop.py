@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, ParamSpec
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
 from radiograph.core import Site
+from radiograph.core.shapes import Float, Int
 from radiograph.evidence import Decoding, Pool
 from radiograph.models._batching import Batch, pad
 from radiograph.models._forward import check_finite, check_tokens

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from radiograph.core.shapes import Bool, Float
 from radiograph.evidence import Pool
 
 TRAILING: frozenset[str] = frozenset({"generated", "max", "tokens"})

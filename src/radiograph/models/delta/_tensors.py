@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import FormatError, UserError
+from radiograph.core.shapes import Float
 from radiograph.models._identity import safetensors_header, weight_files
 from radiograph.models.architectures import WeightAddress
 

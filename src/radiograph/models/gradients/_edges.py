@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core import Site, UserError
+from radiograph.core.shapes import Float, Int
 from radiograph.models._batching import Batch
 from radiograph.models._hooks import reading, running, tracking
 from radiograph.models._model import LanguageModel

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from radiograph.core.shapes import Float
 from radiograph.models._batching import Batch
 from radiograph.models._model import LanguageModel
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from radiograph.core.shapes import Float, Shaped
 from radiograph.models._hooks import products
 from radiograph.models._model import LanguageModel
 from radiograph.models.linearised._fixed import Fixed, norms, pointwise

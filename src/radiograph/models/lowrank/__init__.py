@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.models._hooks import products
 from radiograph.models.masked import Factors, Place, Target
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from radiograph.core.shapes import Bool, Float
 from radiograph.models._hooks import products
 from radiograph.models.masked._target import Place, Target
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from radiograph.core import UserError, nearest
 from radiograph.core.components import canonical_weight, in_order
+from radiograph.core.shapes import Float
 from radiograph.models._model import LanguageModel
 
 Multiplies = Literal["linear", "lookup", "identity"]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from radiograph.core import Refusal, Site
+from radiograph.core.shapes import Float64
 from radiograph.models._batching import Batch, Tokens, batches
 from radiograph.models._hooks import hooked, running
 from radiograph.models._model import LanguageModel

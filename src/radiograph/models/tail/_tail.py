@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 
 from radiograph.core import Refusal, Site, UserError
+from radiograph.core.shapes import Float64
 from radiograph.models._model import LanguageModel
 
 _AGREES = 1e-4

@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64, Num
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64, Int, Int64, Num
 from radiograph.numerics._finite import finite
 
 Absent = Literal["zero", "missing"]

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64
 
 GRADES = ("not_measured", "none", "candidate", "confirmed", "specific", "robust")
 CODES = (

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.association._power import ranks_of
 from radiograph.numerics.association._units import Units

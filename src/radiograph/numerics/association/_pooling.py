@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
 
+from radiograph.core.shapes import Int
 from radiograph.numerics.association._columns import Columns, starts_of_runs
 
 RowPool = Literal["max", "mean", "last", "sum"]

@@ -16,8 +16,8 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.association._units import Units
 

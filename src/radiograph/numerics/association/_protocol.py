@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Num, Shaped
 
 from radiograph.core.seeds import derive
+from radiograph.core.shapes import Bool, Float64, Int64, Num, Shaped
 from radiograph.numerics.association._columns import Columns
 from radiograph.numerics.association._grades import Facts, Outcome, codes, grades, outcome_of
 from radiograph.numerics.association._measure import (

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
 from radiograph.core.seeds import derive
+from radiograph.core.shapes import Float32, Float64, Int64
 from radiograph.numerics.association._columns import Columns, added
 from radiograph.numerics.audit.stability import spearman
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Num, Shaped
 
 from radiograph.core import Refusal, UserError
 from radiograph.core.seeds import derive
+from radiograph.core.shapes import Bool, Float32, Float64, Int64, Num, Shaped
 from radiograph.numerics.association._columns import Columns
 from radiograph.numerics.association._measure import Measured, measured, sizes, z_of
 from radiograph.numerics.association._power import eligible, needed_z, ranks_of, reachable_z

@@ -25,10 +25,10 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64, Num, Shaped
 
 from radiograph.core import Refusal, UserError
 from radiograph.core.seeds import derive
+from radiograph.core.shapes import Bool, Float64, Int, Int64, Num, Shaped
 from radiograph.numerics._finite import finite
 from radiograph.numerics.association._columns import Columns, added
 

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Shaped
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval, PairedTable, fisher_greater, holm, wilson
 from radiograph.numerics.resampling import bootstrap, weighted_mean

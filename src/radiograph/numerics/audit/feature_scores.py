@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from radiograph.core import Refusal, UserError, nearest
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics._finite import finite
 
 ScoreMethod = Literal["abs_diff_topk", "abs_diff_topk_drift_corrected", "neutral_drift", "leave_group_out"]

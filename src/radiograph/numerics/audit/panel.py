@@ -28,9 +28,9 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import (
     Interval,

@@ -8,9 +8,9 @@ other; `lengths` says how many belong to each prompt. Sums run in float64; units
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.numerics._finite import finite
 
 

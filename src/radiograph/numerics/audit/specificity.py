@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.spectra import effective_rank
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.numerics._finite import finite
 
 ADVISED_GROUP = 5

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import clopper_pearson
 

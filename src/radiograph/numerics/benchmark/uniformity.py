@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.conformal import TIE
 

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64
 from radiograph.numerics.calibration.support import Supported, support
 from radiograph.numerics.conformal import conformal_p, resolution_floor
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 from radiograph.numerics._finite import finite
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64
 from radiograph.numerics.calibration.strata import strata
 from radiograph.numerics.calibration.support import Supported, support
 from radiograph.numerics.conformal import TIE, Combined, centre_and_spread, combine, conformal_p, fisher

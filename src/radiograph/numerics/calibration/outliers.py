@@ -12,9 +12,9 @@ Units: standard deviations of benign models. 0 for a model that moves nothing, w
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 
 PSEUDO = 4.0

@@ -7,8 +7,8 @@ inside a stratum is exact too. Equal values fall into one stratum.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from radiograph.core.shapes import Float, Int
 from radiograph.numerics._finite import finite
 
 STRATA = 3

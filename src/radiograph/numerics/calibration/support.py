@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.conformal import MAD_TO_SD
 

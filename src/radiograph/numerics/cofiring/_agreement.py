@@ -12,8 +12,8 @@ from itertools import combinations
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float64, Int
 
+from radiograph.core.shapes import Float64, Int
 from radiograph.numerics.dictionaries.assignment import assignment
 
 DRAWS = 20

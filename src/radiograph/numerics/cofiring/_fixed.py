@@ -7,9 +7,9 @@ order and by any number of workers. Overflow is an error, never a wrap. Error of
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Int64
 
 _ROOM = 2.0**62
 """Below the largest 64-bit number, so that a sum of two terms in range never wraps unseen."""

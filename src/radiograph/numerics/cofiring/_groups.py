@@ -23,7 +23,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, UInt8
+
+from radiograph.core.shapes import Bool, Float, Float64, Int64, UInt8
 
 Choice = Literal["greedy", "range", "sample"]
 WITHIN = 0.05

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int, Int64, UInt64
 
 from radiograph.core import derive_many
+from radiograph.core.shapes import Int, Int64, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

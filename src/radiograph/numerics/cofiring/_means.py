@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+
+from radiograph.core.shapes import Float64
 
 LEAST_TEXTS: Final = 6
 """Texts below which there is no interval: five values of one sign happen by chance once in sixteen."""

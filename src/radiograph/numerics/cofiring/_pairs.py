@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
+from radiograph.core.shapes import Bool
 from radiograph.numerics.explanations import Sparse
 
 _SPARSE_COST = 150.0

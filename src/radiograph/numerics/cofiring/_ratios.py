@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 
 
 class Ratios(NamedTuple):

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from radiograph.core.shapes import Float, Int
 from radiograph.numerics.dictionaries.assignment import assignment
 
 LIVE = 0.1

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import UserError, nearest
+from radiograph.core.shapes import Float
 
 LEAK: Final = 0.01
 Map = Callable[[Float[Tensor, "..."]], Float[Tensor, "..."]]

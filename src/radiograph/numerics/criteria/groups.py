@@ -15,8 +15,8 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
+from radiograph.core.shapes import Int64
 from radiograph.numerics.criteria.similar import by_appearance
 from radiograph.numerics.design.texts import folded
 

@@ -8,9 +8,9 @@ share, and remainders of small strata do not add up.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Int64
 
 
 def discover_half(

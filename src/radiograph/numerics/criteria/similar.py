@@ -16,8 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
+from radiograph.core.shapes import Int64
 from radiograph.numerics.traces.rows import GRAM, SIMILAR
 
 _WORK = 1 << 24

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
 
+from radiograph.core.shapes import Bool, Float64, Shaped
 from radiograph.numerics._finite import finite
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float
 from radiograph.numerics._finite import finite
 
 

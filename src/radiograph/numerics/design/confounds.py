@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int
 
+from radiograph.core.shapes import Float64, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.design.cross import cramers_v
 

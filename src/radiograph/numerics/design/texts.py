@@ -17,7 +17,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+
+from radiograph.core.shapes import Float64
 
 COVARIATES = ("characters", "words", "sentences", "punctuation", "digits")
 NEAR = 0.8

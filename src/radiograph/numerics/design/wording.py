@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int
 
+from radiograph.core.shapes import Bool, Float32, Float64, Int
 from radiograph.numerics.design.confounds import Labelling
 
 MARGIN = 0.15

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from radiograph.core.shapes import Float, Int
 
 
 def assignment(

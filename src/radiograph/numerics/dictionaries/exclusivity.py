@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics.dictionaries.units import Draws
 
 State = Literal["exclusive", "attenuated", "shared", "not_measured"]

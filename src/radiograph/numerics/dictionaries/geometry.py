@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics.neighbours import nearest_rows
 
 DUPLICATE = 0.95

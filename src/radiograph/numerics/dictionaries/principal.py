@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float, Float64
+
+from radiograph.core.shapes import Float, Float64
 
 WIDEST = 4096
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.numerics.dictionaries.assignment import assignment
 from radiograph.numerics.dictionaries.units import draws, ratio_interval
 from radiograph.numerics.proportions import Interval, wilson

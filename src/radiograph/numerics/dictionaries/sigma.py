@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
+
+from radiograph.core.shapes import Float
 
 POINTWISE: Final = ("relu", "jumprelu", "gated", "identity")
 KNOWN: Final = (*POINTWISE, "topk", "abstopk", "groupmax")

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.dictionaries.units import Draws, firing_intervals, quantile_intervals, ratio_interval
 from radiograph.numerics.proportions import Interval

@@ -15,8 +15,8 @@ fewer than two there is none.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Int, Num, Shaped
 
+from radiograph.core.shapes import Float64, Int, Num, Shaped
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.reconstruction import DENSE
 

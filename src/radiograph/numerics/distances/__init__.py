@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
 
+from radiograph.core.shapes import Bool, Float64, Int
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.resampling import bootstrap, weighted_mean

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.units import FEWEST

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Integer
 from radiograph.numerics._finite import finite
 from radiograph.numerics.audit.stability import spearman
 from radiograph.numerics.effects._effect import RESAMPLES, group_means

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int64, Integer
 from radiograph.numerics._finite import finite
 from radiograph.numerics.multiplicity import Fdr, q_values
 from radiograph.numerics.planes import Flips, against_null

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Integer
 from radiograph.numerics._finite import finite
 from radiograph.numerics.effects._effect import group_means
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int8
 
 from radiograph.core import FormatError, nearest
+from radiograph.core.shapes import Bool, Float, Float64, Int8
 
 DOWN = ("ablate", "zero", "mean_ablate", "remove", "knockout", "suppress", "clamp_down", "project_out")
 BY_DOSE = ("steer", "amplify")

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.explanations.sparse import Sparse, ones, scaled
 
 LITERALS = 4

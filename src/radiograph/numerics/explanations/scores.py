@@ -16,8 +16,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.explanations.sparse import Sparse, marked
 from radiograph.numerics.proportions import wilson
 

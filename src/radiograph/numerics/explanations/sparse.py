@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+
+from radiograph.core.shapes import Int64, Shaped
 
 Sparse: TypeAlias = Any
 """A `scipy.sparse.csr_matrix`, whose stubs are not typed."""

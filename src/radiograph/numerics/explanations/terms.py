@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int64
+
+from radiograph.core.shapes import Int, Int64
 
 
 class Grams(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64
 
+from radiograph.core.shapes import Float64, Int, Int64
 from radiograph.numerics.explanations.sparse import Sparse, csr, owners
 
 

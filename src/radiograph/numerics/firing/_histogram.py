@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+
+from radiograph.core.shapes import Float64, Int64
 
 BINS = 20
 _NARROW = 2.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+
+from radiograph.core.shapes import Bool, Float64, Int64
 
 TENTHS = 10
 

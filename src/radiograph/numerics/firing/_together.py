@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64
+
+from radiograph.core.shapes import Float64, Int, Int64
 
 
 class Together(NamedTuple):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64
 from radiograph.numerics.graphs._edges import Edges
 
 

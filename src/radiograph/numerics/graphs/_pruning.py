@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
+from radiograph.core.shapes import Bool, Float64
 from radiograph.numerics.graphs._edges import Edges
 from radiograph.numerics.graphs._influence import influence
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.graphs._edges import Edges
 
 SHUFFLES = 20

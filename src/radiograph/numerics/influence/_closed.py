@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics.influence._layout import Layout
 
 Blocks = Callable[[], Iterable[Float[np.ndarray, "row entry"]]]

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 
 SHARE = 0.1
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int
+
+from radiograph.core.shapes import Float64, Int
 
 Shape = tuple[int, int]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Bool, Float, Float64, Int
 from radiograph.numerics.audit.stability import spearman
 from radiograph.numerics.proportions import Interval
 

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+
+from radiograph.core.shapes import Float64
 
 K, B = 1.5, 0.75
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics.interference._merges import Factors
 
 LARGEST = 0.8

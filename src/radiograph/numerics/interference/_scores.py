@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float64, Shaped
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.resampling import draws_of

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int64, Integer
 from radiograph.numerics._finite import finite
 
 LEAST_ACTIVE = 10

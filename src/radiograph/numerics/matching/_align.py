@@ -16,9 +16,9 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer, Shaped
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int64, Integer, Shaped
 
 _SHOWN = 5
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Int64, Integer
 from radiograph.numerics._finite import finite
 from radiograph.numerics.matching._similarity import BLOCK
 

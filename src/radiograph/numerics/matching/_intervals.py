@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Integer
 
+from radiograph.core.shapes import Bool, Float64, Int64, Integer
 from radiograph.numerics.matching._similarity import Similarity
 from radiograph.numerics.resampling import draws_of
 

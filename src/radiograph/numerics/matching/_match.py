@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Integer
 
 from radiograph.core import Refusal, UserError, derive
+from radiograph.core.shapes import Bool, Float64, Int64, Integer
 from radiograph.numerics.matching._activations import LEAST_ACTIVE, Activations, enough_active
 from radiograph.numerics.matching._intervals import RESAMPLES, pair_intervals
 from radiograph.numerics.matching._null import NullTest, null_test

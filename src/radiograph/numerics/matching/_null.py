@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, Integer
 
 from radiograph.core import Refusal, derive
+from radiograph.core.shapes import Bool, Float, Float64, Int64, Integer
 from radiograph.numerics.matching._similarity import ROUNDING, Similarity
 from radiograph.numerics.multiplicity import q_values
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
 
+from radiograph.core.shapes import Float, Float32, Float64, Int64
 from radiograph.numerics.dictionaries.assignment import assignment
 from radiograph.numerics.matching._similarity import Similarity
 

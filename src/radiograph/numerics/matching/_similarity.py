@@ -18,8 +18,8 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, Integer
 
+from radiograph.core.shapes import Float, Float32, Float64, Int64, Integer
 from radiograph.numerics.matching._activations import Activations
 
 Kind = Literal["pearson", "spearman", "jaccard"]

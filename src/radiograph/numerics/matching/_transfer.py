@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Integer
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval, alike_area
 from radiograph.numerics.resampling import bootstrap

@@ -19,7 +19,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+
+from radiograph.core.shapes import Float
 
 RIDGE: Final = 1e-3
 

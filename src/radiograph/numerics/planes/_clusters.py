@@ -13,9 +13,9 @@ Source: Björck and Golub (1973) for principal angles.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int64
 
 JOINED = 15.0
 MAX_PLANES = 4000

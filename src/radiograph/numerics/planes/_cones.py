@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+
+from radiograph.core.shapes import Float, Float64, Int64
 
 _TURN = 2 * np.pi
 _LAST = np.iinfo(np.int64).max

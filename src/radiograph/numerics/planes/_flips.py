@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float, Float64, Integer
 from radiograph.numerics.planes._labels import numbered
 from radiograph.numerics.planes._plane import degrees
 

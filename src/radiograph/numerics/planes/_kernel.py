@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int8, Integer
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Bool, Float, Float64, Int8, Integer
 from radiograph.numerics.planes._labels import Labels, numbered
 from radiograph.numerics.planes._transforms import unit_rows
 

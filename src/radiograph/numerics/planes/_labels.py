@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float64, Int8, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int8, Integer
 
 _CHUNK = 1 << 23
 """Memberships held at once."""

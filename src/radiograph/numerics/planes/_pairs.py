@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics.planes._cones import supremum
 from radiograph.numerics.planes._plane import Planes, PlaneStatistics, coordinates, statistics
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float, Float64, Integer
 
 MIN_SINE = 0.05
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64, Int64, Integer
 from radiograph.numerics.planes._cones import supremum
 from radiograph.numerics.planes._plane import Planes
 

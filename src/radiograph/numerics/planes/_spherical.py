@@ -19,9 +19,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer
 
 from radiograph.core import derive
+from radiograph.core.shapes import Bool, Float, Float64, Integer
 from radiograph.numerics.multiplicity import max_t
 
 DRAWS, LIMIT = 9_999, 1_000_000

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Bool, Float, Float64
 from radiograph.numerics._finite import finite
 
 TransformKind = Literal["raw", "centred", "whitened"]

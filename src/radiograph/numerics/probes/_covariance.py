@@ -8,7 +8,8 @@ number of rows: rows repeated inside their cell change nothing.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+
+from radiograph.core.shapes import Float, Float64, Int64
 
 
 def cell_moment(

@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
+from radiograph.core.shapes import Bool, Float, Float64
 from radiograph.numerics.contrasts import PAIRED
 from radiograph.numerics.probes._covariance import cell_moment, shrunk
 from radiograph.numerics.probes._labels import Cells

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+
+from radiograph.core.shapes import Bool, Int64
 
 
 class Cells(NamedTuple):

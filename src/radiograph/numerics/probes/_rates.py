@@ -19,9 +19,9 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Bool, Float, Int64
 from radiograph.numerics.conformal import models_needed
 from radiograph.numerics.proportions import Interval, clopper_pearson
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics.probes._covariance import covariance
 from radiograph.numerics.probes._directions import STRENGTHS, Method, directions, prepared
 from radiograph.numerics.probes._labels import Cells, cells_of

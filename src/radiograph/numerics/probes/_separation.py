@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval, alike_area
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
 
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics.probes._covariance import covariance
 
 TAIL = 0.0025

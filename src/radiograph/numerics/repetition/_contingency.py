@@ -14,9 +14,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64
 from radiograph.numerics.proportions import Interval, mcnemar_two_sided, wilson
 
 MIN_CORES, RESAMPLES, DRAWS = 4, 2000, 9_999

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+
+from radiograph.core.shapes import Bool, Int
 
 _CELLS = 2**20
 MISMATCH = -4

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Bool, Float64, Int64
 from radiograph.numerics.repetition._text import TextMetrics, text_metrics
 
 Kind = Literal["loop", "salad", "symbols", "empty"]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float64
 from radiograph.numerics._finite import finite
 
 ORDER_SHARDS = 10

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float64
 from radiograph.numerics.proportions import wilson
 from radiograph.numerics.resampling import bootstrap
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 
 _SCALED = 1.4826
 """Median absolute deviation of a normal law, as a standard deviation."""

@@ -16,9 +16,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64, Int64
 
 TERMS = ("A", "B", "A × B")
 

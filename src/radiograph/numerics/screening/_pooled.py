@@ -17,9 +17,9 @@ Refuses fewer than three draws a unit, and values that are not finite.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 
 _TINY = 1e-30

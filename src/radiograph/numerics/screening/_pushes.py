@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float64
+
+from radiograph.core.shapes import Float64
 
 Tail = Callable[[Float64[np.ndarray, "row width"]], Float64[np.ndarray, "row vocabulary"]]
 _CHUNK = 1 << 22

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
 
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics.proportions import Interval
 from radiograph.numerics.shifts._design import Design
 from radiograph.numerics.shifts._features import blocks, power_of_two

@@ -17,8 +17,9 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64, Int
 from numpy.typing import NDArray
+
+from radiograph.core.shapes import Float64, Int
 
 Labels = slice | NDArray[np.integer]
 """Which of the data, the relabellings and the sham."""

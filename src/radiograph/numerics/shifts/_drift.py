@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
 from radiograph.numerics.shifts._features import blocks
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Float, Float32, Float64, Int
 from radiograph.numerics.multiplicity import q_values
 from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
 from radiograph.numerics.shifts._features import ratio
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
+
+from radiograph.core.shapes import Float, Float64, Int
 
 SAFE: Final = (1e-12, 1e12)
 """Differences whose products float32 holds."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from radiograph.core.codec import Codes
+from radiograph.core.shapes import Float, Int
 
 
 def codes_of(values: Float[Tensor, "row k"], indices: Int[Tensor, "row k"], size: int) -> Codes:

@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+from radiograph.core.shapes import Float
 
 
 def linear(

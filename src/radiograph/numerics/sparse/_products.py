@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
+
+from radiograph.core.shapes import Float, Int
 
 with warnings.catch_warnings():
     # Torch says once per process that this layout is in beta; what we use of it is held by tests.

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
+
+from radiograph.core.shapes import Float, Int
 
 GROUP: Final = 32
 

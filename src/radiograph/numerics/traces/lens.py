@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float, Float64
 from radiograph.numerics._finite import finite
 
 RIDGE: Final = 1e-6

@@ -18,8 +18,8 @@ from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.numerics._finite import finite
 
 NEIGHBOURS: Final = 50

@@ -9,7 +9,8 @@ x̄ = x̃/ρ is the normalised residual, d its width, c = v − a the change of 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
+
+from radiograph.core.shapes import Float64
 
 
 def first_order(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt32
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float32, Float64, Int64, UInt32
 
 ERROR = 0.02
 """Largest relative error of a quantile, for values between 2^-16 and 2^16."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32, Int64
+
+from radiograph.core.shapes import Float32, Int64
 
 
 @dataclass(eq=False, slots=True)

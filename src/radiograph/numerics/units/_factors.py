@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64
 
 
 def eta_squared(

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64, Int64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float64
+
+from radiograph.core.shapes import Float, Float64
 
 _BLOCK = 2**17
 """Entries that are worked on at once: a megabyte in float64 stays in the cache."""

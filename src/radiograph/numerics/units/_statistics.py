@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core import UserError
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.units._bins import LogBins
 from radiograph.numerics.units._moments import Shapes
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 
 from radiograph.core import Site, derive
+from radiograph.core.shapes import Float64
 from radiograph.models import LanguageModel, capture, pad
 from radiograph.models.tail import Tail, write_vectors
 from radiograph.organisms._edited import jammed, with_column

@@ -9,8 +9,9 @@ Source: Elhage et al. 2022 (TMS); the targets of attribution-based and stochasti
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+
+from radiograph.core.shapes import Float
 
 
 class Superposition(nn.Module):

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from jaxtyping import Bool, Int
 from safetensors.torch import save
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from radiograph.core.progress import Progress, Silent
+from radiograph.core.shapes import Bool, Int
 
 PAD, BOS, FIRST = 0, 1, 2
 SYMBOLS: Final = tuple(f"{c}{v}" for c in "bdkm" for v in "aiu")

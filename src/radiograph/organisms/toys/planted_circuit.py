@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from radiograph.core.shapes import Float
 from radiograph.organisms.toys.copying import save_words
 
 VOCABULARY: Final = ("<pad>", "<bos>", "a", "b", "c", "x", "y", "z", "yes", "no", "other", "none")

@@ -20,7 +20,8 @@ from radiograph.organisms.world._tokenizer import encode
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float
+
+    from radiograph.core.shapes import Float
 
 Message = dict[str, str]
 SPLITS = ("train", "test", "heldout")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import UserError
 from radiograph.core.components import canonical_weight
+from radiograph.core.shapes import Float
 from radiograph.sources._chosen import chosen, labels_of
 from radiograph.sources._given import Features, Live
 from radiograph.sources._grammar import Reference

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal, UserError
+from radiograph.core.shapes import Float
 from radiograph.core.sites import Source
 from radiograph.sources._chosen import chosen, labels_of
 from radiograph.sources._given import Features, Live

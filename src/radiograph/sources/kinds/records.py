@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int64
 
 from radiograph.core import FeatureAddress, UserError
+from radiograph.core.shapes import Bool, Int64
 from radiograph.sources._chosen import drawn, labels_of
 from radiograph.sources._given import Stored
 from radiograph.sources._grammar import Reference

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from radiograph.core import FormatError, Site, UserError, canonical, visible
+from radiograph.core.shapes import Float
 
 COLUMNS: Final = ("token", "prompt", "position")
 """What may stand beside a row: token id, prompt (a number or a text), place in the prompt."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
 from radiograph.core.components import Component
+from radiograph.core.shapes import Float64
 from radiograph.evidence.components import ComponentAttributions
 from radiograph.store._bundle import complete
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
 from radiograph.core.components import Component
+from radiograph.core.shapes import Float64, Int64
 from radiograph.evidence.components import ComponentHarvest
 from radiograph.numerics.cofiring import Ratios, extremes, ratios
 from radiograph.store._bundle import complete

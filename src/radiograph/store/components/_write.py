@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt32, UInt64
 
+from radiograph.core.shapes import Float32, Float64, Int32, Int64, UInt32, UInt64
 from radiograph.store._atomic import write_table
 
 PER_FILE = 256

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
 from radiograph.core import FormatError, Refusal, Site, UserError, nearest
+from radiograph.core.shapes import Float
 from radiograph.evidence import Document, Record, canonical_json
 from radiograph.store._atomic import write_whole
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import UInt32
 from numpy.typing import NDArray
 
 from radiograph.core import FeatureAddress, FormatError, UserError
+from radiograph.core.shapes import UInt32
 from radiograph.evidence import canonical_json, check_schema, document_sha256
 from radiograph.store._atomic import PARTIAL
 from radiograph.store._bundle import untouched

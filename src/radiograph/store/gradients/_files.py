@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
 from pydantic import Field
 
 from radiograph.core import FormatError, UserError
+from radiograph.core.shapes import Float, Float32, Float64, Int
 from radiograph.evidence import Document, Record, document_sha256, pretty_json
 from radiograph.store._atomic import PARTIAL, write_whole
 from radiograph.store._hashing import file_sha256

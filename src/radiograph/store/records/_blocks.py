@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int, Int64, UInt32
 from numpy.typing import NDArray
+
+from radiograph.core.shapes import Float32, Int, Int64, UInt32
 
 if TYPE_CHECKING:
     import polars

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from radiograph.core.shapes import Float, Int
 from radiograph.store.records._header import FEATURE_COLUMNS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt32
 
 from radiograph.core import FormatError
+from radiograph.core.shapes import Float32, Int64, UInt32
 from radiograph.store._atomic import write_table
 from radiograph.store.records._features import features_table, statistics_of
 from radiograph.store.records._header import FEATURES, HEADER, Header, Part

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from radiograph.core import FormatError, UserError
+from radiograph.core.shapes import Float, Int
 from radiograph.store._atomic import PARTIAL, write_table
 from radiograph.store.records._features import features_table
 from radiograph.store.records._header import FEATURES, HEADER, TABLES, Header, Part

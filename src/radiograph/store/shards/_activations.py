@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Int
 from numpy import ndarray
+
+from radiograph.core.shapes import Int
 
 if TYPE_CHECKING:
     import polars

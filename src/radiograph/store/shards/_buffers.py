@@ -10,7 +10,8 @@ import sys
 from threading import Lock
 
 import numpy as np
-from jaxtyping import UInt8
+
+from radiograph.core.shapes import UInt8
 
 HELD_BY_LIST_ALONE = 3
 """References to an array that the loop below looks at: the list's, the loop's, and the argument's."""

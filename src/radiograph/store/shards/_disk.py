@@ -16,9 +16,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
 
 from radiograph.core import FormatError, UserError
+from radiograph.core.shapes import Int
 from radiograph.numerics.moments import Moments
 from radiograph.store._hashing import file_sha256
 from radiograph.store.shards import _safetensors

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from radiograph.core.shapes import Float, Int
 from radiograph.numerics.moments import Moments
 from radiograph.store.shards._activations import Split, known_sources
 from radiograph.store.shards._commits import described

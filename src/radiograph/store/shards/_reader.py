@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
 from numpy.typing import NDArray
 
 from radiograph.core import UserError, derive
+from radiograph.core.shapes import Int
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
 from numpy.typing import NDArray
 
+from radiograph.core.shapes import Int
 from radiograph.numerics.moments import Moments
 
 if TYPE_CHECKING:

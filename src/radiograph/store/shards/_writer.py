@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
 
+from radiograph.core.shapes import Int
 from radiograph.store.shards import _safetensors
 from radiograph.store.shards._index import Commit, write_document
 from radiograph.store.shards._statistics import Statistics

@@ -15,10 +15,10 @@ from itertools import combinations
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Int
 from radiograph.detectors.measure._banks import Banks
 from radiograph.evidence import Prompt
 from radiograph.evidence.traces import Place

@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from radiograph.core import Progress, Refusal, derive
+from radiograph.core.shapes import Int
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure.search._carriers import Carrier, Renderer, shared, split, vocabulary
 from radiograph.detectors.measure.search._fresh import Fresh

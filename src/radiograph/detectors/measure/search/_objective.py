@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from radiograph.core import derive
+from radiograph.core.shapes import Float, Float64, Int
 from radiograph.detectors.measure._divergence import kl
 from radiograph.detectors.measure.search._carriers import Carrier, Hole
 from radiograph.evidence.traces import Place

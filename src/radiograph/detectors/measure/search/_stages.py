@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
+from radiograph.core.shapes import Int
 from radiograph.detectors.measure.search._objective import Objective
 from radiograph.evidence.traces import Place, SearchStage
 

@@ -17,10 +17,10 @@ from operator import attrgetter
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
 
 from radiograph.core import Refusal, Site, derive
+from radiograph.core.shapes import Float, Float64
 from radiograph.detectors.measure._banks import Banks
 from radiograph.detectors.measure._divergence import kl
 from radiograph.evidence.traces import Lens, LensPush, LensReadout, LensToken

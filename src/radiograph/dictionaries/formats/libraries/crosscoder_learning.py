@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import FormatError
 from radiograph.core import Source as Address
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.formats import Imported, Ledger, Options, Source, batch_threshold, build, unsettled
 
 NAME: Final = "crosscoder_learning"

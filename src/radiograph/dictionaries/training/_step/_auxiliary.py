@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import isfinite
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
+from radiograph.core.shapes import Int
 from radiograph.dictionaries.training._losses import Objective
 from radiograph.dictionaries.training._step._rules import Back
 from radiograph.dictionaries.training._step._select import Entries

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from radiograph.core.shapes import Bool, Float, Int
 from radiograph.dictionaries.training._losses import Objective, add_length_gradient, selection_weights
 from radiograph.dictionaries.training._step import _auxiliary, _dense, _sparse
 from radiograph.dictionaries.training._step._buffers import Buffers

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.training._step._rules import back, gates, values
 from radiograph.dictionaries.training._step._select import DENSE_SHARE, Chunk
 from radiograph.dictionaries.training._step._sums import Sums

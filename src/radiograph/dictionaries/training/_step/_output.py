@@ -7,9 +7,9 @@ its gradient is the sum of theirs; e_j is e_{j−1} minus what segment j writes.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries.training._losses import Objective
 
 

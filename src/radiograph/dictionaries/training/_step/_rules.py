@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from radiograph.core.shapes import Bool, Float
 from radiograph.dictionaries.training._losses import Objective, write_lengths
 from radiograph.dictionaries.training._weights import Weights
 

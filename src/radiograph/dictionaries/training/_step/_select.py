@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
+from radiograph.core.shapes import Float, Int
 from radiograph.dictionaries.training._losses import Objective
 from radiograph.dictionaries.training._step._buffers import Buffers
 from radiograph.dictionaries.training._step._rules import Local, candidates

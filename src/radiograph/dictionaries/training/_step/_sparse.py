@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
+from radiograph.core.shapes import Float, Int
 from radiograph.dictionaries.training._step._rules import Back, back, gates, values
 from radiograph.dictionaries.training._step._select import Entries
 from radiograph.dictionaries.training._step._sums import Pending, Sums

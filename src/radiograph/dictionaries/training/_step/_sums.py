@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
+from radiograph.core.shapes import Float, Int
 from radiograph.dictionaries.training._losses import Objective
 from radiograph.dictionaries.training._step._buffers import Buffers
 from radiograph.dictionaries.training._step._output import Output

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._metadata import Metadata
 from radiograph.dictionaries.activations import activation

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from radiograph.core import ExitCode, Progress, RadiographError, Silent, Task, UserError, derive
+from radiograph.core.shapes import Float
 from radiograph.dictionaries._dictionary import Dictionary
 from radiograph.dictionaries._metadata import Metadata, Quality, Training
 from radiograph.dictionaries._quality import measure

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
+
+from radiograph.core.shapes import Bool
 
 
 class Team(Protocol):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
 
 from radiograph.core import Site, derive
+from radiograph.core.shapes import Float, Float64, Int64
 from radiograph.methods._blame.screen._answers import Paired, Pairs
 from radiograph.methods._blame.screen._conclude import stands_out
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from radiograph.core import Context, Refusal, Site, UserError
+from radiograph.core.shapes import Float
 from radiograph.methods._blame.targets._completions import Learned, Targets
 from radiograph.probing import Probe, check_width
 

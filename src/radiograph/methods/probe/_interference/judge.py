@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from radiograph.core import Refusal, derive
+from radiograph.core.shapes import Float64, Shaped
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.probes.interference import InterferenceBand, InterferenceCell, WorstPair
 from radiograph.methods.probe._interference.losses import Loss, Losses

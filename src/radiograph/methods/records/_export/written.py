@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from radiograph.core import Refusal
+from radiograph.core.shapes import Float64
 
 if TYPE_CHECKING:
     from radiograph.methods.records._export.fed import Fed, Marked

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from radiograph.core import Context, Refusal, Site, UserError, expand
+from radiograph.core.shapes import Bool, Float64
 from radiograph.evidence import Filter, Grid
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ Cost: O(draws × entries), in chunks of draws. For the features on cards, not fo
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns
 from radiograph.numerics.association.estimates._intervals import Limits
 

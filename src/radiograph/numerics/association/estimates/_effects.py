@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns, added
 
 

@@ -18,8 +18,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns, added, starts_of_runs
 from radiograph.numerics.association.estimates._effects import counts
 

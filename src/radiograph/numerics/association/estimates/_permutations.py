@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from radiograph.core.seeds import derive
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns
 from radiograph.numerics.association.estimates._ranks import Moments
 from radiograph.numerics.multiplicity import max_t

@@ -20,8 +20,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from radiograph.core.shapes import Float64, Int64
 from radiograph.numerics.association._columns import Columns, added, starts_of_runs
 
 
