@@ -273,3 +273,12 @@ def test_replay_refuses_an_input_that_changed(workspace, few):
     with pytest.raises(UserError) as caught:
         go("replay", run="run")
     assert caught.value.code == "input_changed"
+
+
+def test_an_audit_by_other_rules_is_unverifiable_and_not_called_changed(bundle):
+    document = result(bundle)
+    document["versions"]["verdict"] = 99
+    forge(bundle, document)
+    found = verify(bundle)
+    assert (found.status, found.exit_code) == ("unverifiable", ExitCode.NOT_MEASURED)
+    assert "other detectors or rules" in found.problems[0].text and "verdict 99" in found.problems[0].text

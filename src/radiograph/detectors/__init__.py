@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from radiograph.detectors._recompute import differences
     from radiograph.detectors._rows import TrainingRow, read_rows
     from radiograph.detectors._shifts import FeatureSettings, score_record, silent_score
-    from radiograph.detectors._tables import pool_from, pool_tables, tables, weights_table
+    from radiograph.detectors._tables import pool_from, pool_tables, tables, unlike, weights_table
     from radiograph.detectors.measure import Banks, Measurement, measure_weights, render
 
 
@@ -61,6 +61,7 @@ __all__ = [
     "silent_score",
     "tables",
     "unfit",
+    "unlike",
     "weights_table",
 ]
 

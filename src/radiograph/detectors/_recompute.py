@@ -5,7 +5,8 @@
 3. what is said of features that were explained: their shifts, how often they fire, how many have which label
 4. the panel again from the answers and the losses; every detector again from all of these
 5. witnesses again from their items and the benign models' maxima; p-values, strata, support, agreement and controls
-   from the calibration's tables, whose last row must be this candidate
+   from the calibration's tables, whose last row must be this candidate; the others must be those of the calibration,
+   where it is at hand
 Returns what does not follow, each with its JSON pointer; the verdict itself is checked by the verb.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from radiograph.core import FormatError, Refusal
-from radiograph.detectors._calibrated import Pool, judged
+from radiograph.detectors._calibrated import Pool, Summaries, judged
 from radiograph.detectors._catalogue import detectors as catalogue
 from radiograph.detectors._catalogue import score_all
 from radiograph.detectors._examine import agreement, nuisance
@@ -29,10 +30,19 @@ from radiograph.detectors._measured import Measured, NeutralText, distinct, mean
 from radiograph.detectors._panel import panel
 from radiograph.detectors._sets import halves, scored, set_items, witnessed_contrasts
 from radiograph.detectors._shifts import FeatureSettings, FeatureShifts, score_record
-from radiograph.detectors._tables import behaviour_table, pool_from, weights_table
+from radiograph.detectors._tables import behaviour_table, pool_from, unlike, weights_table
 from radiograph.detectors._witness import benign_of, stored_items, wrong
 from radiograph.detectors._witness import judged as judged_witness
-from radiograph.evidence import Audit, Behaviour, CalibratedAudit, Panel, RandomControl, Record, WeightsSummary
+from radiograph.evidence import (
+    Audit,
+    Behaviour,
+    CalibratedAudit,
+    Calibration,
+    Panel,
+    RandomControl,
+    Record,
+    WeightsSummary,
+)
 from radiograph.evidence.traces import Frames, Lens, RowTriage, TriggerSearch, Witness, Witnesses
 from radiograph.numerics import NeutralDrift, TextLosses
 from radiograph.numerics.traces.frames import spread_of
@@ -58,9 +68,11 @@ _TABLES = (
 )
 
 
-def differences(audit: Audit, folder: Path, seed: int) -> list[str]:
-    """Everything stored that the tables do not give."""
-    stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed)
+def differences(
+    audit: Audit, folder: Path, seed: int, calibration: tuple[Calibration, Summaries] | None = None
+) -> list[str]:
+    """Everything stored that the tables do not give, or that the calibration does not, where that is at hand."""
+    stored = Stored(audit, {name: _read(folder, name) for name in _TABLES}, seed, calibration)
     found: list[str] = []
     for check in _CHECKS:
         try:
@@ -77,6 +89,8 @@ class Stored(Measured):
     audit: Audit
     tables: Mapping[str, Columns | None]
     seed: int
+    calibration: tuple[Calibration, Summaries] | None = None
+    """The one that the audit names, if whoever checks has it."""
 
     def table(self, name: str) -> Columns:
         """A table. Raises its Refusal where the bundle has none."""
@@ -345,6 +359,8 @@ def _calibration(stored: Stored) -> Iterator[str]:
         yield "/calibration: only one of result.json and tables/calibration_*.parquet has it"
     if found is None or pool is None:
         return
+    if stored.calibration is not None:
+        yield from unlike(pool, *stored.calibration)
     yield from _unequal("/calibration", found, judged(pool, found.name, found.sha256, found.misses))
     yield from _placed(stored, found, pool)
     own, score = pool.candidate, stored.audit.score

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiograph.core import Refusal
-from radiograph.detectors._calibrated import Pool
+from radiograph.detectors._calibrated import Pool, Summaries, pool_of
 from radiograph.detectors._witness import search_table, witness_table
-from radiograph.evidence import Behaviour, CalibrationModel, DetectorRule, WeightsSummary
+from radiograph.evidence import Behaviour, Calibration, CalibrationModel, DetectorRule, WeightsSummary
 
 if TYPE_CHECKING:
     from radiograph.detectors._measured import NeutralText
@@ -166,6 +166,31 @@ def pool_from(tables: Mapping[str, Mapping[str, Any]]) -> Pool:
         sets=dict(zip(sets["set"], sets["largest"], strict=True)),
         degraded=_models_from(tables["calibration_degraded"]) if "calibration_degraded" in tables else (),
     )
+
+
+def unlike(pool: Pool, calibration: Calibration, summaries: Summaries) -> list[str]:
+    """What of a stored pool, its candidate apart, is not what the calibration of that hash holds."""
+    own = {name: rows[-1] for name, rows in pool.summaries.items() if len(rows) == len(pool.models)}
+    right = pool_of(calibration, summaries, pool.candidate, own)
+    tables = {
+        "calibration_scores": [_stored(p.models[:-1]) for p in (pool, right)],
+        "calibration_degraded": [_stored(p.degraded) for p in (pool, right)],
+        "calibration_rules": [[r.model_dump(exclude={"reason"}) for r in p.rules] for p in (pool, right)],
+        "calibration_sets": [dict(p.sets) for p in (pool, right)],
+    }
+    found = [name for name, (stored, ours) in tables.items() if stored != ours]
+    kept, ours = ({n: rows[: pool.n] for n, rows in p.summaries.items()} for p in (pool, right))
+    if kept.keys() != ours.keys() or not all(np.array_equal(kept[n], ours[n]) for n in ours):
+        found.append("calibration_summaries")
+    if pool.combination != right.combination:
+        found.append("calibration_rules")
+    return [f"tables/{name}.parquet is not what the calibration holds" for name in sorted({*found})]
+
+
+def _stored(rows: Sequence[CalibrationModel]) -> dict[str, list[Any]]:
+    """The columns that hold anything: a table does not tell a score that is missing from one that is null."""
+    columns = {name: list(column) for name, column in _models_table(rows).items()}
+    return {name: column for name, column in columns.items() if any(value is not None for value in column)}
 
 
 def _models_table(rows: Sequence[CalibrationModel]) -> dict[str, Sequence[Any]]:

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from radiograph.evidence._record import (
         Document,
         NewerSchema,
+        OtherVersions,
         Record,
         RefusalRecord,
         Result,
@@ -239,6 +240,7 @@ __all__ = [
     "OrganismClass",
     "OrganismTruth",
     "OrganismVariant",
+    "OtherVersions",
     "OutputRecord",
     "Panel",
     "PanelRow",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from radiograph.core import ExitCode
 from radiograph.evidence._behaviour import Axis, Behaviour, Panel, TargetedAxis
 from radiograph.evidence._calibration import CalibratedAudit, SupportRecord
@@ -90,6 +92,8 @@ class Audit(Result):
     rows: RowTriage | None = None
     score: Score
     interp_evidence: InterpEvidence
+    versions: dict[str, int] = Field(default_factory=dict)
+    """Of the detectors and rules behind all of this; empty: not known."""
 
     @property
     def method(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
@@ -102,6 +103,22 @@ class NewerSchema(FormatError):
     """The file was written by a later version than this one can read."""
 
     code = "newer_schema"
+
+
+class OtherVersions(FormatError):
+    """Detectors or rules of other versions made this: what it says cannot be derived again here."""
+
+    code = "other_versions"
+
+    def __init__(self, where: str, stored: Mapping[str, int], own: Mapping[str, int]) -> None:
+        names = sorted(n for n in {**stored, **own} if stored.get(n) != own.get(n))
+        theirs, ours = (", ".join(f"{n} {side.get(n, 'absent')}" for n in names) for side in (stored, own))
+        super().__init__(
+            f"{where} was made by other detectors or rules",
+            expected=theirs,
+            got=ours,
+            fix="verify it with the version of radiograph that its manifest names",
+        )
 
 
 def check_schema(given: object, own: str, where: str) -> None:

@@ -88,6 +88,7 @@ def run(config: Config, ctx: Context) -> Audit:
     from radiograph.methods._audit import parts, place
     from radiograph.methods._audit.decide import decided
     from radiograph.methods._audit.plan import dictionary_name, plan
+    from radiograph.methods._audit.versions import versions
 
     pair: Pair = ctx.pair(config.reference, config.candidate)
     pair.check_tokenizers()
@@ -150,6 +151,7 @@ def run(config: Config, ctx: Context) -> Audit:
             **{part: value for part, value in found.items() if part != "features"},
             score=score,
             interp_evidence=interp,
+            versions=versions(),
         )
     )
     _write(ctx, audit, measurement, pool)
@@ -157,14 +159,20 @@ def run(config: Config, ctx: Context) -> Audit:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Derive scores, p, panel and verdict again from what the bundle stores; returns what does not follow."""
+    """Derive scores, p, panel and verdict again from what the bundle stores; returns what does not follow.
+
+    Raises:
+        OtherVersions: other detectors or rules made it.
+    """
     from radiograph.detectors import differences
     from radiograph.methods._audit.decide import decided, same_hashes
+    from radiograph.methods._audit.versions import check_versions
     from radiograph.store import Bundle
 
     bundle = Bundle(folder)
     audit = Audit.read(result)
-    problems = differences(audit, folder, bundle.manifest.seed)
+    check_versions(audit.versions, "result.json")
+    problems = differences(audit, folder, bundle.manifest.seed, _shipped(audit))
     if audit.identical and not same_hashes(audit.reference, audit.candidate):
         problems.append("/identical: the models have other hashes")
     asked = bundle.manifest.config
@@ -182,6 +190,18 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         if bundle.document(name) != part:
             problems.append(f"{name} is not the part of result.json that it should be")
     return problems
+
+
+def _shipped(audit: Audit) -> Any:
+    """The calibration that ships, and its arrays, if it is the one that the audit names."""
+    from radiograph import organisms
+    from radiograph.store.calibration import SHIPPED, read_calibration
+
+    folder = organisms.bundled_path("base").parent / "calibration"
+    if audit.calibration is None or not (folder / SHIPPED).is_file():
+        return None
+    stored = read_calibration(folder, "calibration:bundled")
+    return (stored.record, stored.summaries) if stored.sha256 == audit.calibration.sha256 else None
 
 
 _MEASURED = ("weights", "behaviour", "panel", "features", "lens", "triggers", "frames", "witnesses", "rows")

@@ -3,7 +3,8 @@
 1. the sidecar seals the manifest (and `seal`, if given, is the one printed when the run ended)
 2. every file of the manifest is there with its hash, and no other file is
 3. the evidence hash follows from the outputs, the transcript's chain is whole up to the head that the manifest names
-4. the verb's own `recompute(result, folder)` derives verdicts, scores and p-values again from what is stored
+4. the verb's own `recompute(result, folder)` derives verdicts, scores and p-values again from what is stored; what
+   detectors or rules of other versions made is unverifiable
 5. each number in `report.html` equals the stored value that it points to
 6. bundles of steps inside this one are checked the same way, and so is a session with the bundles of its calls
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from radiograph.core import ExitCode, FormatError, RadiographError, UserError
-from radiograph.evidence import Manifest, NewerSchema, Record, Result, document_sha256
+from radiograph.evidence import Manifest, NewerSchema, OtherVersions, Record, Result, document_sha256
 from radiograph.runtime._catalogue import find
 from radiograph.runtime._sessions import SESSION, Finding, check_session, is_session, read_session, session_seal
 from radiograph.store import (
@@ -98,16 +99,23 @@ def verify(path: Path, seal: str | None = None) -> Verification:
         return Verification(status="changed", run=path.name, seal=sealed, problems=tuple(problems))
     _check_files(path, manifest, problems)
     _check_transcript(path, manifest, problems)
-    recomputed = _recompute(path, manifest, problems) if not problems else []
-    nested = _check_steps(path, manifest, problems)
-    status: Status = "changed" if problems else "intact"
+    try:
+        recomputed = _recompute(path, manifest, problems) if not problems else []
+    except OtherVersions as error:
+        text = f"{error.message}; stored: {error.expected}; here: {error.got}"
+        return Verification(
+            status="unverifiable", run=path.name, seal=sealed, problems=(Problem(path="result.json", text=text),)
+        )
+    unknown: list[Problem] = []
+    nested = _check_steps(path, manifest, problems, unknown)
+    status: Status = "changed" if problems else "unverifiable" if unknown else "intact"
     return Verification(
         status=status,
         run=path.name,
         seal=sealed,
         files=len(manifest.outputs) + 2,
         recomputed=(*recomputed, *nested),
-        problems=tuple(problems),
+        problems=(*problems, *unknown),
     )
 
 
@@ -187,6 +195,8 @@ def _recompute(path: Path, manifest: Manifest, problems: list[Problem]) -> list[
         if recompute is not None:
             try:
                 differences = recompute(Bundle(path).result, path)
+            except OtherVersions:
+                raise
             except RadiographError as error:
                 differences = [str(error)]
             problems += [Problem(path="result.json", text=text) for text in differences]
@@ -199,12 +209,14 @@ def _recompute(path: Path, manifest: Manifest, problems: list[Problem]) -> list[
     return done
 
 
-def _check_steps(path: Path, manifest: Manifest, problems: list[Problem]) -> list[str]:
+def _check_steps(path: Path, manifest: Manifest, problems: list[Problem], unknown: list[Problem]) -> list[str]:
+    """Bundles of steps; what cannot be verified here goes to `unknown`."""
     done: list[str] = []
     for step in manifest.steps:
         if step.run is None:
             continue
         inner = verify(path / step.run)
-        problems += [Problem(path=f"{step.run}/{p.path}", text=p.text) for p in inner.problems]
+        found = unknown if inner.status == "unverifiable" else problems
+        found += [Problem(path=f"{step.run}/{p.path}", text=p.text) for p in inner.problems]
         done += [f"{step.run}: {text}" for text in inner.recomputed]
     return done

@@ -114,11 +114,17 @@ def run(config: Config, ctx: Context) -> Benchmark:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Derive every number again from the stored scores; returns what does not follow."""
+    """Derive every number again from the stored scores; returns what does not follow.
+
+    Raises:
+        OtherVersions: the protocol is of other detectors or rules than these.
+    """
+    from radiograph.methods._audit.versions import check_versions
     from radiograph.methods.organisms._benchmark.assemble import assembled
     from radiograph.methods.organisms._benchmark.stored import load
 
     stored = Benchmark.read(result)
+    check_versions(stored.protocol.rules | stored.protocol.detectors, "result.json")
     problems: list[str] = []
     if stored.protocol.sha256 != stored.protocol_sha256:
         problems.append("/protocol_sha256 is not the hash of /protocol")

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from radiograph.core import Refusal, UserError
-from radiograph.evidence import canonical_json, pretty_json
+from radiograph.evidence import OtherVersions, canonical_json, pretty_json
 from radiograph.evidence.benchmark import Protocol, Tier
+from radiograph.methods._audit.versions import RULES, check_versions
 
 BUNDLED = Path(__file__).parent / "protocols"
 PROTOCOL, FROZEN = "protocol.json", "frozen.json"
-RULES: dict[str, int] = dict.fromkeys(("halves", "sets", "witness", "panel", "degraded", "verdict"), 1)
-"""How a suite is halved, which sets may be witnesses, when one is confirmed, what the panel says, how a candidate is
-ranked among degraded models, and what follows. A test holds each to what it gives: another result, another version."""
 BASELINES = ("weights.relative_norm", "kl.neutral", "kl.suite_max")
 
 
@@ -72,26 +70,18 @@ def read_protocol(path: Path, tier: Tier) -> Protocol:
             got=protocol.tier,
             code="usage",
         )
-    from radiograph.detectors import detectors
-
-    own = RULES | {name: detector.version for name, detector in detectors().items()}
-    stored = protocol.rules | protocol.detectors
-    if own != stored:
-        theirs, ours = _sides(stored, own)
+    try:
+        check_versions(protocol.rules | protocol.detectors, f"protocol {protocol.name}")
+    except OtherVersions as error:
         raise Refusal(
             "protocol_version",
-            f"protocol {protocol.name} was written for other detectors or rules",
-            expected=theirs,
-            got=ours,
+            error.message,
+            expected=error.expected,
+            got=error.got,
             fix="use the version of radiograph that it was written for, or another protocol",
             fixable=True,
-        )
+        ) from error
     return protocol
-
-
-def _sides(theirs: Mapping[str, int], ours: Mapping[str, int]) -> tuple[str, str]:
-    names = sorted(n for n in {**theirs, **ours} if theirs.get(n) != ours.get(n))
-    return tuple(", ".join(f"{n} {side.get(n, 'absent')}" for n in names) for side in (theirs, ours))  # type: ignore[return-value]
 
 
 def bind(folder: Path, protocol: Protocol) -> None:
