@@ -54,10 +54,15 @@ def _divergence(document: Document) -> bytes | None:
     with drawing(WIDTH, 0.95 + 0.42 * len(order)) as figure:
         axes = figure.subplots()
         _log_axis(axes, floor, max(i["kl_mean"] for i in items))
+        dots: dict[str, list[tuple[float, float]]] = {kind: [] for kind in _DOTS}
         for y, name in enumerate(order):
             for place, item in enumerate(rows[name][:STRIP_DOTS]):
                 jitter = 0.17 * ((place * 0.618034) % 1 * 2 - 1)
-                _dot(axes, max(item["kl_mean"], floor), y + jitter, item)
+                kind = "flip" if item["flip"] else "same" if item["same_text"] else "other"
+                dots[kind].append((max(item["kl_mean"], floor), y + jitter))
+        for kind, places in dots.items():
+            across, up = zip(*places, strict=True) if places else ((), ())
+            axes.plot(across, up, linestyle="none", markeredgewidth=0.9 if kind == "same" else 0.6, **_DOTS[kind])
         axes.set_yticks(range(len(order)), [f"{visible(n, 30)} ({len(rows[n])})" for n in order], color=INK)
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.grid(axis="x")
@@ -88,13 +93,12 @@ def _log_axis(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
 
 
-def _dot(axes: Axes, x: float, y: float, item: Document) -> None:
-    if item["flip"]:
-        axes.plot(x, y, "D", color=CANDIDATE, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3)
-    elif not item["same_text"]:
-        axes.plot(x, y, "o", color=REFERENCE, markersize=5.5, markeredgecolor=PAPER, markeredgewidth=0.6, zorder=2)
-    else:
-        axes.plot(x, y, "o", color="none", markeredgecolor=FAINT, markersize=4, markeredgewidth=0.9, alpha=0.8)
+_DOTS: dict[str, dict[str, Any]] = {
+    "same": {"marker": "o", "markerfacecolor": "none", "markeredgecolor": FAINT, "markersize": 4, "alpha": 0.8},
+    "other": {"marker": "o", "color": REFERENCE, "markersize": 5.5, "markeredgecolor": PAPER, "zorder": 2},
+    "flip": {"marker": "D", "color": CANDIDATE, "markersize": 6, "markeredgecolor": PAPER, "zorder": 3},
+}
+"""Answers that are the same, others, and others with another check; each kind is drawn at once, for there are many."""
 
 
 def _feature_shifts(document: Document) -> bytes | None:

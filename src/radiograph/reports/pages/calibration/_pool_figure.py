@@ -46,10 +46,9 @@ def _row(axes: Axes, y: int, row: Document) -> None:
     centre, spread = (float(x[0, 0]) for x in centre_and_spread(np.array(values)[None, :, None]))
     if spread <= 0:
         spread = max((abs(v - centre) for v in values), default=0.0) or 1.0
-    for place, value in enumerate(values):
-        jitter = 0.24 * ((place * 0.618034) % 1 * 2 - 1)
-        x = min(max((value - centre) / spread, LEFT), RIGHT)
-        axes.plot(x, y + jitter, "o", color=DOWN, markersize=3.2, alpha=0.45, markeredgewidth=0, zorder=1)
+    across = np.clip((np.array(values) - centre) / spread, LEFT, RIGHT)
+    up = y + 0.24 * ((np.arange(len(values)) * 0.618034) % 1 * 2 - 1)
+    axes.plot(across, up, "o", color=DOWN, markersize=3.2, alpha=0.45, markeredgewidth=0, zorder=1)
     score = row.get("score")
     if score is None:
         return
