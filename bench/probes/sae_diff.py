@@ -6,6 +6,8 @@
 2. ours: the command, start-up and bundle included, at both depths. soup-cli: its own `compute_sae_diff` on the same
    arrays (its command takes JSON alone, capped at 16 MiB, which this fixture exceeds), imports included
 3. sides alternate; CPU seconds (user + system), wall and peak RSS of each process; medians, and ratios of medians
+4. what either side costs before it has done anything: the same on 64 unit rows of 32 columns and 640 tokens. Ours
+   includes a sealed bundle with tables, page and seal; the ratios beyond that are those of the computation
 --long: 200,000 tokens, standard depth: memory beside that of 2,000 tokens, and time a token.
 """
 
@@ -40,27 +42,38 @@ print(json.dumps([report.l2_drift, [c.feature_id for c in report.changes], [c.de
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
-        here = Path(folder)
+        here, tiny = Path(folder), Path(folder) / "tiny"
         planted = write(here, TOKENS)
+        tiny.mkdir()
+        write(tiny, 640, width=32, features=64)
         sides = {depth: (*ours(depth), "--out") for depth in ("standard", "full")}
-        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in (*sides, "soup")}
+        names = (*sides, "soup", *(f"{name} tiny" for name in (*sides, "soup")))
+        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
         heard: dict[str, str] = {}
         for number in range(options.rounds):
-            for name, command in sides.items():
-                heard[name], *found = measured([*command, f"{name}{number}"], here)
-                taken[name].append(tuple(found))
-            if options.soup:
-                heard["soup"], *found = measured([options.soup, "-c", SOUP], here)
-                taken["soup"].append(tuple(found))
+            for place, suffix in ((here, ""), (tiny, " tiny")):
+                for name, command in sides.items():
+                    said, *found = measured([*command, f"{name}{number}"], place)
+                    heard[name + suffix] = said
+                    taken[name + suffix].append(tuple(found))
+                if options.soup:
+                    said, *found = measured([options.soup, "-c", SOUP], place)
+                    heard["soup" + suffix] = said
+                    taken["soup" + suffix].append(tuple(found))
         for name, rows in taken.items():
             if rows:
                 cpu, wall, rss = (median(column) for column in zip(*rows, strict=True))
-                print(f"{name:9} CPU {cpu:6.2f} s   wall {wall:6.2f} s   peak RSS {rss:7.1f} MiB   n = {len(rows)}")
+                size = "" if "tiny" in name else f"   peak RSS {rss:7.1f} MiB"  # a small child shows what we hold
+                print(f"{name:13} CPU {cpu:6.2f} s   wall {wall:6.2f} s{size}   n = {len(rows)}")
         if options.soup:
             for name in sides:
                 theirs, mine = ([median(c) for c in zip(*taken[n], strict=True)] for n in ("soup", name))
                 cpu, wall, rss = (a / b for a, b in zip(theirs, mine, strict=True))
                 print(f"soup-cli over {name}: CPU {cpu:.2f} x, wall {wall:.2f} x, RSS {rss:.2f} x")
+                beyond = [
+                    own[0] - median(r[0] for r in taken[f"{n} tiny"]) for own, n in ((theirs, "soup"), (mine, name))
+                ]
+                print(f"  beyond what either costs on next to nothing: CPU {beyond[0] / beyond[1]:.2f} x")
         found = json.loads((here / "standard0" / "result.json").read_text())
         carried = {c["feature"] for c in found["carried"]}
         print(f"carried: {len(carried & planted)} of {len(planted)} planted, {len(carried - planted)} false")
@@ -70,17 +83,17 @@ def main() -> None:
             long(here, taken["standard"], options.rounds)
 
 
-def write(here: Path, tokens: int, seed: int = 0) -> set[int]:
+def write(here: Path, tokens: int, seed: int = 0, *, width: int = WIDTH, features: int = FEATURES) -> set[int]:
     """The fixture; returns the planted features."""
     generator = np.random.default_rng(seed)
-    rows = generator.standard_normal((FEATURES, WIDTH)).astype(np.float32)
+    rows = generator.standard_normal((features, width)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    planted = generator.choice(FEATURES, len(AMOUNTS), replace=False)
+    planted = generator.choice(features, len(AMOUNTS), replace=False)
     added = np.array(AMOUNTS, np.float32) @ rows[planted]
-    x = generator.standard_normal((tokens, WIDTH)).astype(np.float32)
+    x = generator.standard_normal((tokens, width)).astype(np.float32)
     np.save(here / "ref.npy", x)
     np.save(here / "cand.npy", x + added + np.float32(0.02) * generator.standard_normal(x.shape).astype(np.float32))
-    weights = {"W_enc": np.ascontiguousarray(rows.T), "b_enc": np.full(FEATURES, -2, np.float32), "W_dec": rows}
+    weights = {"W_enc": np.ascontiguousarray(rows.T), "b_enc": np.full(features, -2, np.float32), "W_dec": rows}
     save_file(weights, here / "sae.safetensors")
     return {int(i) for i in planted}
 
