@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -163,6 +164,24 @@ def test_y3_6_shuffled_rows_and_small_ranges_give_the_same_bytes(run, files):
     held, other = contents(run.path), contents(again.path)
     for name in ("result.json", "tables/correlational.parquet", "tables/causal.parquet", "criterion/split.json"):
         assert other[name] == held[name], name
+
+
+def test_y3_6_one_thread_and_several_give_the_same_bytes(workspace):
+    rows, found = lines(3000, noise=60), []
+    asked = ["--features", "records:large.jsonl", "--cards", "2", "--permutations", "200", "--bootstrap", "200"]
+    for threads in ("1", "3"):
+        # A folder of its own: records that were turned before would not depend on the threads of this run.
+        place = workspace / threads
+        place.mkdir()
+        write(place / "large.jsonl", rows)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+        env = {k: v for k, v in os.environ.items() if k != "RADIOGRAPH_BASE_DIR"} | dict.fromkeys(names, threads)
+        command = [sys.executable, "-m", "radiograph", "inspect", "m", "--criterion", "units", *asked, "--out", "run"]
+        ended = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        found.append(contents(place / "run"))
+    for name in ("result.json", "tables/correlational.parquet", "tables/causal.parquet", "criterion/split.json"):
+        assert found[0][name] == found[1][name], name
 
 
 def test_y3_6_a_million_times_the_activation_keeps_ranks_and_grades(run, files):
