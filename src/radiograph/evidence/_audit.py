@@ -8,7 +8,7 @@ from pydantic import Field
 
 from radiograph.core import ExitCode
 from radiograph.evidence._behaviour import Axis, Behaviour, Panel, TargetedAxis
-from radiograph.evidence._calibration import CalibratedAudit, SupportRecord
+from radiograph.evidence._calibration import CalibratedAudit, SupportRecord, worth_of
 from radiograph.evidence._features import InterpEvidence, Score
 from radiograph.evidence._record import Record, RefusalRecord, Result
 from radiograph.evidence._weights import WeightsSummary
@@ -127,7 +127,7 @@ class Audit(Result):
             out.append(f"answers: {self.behaviour.changed} of {self.behaviour.n} differ, {self.behaviour.flips} flips")
         found = self.calibration
         if found is not None and found.p_combined is not None:
-            places = f"n = {found.n}, n_effective {found.n_effective:.1f}, none below {found.floor:.3g}"
+            places = f"n = {found.n}, {worth_of(found.n_effective)}, none below {found.floor:.3g}"
             out.append(f"p = {found.p_combined:.3g} ({places}), leading: {found.leading}")
         like = None if found is None else found.degraded
         if like is not None and any(r.code == "among_degraded" for r in self.reasons):

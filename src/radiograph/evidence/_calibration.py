@@ -109,9 +109,9 @@ class Calibration(Result):
     summaries: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the bytes of each fitted detector's array, [model, …] in the order of `models`."""
     n_families: int = 0
-    n_effective: float = 0.0
-    correlation: float = 0.0
-    """Of combined scores inside families."""
+    n_effective: float | None = None
+    correlation: float | None = None
+    """Of combined scores inside families; None, as `n_effective`, where all models are of one."""
     misses: tuple[MissRate, ...] = ()
     fitted: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """Scores of fitted detectors among the benign models alone, for the page."""
@@ -135,9 +135,8 @@ class Calibration(Result):
     def headline(self) -> str:
         """How many, how small a p can be."""
         kin = f" of {self.n_families} families" if self.n_families else ""
-        return (
-            f"{self.n} benign fine-tunes{kin} (n_effective {self.n_effective:.1f}); no p below {1 / (self.n + 1):.3g}"
-        )
+        worth = worth_of(self.n_effective)
+        return f"{self.n} benign fine-tunes{kin} ({worth}); no p below {1 / (self.n + 1):.3g}"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -230,6 +229,11 @@ class ControlPlace(Record):
     """The dictionary ranks the candidate above what random directions do."""
 
 
+def worth_of(n_effective: float | None) -> str:
+    """What the models are worth, in words."""
+    return "n_effective not estimable: one family" if n_effective is None else f"n_effective {n_effective:.1f}"
+
+
 class CalibratedAudit(Record):
     """What the calibration says about the candidate."""
 
@@ -237,7 +241,7 @@ class CalibratedAudit(Record):
     sha256: str
     n: int
     n_families: int
-    n_effective: float
+    n_effective: float | None
     floor: float
     combination: Literal["max", "fisher"]
     frozen: tuple[str, ...]

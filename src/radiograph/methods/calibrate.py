@@ -253,7 +253,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     problems += [
         f"/{name} is {own}, the models give {value}"
         for name, value in again.items()
-        if not math.isclose(own := getattr(record, name), value, rel_tol=1e-9, abs_tol=1e-12)
+        if not _same(own := getattr(record, name), value)
     ]
     for name, kept in record.fitted.items():
         score = detectors()[name].pool if name in detectors() and name in arrays else None
@@ -289,3 +289,9 @@ def missed(folder: Path, stored: StoredCalibration) -> tuple[MissRate, ...]:
             fixable=True,
         )
     return table.misses
+
+
+def _same(stored: float | None, again: float | None) -> bool:
+    if stored is None or again is None:
+        return stored is again
+    return math.isclose(stored, again, rel_tol=1e-9, abs_tol=1e-12)

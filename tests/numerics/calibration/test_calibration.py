@@ -165,6 +165,10 @@ class TestFamilies:
         values = math.sqrt(rho) * np.repeat(rng.normal(size=400), 5) + math.sqrt(1 - rho) * rng.normal(size=2000)
         assert families(values, names).correlation == pytest.approx(rho, abs=0.06)
 
+    def test_one_family_says_nothing_of_how_alike_its_models_are(self):
+        found = families(np.random.default_rng(0).normal(size=19), ["made"] * 19)
+        assert (found.n, found.families, found.correlation, found.n_effective) == (19, 1, None, None)
+
     def test_models_without_a_family_are_their_own(self):
         found = families(np.arange(9.0), [""] * 9)
         assert (found.families, found.correlation, found.n_effective) == (0, 0.0, 9.0)

@@ -2,7 +2,8 @@
 
 Intraclass correlation ρ of scores by one-way analysis of variance over families of unequal size (Donner 1986), cut to
 [0, 1]; n_effective = n/(1 + (m̄ − 1)·ρ) with m̄ models per family. Models without a family are families of their own.
-Printed beside n: a p-value counts models, and models of one family tell less than they count.
+Printed beside n: a p-value counts models, and models of one family tell less than they count. Where all models are of
+one family nothing says how alike they are beside others: ρ and n_effective are not estimable.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class Families:
 
     n: int
     families: int
-    correlation: float
-    n_effective: float
+    correlation: float | None
+    n_effective: float | None
+    """None: all models are of one family."""
 
 
 def families(scores: Float[np.ndarray, " model"], names: Sequence[str]) -> Families:
@@ -37,8 +39,11 @@ def families(scores: Float[np.ndarray, " model"], names: Sequence[str]) -> Famil
         members.setdefault(name or f"\0{place}", []).append(float(value))
     n, groups = len(values), [np.array(v) for v in members.values()]
     a = len(groups)
-    if not 1 < a < n:
-        rho = 0.0 if a == n or n == 0 else 1.0
+    named = sum(1 for name in members if not name.startswith("\0"))
+    if a == 1 < n:
+        return Families(n, named, None, None)
+    if a == n:
+        rho = 0.0
     else:
         within = sum(((g - g.mean()) ** 2).sum() for g in groups) / (n - a)
         between = sum(len(g) * (g.mean() - values.mean()) ** 2 for g in groups) / (a - 1)
@@ -46,4 +51,4 @@ def families(scores: Float[np.ndarray, " model"], names: Sequence[str]) -> Famil
         total = between + (size - 1) * within
         rho = float(np.clip((between - within) / total, 0.0, 1.0)) if total > 0 else 0.0
     mean_size = n / a if a else 1.0
-    return Families(n, sum(1 for name in members if not name.startswith("\0")), rho, n / (1 + (mean_size - 1) * rho))
+    return Families(n, named, rho, n / (1 + (mean_size - 1) * rho))
