@@ -218,9 +218,9 @@ class _Texts:
         if not self._known or not prompts:
             return
         columns = [name for name in ("row", "token", "prompt_id", "text", "offsets") if name in there]
-        found = rows.select(columns).filter(pl.col("prompt_id").is_in(prompts)).collect()
+        found = rows.select(columns).filter(pl.col("prompt_id").is_in(prompts)).collect().sort("token", "row")
         for (prompt,), own in found.partition_by("prompt_id", as_dict=True, maintain_order=True).items():
-            self._of[str(prompt)] = own.sort("token", "row")
+            self._of[str(prompt)] = own
 
     def around(self, prompt: str, row: int, values: _At) -> _Around:
         """Tokens about the strongest one of the row; the whole text if there are no tokens."""
