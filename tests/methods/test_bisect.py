@@ -60,6 +60,50 @@ def test_the_first_broken_one_is_found_in_order_of_steps(here):
     assert recompute(document, here / "run")
 
 
+EDITS = {
+    "evaluations": 3,
+    "expected": 1,
+    "monotone": {"checked": 9, "contradictions": []},
+    "argv": ["sh", "other"],
+    "broken_if": "exit 7",
+    "check": 5,
+    "confidence": 0.5,
+    "order": [],
+    "checkpoints": ["h/checkpoint-50"],
+}
+
+
+def test_every_part_of_a_record_follows_from_its_runs_and_their_logs(here):
+    go("bisect", folder=history(here, *exits(0, 0, 0, 1, 1)), eval_=EVAL, out="run")
+    document = json.loads((here / "run" / "result.json").read_text())
+    assert recompute(document, here / "run") == []
+    for key, value in EDITS.items():
+        assert recompute(document | {key: value}, here / "run"), key
+    for key, value in (("attempts", 2), ("metric", 0.2), ("round", 2), ("interval", [0, 1])):
+        first = document["steps"][0] | {key: value}
+        assert recompute(document | {"steps": [first, *document["steps"][1:]]}, here / "run"), key
+    for runs in (document["runs"][::-1], [*document["runs"], document["runs"][0]], document["runs"][1:]):
+        assert recompute(document | {"runs": runs}, here / "run")
+    other = [*document["checkpoints"][:2], "h/checkpoint-999", *document["checkpoints"][3:]]
+    assert recompute(document | {"checkpoints": other}, here / "run")
+    (here / "run" / document["runs"][0]["log"]).unlink()
+    assert recompute(document, here / "run") == [
+        "the run of h/checkpoint-50, attempt 1, has no runs/00001.json and runs/00001.log"
+    ]
+
+
+def test_a_metric_of_another_size_than_its_log_says_does_not_follow(here):
+    scripts = (f"""echo '{{"loss": {v}}}'""" for v in (0.1, 0.2, 0.3))
+    go("bisect", folder=history(here, *scripts), eval_=EVAL, metric="loss", broken_if=">0.25", out="run")
+    document = json.loads((here / "run" / "result.json").read_text())
+    assert recompute(document, here / "run") == []
+    log = here / "run" / document["runs"][0]["log"]
+    log.write_bytes(log.read_bytes().replace(b"0.1", b"0.9"))
+    assert recompute(document, here / "run") == [
+        "the run of h/checkpoint-50, attempt 1, does not follow from runs/00001.log"
+    ]
+
+
 def test_pd_12_what_goes_wrong_is_never_a_break(here):
     folder = history(here, *exits(0, 3, 1))
     outcome = go("bisect", folder=folder, eval_=EVAL, check=0, out="code")
@@ -98,6 +142,7 @@ def test_pd_13_good_after_broken_is_not_monotone(here):
     found = go("bisect", folder=history(here, *exits(0, 1, 0)), eval_=EVAL)
     assert (found.result.outcome, int(found.exit_code)) == ("NOT_MONOTONE", 4)
     assert found.result.monotone.contradictions == ("h/checkpoint-150",)
+    assert "h/checkpoint-150 good after h/checkpoint-100 was broken" in found.result.headline
 
 
 def test_a_metric_decides_and_is_reread_under_another_threshold_without_a_run(here):

@@ -50,7 +50,8 @@ def soup(result: Bisection) -> dict[str, Any]:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """The order of the search, what repeats decided, and the answer again, from the runs."""
-    from radiograph.methods._bisect import written
+    """The whole record again, from the runs, their logs and the configuration."""
+    from radiograph.methods._bisect import again
+    from radiograph.store import derived
 
-    return written.problems(result, folder)
+    return derived(lambda: again.problems(result, folder))

@@ -16,13 +16,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from radiograph.core import FormatError, UserError
+from radiograph.core import FormatError, RadiographError, UserError
 from radiograph.evidence import Document, Manifest, OutputRecord, pretty_json
 from radiograph.store._atomic import PARTIAL, sync
 from radiograph.store._hashing import file_sha256, listing_sha256, tree
@@ -258,6 +259,22 @@ def untouched(path: Path) -> None:
     run = own or next((p for p in (path, *path.parents) if (p / SIDECAR).is_file()), None)
     if run is not None:
         finished(run, *(() if run == path else (path.relative_to(run).as_posix(),)))
+
+
+def derived(check: Callable[[], list[str]]) -> list[str]:
+    """What a verb's `recompute` finds; files that no run of it writes are a finding, and no failure of `verify`."""
+    import polars
+
+    wrong = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError, OSError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of means over tables that were emptied
+            return check()
+    except RadiographError:
+        raise
+    except (*wrong, polars.exceptions.PolarsError) as error:
+        text = str(error).partition("\n")[0][:200]
+        return [f"cannot be derived again from what is stored: {type(error).__name__}: {text}"]
 
 
 def evidence_sha256(outputs: Sequence[OutputRecord]) -> str:

@@ -110,12 +110,17 @@ class Bisection(Result):
         elif self.outcome == "FIRST_IS_BROKEN":
             says = f"the oldest checkpoint, {self.first_broken}, is broken already"
         elif self.outcome == "NOT_MONOTONE":
-            says = f"not monotone: {', '.join(self.monotone.contradictions)} good after {self.first_broken} was broken"
+            says = f"not monotone: {', '.join(self.monotone.contradictions)} good after {self._broken()} was broken"
         elif self.outcome == "EVAL_ERROR":
             says = f"the evaluation of {self.steps[-1].checkpoint} went wrong: {self.runs[-1].reason}"
         else:
             says = f"cannot say: {self._between()}"
         return f"{self.outcome}: {says} ({looked}; {self.monotone.checked} of them checks)"
+
+    def _broken(self) -> str | None:
+        """The oldest one that was found broken, if only by a check."""
+        found = {step.checkpoint for step in self.steps if step.outcome == "broken"}
+        return self.first_broken or next((name for name in self.checkpoints if name in found), None)
 
     def _between(self) -> str:
         if self.last_good is None and self.first_broken is None:

@@ -50,8 +50,8 @@ class Evaluation:
         return document_sha256([list(self.argv), self.metric, codes])
 
 
-def read_evaluation(config: Config, ctx: Context) -> Evaluation:
-    """The evaluation that the options ask for.
+def read_evaluation(config: Config, ctx: Context | None) -> Evaluation:
+    """The evaluation that the options ask for; without a context nothing is looked up, and nothing can be run.
 
     Raises:
         UserError: not exactly one of --eval and --verb, no {ckpt}, no such verb, or options that do not fit together.
@@ -74,7 +74,8 @@ def read_evaluation(config: Config, ctx: Context) -> Evaluation:
     said = f"{config.metric} {config.broken_if}" if threshold else ""
     if config.verb is not None:
         codes: dict[int, _STEP] = {0: "good", 2: "broken", 4: "skip"}
-        prefix = (sys.executable, "-m", "radiograph", *_words(argv, ctx), "--json", "--quiet")
+        words = argv if ctx is None else _words(argv, ctx)
+        prefix = (sys.executable, "-m", "radiograph", *words, "--json", "--quiet")
         argv = tuple(argv)
     else:
         codes, prefix = _codes(config.broken_exit), ()
@@ -137,6 +138,21 @@ def run_once(
     )
     keep(ctx, run, b"== stdout\n" + ended.out + b"\n== stderr\n" + ended.err)
     return run
+
+
+def unlike(evaluation: Evaluation, run: BisectRun, log: bytes) -> bool:
+    """Whether a run that was kept does not follow from how it ended and what it wrote."""
+    head, middle = b"== stdout\n", b"\n== stderr\n"
+    if not log.startswith(head) or middle not in log:
+        return True
+    if log.count(middle) > 1:
+        return False  # where one ends and the other begins cannot be told
+    out, _, err = log.removeprefix(head).partition(middle)
+    try:
+        said = _meaning(evaluation, Ended(run.exit_code, out, err, cut=False), run.checkpoint)
+    except UserError as error:
+        said = "error", None, error.message
+    return said != (run.outcome, run.metric, run.reason)
 
 
 def keep(ctx: Context, run: BisectRun, text: bytes) -> None:

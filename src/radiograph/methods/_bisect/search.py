@@ -27,7 +27,6 @@ class History:
     """What was run so far."""
 
     config: Config
-    ctx: Context
     evaluation: Evaluation
     checkpoints: list[Checkpoint]
     earlier: dict[tuple[str, str, str, int], tuple[BisectRun, bytes]]
@@ -63,9 +62,9 @@ def bisect(config: Config, ctx: Context) -> Bisection:
     checkpoints = read_checkpoints(config, ctx)
     plan = plan_of(config, len(checkpoints), ctx.seed)
     earlier = {} if config.resume is None else _earlier(ctx.locate(config.resume).resolve(), ctx.limits["log-bytes"])
-    history = History(config, ctx, evaluation, checkpoints, earlier)
+    history = History(config, evaluation, checkpoints, earlier)
     if not config.plan_only:
-        _search(history, plan)
+        _search(history, plan, ctx)
     return written.bisection(history, plan)
 
 
@@ -75,21 +74,21 @@ def plan_of(config: Config, n: int, seed: int) -> Plan:
     return Plan(n, config.check, config.scan, tuple(int(i) for i in generator.permutation(n)))
 
 
-def _search(history: History, plan: Plan) -> None:
-    with history.ctx.progress.task("looking at checkpoints") as task:
+def _search(history: History, plan: Plan, ctx: Context) -> None:
+    with ctx.progress.task("looking at checkpoints") as task:
         while (ask := next_ask(plan, history.seen)) is not None:
             task.note(history.checkpoints[ask.index].name)
-            if not _look(history, ask):
+            if not _look(history, ask, ctx):
                 return
             task.advance()
 
 
-def _look(history: History, ask: Ask) -> bool:
+def _look(history: History, ask: Ask, ctx: Context) -> bool:
     """Run one checkpoint until its repeats have decided; False: an error, which ends the search."""
     checkpoint, config = history.checkpoints[ask.index], history.config
     sha256 = history.hashes.get(ask.index)
     if sha256 is None:
-        history.ctx.path(checkpoint.reference, f"checkpoint-{ask.index}")
+        ctx.path(checkpoint.reference, f"checkpoint-{ask.index}")
         sha256 = history.hashes[ask.index] = _content(checkpoint.path)
     rounds = history.seen[ask.index].rounds + 1 if ask.again else 1
     runs = history.of.setdefault(sha256, [])
@@ -97,7 +96,7 @@ def _look(history: History, ask: Ask) -> bool:
     while written.standing(runs, history.evaluation.threshold, config.repeats, config.confidence) is None:
         if len(runs) >= rounds * config.repeats:
             break
-        runs.append(_run(history, checkpoint, sha256, len(runs) + 1))
+        runs.append(_run(history, ctx, checkpoint, sha256, len(runs) + 1))
     step = written.step(checkpoint.name, runs, history.evaluation.threshold, config, ask.phase, rounds, same_as)
     history.steps.append(step)
     if step.outcome == "error":
@@ -106,18 +105,16 @@ def _look(history: History, ask: Ask) -> bool:
     return True
 
 
-def _run(history: History, checkpoint: Checkpoint, sha256: str, attempt: int) -> BisectRun:
+def _run(history: History, ctx: Context, checkpoint: Checkpoint, sha256: str, attempt: int) -> BisectRun:
     number = len(history.runs) + 1
     found = history.earlier.get((checkpoint.name, sha256, history.evaluation.sha256, attempt))
     if found is not None and found[0].outcome != "error":
         run = found[0].model_copy(update={"log": f"{FOLDER}/{number:05}.log"})
         run = written.reread(run, history.evaluation.threshold)
-        keep(history.ctx, run, found[1])
+        keep(ctx, run, found[1])
     else:
         known = any(one.metric is not None for one in history.runs)
-        run = run_once(
-            history.evaluation, history.ctx, checkpoint.name, checkpoint.path, sha256, attempt, number, known=known
-        )
+        run = run_once(history.evaluation, ctx, checkpoint.name, checkpoint.path, sha256, attempt, number, known=known)
     history.runs.append(run)
     return run
 

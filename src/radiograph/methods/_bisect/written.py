@@ -1,9 +1,8 @@
-"""From runs to steps and the answer; what `verify` derives again; the keys of soup-cli."""
+"""From runs to steps and the answer; the keys of soup-cli."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from radiograph.core import Refusal
@@ -12,13 +11,10 @@ from radiograph.evidence.reportcard.bisection import Bisection, BisectRun, Bisec
 from radiograph.numerics.bisection import (
     Phase,
     Plan,
-    Seen,
     Threshold,
     conclude,
     decide,
     least,
-    next_ask,
-    read_threshold,
     student,
 )
 from radiograph.numerics.proportions import wilson
@@ -152,44 +148,3 @@ def soup(result: Bisection) -> dict[str, Any]:
         "probes": len(steps),
         "steps": [{"checkpoint": s.checkpoint, "ok": s.outcome == "good"} for s in steps.values()],
     }
-
-
-def problems(result: dict[str, Any], folder: Path) -> list[str]:
-    """Differences between the result and what its runs say."""
-    import json
-
-    found = Bisection.read(result)
-    if found.outcome == "PLANNED":
-        return []
-    wrong: list[str] = []
-    for run in found.runs:
-        kept = folder / f"{run.log.removesuffix('.log')}.json"
-        if not kept.is_file() or json.loads(kept.read_bytes()) != run.model_dump(mode="json"):
-            wrong.append(f"the run of {run.checkpoint}, attempt {run.attempt}, is not the one in {kept.name}")
-    threshold = None if found.metric is None else read_threshold(found.broken_if.removeprefix(f"{found.metric} "))
-    plan = Plan(len(found.checkpoints), found.check, found.scan, found.order)
-    place = {name: i for i, name in enumerate(found.checkpoints)}
-    content = {run.checkpoint: run.sha256 for run in found.runs}
-    seen: dict[int, Seen] = {}
-    for one in found.steps:
-        asked = next_ask(plan, seen)
-        if asked is None or (asked.index, asked.phase) != (place[one.checkpoint], one.phase):
-            return [*wrong, f"the search would not have looked at {one.checkpoint}"]
-        # Of equal contents each may have been run: the runs of a content stand together, in their order.
-        own = content.get(one.same_as or one.checkpoint)
-        runs = [r for r in found.runs if r.sha256 == own][: one.attempts]
-        said = standing(runs, threshold, found.repeats, found.confidence) or "flaky"
-        if said != one.outcome or sum(r.outcome == "broken" for r in runs) != one.broken:
-            wrong.append(f"{one.checkpoint} is {said} by its runs, not {one.outcome}")
-        if one.outcome == "error":
-            break
-        seen[asked.index] = Seen(one.outcome, one.phase, one.round)
-    if found.outcome == "EVAL_ERROR":
-        return wrong if found.steps[-1].outcome == "error" else [*wrong, "no run ended in an error"]
-    if next_ask(plan, seen) is not None:
-        wrong.append("the search is not over")
-    answer = conclude(plan, seen)
-    names = [None if i is None else found.checkpoints[i] for i in (answer.last_good, answer.first_broken)]
-    if (answer.outcome, *names) != (found.outcome, found.last_good, found.first_broken):
-        wrong.append(f"the steps say {answer.outcome} ({names[0]}, {names[1]}), not {found.outcome}")
-    return wrong
