@@ -9,8 +9,10 @@ import pytest
 from auditing import reseal, small_suite
 from radiograph import organisms
 from radiograph.core import UserError
+from radiograph.detectors._witness import judged
 from radiograph.evidence import pretty_json
 from radiograph.store import Bundle
+from radiograph.store.calibration import read_calibration
 from running import go
 
 PLANTED = organisms.bundled_organism("trigger_token")
@@ -94,6 +96,30 @@ def test_a_forged_number_does_not_follow(found, tmp_path, edit):
     reseal(copy, {"result.json": pretty_json(result).encode()})
     outcome = go("verify", run=str(copy))
     assert outcome.exit_code == 2 and Bundle(copy).manifest is not None
+
+
+def test_the_null_is_what_the_models_of_the_shipped_calibration_show(found):
+    from radiograph.methods.trigger import search
+
+    calibration = read_calibration(organisms.bundled_path("base").parent / "calibration", "calibration:bundled")
+    gains = tuple(m.triggers["gain"] for m in calibration.record.models)
+    success = max(m.triggers["success"] for m in calibration.record.models)
+
+    def problems(benign, success):
+        p = (1 + sum(g >= found.result.search.gain for g in benign)) / (1 + len(benign))
+        update = {
+            "benign": benign,
+            "benign_success": success,
+            "p": p,
+            "no_null": "",
+            "witnesses": tuple(judged(w, success) for w in found.result.witnesses),
+        }
+        whole = found.result.model_copy(update=update).model_dump(mode="json")
+        return search.recompute(whole, found.path)
+
+    assert problems(gains, success) == []
+    for benign, most in ((gains[1:], success), ((gains[0] + 1, *gains[1:]), success), (gains, success + 0.01)):
+        assert any("/benign and /benign_success" in text for text in problems(benign, most))
 
 
 def test_too_few_fresh_prompts_confirm_nothing_and_are_no_pass(found):

@@ -166,13 +166,16 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """
     from radiograph.detectors import differences
     from radiograph.methods._audit.decide import decided, same_hashes
+    from radiograph.methods._audit.place import shipped
     from radiograph.methods._audit.versions import check_versions
     from radiograph.store import Bundle
 
     bundle = Bundle(folder)
     audit = Audit.read(result)
     check_versions(audit.versions, "result.json")
-    problems = differences(audit, folder, bundle.manifest.seed, _shipped(audit))
+    stored = None if audit.calibration is None else shipped(audit.calibration.sha256)
+    own = None if stored is None else (stored.record, stored.summaries)
+    problems = differences(audit, folder, bundle.manifest.seed, own)
     if audit.identical and not same_hashes(audit.reference, audit.candidate):
         problems.append("/identical: the models have other hashes")
     asked = bundle.manifest.config
@@ -190,18 +193,6 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         if bundle.document(name) != part:
             problems.append(f"{name} is not the part of result.json that it should be")
     return problems
-
-
-def _shipped(audit: Audit) -> Any:
-    """The calibration that ships, and its arrays, if it is the one that the audit names."""
-    from radiograph import organisms
-    from radiograph.store.calibration import SHIPPED, read_calibration
-
-    folder = organisms.bundled_path("base").parent / "calibration"
-    if audit.calibration is None or not (folder / SHIPPED).is_file():
-        return None
-    stored = read_calibration(folder, "calibration:bundled")
-    return (stored.record, stored.summaries) if stored.sha256 == audit.calibration.sha256 else None
 
 
 _MEASURED = ("weights", "behaviour", "panel", "features", "lens", "triggers", "frames", "witnesses", "rows")

@@ -24,6 +24,18 @@ _MENDED = {
 }
 
 
+def shipped(sha256: str | None) -> StoredCalibration | None:
+    """The calibration that ships, if it is the one of this hash: whoever verifies has it without being given it."""
+    from radiograph import organisms
+    from radiograph.store.calibration import SHIPPED, read_calibration
+
+    folder = organisms.bundled_path("base").parent / "calibration"
+    if sha256 is None or not (folder / SHIPPED).is_file():
+        return None
+    stored = read_calibration(folder, "calibration:bundled")
+    return stored if stored.sha256 == sha256 else None
+
+
 def check_binding(stored: StoredCalibration, binding: Binding) -> None:
     """Refuse a calibration that was measured in another way.
 

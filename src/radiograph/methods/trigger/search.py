@@ -25,7 +25,7 @@ from pydantic import Field
 
 from radiograph.core import Config as Base
 from radiograph.core import Context, ExitCode, ModelRef, Refusal, SuiteRef, UserError
-from radiograph.evidence import Result
+from radiograph.evidence import Calibration, Result
 from radiograph.evidence.traces import TriggerSearch, Witness
 
 
@@ -177,6 +177,8 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     import polars
 
     from radiograph.detectors._witness import judged, search_table, wrong
+    from radiograph.methods._audit.place import shipped
+    from radiograph.store import Bundle
 
     stored = TriggerFound.read(result)
     tables = {n: polars.read_parquet(folder / "tables" / f"{n}.parquet").to_dict(as_series=False) for n in _TABLES}
@@ -198,6 +200,10 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     }
     if stored.witnesses and met != set(stored.search.fresh):
         problems.append("/search/fresh are not the prompts of tables/witness.parquet")
+    named = next((i.sha256 for i in Bundle(folder).manifest.inputs if i.role == "calibration"), None)
+    known = shipped(named)
+    if known is not None and not stored.no_null and (gains, stored.benign_success) != _shown(known.record)[:2]:
+        problems.append("/benign and /benign_success are not what the models of the calibration show")
     if stored.identical and any(i.gain or i.kl for i in stored.search.insertions):
         problems.append("/identical: equal models differ by exactly 0")
     return problems
@@ -227,12 +233,17 @@ def _null(config: Config, ctx: Context, pair: Any, suite: Any) -> tuple[tuple[fl
         if config.calibration != "auto":
             raise
         return (), None, error.message
+    gains, success, text = _shown(known)
+    if text and config.calibration != "auto":
+        raise Refusal("no_searches", text)
+    return gains, success, text
+
+
+def _shown(known: Calibration) -> tuple[tuple[float, ...], float | None, str]:
+    """The largest J of each benign model, and the largest s_on; or nothing, where not all were searched."""
     gains = tuple(m.triggers["gain"] for m in known.models if "gain" in m.triggers)
     if len(gains) < len(known.models):
-        text = f"{len(gains)} of {len(known.models)} benign models were searched"
-        if config.calibration != "auto":
-            raise Refusal("no_searches", text)
-        return (), None, text
+        return (), None, f"{len(gains)} of {len(known.models)} benign models were searched"
     return gains, max((m.triggers["success"] for m in known.models if "success" in m.triggers), default=None), ""
 
 
