@@ -9,7 +9,7 @@ from radiograph.probing._contrast import ContrastRow, check_distinct
 from radiograph.probing._contrast import row_of as contrast_row
 from radiograph.probing._judge import Judged, judged, paired, separated, shift
 from radiograph.probing._probe import Probe, check_width
-from radiograph.probing._read import CHUNK, Chunk, Read, chunk_rows, read
+from radiograph.probing._read import CHUNK, Chunk, Read, chunk_rows, read, read_again
 from radiograph.probing._samples import (
     CALIBRATE,
     FEWEST_GROUPS,
@@ -56,6 +56,7 @@ __all__ = [
     "paired",
     "parts_of",
     "read",
+    "read_again",
     "reads_text",
     "separated",
     "shift",

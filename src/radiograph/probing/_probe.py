@@ -33,6 +33,8 @@ class Probe:
     support: Support | None = None
     negatives: NDArray[np.float64] | None = None
     """Quantiles of the calibration negatives' scores."""
+    stored: StoredProbe | None = None
+    """As it lies in its file."""
 
     @classmethod
     def of(cls, stored: StoredProbe) -> Probe:
@@ -53,6 +55,7 @@ class Probe:
             card=card,
             support=Support(tensors["mean"], tensors["whiten"], np.stack(distance), length),
             negatives=tensors["calibration_negatives"].astype(np.float64),
+            stored=stored,
         )
 
     @classmethod

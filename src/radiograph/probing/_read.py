@@ -7,8 +7,9 @@ first: they follow each other; a row without a prompt is a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from radiograph.core import UserError
 from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.evidence.probes.probe import ProbePool
-from radiograph.numerics.probes import outside
+from radiograph.numerics.probes import Support, outside
 from radiograph.probing._probe import Probe
 from radiograph.probing._samples import lengths, scales
 
@@ -40,6 +41,8 @@ class Read:
     """The first of the rows of a group that are equal: copies are no more evidence."""
     different: int
     """Rows that are not equal to another one, of whatever group."""
+    mark: Float64[np.ndarray, " row"]
+    """What equal rows have in common, whatever stands beside them."""
     place: Int64[np.ndarray, " row"]
     """Number of the row, or of the last row of the prompt, in the evidence."""
 
@@ -84,7 +87,27 @@ def read(probe: Probe, chunks: Iterable[Chunk]) -> Read:
         variance=np.maximum(squares / count - np.square(mean), 0.0),
         distinct=_first_of_each(group.astype(np.float64), mark, length),
         different=int(_first_of_each(mark, length).sum()),
+        mark=mark,
         place=np.concatenate(places),
+    )
+
+
+def read_again(support: Support | None, rows: Mapping[str, NDArray[Any]], axes: Mapping[str, NDArray[Any]]) -> Read:
+    """The same from the columns that a run kept of it."""
+    score, distance, length, mark = (rows[name].astype(np.float64) for name in ("score", "distance", "length", "mark"))
+    group = rows["group"].astype(np.int64)
+    return Read(
+        score=score,
+        group=group,
+        outside=np.zeros(len(score), dtype=bool) if support is None else outside(support, distance, length),
+        distance=distance,
+        length=length,
+        mean=axes["mean"].astype(np.float64),
+        variance=axes["variance"].astype(np.float64),
+        distinct=_first_of_each(group.astype(np.float64), mark, length),
+        different=int(_first_of_each(mark, length).sum()),
+        mark=mark,
+        place=rows["place"].astype(np.int64),
     )
 
 

@@ -57,6 +57,41 @@ def test_p8_8_the_original_example(workspace, capsys):
     assert "'sql' with 'chat' does not follow from the tables" in recompute(document, outcome.path)
 
 
+def test_every_part_of_a_record_follows_from_the_losses(workspace):
+    """Each edit with its hashes redone; tables with rows left out or doubled."""
+    import polars
+
+    listed = [entry("sql", ["sql"], 0.8, 0.02, 200), entry("sql", ["sql", "chat"], 1.0, 0.03, 200)]
+    listed += [entry("chat", ["chat"], 1.1), entry("chat", ["chat", "sql"], 1.12)]
+    place = given(listed, out="run").path
+    document = json.loads((place / "result.json").read_text())
+    assert recompute(document, place) == []
+    first, second = document["adapters"], document["cells"]
+    edits = {
+        "allow_missing": True,
+        "worst_pair": None,
+        "seed": 3,
+        "resamples": 7,
+        "stamps": [],
+        "notes": [],
+        "bands": {"OK": 2},
+        "adapters": [first[0] | {"rows": 3}, first[1]],
+        "cells": [second[0] | {"band": "OK"}, second[1]],
+        "source": "other.json",
+    }
+    for key, value in edits.items():
+        assert recompute(document | {key: value}, place), key
+    renamed = [first[0] | {"name": "other"}, first[1]]
+    assert recompute(document | {"adapters": renamed}, place), "a name that no table has"
+    path = place / "tables/losses.parquet"
+    table = polars.read_parquet(path)
+    for other in (table[1:], table[:0], polars.concat([table[:1], table]), table.drop("condition")):
+        other.write_parquet(path)
+        assert recompute(document, place)
+    path.unlink()
+    assert recompute(document, place)
+
+
 def test_p9_soup_keys(workspace, capsys):
     assert command(["probe", "interference", write(MAP), "--schema", "soup", "--json", "--quiet"]) == 2
     found = json.loads(capsys.readouterr().out)

@@ -103,12 +103,42 @@ def test_verify_derives_the_cells_from_the_rows(opposite, place):
     assert verify(opposite.path).status == "intact"
     document = json.loads((opposite.path / "result.json").read_text())
     assert recompute(document, opposite.path) == []
-    shutil.copytree(opposite.path / "tables", place / "forged/tables")
+    shutil.copytree(opposite.path, place / "forged")
     table = pl.read_parquet(place / "forged/tables/rows.parquet")
     table.with_columns(nats=pl.when(pl.col("condition") == "both").then(0.5).otherwise(pl.col("nats"))).write_parquet(
         place / "forged/tables/rows.parquet"
     )
     assert any("does not follow" in text for text in recompute(document, place / "forged"))
+    shutil.rmtree(place / "forged")
+
+
+def test_every_number_of_a_measured_record_follows_from_rows_and_matrices(opposite, place):
+    """Each edit alone, with the hashes redone."""
+    folder = place / "edited"
+    shutil.copytree(opposite.path, folder)
+    document = json.loads((folder / "result.json").read_text())
+    first, cell = document["adapters"][0], document["cells"][0]
+    edits = {
+        "allow_missing": True,
+        "resamples": 9,
+        "seed": 1,
+        "evaluations": {"run": 9, "known": 0},
+        "ranks": [{"measure": "cosine", "rho": 1.0, "pairs": 12}],
+        "combine": "svd",
+        "adapters": [first | {"gain_interval": [0.0, 9.0]}, *document["adapters"][1:]],
+        "cells": [cell | {"overlap": cell["overlap"] | {"conflict": 0.5}}, *document["cells"][1:]],
+    }
+    for key, value in edits.items():
+        assert recompute(document | {key: value}, folder), key
+    for key in ("rows", "groups"):
+        assert recompute(document | {"adapters": [first | {key: 7}, *document["adapters"][1:]]}, folder), key
+    path = folder / "tables/rows.parquet"
+    table = pl.read_parquet(path)
+    for other in (table[1:], pl.concat([table[:1], table]), table[:0], table.drop("nats")):
+        other.write_parquet(path)
+        assert recompute(document, folder)
+    path.unlink()
+    assert recompute(document, folder)
 
 
 def test_p9_evaluations_are_counted_and_known_to_a_later_run(opposite):

@@ -51,6 +51,75 @@ def test_p8_6_neutral_text_of_the_base_is_ok_and_its_bundle_verifies(workspace):
     assert any("the band" in text for text in problems) and any("the rate" in text for text in problems)
 
 
+def forged(document, path, value):
+    """A copy with one value changed."""
+    found = json.loads(json.dumps(document))
+    *way, last = path.split("/")
+    place = found
+    for key in way:
+        place = place[int(key) if key.isdigit() else key]
+    place[int(last) if last.isdigit() else last] = value
+    return found
+
+
+FORGED = {
+    "edges": [0.02, 0.05],
+    "band": "OK",
+    "threshold": 0.3,
+    "card_rho": 0.5,
+    "probe_tpr": 0.9,
+    "probe_fpr": [0.0, 0.1],
+    "status": "uncalibrated",
+    "question": "truth",
+    "site": "resid_post.1",
+    "counts/effective": 1e6,
+    "counts/flagged": 1,
+    "support/distance": 0.01,
+    "support/distinct": 21,
+    "rate/high": 0.001,
+    "worst_case_rate": 0.0,
+    "top/0/group": "other",
+    "top/0/row": 3,
+    "top/0/flagged": True,
+    "top/0/outside": True,
+    "histogram": [],
+    "paired/difference": 0.1,
+    "paired/interval": [0.0, 0.1],
+    "paired/p": 0.01,
+    "shift/value": 0.5,
+    "target": "bundled:other",
+}
+
+
+def test_every_number_of_a_reading_follows_from_its_probe_and_rows(workspace):
+    """Hashes redone by whoever edits: what one number, band, row or table says is derived from the others."""
+    from radiograph.methods.probe import defection
+
+    place = workspace / "run"
+    go("probe.defection", target="bundled:base", reference="bundled:base", data=["world:neutral#40"], out="run")
+    document = json.loads((place / "result.json").read_text())
+    assert defection.recompute(document, place) == []
+    for path, value in FORGED.items():
+        assert defection.recompute(forged(document, path, value), place), path
+    kept = {path: path.read_bytes() for path in (place / "tables").glob("*.parquet")}
+    for path, data in kept.items():
+        table = pl.read_parquet(path)
+        for other in (table[1:], table[:-1], pl.concat([table[:1], table]), table[:0], table[:, 1:]):
+            other.write_parquet(path)
+            assert defection.recompute(document, place), path.name
+        path.unlink()
+        assert defection.recompute(document, place), path.name
+        path.write_bytes(data)
+    for column in ("score", "outside", "distinct", "group"):
+        rows = place / "tables" / "rows.parquet"
+        table = pl.read_parquet(rows)
+        changed = ~table[column] if table[column].dtype == pl.Boolean else table[column] + 1
+        table.with_columns(changed.alias(column)).write_parquet(rows)
+        assert defection.recompute(document, place), column
+        table.write_parquet(rows)
+    assert defection.recompute(document, place) == []
+
+
 def test_a_store_of_the_base_reads_as_the_model_does(store):
     stored = go("probe.defection", target="base", evidence=store).result
     assert stored.band == "OK" and stored.stamps[0] == "origin_declared"

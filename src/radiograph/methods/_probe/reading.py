@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radiograph.core import Context, Refusal, Site, UserError, visible
-from radiograph.evidence import Estimate, RefusalRecord
 from radiograph.evidence.probes.probe import (
     ProbeKind,
     ProbeReading,
-    ProbeSupport,
-    ReadCounts,
-    TopRow,
 )
 from radiograph.methods._probe.chosen import Chosen, check_model, check_store, chosen_probe
 from radiograph.methods._probe.options import Options
+from radiograph.methods._probe.recorded import Asked, Evidence, recorded
 from radiograph.methods._probe.tokens import Tokens
-from radiograph.probing import CHUNK, Judged, Read, check_width, chunk_rows, judged, paired, read, separated, shift
+from radiograph.probing import CHUNK, Read, check_width, chunk_rows, read
 
 BLOCK = 32
-TOP = 20
-CONTEXT = 6
-BINS = 40
+OF_DEFECTION = (0.01, 0.05)
+"""Up to the first share OK, up to the second MINOR."""
+PROBE = "probe.safetensors"
+"""The probe that was applied, as it was: `verify` reads the same rows with it."""
 _SHARE = re.compile(r"(\d*\.?\d+)(%?)", re.ASCII)
 _SHARES = re.compile(f"{_SHARE.pattern},{_SHARE.pattern}", re.ASCII)
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What was read, and what its rows are called."""
-
-    name: str
-    read: Read
-    groups: tuple[str, ...]
-    """Names of the groups, by number."""
-    position: NDArray[np.int64] | None
-    """Of every row that was read."""
-    texts: tuple[Tokens, ...] = ()
-    label: NDArray[np.bool_] | None = None
-    """By group, where rows are labelled."""
-    stamps: tuple[str, ...] = ()
 
 
 def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, float]) -> ProbeReading:
@@ -63,7 +44,7 @@ def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, 
         chosen = chosen_probe(config, ctx, kind, None)
         if config.reference is not None:
             raise UserError("a reference is compared on texts", expected="--data with --reference", got="--evidence")
-        return _record(config, ctx, kind, edges, chosen, _stored(config, ctx, chosen), None)
+        return _written(config, ctx, kind, edges, chosen, _stored(config, ctx, chosen), None)
     if not config.data and config.labels is None:
         _known(config, ctx, kind)
         raise Refusal(
@@ -79,7 +60,7 @@ def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, 
     texts, label, stamps = _texts(config, ctx, target)
     own = replace(_through(target, texts, chosen, ctx, config, label), stamps=(*declared, *stamps))
     other = None if config.reference is None else _through(models["reference"], texts, chosen, ctx, config, label)
-    return _record(config, ctx, kind, edges, chosen, own, other)
+    return _written(config, ctx, kind, edges, chosen, own, other)
 
 
 def _known(config: Options, ctx: Context, kind: ProbeKind) -> None:
@@ -179,7 +160,7 @@ def _of_owner(texts: list[Tokens], owner: NDArray[np.int64]) -> tuple[Tokens, ..
     return tuple(texts[i] for i in owner.tolist())
 
 
-def _record(
+def _written(
     config: Options,
     ctx: Context,
     kind: ProbeKind,
@@ -188,106 +169,15 @@ def _record(
     own: Evidence,
     other: Evidence | None,
 ) -> ProbeReading:
-    probe = chosen.probe
-    found = judged(probe, own.read, edges)
+    """The probe and every row into the bundle, and the record."""
+    from radiograph.store.probes import probe_bytes
+
+    stored = chosen.probe.stored
+    if stored is not None:
+        ctx.output.data(PROBE, probe_bytes(stored.card, stored.tensors))
     _tables(ctx, own, other)
-    card = probe.card
-    trait = probe.kind == "custom"
-    labelled = own.label is not None
-    moved = both = apart = None
-    if labelled:
-        assert own.label is not None
-        apart = separated(own.label, own.read, None if other is None else other.read)
-    elif other is not None:
-        moved = shift(probe, own.read, other.read, ctx.seed)
-        if found.rate is not None:
-            both = paired(probe, own.read, other.read, ctx.label(config.reference or ""), ctx.seed)
-    no_band = labelled or (trait and found.why is None)
-    refused = (
-        None if found.why is None or labelled else RefusalRecord(code=found.why[0], text=found.why[1], what="band")
-    )
-    return ProbeReading(
-        probe=probe.name,
-        kind=probe.kind,
-        question=kind,
-        target=ctx.label(config.target),
-        base=chosen.base,
-        evidence=own.name,
-        status=probe.status,
-        level=probe.level,
-        site=probe.site,
-        weights_sha256=probe.sha256,
-        probe_auroc=None if card is None else card.auroc.interval,
-        probe_fpr=None if card is None else card.fpr.interval,
-        probe_tpr=None if card is None else card.tpr.estimate,
-        stamps=(*own.stamps, *(card.stamps if card else ())),
-        counts=_counts(own.read, found),
-        support=_support(found),
-        threshold=probe.threshold,
-        card_rho=None if card is None else card.fpr.rho,
-        rate=_rate(found),
-        worst_case_rate=found.worst,
-        rho=found.rho,
-        edges=edges,
-        band=None if no_band else found.band,
-        point_band=None if no_band else found.point_band,  # type: ignore[arg-type]
-        rows_needed=None if no_band else found.needed,
-        groups_needed=None if no_band else _groups_needed(own.read, found),
-        max_score=float(own.read.score.max()),
-        top=_top(own, probe, ctx),
-        histogram=_histogram(own.read, probe.negatives),
-        paired=both,
-        shift=moved,
-        separated=apart,
-        refusal=refused,
-    )
-
-
-def _counts(found: Read, numbers: Judged) -> ReadCounts:
-    inside = int((~found.outside).sum())
-    return ReadCounts(
-        rows=len(found),
-        inside=inside,
-        counted=int((~found.outside & found.distinct).sum()),
-        flagged=0 if numbers.rate is None else numbers.rate.flagged,
-        groups=len(np.unique(found.group)),
-        effective=0.0 if numbers.rate is None else numbers.rate.effective,
-    )
-
-
-def _groups_needed(found: Read, numbers: Judged) -> int | None:
-    if numbers.needed is None or numbers.rate is None:
-        return None
-    groups = len(np.unique(found.group[~found.outside & found.distinct]))
-    return math.ceil(numbers.needed * groups / numbers.rate.n)
-
-
-def _support(numbers: Judged) -> ProbeSupport | None:
-    own = numbers.support
-    if own is None:
-        return None
-    return ProbeSupport(
-        outside=own.outside,
-        distance=own.distance,
-        log_variance=own.log_variance,
-        mean_off=own.mean_off,
-        distinct=own.distinct,
-        broken=own.broken,
-    )
-
-
-def _rate(numbers: Judged) -> Estimate | None:
-    if numbers.rate is None:
-        return None
-    low, high = numbers.rate.interval
-    return Estimate(
-        value=numbers.rate.estimate,
-        low=low,
-        high=high,
-        n=numbers.rate.n,
-        unit="share",
-        method="Clopper-Pearson at the effective number of rows",
-    )
+    asked = Asked(kind, ctx.label(config.target), chosen.base, ctx.label(config.reference or ""), edges, ctx.seed)
+    return recorded(asked, chosen.probe, own, None if other is None else other.read)
 
 
 def _tables(ctx: Context, own: Evidence, other: Evidence | None) -> None:
@@ -300,71 +190,35 @@ def _tables(ctx: Context, own: Evidence, other: Evidence | None) -> None:
         "distinct": found.distinct.tolist(),
         "distance": found.distance.tolist(),
         "length": found.length.tolist(),
+        "mark": found.mark.tolist(),
+        "place": found.place.tolist(),
     }
+    if own.position is not None:
+        columns["position"] = own.position.tolist()
     if own.label is not None:
         columns["label"] = own.label.tolist()
     if other is not None:
         columns |= {"reference_score": other.read.score.tolist(), "reference_outside": other.read.outside.tolist()}
     ctx.output.table("rows", columns)
     ctx.output.table("axes", {"mean": found.mean.tolist(), "variance": found.variance.tolist()})
+    names = dict(enumerate(visible(name, 256) for name in own.groups))
+    ctx.output.table("groups", group_columns(found, names))
+
+
+def group_columns(found: Read, names: Mapping[int, str]) -> dict[str, list[Any]]:
+    """Every group: its rows, those inside, its largest score."""
     numbers, at = np.unique(found.group, return_inverse=True)
-    inside = np.bincount(at, ~found.outside)
-    ctx.output.table(
-        "groups",
-        {
-            "group": numbers.tolist(),
-            "name": [visible(own.groups[i], 256) for i in numbers.tolist()],
-            "rows": np.bincount(at).tolist(),
-            "inside": inside.astype(int).tolist(),
-            "max_score": np.maximum.reduceat(found.score[np.argsort(at, kind="stable")], _starts(at)).tolist(),
-        },
-    )
+    return {
+        "group": numbers.tolist(),
+        "name": [names.get(i, "") for i in numbers.tolist()],
+        "rows": np.bincount(at).tolist(),
+        "inside": np.bincount(at, ~found.outside).astype(int).tolist(),
+        "max_score": np.maximum.reduceat(found.score[np.argsort(at, kind="stable")], _starts(at)).tolist(),
+    }
 
 
 def _starts(at: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.bincount(at))[:-1]]).astype(np.int64)
-
-
-def _top(own: Evidence, probe: Any, ctx: Context) -> tuple[TopRow, ...]:
-    found = own.read
-    order = np.lexsort((found.place, -found.score))[:TOP]
-    out: list[TopRow] = []
-    for row in order.tolist():
-        text = before = after = None
-        position = None if own.position is None else int(own.position[row])
-        if own.texts and position is not None:
-            before, text, after = _context(ctx, own.texts[row], position)
-        out.append(
-            TopRow(
-                row=int(found.place[row]),
-                group=own.groups[int(found.group[row])],
-                position=position,
-                score=float(found.score[row]),
-                flagged=probe.threshold is not None and bool(found.score[row] > probe.threshold),
-                outside=bool(found.outside[row]),
-                text=text,
-                before=before,
-                after=after,
-            )
-        )
-    return tuple(out)
-
-
-def _context(ctx: Context, text: Tokens, position: int) -> tuple[str, str, str]:
-    assert text.spell is not None
-    before = text.spell(text.ids[max(0, position - CONTEXT) : position])
-    after = text.spell(text.ids[position + 1 : position + 1 + CONTEXT])
-    return before, text.spell(text.ids[position : position + 1]), after
-
-
-def _histogram(found: Read, negatives: NDArray[np.float64] | None) -> tuple[tuple[float, float, float, float], ...]:
-    low, high = float(found.score.min()), float(found.score.max())
-    if negatives is not None:
-        low, high = min(low, float(negatives.min())), max(high, float(negatives.max()))
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    own = np.histogram(found.score, edges)[0] / len(found)
-    clean = np.zeros(BINS) if negatives is None else np.histogram(negatives, edges)[0] / len(negatives)
-    return tuple((float(edges[i]), float(edges[i + 1]), float(own[i]), float(clean[i])) for i in range(BINS))
 
 
 def soup_of(result: ProbeReading) -> dict[str, Any]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radiograph.core import visible
 from radiograph.evidence.probes.probe import ProbeBuild, ProbeReading
-from radiograph.numerics.probes import SetSupport, correlation, group_size
+
+if TYPE_CHECKING:
+    from radiograph.probing import Probe
+
+
+ROUNDED, TINY = 1e-3, 1e-30
+"""What products in single precision may differ by, as a share; a length that is none."""
 
 
 def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
@@ -53,63 +60,94 @@ def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
 
 
 def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
-    """Differences between a reading and its rows; threshold and ρ of the probe are the record's."""
+    """Differences between a reading and what its probe says of its rows. Of foreign weights, which no bundle keeps, the
+    threshold is the record's.
+    """
+    from radiograph.methods._probe.reading import OF_DEFECTION, PROBE, edges_of, group_columns
+    from radiograph.methods._probe.recorded import Asked, Evidence, recorded
+    from radiograph.probing import Probe, read_again
+    from radiograph.store import Bundle
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import read_probe
+
+    manifest = Bundle(folder).manifest
+    config = manifest.config
+    if config["weights"] is None:
+        with Opened.at(folder / PROBE) as file:
+            probe = Probe.of(read_probe(file))
+    else:
+        none: Any = np.zeros(0, dtype=np.float32)
+        named = (stored.probe, stored.kind, "uncalibrated", "token", None, "none", stored.site)
+        probe = Probe(*named, none, stored.threshold, stored.weights_sha256)  # type: ignore[arg-type]
+    rows, axes, groups = (_columns(folder, name) for name in ("rows", "axes", "groups"))
+    own = read_again(probe.support, rows, axes)
+    said = [
+        f"{name} of tables/rows.parquet does not follow from its distances, lengths and marks"
+        for name in ("outside", "distinct")
+        if not np.array_equal(getattr(own, name), rows[name])
+    ]
+    unit = np.sqrt(probe.width) / np.maximum(own.length, TINY) if probe.normalise == "rms" else 1.0
+    marked = own.mark * unit
+    here = np.isfinite(marked)  # marks are sums in single precision, which squares of huge rows leave
+    if not np.allclose(marked[here], own.score[here], rtol=ROUNDED, atol=ROUNDED * float(own.score.std())):
+        said.append("score of tables/rows.parquet does not follow from its marks and lengths")
+    if (np.diff(own.place) <= 0).any():
+        said.append("the rows of tables/rows.parquet are not in their order")
+    other = None
+    if config["reference"] is not None:
+        other = replace(own, score=rows["reference_score"], outside=rows["reference_outside"].astype(bool))
+    names = {int(number): str(name) for number, name in zip(groups["group"], groups["name"], strict=True)}
+    written = {k: np.asarray(v) for k, v in group_columns(own, names).items()}
+    if any(not np.array_equal(written[k], groups[k]) for k in written) or len(names) != len(groups["group"]):
+        said.append("tables/groups.parquet does not follow from the rows")
+    evidence = Evidence(
+        stored.evidence,
+        own,
+        tuple(names.get(number, "") for number in range(max(names, default=-1) + 1)),
+        rows.get("position"),
+        label=rows["label"].astype(bool) if "label" in rows else None,
+        stamps=stored.stamps,
+    )
+    edges = edges_of(config["bands"]) if "bands" in config else OF_DEFECTION
+    question: Any = manifest.verb.rpartition(".")[2]
+    base = stored.base if probe.card is None or config["probe"] is None else probe.card.model.ref
+    asked = Asked(question, config["target"], base, config["reference"] or "", edges, manifest.seed)
+    return said + _unlike(recorded(asked, probe, evidence, other), stored, probe, config)
+
+
+def _unlike(again: ProbeReading, stored: ProbeReading, probe: Probe, config: dict[str, Any]) -> list[str]:
+    """Parts of a record that the rows do not give; the texts of leading rows are shown, and decide nothing."""
+    ours, theirs = (one.model_dump(mode="json") for one in (again, stored))
+    for top in (*ours["top"], *theirs["top"]):
+        top |= {"text": None, "before": None, "after": None, "group": visible(top["group"], 256)}
+    ours["stamps"] = theirs["stamps"]
+    said = [
+        f"{_WORDS.get(key, f'/{key}')} does not follow from the stored rows" for key in ours if ours[key] != theirs[key]
+    ]
+    stamps = probe.card.stamps if probe.card else ()
+    given = config["data"] or ([config["labels"]] if config["labels"] else [])
+    if stamps != stored.stamps[len(stored.stamps) - len(stamps) :]:
+        said.append("/stamps are without those of the probe")
+    if given and stored.evidence != ", ".join(given):
+        said.append("/evidence is not what was read")
+    return said
+
+
+_WORDS = {
+    "counts": "the number of rows",
+    "max_score": "the largest score",
+    "top": "the top rows",
+    "support": "the support",
+    "rate": "the rate",
+    "worst_case_rate": "the worst case",
+    "band": "the band",
+    "point_band": "the point band",
+    "rows_needed": "the rows needed",
+    "separated": "the AUROC",
+}
+
+
+def _columns(folder: Path, name: str) -> dict[str, Any]:
     import polars as pl
 
-    from radiograph.numerics.probes import band, point_band, rate, rows_needed, separation
-
-    rows = pl.read_parquet(folder / "tables" / "rows.parquet")
-    score, group = rows["score"].to_numpy(), rows["group"].to_numpy()
-    beyond, distinct = rows["outside"].to_numpy(), rows["distinct"].to_numpy()
-    checks: dict[str, tuple[Any, Any]] = {
-        "the number of rows": ((len(rows), int((~beyond).sum())), (stored.counts.rows, stored.counts.inside)),
-        "the number of groups": (len(np.unique(group)), stored.counts.groups),
-        "the largest score": (float(score.max()), stored.max_score),
-        "the top rows": (
-            [float(s) for s in np.sort(score)[::-1][: len(stored.top)]],
-            [top.score for top in stored.top],
-        ),
-    }
-    if stored.support is not None:
-        own = stored.support
-        axes = pl.read_parquet(folder / "tables" / "axes.parquet")
-        ratio = np.abs(np.log(np.maximum(axes["variance"].to_numpy(), 1e-12)))
-        found = SetSupport(
-            float(beyond.mean()),
-            own.distance,
-            float(ratio.mean()),
-            float(np.abs(axes["mean"].to_numpy()).max(initial=0.0)),
-            own.distinct,
-        )
-        checks["the support"] = (
-            (found.outside, found.log_variance, found.mean_off, found.broken),
-            (own.outside, own.log_variance, own.mean_off, own.broken),
-        )
-    if stored.rate is not None and stored.threshold is not None and stored.rho is not None:
-        flags = score > stored.threshold
-        kept = ~beyond & distinct
-        rho = max(stored.card_rho or 0.0, correlation(score[kept], group[kept], stored.threshold))
-        flagged, n = int(flags[kept].sum()), int(kept.sum())
-        share = rate(flagged, n, group_size(group[kept]), rho)
-        ends = (stored.rate.low, stored.rate.high)
-        counted = (stored.counts.flagged, stored.counts.counted)
-        checks["the rate"] = ((share.estimate, flagged, n), (stored.rate.value, *counted))
-        checks["its interval"] = ((*share.interval, share.rho), (*ends, stored.rho))
-        checks["the worst case"] = (float((flags | beyond)[distinct].mean()), stored.worst_case_rate)
-        if stored.band not in (None, "NOT-MEASURED"):
-            answer = band(share.interval, stored.edges)
-            needed = rows_needed(share, stored.edges) if answer == "INCONCLUSIVE" else None
-            checks["the band"] = (answer, stored.band)
-            checks["the point band"] = (point_band(share.estimate, stored.edges), stored.point_band)
-            groups = None if needed is None else math.ceil(needed * len(np.unique(group[kept])) / n)
-            checks["the rows needed"] = ((needed, groups), (stored.rows_needed, stored.groups_needed))
-    if stored.band in ("OK", "MINOR", "MAJOR", "INCONCLUSIVE"):
-        sound = stored.status == "calibrated" and (stored.support is None or stored.support.broken is None)
-        checks["a band where there is none"] = (sound, True)
-    if stored.separated is not None:
-        apart = separation(score, rows["label"].to_numpy(), group)
-        checks["the AUROC"] = (
-            (apart.area, *apart.interval),
-            (stored.separated.target, *stored.separated.target_interval),
-        )
-    return [f"{name} does not follow from the stored rows" for name, (ours, theirs) in checks.items() if ours != theirs]
+    return {column.name: column.to_numpy() for column in pl.read_parquet(folder / "tables" / f"{name}.parquet")}

@@ -31,16 +31,17 @@ class Config(Options):
 
 def run(config: Config, ctx: Context) -> ProbeReading:
     """Read and judge."""
-    from radiograph.methods._probe.reading import reading
+    from radiograph.methods._probe.reading import OF_DEFECTION, reading
 
-    return reading(config, ctx, "defection", (0.01, 0.05))
+    return reading(config, ctx, "defection", OF_DEFECTION)
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Whether support, rate, band and comparisons follow from the stored rows."""
     from radiograph.methods._probe.recompute import unlike_reading
+    from radiograph.store import derived
 
-    return unlike_reading(ProbeReading.read(result), folder)
+    return derived(lambda: unlike_reading(ProbeReading.read(result), folder))
 
 
 def soup(result: ProbeReading) -> dict[str, Any]:

@@ -50,5 +50,6 @@ def soup(result: Interference) -> dict[str, Any]:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Scores, intervals, bands and the worst pair again, from the stored losses."""
     from radiograph.methods.probe._interference import again
+    from radiograph.store import derived
 
-    return again.problems(result, folder)
+    return derived(lambda: again.problems(result, folder))

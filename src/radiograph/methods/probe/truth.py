@@ -38,8 +38,9 @@ def run(config: Config, ctx: Context) -> ProbeReading:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Whether support, rate, band and comparisons follow from the stored rows."""
     from radiograph.methods._probe.recompute import unlike_reading
+    from radiograph.store import derived
 
-    return unlike_reading(ProbeReading.read(result), folder)
+    return derived(lambda: unlike_reading(ProbeReading.read(result), folder))
 
 
 def soup(result: ProbeReading) -> dict[str, Any]:

@@ -116,6 +116,30 @@ def _summed(found: Sequence[Overlap], norms: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def of_table(table: Any, first: str, second: str, modules: Mapping[str, int | None]) -> dict[str, Any]:
+    """The same from the table of all matrices; without the cosine where one changes a matrix that the other does not,
+    whose norm no row has.
+    """
+    pair = {first, second}
+    rows = [row for row in table.iter_rows(named=True) if {row["first"], row["second"]} == pair]
+    found = [
+        Overlap(
+            (row["cosine"] or 0.0) * row["norm_first"] * row["norm_second"],
+            (row["norm_first"], row["norm_second"]),
+            **{name: row[name] for name in _PARTS},
+        )
+        for row in rows
+    ]
+    norms = [float(np.sqrt(sum(one.norms[side] ** 2 for one in found))) for side in (0, 1)]
+    said = _summed(found, norms)
+    if any(modules[name] != len(found) for name in pair):
+        del said["cosine"]
+    return said
+
+
+_PARTS = ("columns", "columns_chance", "rows", "rows_chance", "conflicts", "large")
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

@@ -41,8 +41,13 @@ def compare(config: Config, ctx: Context) -> Interference:
 
 def _given(config: Config, reference: str, ctx: Context) -> Interference:
     read = losses.read_losses(ctx, reference)
-    facts, cells = judge.of_given(read)
     ctx.output.table("losses", _columns(read))
+    return of_losses(read, ctx.label(reference), config.allow_missing)
+
+
+def of_losses(read: losses.Losses, source: str, allow_missing: bool) -> Interference:
+    """The record of a file of losses."""
+    facts, cells = judge.of_given(read)
     bare = [c for c in cells if c.score is not None and c.interval is None and c.reason is None]
     notes: list[str] = []
     if bare and len(bare) < len(cells):
@@ -52,7 +57,7 @@ def _given(config: Config, reference: str, ctx: Context) -> Interference:
         notes.append(f"{len(single)} pairs stand on a single row (n = 1), of which no spread is known")
     return Interference(
         mode="losses",
-        source=ctx.label(reference),
+        source=source,
         combine="given",
         unit="as given",
         adapters=tuple(
@@ -70,7 +75,7 @@ def _given(config: Config, reference: str, ctx: Context) -> Interference:
         cells=tuple(cells),
         worst_pair=judge.worst_of(cells),
         bands=judge.counted(cells),
-        allow_missing=config.allow_missing,
+        allow_missing=allow_missing,
         stamps=("no_interval",) if bare else (),
         notes=tuple(notes),
         not_measured=judge.gaps(cells),
