@@ -113,6 +113,85 @@ def test_p8_2_every_number_of_the_table_by_a_second_derivation(full):
     assert len(full.result.shares.outside_random) == 3
 
 
+FORGED = {
+    "kind": "crosscoder",
+    "requirements": [],
+    "activation_drift": 0.001,
+    "effect_rms": 0.001,
+    "largest": 1.0,
+    "carried/0/interval": [-9.0, 9.0],
+    "carried/0/share": 0.01,
+    "carried/0/effect": 0.0,
+    "carried/0/state": "silenced",
+    "carried/0/q": 0.2,
+    "rest/state": "diffuse",
+    "shares/carried_interval": [0.0, 0.1],
+    "moved/level": 0.5,
+    "n/tokens": 12,
+    "null": [0] * 81,
+    "shown/0/active_ref": 5.0,
+    "shown/0/mean_ref": 5.0,
+    "shown/0/state": "unmoved",
+    "shown/3/p": None,
+    "shown/3/feature": 2,
+}
+FULL = {
+    "shares/seen": 0.1,
+    "shares/seen_null": 0.1,
+    "shares/outside": 0.1,
+    "l2/floor_median": 9.0,
+    "l2/p": 0.5,
+    "l2/excess": 0.0,
+    "fvu/difference": [0.5, 0.6],
+    "shown/0/turned_on": 5,
+    "changes/0/feature": 2,
+}
+
+
+def test_every_number_of_a_record_follows_from_its_tables(place):
+    """Each edit alone, its hashes redone; then rows left out, doubled, changed, and tables left out."""
+    from radiograph.methods.probe.sae_diff import recompute
+
+    path = shift(depth="full", out="forged-full", require=["l2_excess<0.1"]).path
+    document = json.loads((path / "result.json").read_text())
+    assert recompute(document, path) == []
+    _edited(FULL, document, path)
+    path = shift(out="forged", require=["moved<3"]).path
+    document = json.loads((path / "result.json").read_text())
+    assert recompute(document, path) == []
+    _edited(FORGED, document, path)
+    for name in ("features", "groups", "sample", "shift", "basis", "scale"):
+        file = path / "tables" / f"{name}.parquet"
+        data = file.read_bytes()
+        table = pl.read_parquet(file)
+        for other in (table[1:], table[:0]):
+            other.write_parquet(file)
+            assert recompute(document, path), name
+        file.unlink()
+        assert recompute(document, path), name
+        file.write_bytes(data)
+    for column in ("p", "q", "statistic", "effect"):
+        file = path / "tables/features.parquet"
+        table = pl.read_parquet(file)
+        table.with_columns((pl.col(column) * 0.5).alias(column)).write_parquet(file)
+        assert recompute(document, path), column
+        table.write_parquet(file)
+    assert recompute(document, path) == []
+
+
+def _edited(edits, document, path):
+    from radiograph.methods.probe.sae_diff import recompute
+
+    for way, value in edits.items():
+        other = json.loads(json.dumps(document))
+        *keys, last = [int(key) if key.isdigit() else key for key in way.split("/")]
+        part = other
+        for key in keys:
+            part = part[key]
+        part[last] = value
+        assert recompute(other, path), way
+
+
 def test_codes_of_the_reported_features_are_those_of_all(full, standard):
     both = {r.feature: r for r in full.result.shown}
     for row in standard.result.shown:

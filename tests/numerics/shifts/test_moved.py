@@ -20,6 +20,7 @@ from radiograph.numerics.shifts import (
     seen_null,
     segments,
     shift_length,
+    unseen,
 )
 
 AMOUNTS = (3, 3, 2, 2, 1.5, 1, -2, -3)
@@ -291,12 +292,13 @@ def test_share_seen_is_what_the_change_of_mean_codes_writes():
     rng = np.random.default_rng(0)
     shift, codes, decoder = rng.standard_normal((20, 8)), rng.standard_normal((20, 30)), units(30, 8)
     counts = np.full(20, 5)
-    seen, null = seen_null(shift, codes, decoder, Paired(counts, 99, 0))
+    rest = unseen(shift, codes, decoder)
+    seen, null = seen_null(shift @ shift.T, rest @ rest.T, Paired(counts, 99, 0))
     delta, change = shift.sum(0) / 100, codes.sum(0) / 100
     expected = 1 - np.square(delta - change @ decoder).sum() / np.square(delta).sum()
     np.testing.assert_allclose(seen, expected, rtol=1e-6)
     assert null is not None
-    assert seen_null(shift * 0, codes, decoder, Paired(counts, 99, 0)) == (None, None)
+    assert seen_null(np.zeros((20, 20)), rest @ rest.T, Paired(counts, 99, 0)) == (None, None)
 
 
 def test_too_few_groups_have_no_p():

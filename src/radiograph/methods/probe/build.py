@@ -100,9 +100,28 @@ def run(config: Config, ctx: Context) -> ProbeBuild:
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Whether AUROC, rates, status and the file follow from the stored scores and nulls."""
-    from radiograph.methods._probe.recompute import unlike_build
+    from radiograph.store import derived
 
-    return unlike_build(ProbeBuild.read(result), folder)
+    return derived(lambda: _unlike(ProbeBuild.read(result), folder))
+
+
+def _unlike(stored: ProbeBuild, folder: Path) -> list[str]:
+    """What the file and the tables do not give, and a choice that is not that of the card."""
+    from radiograph.methods._probe.recompute import unlike_build
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import read_probe
+
+    card = stored.card
+    said = unlike_build(stored, folder)
+    with Opened.at(folder / stored.file) as file:
+        test = read_probe(file).tensors["test_scores"]
+    if stored.histogram != _histogram(test):
+        said.append("the histogram does not follow from the stored scores")
+    chosen = [(one.site, one.method, one.strength) for one in stored.candidates if one.chosen]
+    tried = len({one.site for one in stored.candidates}), len({one.method for one in stored.candidates})
+    if chosen != [(card.site, card.method, card.strength)] or tried != (card.tried.sites, card.tried.methods):
+        said.append("the candidates are not those of the card, or another one was chosen")
+    return said
 
 
 def _settings(config: Config, ctx: Context) -> Settings:

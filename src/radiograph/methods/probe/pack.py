@@ -22,7 +22,7 @@ from pydantic import Field
 from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, FolderPath, ModelRef, UserError
 from radiograph.core.config import Positional
-from radiograph.evidence.probes.probe import PackCheck, PackReport
+from radiograph.evidence.probes.probe import PackReport
 
 
 class Config(Base):
@@ -72,13 +72,28 @@ def run(config: Config, ctx: Context) -> PackReport:
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Whether a pack that lies in the bundle still holds."""
-    report = PackReport.read(result)
+    from radiograph.store import derived
+
+    return derived(lambda: _unlike(PackReport.read(result), folder))
+
+
+def _unlike(report: PackReport, folder: Path) -> list[str]:
+    """Whether a pack that lies in the bundle still holds, and the record says the same of it."""
+    from radiograph.methods._probe import packs
+    from radiograph.store import Bundle
+
+    config = Bundle(folder).manifest.config
+    did = "listed" if config["list_"] else "checked" if config["check"] else "fetched" if config["fetch"] else "written"
+    if report.did != did:
+        return [f"/did is {report.did}, and the pack was {did}"]
+    wrong = [check.name for check in report.checks if check.looked_at and check.holds == bool(check.problems)]
+    if wrong:
+        return [f"{name}: whether it holds does not follow from its problems" for name in wrong]
     if report.folder is None or report.did == "checked":
         return []
-    from radiograph.methods._probe import packs
-
-    again: tuple[PackCheck, ...] = packs.checked(folder / report.folder, report.folder).checks
-    return [f"{check.name}: {text}" for check in again for text in check.problems]
+    again = packs.checked(folder / report.folder, report.folder)
+    said = [f"{check.name}: {text}" for check in again.checks for text in check.problems]
+    return said if again.pack == report.pack else [*said, "/pack is not what pack.json says"]
 
 
 def soup(result: PackReport) -> dict[str, Any]:

@@ -53,5 +53,6 @@ def soup(result: FeatureShift) -> dict[str, Any]:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Counts, q, coefficients, shares, drift, FVU and demands again, from the tables."""
     from radiograph.methods.probe._sae_diff import again
+    from radiograph.store import derived
 
-    return again.problems(result, folder)
+    return derived(lambda: again.problems(result, folder))

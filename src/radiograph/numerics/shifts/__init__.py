@@ -3,15 +3,17 @@
 `Paired` and `Unpaired` say which relabellings are as likely as the data if nothing moved; everything else asks them.
 """
 
-from radiograph.numerics.shifts._carried import Carried, Chosen, Rest, carried
+from radiograph.numerics.shifts._carried import DRAWS, LEVEL, Carried, Chosen, Rest, carried, explained
 from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Paired, Unpaired
-from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length
+from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length, shift_length_of, unseen
 from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, feature_shifts, feature_tests
 from radiograph.numerics.shifts._rates import CodeSums, FeatureRates, feature_rates
 from radiograph.numerics.shifts._sums import GroupSums, RowSpread, keyed_bins, segments
 
 __all__ = [
+    "DRAWS",
     "LEAST_GROUPS",
+    "LEVEL",
     "Carried",
     "Chosen",
     "CodeSums",
@@ -26,6 +28,7 @@ __all__ = [
     "RowSpread",
     "Unpaired",
     "carried",
+    "explained",
     "feature_rates",
     "feature_shifts",
     "feature_tests",
@@ -33,4 +36,6 @@ __all__ = [
     "seen_null",
     "segments",
     "shift_length",
+    "shift_length_of",
+    "unseen",
 ]

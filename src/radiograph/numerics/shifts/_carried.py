@@ -106,6 +106,39 @@ def carried(
     return Carried(chosen, data.rest, data.p, data.share, chance, total, interval, len(sham.rows))
 
 
+def explained(
+    shift: Float64[np.ndarray, "group group"],
+    along: Float64[np.ndarray, "group row"],
+    rows: Float64[np.ndarray, "row row"],
+    design: Design,
+    seed: int,
+) -> tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, "end row"], Float64[np.ndarray, " row"], Interval]:
+    """Coefficients, their intervals, shares at entry and the interval of their sum, of rows that were chosen.
+
+    Args:
+        shift: products of the group sums.
+        along: coefficients of the group sums.
+        rows: products of the chosen rows, in their order.
+        design: which relabellings there are.
+        seed: of the draws.
+    """
+    coefficients = design.weights[0] @ along
+    spread = design.resampled(along, DRAWS, seed)
+    taken = design.resampled(np.eye(design.groups), DRAWS, seed)
+    whole = float(design.weights[0] @ shift @ design.weights[0])
+    lower = np.linalg.solve(np.linalg.cholesky(rows), rows @ coefficients)
+    shares = np.square(lower) / whole
+    drawn = np.einsum("dg,gh,dh->d", taken, shift, taken, optimize=True)
+    missed = 1 - np.einsum("dr,rs,ds->d", spread, rows, spread, optimize=True) / drawn
+    return coefficients, np.quantile(spread, [0.025, 0.975], axis=0), shares, _around(float(shares.sum()), missed)
+
+
+def _around(whole: float, missed: Float64[np.ndarray, " draw"]) -> Interval:
+    """Noise in a draw adds to what is missed: the draws are moved to where the estimate stands."""
+    ends = np.quantile(1 - missed, [0.025, 0.975]) + (whole - (1 - missed).mean())
+    return Interval(float(ends[0]), float(min(ends[1], 1.0)))
+
+
 def _selected(search: _Search, chance: float) -> _Selection:
     whole = search.left
     found: list[tuple[int, float, float, tuple[int, ...]]] = []
@@ -223,9 +256,7 @@ def _fitted(
     low, high = np.quantile(spread, [0.025, 0.975], axis=0)
     missed = np.square(drawn - spread @ basis).sum(1) / np.square(drawn).sum(1)
     whole = sum(share for _, share, _, _ in found)
-    # Noise in a draw adds to what is missed: the draws are moved to where the estimate stands.
-    ends = np.quantile(1 - missed, [0.025, 0.975]) + (whole - (1 - missed).mean())
-    bounds = Interval(float(ends[0]), float(min(ends[1], 1.0)))
+    bounds = _around(whole, missed)
     chosen = tuple(
         Chosen(row, float(coefficients[i]), Interval(float(low[i]), float(high[i])), share, q, near)
         for i, (row, share, q, near) in enumerate(found)

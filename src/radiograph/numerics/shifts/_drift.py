@@ -31,8 +31,12 @@ class Drift:
 
 def shift_length(sums: Float64[np.ndarray, "group column"], design: Design) -> Drift:
     """‖W_0·P‖ with its floor and p; floor, p and excess are None below 12 groups."""
+    return shift_length_of(sums @ sums.T, design)
+
+
+def shift_length_of(gram: Float64[np.ndarray, "group group"], design: Design) -> Drift:
+    """The same from the products of the group sums."""
     weights = design.weights
-    gram = sums @ sums.T
     length = float(np.sqrt(_lengths(gram, weights[:1])[0]))
     if design.groups < LEAST_GROUPS:
         return Drift(length, None, None, None, None)
@@ -52,31 +56,37 @@ def _lengths(
     return np.maximum(np.einsum("lg,lg->l", weights @ gram, weights), 0)
 
 
-def seen_null(
+def unseen(
     shift: Float64[np.ndarray, "group width"],
     codes: Float64[np.ndarray, "group feature"],
     decoder: Float[np.ndarray, "feature width"],
-    design: Design,
-) -> tuple[float | None, float | None]:
-    """Share of the shift that the change of mean codes writes, and its median over relabellings of centred sums.
-
-    None where nothing moved, or below 12 groups for the median.
-    """
+) -> Float64[np.ndarray, "group width"]:
+    """The shift without what the change of codes writes."""
     written = np.zeros_like(shift)
     for block in blocks(len(decoder)):
         written += codes[:, block] @ decoder[block].astype(np.float64)
-    rest = shift - written
+    return shift - written
+
+
+def seen_null(
+    shift: Float64[np.ndarray, "group group"], rest: Float64[np.ndarray, "group group"], design: Design
+) -> tuple[float | None, float | None]:
+    """Share of the shift that the change of mean codes writes, and its median over relabellings of centred sums, from
+    the products of the group sums and of what is unseen of them.
+
+    None where nothing moved, or below 12 groups for the median.
+    """
     weights = design.weights
-    whole = float(_lengths(shift @ shift.T, weights[:1])[0])
+    whole = float(_lengths(shift, weights[:1])[0])
     if whole == 0:
         return None, None
-    seen = 1 - float(_lengths(rest @ rest.T, weights[:1])[0]) / whole
+    seen = 1 - float(_lengths(rest, weights[:1])[0]) / whole
     if design.groups < LEAST_GROUPS:
         return seen, None
     flips = weights[1 : design.flips + 1]
-    still, left = design.centred(shift), design.centred(rest)
-    below = _lengths(still @ still.T, flips)
+    centring = design.centred(np.eye(design.groups))
+    below = _lengths(centring @ shift @ centring.T, flips)
     known = below > 0
     if not known.any():
         return seen, None
-    return seen, float(np.median(1 - _lengths(left @ left.T, flips)[known] / below[known]))
+    return seen, float(np.median(1 - _lengths(centring @ rest @ centring.T, flips)[known] / below[known]))

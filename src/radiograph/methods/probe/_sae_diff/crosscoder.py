@@ -27,7 +27,7 @@ from radiograph.evidence.probes.shift import (
 )
 from radiograph.methods.dictionary._evaluation import requirements
 from radiograph.methods.probe._sae_diff import labels, sides
-from radiograph.methods.probe._sae_diff.written import rest_of
+from radiograph.methods.probe._sae_diff.written import group_tables, rest_of
 from radiograph.numerics.dictionaries.exclusivity import NOMINATE, ScalingSums, norm_share, scalings
 from radiograph.numerics.dictionaries.units import draws
 from radiograph.numerics.shifts import LEAST_GROUPS, Carried, GroupSums, RowSpread, carried
@@ -81,6 +81,7 @@ def compare(
     columns: dict[str, Any] = {"feature": np.arange(held.size), "rate": fired / both.tokens, "rho": rho}
     columns["mean"] = total / both.tokens
     ctx.output.table("features", columns)
+    group_tables(ctx, design, table, max(spread[0].trace, 1e-300), chosen, directions)
     drift = float(np.linalg.norm(design.weights[0] @ table) / max(spread[0].trace, 1e-300) ** 0.5)
     return _result(config, ctx, held, both, design.groups, chosen, written, drift, wanted)
 

@@ -25,7 +25,7 @@ from radiograph.evidence.probes.shift import (
 )
 from radiograph.methods.dictionary._evaluation import requirements
 from radiograph.methods.probe._sae_diff import labels, sample
-from radiograph.numerics.shifts import Carried, Drift, seen_null, shift_length
+from radiograph.numerics.shifts import Carried, Design, Drift, seen_null, shift_length, unseen
 
 if TYPE_CHECKING:
     from radiograph.dictionaries.plain import PlainDictionary
@@ -274,12 +274,23 @@ def _drift(parts: Parts, gaps: list[RefusalRecord]) -> tuple[L2 | None, float | 
     del found
     change = codes.values
     drift: Drift = shift_length(change, parts.sums.design)
-    gram = change @ change.T
-    parts.ctx.output.table("drift", {f"g{i}": gram[:, i].tolist() for i in range(len(gram))})
+    parts.ctx.output.table("drift", _products(change))
     l2 = L2(drift=drift.drift, floor_median=drift.median, floor_q95=drift.q95, p=drift.p, excess=drift.excess)
     if parts.rebuilt is None or parts.dictionary.decoder is None:
         return l2, None, None
-    return l2, *seen_null(parts.sums.written, change, parts.dictionary.decoder, parts.sums.design)
+    rest = unseen(parts.sums.written, change, parts.dictionary.decoder)
+    parts.ctx.output.table("unseen", _products(rest))
+    return l2, *seen_null(_squared(parts.sums.written), _squared(rest), parts.sums.design)
+
+
+def _squared(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return sums @ sums.T
+
+
+def _products(sums: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Products of group sums, as a table."""
+    gram = _squared(sums)
+    return {f"g{i}": gram[:, i].tolist() for i in range(len(gram))}
 
 
 def _reconstruction(parts: Parts, gaps: list[RefusalRecord]) -> tuple[Fvu | None, float | None, tuple[float, ...]]:
@@ -337,13 +348,35 @@ def _tables(parts: Parts, with_carried: bool) -> None:
             if name != "t_rate" or not alone:
                 whole[found.counted] = getattr(found.rates, name)
             columns[name] = whole
+        crossed = np.zeros(size, np.int64)
+        crossed[found.counted] = found.rates.crossed
+        columns["crossed"] = crossed
         if parts.config.depth == "full" and found.rates.turned_on is not None and found.rates.turned_off is not None:
             columns |= {"turned_on": found.rates.turned_on, "turned_off": found.rates.turned_off}
     parts.ctx.output.table("features", columns)
-    design = parts.sums.design
-    groups: dict[str, Any] = {"weight": design.weights[0]}
-    if with_carried and found.carried is not None and found.carried.chosen and parts.directions is not None:
-        basis = parts.directions[[one.row for one in found.carried.chosen]].astype(np.float64)
-        along = parts.sums.written @ np.linalg.pinv(basis)
-        groups |= {f"c{one.row}": along[:, i] for i, one in enumerate(found.carried.chosen)}
-    parts.ctx.output.table("groups", groups)
+    rows = None if parts.directions is None or not with_carried else parts.directions
+    group_tables(parts.ctx, parts.sums.design, parts.sums.written, parts.sums.trace, found.carried, rows)
+
+
+def group_tables(
+    ctx: Context,
+    design: Design,
+    sums: NDArray[np.float64],
+    trace: float,
+    chosen: Carried | None,
+    rows: NDArray[Any] | None,
+) -> None:
+    """Groups, products of their sums, and their sums along the rows that were chosen: from these the shift as a whole,
+    coefficients, shares and intervals follow.
+    """
+    groups: dict[str, Any] = {"weight": design.weights[0], "tokens": design.counts}
+    ctx.output.table("shift", _products(sums))
+    ctx.output.table("scale", {"trace": [float(trace)]})
+    if chosen is not None and chosen.chosen and rows is not None:
+        names = [one.row for one in chosen.chosen]
+        basis = rows[names].astype(np.float64)
+        along, products = sums @ np.linalg.pinv(basis), basis @ basis.T
+        groups |= {f"c{name}": along[:, i] for i, name in enumerate(names)}
+        own: dict[str, Any] = {f"c{n}": products[:, i] for i, n in enumerate(names)}
+        ctx.output.table("basis", {"feature": names, **own})
+    ctx.output.table("groups", groups)
