@@ -388,14 +388,19 @@ def _validated(
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Do order, ranks, intervals, behaviour and validation follow from the tables?"""
     from radiograph.methods._blame.recompute import differences
+    from radiograph.store import Bundle, derived
 
-    if result["schema"] == BlamePlan.SCHEMA:
+    config = Bundle(folder).manifest.config
+    kind = BlamePlan if config["plan_only"] else Blame if config["screen"] is None else BlameScreen
+    if result["schema"] != kind.SCHEMA:
+        return [f"/schema is {result['schema']}, and {kind.SCHEMA} was asked for"]
+    if kind is BlamePlan:
         return []
     if result["schema"] == BlameScreen.SCHEMA:
         from radiograph.methods._blame import screen
 
-        return screen.differences(BlameScreen.read(result), folder)
-    return differences(Blame.read(result), folder)
+        return derived(lambda: screen.differences(BlameScreen.read(result), folder))
+    return derived(lambda: differences(Blame.read(result), folder))
 
 
 def soup(result: Blame | BlamePlan | BlameScreen) -> dict[str, Any]:

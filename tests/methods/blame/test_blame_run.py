@@ -213,3 +213,25 @@ def test_a_report_shades_tokens_and_names_what_is_not_checked(done):
     html = Path(done.path / "report.html").read_text()
     assert UNCHECKED in html
     assert 'class="up5"' in html
+
+
+def test_what_was_asked_and_shown_follows_from_tables_and_configuration(done):
+    """Each edit alone, its hashes redone: rows left out, a record of another kind, numbers of parts."""
+    from radiograph.methods.blame import recompute
+
+    document = json.loads((done.path / "result.json").read_text())
+    assert recompute(document, done.path) == []
+    first = document["top"][0]
+    edits = {
+        "schema": "radiograph.blame_plan/1",
+        "top": document["top"][:-1],
+        "methods": ["datainf"],
+        "data": "other.jsonl",
+        "unscored_count": 3,
+        "groups": [document["groups"][0] | {"n": 9}, *document["groups"][1:]],
+        "token_gap": 0.5,
+    }
+    for key, value in edits.items():
+        assert recompute(document | {key: value}, done.path), key
+    edited = first | {"tokens": [[text, 1.0] for text, _ in first["tokens"]]}
+    assert recompute(document | {"top": [edited, *document["top"][1:]]}, done.path)

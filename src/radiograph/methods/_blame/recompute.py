@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from radiograph.core import FormatError, Refusal
+from radiograph.core import FormatError, Refusal, derive
 from radiograph.evidence.influence import Blame
 from radiograph.methods._blame import conclude, targets, validate
 from radiograph.methods._blame.written import described
 from radiograph.store import Bundle
+
+TOKENS = 1e-6
+"""Of the gap between tokens and scores, which numbers of the record give again."""
 
 
 def differences(stored: Blame, folder: Path) -> list[str]:
@@ -33,7 +36,50 @@ def differences(stored: Blame, folder: Path) -> list[str]:
     if stored.agreement != ranking.agreement:
         said.append("/agreement does not follow from tables/rows.parquet")
     said += _before(stored, table, folder)
-    return said + _validation(stored, folder)
+    return said + _asked(stored, table, folder) + _tokens(stored) + _validation(stored, table, folder)
+
+
+def _asked(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
+    """What the configuration, the targets and the list of unscored rows say of the record."""
+    config = Bundle(folder).manifest.config
+    own, lines = _table(folder, "targets"), _table(folder, "unscored")["line"]
+    methods = stored.methods
+    if config["method"] is not None:
+        named = [name.strip() for name in config["method"].split(",") if name.strip()]
+        methods = tuple(dict.fromkeys((*named, "dot", "cosine")))
+    groups = np.bincount(own["group"]).tolist()
+    again = {
+        "methods": methods,
+        "rank": config["rank"],
+        "loss": config["loss"],
+        "data": config["data"],
+        "candidate": config["candidate"] or stored.candidate,
+        "unscored": tuple(lines[: len(stored.unscored)]),
+        "unscored_count": len(lines),
+    }
+    said = [
+        f"/{name} is {getattr(stored, name)}, not {value}"
+        for name, value in again.items()
+        if getattr(stored, name) != value
+    ]
+    if len(stored.top) != min(config["top_k"], len(table["row"])):
+        said.append(f"/top holds {len(stored.top)} rows, {min(config['top_k'], len(table['row']))} were to be shown")
+    if [group.n for group in stored.groups] != groups:
+        said.append(f"/groups do not hold the targets that tables/targets.parquet gives: {groups}")
+    if config["at"] is not None and stored.point.at != config["at"] and stored.method != "tracin":
+        said.append(f"/point/at is {stored.point.at}, not {config['at']}")
+    return said
+
+
+def _tokens(stored: Blame) -> list[str]:
+    """Tokens of the leading rows add up to their scores, to the stated gap."""
+    largest = max((abs(row.score) for row in stored.top), default=0.0)
+    gaps = [abs(sum(value for _, value in row.tokens) + row.more_score - row.score) for row in stored.top if row.tokens]
+    gap = max(gaps) / largest if gaps and largest > 0 else None
+    close = gap == stored.token_gap or (gap is not None and stored.token_gap is not None)
+    if not close or (gap is not None and abs(gap - (stored.token_gap or 0.0)) > TOKENS):
+        return [f"/token_gap is {stored.token_gap}, the tokens of the leading rows give {gap}"]
+    return []
 
 
 NOT_HERE = {"shard": 0, "weights": {}, "tokens": (), "more_tokens": 0, "more_score": 0.0}
@@ -62,13 +108,64 @@ def _before(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
     return said + [f"{r.code} holds and is not stamped" for r in refusals if r.code not in stamped]
 
 
-def _validation(stored: Blame, folder: Path) -> list[str]:
+def _validation(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
+    """Whether it was asked for, and what its copies say."""
+    manifest = Bundle(folder).manifest
+    asked = validate.Asked.parse(manifest.config["validate_"])
     check = stored.validation
-    if check is None or check.kind != "leave-out":
-        return []
-    assert check.k is not None, "rows were left out"
-    again = validate.left_out(_table(folder, "validation"), check.k, stored.target.f_candidate)
-    return [] if again == check else [f"/validation/delta_f is {check.delta_f}, its table gives {again.delta_f}"]
+    if check is None:
+        excused = any(stamp.startswith("self_check_not_learned") for stamp in stored.stamps)
+        there = asked.kind == "none" or (asked.kind == "self-check" and excused)
+        return [] if there else [f"/validation is not there, and {asked.kind} was asked for"]
+    if check.kind != asked.kind:
+        return [f"/validation is of {check.kind}, and {asked.kind} was asked for"]
+    if check.kind == "self-check":
+        return _recalls(stored)
+    copies = _table(folder, "validation")
+    if check.kind == "leave-out":
+        k = asked.n or min(manifest.config["top_k"], max(1, int(validate.TOP_SHARE * len(table["row"]))))
+        again = validate.left_out(copies, k, stored.target.f_candidate)
+        return [] if again == check else [f"/validation/delta_f is {check.delta_f}, its table gives {again.delta_f}"]
+    return _halves(stored, table, copies, manifest.seed)
+
+
+def _recalls(stored: Blame) -> list[str]:
+    """Shares of planted rows and their intervals, which no table holds beside the record."""
+    from radiograph.numerics.proportions import wilson
+
+    check = stored.validation
+    assert check is not None and check.k is not None, "a self-check plants rows"
+    ends = {name: tuple(wilson(round(share * check.k), check.k)[:2]) for name, share in check.recall.items()}
+    wrong = [name for name in ends if not np.allclose(ends[name], check.recall_intervals.get(name, (2, 2)))]
+    return [f"/validation/recall_intervals/{name} does not follow from its recall" for name in wrong]
+
+
+def _halves(stored: Blame, table: dict[str, Any], copies: dict[str, Any], seed: int) -> list[str]:
+    """The halves again, and how the scores of the method foretell them; of other methods no table has the parts."""
+    from radiograph.numerics.influence import lds
+
+    check = stored.validation
+    assert check is not None, "looked at by `_validation`"
+    groups = len(stored.groups)
+    count = len(copies["half"]) // groups
+    wanted = [(half, group) for half in range(count) for group in range(groups)]
+    if list(zip(copies["half"], copies["group"], strict=True)) != wanted or count != check.n:
+        return [f"/validation/n is {check.n}, tables/validation.parquet has not every half once"]
+    place = {row: number for number, row in enumerate(table["row"])}
+    kept = np.zeros((count, len(place)), dtype=bool)
+    for half, rows in zip(copies["half"], copies["rows"], strict=True):
+        kept[half, [place[row] for row in rows]] = True
+    if any(int(kept[half].sum()) != len(place) // 2 for half in range(count)):
+        return ["tables/validation.parquet: a half does not hold half of the rows"]
+    values = np.stack([np.asarray(table[f"group_{g:02d}"]) for g in range(groups)], axis=1)
+    outcome = np.asarray(copies["f"], dtype=np.float64).reshape(count, groups)
+    estimate, ends, _ = lds(values, kept, outcome, seed=derive(seed, "lds"))
+    said: list[str] = []
+    if not np.allclose(check.lds.get(stored.method, (2.0,) * 3), (estimate, ends.low, ends.high), atol=1e-9):
+        said.append(f"/validation/lds/{stored.method} does not follow from the halves")
+    if set(check.lds) != set(stored.methods) or (check.k, check.delta_f, check.causal) != (None, None, None):
+        said.append("/validation holds more or less than halves give")
+    return said
 
 
 def _table(folder: Path, name: str) -> dict[str, Any]:

@@ -120,6 +120,9 @@ def differences(stored: BlameScreen, folder: Path) -> list[str]:
     ]
     if stored.rows != stored.rows_scored + stored.unscored_count:
         said.append(f"/rows is {stored.rows}, the tables hold {len(score) + len(unscored['line'])}")
+    shown = min(Bundle(folder).manifest.config["top_k"], len(score))
+    if len(stored.top) != shown:
+        said.append(f"/top holds {len(stored.top)} rows, {shown} were to be shown")
     places = order(table)[: len(stored.top)].tolist()
     for number, (row, i) in enumerate(zip(stored.top, places, strict=False)):
         if row.model_copy(update={"text": "", "said": ""}) != (own := described(table, i)):
