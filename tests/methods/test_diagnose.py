@@ -98,6 +98,29 @@ def test_verify_derives_scores_bands_and_the_overall_one_again(cards):
     edited["modes"][2]["low"] -= 0.01
     assert len(recompute(edited, folder / "broken")) == 2
     assert recompute(document | {"overall": "MINOR"}, folder / "broken")
+    assert recompute(document | {"allow_not_measured": True}, folder / "broken"), "a gap would pass"
+    for number, key, value in (
+        (0, "n", 7),
+        (0, "groups", 70),
+        (1, "beside", []),
+        (5, "requested", True),
+        (5, "status", "supplied"),
+        (0, "status", "not_measured"),
+    ):
+        edited = json.loads(json.dumps(document))
+        edited["modes"][number][key] = value
+        assert recompute(edited, folder / "broken"), key
+    edited = json.loads(json.dumps(document))
+    edited["modes"][1]["beside"][0]["value"] = 0.5
+    assert recompute(edited, folder / "broken")
+    table = folder / "broken" / "tables" / "citation.parquet"
+    data = table.read_bytes()
+    rows = pl.read_parquet(table)
+    for other in (rows[1:], rows[:0], pl.concat([rows[:1], rows]), rows.drop("f1")):
+        other.write_parquet(table)
+        assert recompute(document, folder / "broken")
+    table.write_bytes(data)
+    assert recompute(document, folder / "broken") == []
     del same
 
 

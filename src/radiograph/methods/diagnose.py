@@ -49,5 +49,6 @@ def soup(result: ReportCard) -> dict[str, Any]:
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     """Scores, intervals, bands and the overall one again, from the tables."""
     from radiograph.methods._diagnose import written
+    from radiograph.store import derived
 
-    return written.problems(result, folder)
+    return derived(lambda: written.problems(result, folder))
