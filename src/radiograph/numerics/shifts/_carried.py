@@ -126,7 +126,7 @@ def explained(
     spread = design.resampled(along, DRAWS, seed)
     taken = design.resampled(np.eye(design.groups), DRAWS, seed)
     whole = float(design.weights[0] @ shift @ design.weights[0])
-    lower = np.linalg.solve(np.linalg.cholesky(rows), rows @ coefficients)
+    lower: Float64[np.ndarray, " row"] = np.linalg.solve(np.linalg.cholesky(rows), rows @ coefficients)
     shares = np.square(lower) / whole
     drawn = np.einsum("dg,gh,dh->d", taken, shift, taken, optimize=True)
     missed = 1 - np.einsum("dr,rs,ds->d", spread, rows, spread, optimize=True) / drawn
