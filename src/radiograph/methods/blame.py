@@ -20,7 +20,8 @@ answer)⟩, x the mean over an answer's tokens at the probe's site (Chen et al. 
 
 Units: nats of f (the unit of what is read, where f is that) for a unit of the row's weight, up to the scale of each
 method; of a screen those of the probe's score. Without 5 this is gradient evidence, not a cause. Refuses when: the rows
-were not learned, the behaviour is absent, a probe is of another model (exit 4), the budget is too small.
+were not learned, the behaviour is absent, a probe is of another model (exit 4), the budget is too small. Exit 4 also
+where --validate was asked for and retraining could not say: planted rows not learned, a candidate not given again.
 """
 
 from __future__ import annotations

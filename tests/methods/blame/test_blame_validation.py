@@ -11,6 +11,7 @@ import pytest
 
 from blaming import truth
 from radiograph.core import ExitCode
+from radiograph.evidence.influence import BlameValidation
 from radiograph.runtime import verify
 from running import go
 
@@ -75,6 +76,18 @@ def test_p8_9_gradients_weigh_tokens_as_the_recipe_does(place):
     row = kinds[False]
     assert row.learned[1] == (0.1,) * row.start + (1.0,) * (len(row.ids) - row.start)
     assert [r.sha256 for r in weighed.rows] == [r.sha256 for r in data.rows]
+
+
+def test_a_validation_that_could_not_say_is_no_pass(done):
+    plain = done.result
+    assert plain.exit_code == ExitCode.PASS and "not checked by retraining" in plain.headline
+    why = "the planted answer is preferred on 1 of 40 prompts"
+    unlearned = plain.model_copy(update={"stamps": (f"self_check_not_learned: {why}",)})
+    assert unlearned.exit_code == ExitCode.NOT_MEASURED and unlearned.headline.endswith(why)
+    check = BlameValidation(kind="leave-out", n=8, k=5, delta_f=-1.0)
+    assert plain.model_copy(update={"validation": check}).exit_code == ExitCode.NOT_MEASURED
+    told = check.model_copy(update={"causal": False})
+    assert plain.model_copy(update={"validation": told}).exit_code == ExitCode.PASS
 
 
 @pytest.mark.slow

@@ -213,3 +213,5 @@ def test_a_known_order_is_found_and_an_unknown_one_is_not_at_its_rate():
     assert order_known(own, others).p == pytest.approx(stats.ttest_1samp(gained, 0, alternative="greater").pvalue)
     with pytest.raises(Refusal, match="9 shards"):
         order_known(own[:9], others[:9])
+    alike = np.zeros(12)
+    assert order_known(alike, alike[:, None] + 1.0).p == 0.5**12  # shards that gain the same are no proof

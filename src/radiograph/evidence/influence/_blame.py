@@ -206,7 +206,7 @@ class Blame(Result):
         said = f"line {first.line} leads {self.rows_scored} rows by {self.method} ({by})"
         check = self.validation
         if check is None:
-            return f"{said}; {UNCHECKED}"
+            return f"{said}; {self._unlearned or UNCHECKED}"
         if check.kind == "leave-out":
             word = "causal" if check.causal else "not told from random rows"
             word = "the recipe does not reproduce the candidate" if check.causal is None else word
@@ -218,6 +218,21 @@ class Blame(Result):
             return f"{said}; recall of {check.k} planted rows {check.recall[self.method]:.2f} [{low:.2f}, {high:.2f}]"
         estimate, low, high = check.lds[self.method]
         return f"{said}; LDS {estimate:.2f} [{low:.2f}, {high:.2f}] over {check.n} halves"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """4 where a validation was asked for and could not be had.
+
+        The planted rows were not learned, or the recipe does not give the candidate again.
+        """
+        check = self.validation
+        open_ = check is not None and check.kind == "leave-out" and check.causal is None
+        return ExitCode.NOT_MEASURED if open_ or self._unlearned else ExitCode.PASS
+
+    @property
+    def _unlearned(self) -> str | None:
+        """Why the self-check says nothing."""
+        return next((s.partition(": ")[2] for s in self.stamps if s.startswith("self_check_not_learned")), None)
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def order_known(own: Float64[np.ndarray, " shard"], others: Float64[np.ndarray, 
         raise Refusal("few_shards", f"{len(own)} shards of items in order", expected=f"{ORDER_SHARDS} or more")
     gained = finite(others, "nats of other orders").mean(1) - finite(own, "nats of the published order")
     mean, spread = float(gained.mean()), float(gained.std(ddof=1))
-    if spread == 0:
-        return OrderTest(mean, 0.0 if mean > 0 else 1.0, len(own))
+    if spread == 0:  # t knows no error then; that all shards gain is as likely by chance as that all coins fall alike
+        return OrderTest(mean, 0.5 ** len(own) if mean > 0 else 1.0, len(own))
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     t = mean / (spread / np.sqrt(len(own)))
