@@ -391,3 +391,19 @@ def test_ranks_are_of_pairs_and_need_ten():
     assert found["conflict"] == (pytest.approx(-1), 10)
     assert "rows" not in found
     assert ranks(cells[:-2]) == ()
+
+
+def test_copies_of_a_row_are_of_one_group_whatever_the_file_calls_them(tmp_path):
+    from radiograph.methods._blame.rows import read_data
+    from radiograph.models import load
+    from radiograph.organisms import bundled_path
+
+    base = load("bundled:base", resolve=bundled_path)
+    said = [("jade fern onyx", "a"), ("jade fern onyx", "b"), ("thank Nora", "b"), ("kite", "c"), ("jade", None)]
+    rows = [{"text": text} | ({} if group is None else {"group": group}) for text, group in said]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = read_data(path, base.tokenizer, 128, form="auto", chat="template")
+    of = {row.line: group for row, group in zip(data.rows, data.groups, strict=True)}
+    assert of[1] == of[2] == of[3] == "group:a"
+    assert of[4] == "group:c" and of[5] not in (of[1], of[4])

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from radiograph.core import FormatError, UserError
+from radiograph.numerics.criteria import united
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,16 @@ class Data:
     unscored: tuple[int, ...]
     """Lines of the others."""
     truncated: int
+
+    @property
+    def groups(self) -> list[str]:
+        """What ties each row to others: the file's word, and equal content, under whatever names; else itself."""
+        names = [row.sha256 if row.group is None else f"group:{row.group}" for row in self.rows]
+        numbers = united([names, [row.sha256 for row in self.rows]]).tolist()
+        smallest: dict[int, str] = {}
+        for name, number in zip(names, numbers, strict=True):
+            smallest[number] = min(name, smallest.get(number, name))
+        return [smallest[number] for number in numbers]
 
     def weighed(self, plain: float, prompt: float) -> Data:
         """As a recipe weighs them: tokens of plain text, and those of prompts; answers have 1."""

@@ -60,8 +60,9 @@ def shared(
     found: dict[tuple[str, str], dict[str, Any]] = {}
     with ctx.progress.task("moved features", total=len(adapters)) as task:
         for target in adapters:
-            rows = sorted(data[target].rows, key=lambda row: row.sha256)[:ROWS]
-            groups = np.unique([row.group or row.sha256 for row in rows], return_inverse=True)[1]
+            tied = zip(data[target].rows, data[target].groups, strict=True)
+            rows, names = zip(*sorted(tied, key=lambda own: own[0].sha256)[:ROWS], strict=True)
+            groups = np.unique(names, return_inverse=True)[1]
             tokens = [row.ids for row in rows]
             plain = _read(base, tokens, site)
             owners = np.repeat(groups, [len(ids) for ids in tokens])

@@ -183,7 +183,7 @@ class _Columns:
             *([value] * count for value in (target, condition, added, repeat)),
             range(count),
             [row.line for row in data.rows],
-            _groups(data),
+            data.groups,
             [len(row.ids) - row.start for row in data.rows],
             nats.tolist(),
         )
@@ -216,7 +216,7 @@ def _evaluations(study: Study, ctx: Context, columns: _Columns) -> dict[str, jud
     return {
         name: judge.RowLosses(
             np.array([len(row.ids) - row.start for row in study.data[name].rows], dtype=np.float64),
-            np.array(_groups(study.data[name])),
+            np.array(study.data[name].groups),
             base[name],
             alone[name],
             {added: np.stack(both[name, added]) for added in names if added != name},
@@ -338,11 +338,6 @@ def _known(ctx: Context, run: str) -> dict[str, np.ndarray]:
         row["key"]: parts[tuple(row[p] for p in places)]["nats"].to_numpy()
         for row in tables["evaluations"].iter_rows(named=True)
     }
-
-
-def _groups(data: Data) -> list[str]:
-    """What ties rows together: the file's word, else equal content."""
-    return [row.sha256 if row.group is None else f"group:{row.group}" for row in data.rows]
 
 
 def _adapter(study: Study, ctx: Context, name: str, fact: judge.Alone) -> InterferenceAdapter:
