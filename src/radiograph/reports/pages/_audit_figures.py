@@ -62,7 +62,7 @@ def _divergence(document: Document) -> bytes | None:
                 dots[kind].append((max(item["kl_mean"], floor), y + jitter))
         for kind, places in dots.items():
             across, up = zip(*places, strict=True) if places else ((), ())
-            axes.plot(across, up, linestyle="none", markeredgewidth=0.9 if kind == "same" else 0.6, **_DOTS[kind])
+            axes.plot(across, up, linestyle="none", **_DOTS[kind])
         axes.set_yticks(range(len(order)), [f"{visible(n, 30)} ({len(rows[n])})" for n in order], color=INK)
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.grid(axis="x")
@@ -94,9 +94,9 @@ def _log_axis(axes: Axes, low: float, high: float) -> None:
 
 
 _DOTS: dict[str, dict[str, Any]] = {
-    "same": {"marker": "o", "markerfacecolor": "none", "markeredgecolor": FAINT, "markersize": 4, "alpha": 0.8},
-    "other": {"marker": "o", "color": REFERENCE, "markersize": 5.5, "markeredgecolor": PAPER, "zorder": 2},
-    "flip": {"marker": "D", "color": CANDIDATE, "markersize": 6, "markeredgecolor": PAPER, "zorder": 3},
+    "same": {"marker": "o", "mfc": "none", "mec": FAINT, "markersize": 4, "markeredgewidth": 0.9, "alpha": 0.8},
+    "other": {"marker": "o", "color": REFERENCE, "markersize": 5.5, "mec": PAPER, "markeredgewidth": 0.6, "zorder": 2},
+    "flip": {"marker": "D", "color": CANDIDATE, "markersize": 6, "mec": PAPER, "markeredgewidth": 0.6, "zorder": 3},
 }
 """Answers that are the same, others, and others with another check; each kind is drawn at once, for there are many."""
 
