@@ -4,9 +4,18 @@
 `graphml` and `mermaid` write an evidence graph for others, `card` what a published run says of itself.
 """
 
-from radiograph.reports._card import card
-from radiograph.reports._graph import graphml, mermaid
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from radiograph.core import deferred
 from radiograph.reports._page import Page, figures, page
-from radiograph.reports._pointers import broken_pointers
+
+if TYPE_CHECKING:
+    from radiograph.reports._card import card
+    from radiograph.reports._graph import graphml, mermaid
+    from radiograph.reports._pointers import broken_pointers
 
 __all__ = ["Page", "broken_pointers", "card", "figures", "graphml", "mermaid", "page"]
+
+__getattr__ = deferred(__name__, __file__)

@@ -18,11 +18,6 @@ from radiograph.core import ExitCode, RadiographError, nearest, visible
 from radiograph.runtime import Verb, aliases, catalogue
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point: run, translate errors into exit codes, exit."""
-    raise SystemExit(run(arguments))
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     try:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ConfigDict
+
 from radiograph.core import Config, RadiographError, UserError
 from radiograph.evidence import Record
+
+
+class Answer(Record):
+    """What a tool gives; a client is told what its fields mean."""
+
+    # Elsewhere nobody reads these texts at run time, and finding them parses the source of every record.
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class InSession(Config):
@@ -52,7 +61,7 @@ class ResultRead(InSession):
     """From the answer that was cut, or from the last part."""
 
 
-class HealthAnswer(Record):
+class HealthAnswer(Answer):
     """What this server is."""
 
     status: str
@@ -64,7 +73,7 @@ class HealthAnswer(Record):
     tools: tuple[str, ...]
 
 
-class Opened(Record):
+class Opened(Answer):
     """A new session."""
 
     session_id: str
@@ -74,7 +83,7 @@ class Opened(Record):
     budgets: dict[str, float | None]
 
 
-class Closed(Record):
+class Closed(Answer):
     """A closed session. Keep `seal`: `radiograph verify FOLDER --seal SEAL` catches what was rewritten whole."""
 
     session_id: str
@@ -84,14 +93,14 @@ class Closed(Record):
     seal: str
 
 
-class BudgetAnswer(Record):
+class BudgetAnswer(Answer):
     """Spending and limits."""
 
     spent: dict[str, float]
     limits: dict[str, float | None]
 
 
-class Part(Record):
+class Part(Answer):
     """A part of the JSON of an answer."""
 
     part: str
@@ -99,7 +108,7 @@ class Part(Record):
     cursor: str | None = None
 
 
-class VerbAnswer(Record):
+class VerbAnswer(Answer):
     """What a verb found, and where its bundle lies."""
 
     verb: str
@@ -118,7 +127,7 @@ class VerbAnswer(Record):
     cursor: str | None = None
 
 
-class Problem(Record):
+class Problem(Answer):
     """Why a call could not be answered."""
 
     code: str
