@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         Result,
         canonical_json,
         check_schema,
+        check_versions,
         document_sha256,
         pretty_json,
     )
@@ -291,6 +292,7 @@ __all__ = [
     "Write",
     "canonical_json",
     "check_schema",
+    "check_versions",
     "core_id",
     "cross_records",
     "document_sha256",

@@ -72,6 +72,10 @@ class Manifest(Document):
     started: str
     finished: str
     packages: dict[str, str]
+    rules: dict[str, int] = {}
+    """Versions of what the verb's conclusions follow from, as far as it keeps them; those of others do not bind here."""
+    wording: str | None = None
+    """SHA-256 over the program's files that write reports: only where they are the same can a report be written again."""
     device: Device
     inputs: tuple[InputRecord, ...]
     outputs: tuple[OutputRecord, ...]

@@ -120,6 +120,16 @@ class OtherVersions(FormatError):
         )
 
 
+def check_versions(stored: Mapping[str, int], own: Mapping[str, int], where: str) -> None:
+    """Evidence of other versions of rules can be read, but not derived again.
+
+    Raises:
+        OtherVersions: they differ.
+    """
+    if dict(stored) != dict(own):
+        raise OtherVersions(where, stored, own)
+
+
 def check_schema(given: object, own: str, where: str) -> None:
     """Accept every major of `own` up to its own; refuse other names and newer majors.
 

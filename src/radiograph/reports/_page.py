@@ -12,9 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -86,6 +89,20 @@ def page(
         markdown=_environment.markdown().get_template(f"{name}.md.j2").render(context),
         html=_environment.html().get_template(f"{name}.html.j2").render(context),
     )
+
+
+@cache
+def wording() -> str:
+    """SHA-256 over the files that write a page: what they say, they say of an equal document in equal bytes."""
+    from radiograph import evidence
+
+    digest = sha256()
+    for package in (__file__, str(evidence.__file__)):
+        root = Path(package).parent
+        for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".j2", ".css")):
+            digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _special(document: Mapping[str, Any]) -> ModuleType | None:

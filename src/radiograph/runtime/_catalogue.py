@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +21,12 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Config, UserError, nearest
+
+if TYPE_CHECKING:
+    from radiograph.evidence import Result
 
 GROUP = "radiograph.verbs"
 ALIASES = "ALIASES"
@@ -75,6 +79,24 @@ class Verb:
     def run(self) -> Callable[[Any, Any], Any]:
         """Its function."""
         return self.module.run
+
+    @property
+    def results(self) -> list[type[Result]]:
+        """What `run` says it returns. A verb names it without importing it, so it is looked up where the file does."""
+        named = inspect.get_annotations(self.run)["return"]
+        if isinstance(named, type):
+            return [named]
+        tree = ast.parse(self.source.read_text(encoding="utf-8"))
+        homes = {a.asname or a.name: n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+        words = [node.id for node in ast.walk(ast.parse(named)) if isinstance(node, ast.Name)]
+        return [getattr(import_module(homes.get(word) or self.module_name), word) for word in words]
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """Versions of what a run's conclusions follow from (`RULES = {"shift": 2}`): `verify` derives no others again.
+        Empty: the verb keeps none, or its result does.
+        """
+        return dict(getattr(self.module, "RULES", {}))
 
     @property
     def serves(self) -> bool:

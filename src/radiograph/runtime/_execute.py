@@ -18,18 +18,21 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radiograph.core import Config, ExitCode, Progress, Refusal, Silent, UserError, Workers, inputs_of
 from radiograph.core.limits import Limits
 from radiograph.core.work.cluster import dealt
 from radiograph.core.work.process import spread
-from radiograph.evidence import Device, Manifest, Refused, Result, document_sha256
+from radiograph.evidence import Device, InputRecord, Manifest, Refused, Result, document_sha256
 from radiograph.runtime._catalogue import Verb, find
 from radiograph.runtime._context import RunContext, StepResult
 from radiograph.runtime._resolve import Resolved, resolve
 from radiograph.runtime._roles import Roles
 from radiograph.store import BundleWriter, Transcript, Workspace, commit_of, evidence_sha256, now
+
+if TYPE_CHECKING:
+    from radiograph.reports import Page
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "polars", "pydantic")
 TRANSCRIPT = "tool_calls.jsonl"
@@ -129,17 +132,9 @@ def _finish(
     for name, svg in reports.figures(document).items():
         writer.data(f"figures/{name}.svg", svg)
     evidence = evidence_sha256(writer.outputs())
-    page = reports.page(
-        document,
-        headline=headline,
-        exit_code=int(_exit_code(result)),
-        verb=verb.name,
-        summary=verb.summary,
-        evidence_sha256=evidence,
-        run_id=run_id,
-        inputs=[r.model_dump(mode="json") for r in context.inputs.values()],
-        figures={p.stem: p.read_text() for p in sorted((writer.path / "figures").glob("*.svg"))},
-    )
+    inputs = tuple(context.inputs.values())
+    code = int(_exit_code(result))
+    page = written_page(writer.path, verb, document, headline, code, evidence, run_id, inputs)
     writer.text("report.md", page.markdown)
     writer.text("report.html", page.html)
     transcript = context.transcript
@@ -149,7 +144,7 @@ def _finish(
         verb=verb.key,
         method=str(getattr(result, "method", verb.key)),
         status="refused" if isinstance(result, Refused) else "done",
-        exit_code=int(_exit_code(result)),
+        exit_code=code,
         run_id=run_id,
         commit=commit_of(settings.workspace.base),
         config=portable(resolved.config, settings.workspace, settings.secrets),
@@ -158,8 +153,10 @@ def _finish(
         started=began.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         packages={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        rules=verb.rules,
+        wording=reports.wording(),
         device=Device(type=settings.device, threads=_threads(), machine=platform.machine()),
-        inputs=tuple(context.inputs.values()),
+        inputs=inputs,
         outputs=writer.outputs(),
         steps=tuple(context.steps),
         evidence_sha256=evidence,
@@ -168,6 +165,32 @@ def _finish(
     )
     with settings.progress.task("sealing"):
         return writer.seal(manifest)
+
+
+def written_page(
+    folder: Path,
+    verb: Verb,
+    document: dict[str, Any],
+    headline: str,
+    exit_code: int,
+    evidence: str,
+    run_id: str,
+    inputs: Sequence[InputRecord],
+) -> Page:
+    """The report of a result, with the figures that lie in the folder: equal ones give equal bytes."""
+    from radiograph import reports
+
+    return reports.page(
+        document,
+        headline=headline,
+        exit_code=exit_code,
+        verb=verb.name,
+        summary=verb.summary,
+        evidence_sha256=evidence,
+        run_id=run_id,
+        inputs=[r.model_dump(mode="json") for r in inputs],
+        figures={p.stem: p.read_text() for p in sorted((folder / "figures").glob("*.svg"))},
+    )
 
 
 def _context(verb: Verb, settings: Settings, output: BundleWriter | None, transcript: Transcript | None) -> RunContext:

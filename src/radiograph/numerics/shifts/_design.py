@@ -23,6 +23,8 @@ from radiograph.core.shapes import Float64, Int
 
 Labels = slice | NDArray[np.integer]
 """Which of the data, the relabellings and the sham."""
+Moments = tuple[Float64[np.ndarray, "label column"], Float64[np.ndarray, "label column"]]
+"""Δ_b and V_b."""
 LEAST_GROUPS: Final = 12
 """Groups below which relabellings are too few to say anything."""
 
@@ -52,15 +54,20 @@ class Paired:
         """ε / n."""
         return self.signs / self.counts.sum()
 
-    def variances(
-        self, sums: Float64[np.ndarray, "group column"], labels: Labels
-    ) -> Float64[np.ndarray, "label column"]:
-        """G/(G−1) Σ_g(ε_g P_g − n_gΔ)²/n²."""
-        n, total = self.counts.astype(np.float64), float(self.counts.sum())
-        signs = self.signs[labels]
-        delta = signs @ sums / total
-        spread = np.square(sums).sum(0) - 2 * delta * ((signs * n) @ sums) + np.square(delta) * np.square(n).sum()
-        return np.maximum(spread, 0) * (self.groups / max(self.groups - 1, 1)) / total**2
+    def moments(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
+        """Δ, and V = G/(G−1) Σ_g(ε_g P_g − n_gΔ)²/n²."""
+        total = float(self.counts.sum())
+        signs, share = self.signs[labels], self.counts / total
+        shift = signs @ sums
+        shift /= total
+        variance = (signs * (-2 * share)) @ sums
+        variance += (share @ share * total) * shift
+        variance *= shift
+        variance /= total
+        variance += np.square(sums).sum(0) / total**2
+        np.maximum(variance, 0, out=variance)
+        variance *= self.groups / max(self.groups - 1, 1)
+        return shift, variance
 
     def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
         """P_g − n_gΔ."""
@@ -107,19 +114,18 @@ class Unpaired:
         n = self.counts.astype(np.float64)
         return first / (first @ n)[:, None] - second / (second @ n)[:, None]
 
-    def variances(
-        self, sums: Float64[np.ndarray, "group column"], labels: Labels
-    ) -> Float64[np.ndarray, "label column"]:
-        """The sum of both sides' variances of a mean over groups."""
-        n = self.counts.astype(np.float64)
+    def moments(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
+        """Δ, and V: the sum of both sides' variances of a mean over groups."""
+        n, first = self.counts.astype(np.float64), self.sides[labels]
         squares = np.square(sums)
-        found = np.zeros((len(self.sides[labels]), sums.shape[1]))
-        for side in (self.sides[labels], 1 - self.sides[labels]):
+        shift, variance = np.zeros((2, len(first), sums.shape[1]))
+        for side, sign in ((first, 1), (1 - first, -1)):
             total, count = side @ n, side.sum(1)
             mean = side @ sums / total[:, None]
             spread = side @ squares - 2 * mean * ((side * n) @ sums) + np.square(mean) * (side @ n**2)[:, None]
-            found += np.maximum(spread, 0) * (count / np.maximum(count - 1, 1) / total**2)[:, None]
-        return found
+            variance += np.maximum(spread, 0) * (count / np.maximum(count - 1, 1) / total**2)[:, None]
+            shift += sign * mean
+        return shift, variance
 
     def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
         """Each group's sum minus its share of its side's."""

@@ -120,7 +120,7 @@ def feature_rates(sums: CodeSums, design: Design, counts: Int[np.ndarray, "side 
     fired = sums.active.sum(1, dtype=np.int64)
     total = sums.totals
     change = sums.fired()
-    error = np.sqrt(design.variances(change, slice(0, 1))[0])
+    error = np.sqrt(design.moments(change, slice(0, 1))[1][0])
     rate = fired / n[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_active = np.where(fired > 0, total / fired, np.nan)

@@ -1,0 +1,148 @@
+"""Where a file or a folder says that prompts are private: by a field or a column `private` whose value says yes.
+
+1. of Parquet files the columns, and fields inside columns of text; of CSV the column; of JSON (also `.gz`, `.zst`),
+   YAML and TOML the field, wherever it stands
+2. of a folder its files; of records and of runs the tables are left out, for their header and manifests say it
+3. what lies in a run keeps the mark of what that run was given: the manifest around it is looked at, and those below
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from radiograph.core import FormatError
+from radiograph.store._bundle import MANIFEST
+from radiograph.store._hashing import tree
+from radiograph.store.lines._private import YES
+from radiograph.store.lines._read import read_lines
+
+FIELD: Final = re.compile(rb"(?i)[\"']private[\"']\s*:\s*(?:true\b|yes\b|1\b|[\"'](?:true|yes|1)[\"'])")
+_BARE: Final = re.compile(rb"(?im)(?:^|[\s{,\-])[\"']?private[\"']?\s*[:=]\s*[\"']?(?:true|yes|1)\b")
+_WORD: Final = re.compile(rb"private", re.IGNORECASE)
+_PLAIN: Final = (".json", ".jsonl", ".ndjson")
+_PACKED: Final = (".gz", ".zst")
+_TABLES: Final = (".csv", ".tsv")
+_BARE_TEXT: Final = (".yaml", ".yml", ".toml")
+_COLUMNS: Final = ".parquet"
+_HEADER: Final = "header.json"
+_PIECE: Final = 1 << 22
+_RESULT: Final = "result.json"
+
+
+def marked(path: Path) -> str | None:
+    """Where a file says that prompts of it are private; None where it does not, or is of another kind."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == _COLUMNS:
+            return _in_columns(path)
+        if suffix in _TABLES:
+            return _in_cells(path, "\t" if suffix == ".tsv" else ",")
+        if suffix in _PACKED or (suffix in _PLAIN and _said(path)):
+            return next(_in_lines(path), None)
+        if suffix in _BARE_TEXT and _BARE.search(path.read_bytes()):
+            return "a field private"
+    except (OSError, FormatError, UnicodeDecodeError, csv.Error):
+        return None
+    return None
+
+
+def marked_input(path: Path) -> str | None:
+    """Where an input, something in it, or the run that it comes from says that it is private; None: nowhere."""
+    around = next((place for place in (path, *path.parents) if (place / MANIFEST).is_file()), None)
+    if around is not None and (found := _in_runs(around)) is not None:
+        return found
+    if path.is_file():
+        return marked(path)
+    files = tree(path)
+    own = {file.parent for file in files if file.name in (MANIFEST, _HEADER)}
+    for file in files:
+        inside = own and not own.isdisjoint(file.parents)
+        # The manifest was looked at; a result may tell of a private repository.
+        if inside and (file.suffix.lower() == _COLUMNS or file.name in (MANIFEST, _RESULT)):
+            continue
+        if (place := marked(file)) is not None:
+            return f"{file.relative_to(path).as_posix()}, {place}"
+    return None
+
+
+def marked_model(folder: Path) -> str | None:
+    """Where a model's configuration, or the run that made it, says that it is private; None: nowhere."""
+    around = next((place for place in (folder, *folder.parents) if (place / MANIFEST).is_file()), None)
+    found = None if around is None else _in_runs(around)
+    return found or marked(folder / "config.json")
+
+
+def given_in(manifest: Path) -> list[dict[str, Any]]:
+    """The inputs that a manifest lists; none where it is not one of a run."""
+    try:
+        document = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return []
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    return [one for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
+
+
+def _in_runs(folder: Path) -> str | None:
+    """The first input of a run, or of a step of it, that is marked private."""
+    for manifest in sorted(folder.rglob(MANIFEST)):
+        for given in given_in(manifest):
+            if given.get("private"):
+                return f"{manifest.relative_to(folder).as_posix()}, input {given.get('role')}"
+    return None
+
+
+def _said(path: Path) -> bool:
+    """Whether the word is there at all: a file is read anew, line by line, only if it is."""
+    before = b""
+    with path.open("rb") as handle:
+        while piece := handle.read(_PIECE):
+            data = before + piece
+            if (b"rivate" in data or b"RIVATE" in data) and _WORD.search(data):
+                return True
+            before = piece[-16:]
+    return False
+
+
+def _in_lines(path: Path) -> Iterator[str]:
+    for lines in read_lines(path):
+        for text, number in zip(lines.texts, lines.numbers, strict=True):
+            if FIELD.search(text):
+                yield f"line {number}"
+
+
+def _in_cells(path: Path, delimiter: str) -> str | None:
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        rows = csv.reader(handle, delimiter=delimiter)
+        names = [name.strip().casefold() for name in next(rows, [])]
+        if "private" not in names:
+            return None
+        place = names.index("private")
+        for number, row in enumerate(rows, 2):
+            if place < len(row) and row[place].strip().casefold() in YES:
+                return f"line {number}, column private"
+    return None
+
+
+def _in_columns(path: Path) -> str | None:
+    import polars as pl
+
+    try:
+        frame = pl.scan_parquet(path)
+        schema = frame.collect_schema()
+        for column, kind in schema.items():
+            if column.casefold() == "private" and not kind.is_nested():
+                said = frame.select(pl.col(column).cast(pl.String).str.to_lowercase().is_in(sorted(YES)).any())
+                if said.collect().item():
+                    return f"column {column}"
+            elif kind == pl.String:
+                pattern = FIELD.pattern.decode()
+                if frame.select(pl.col(column).str.contains(pattern).any()).collect().item():
+                    return f"a field private in column {column}"
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+    return None
