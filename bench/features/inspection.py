@@ -1,4 +1,4 @@
-"""`inspect` from the call to the complete bundle, beside interp-lab 0.2.0, runs in turn; and its memory by triplets.
+"""`inspect` from the call of the command line to the complete bundle, beside interp-lab 0.2.0, in turn; and its memory.
 
     python -m venv /tmp/interp && /tmp/interp/bin/pip install interp-lab==0.2.0
     python bench/features/inspection.py --interp /tmp/interp/bin/python [--rows 20000] [--runs 5] [--folder FOLDER]
@@ -24,6 +24,7 @@ times that of 1 M, 900 MiB, and 30 M at most 1.15 times 10 M.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import statistics
@@ -93,30 +94,33 @@ def write_interventions(path: Path, rows: int = 40_000) -> None:
 
 
 def ours(config: dict[str, Any], warm: dict[str, Any] | None) -> dict[str, Any]:
-    """One run in this process, after one that warms it up."""
-    from radiograph.runtime import Settings, execute, find, resolve
-    from radiograph.surfaces._services import services
+    """One run of the command line in this process, after one that warms it up."""
+    from radiograph.surfaces.cli import main
 
-    verb = find("inspect")
-
-    def run(own: dict[str, Any], out: str) -> Any:
+    def run(own: dict[str, Any], out: str) -> tuple[float, float]:
         shutil.rmtree(".radiograph", ignore_errors=True)
-        resolved = resolve(verb, own, environment=False)
+        rest = {name: value for name, value in own.items() if name not in ("model", "features")}
+        asked = [f"--{name}={value}" for name, value in rest.items()] + [f"--features={one}" for one in own["features"]]
         wall, cpu = perf_counter(), process_time()
-        done = execute(verb, resolved, Settings(out=Path(out), services=services()))
-        return done, perf_counter() - wall, process_time() - cpu
+        try:
+            main(["inspect", own["model"], *asked, "--quiet", "--out", out])
+        except SystemExit as stop:
+            assert not stop.code, stop.code
+        return perf_counter() - wall, process_time() - cpu
 
     if warm is not None:
-        shutil.rmtree(run(warm, "warm")[0].path)
-    done, wall, cpu = run(config, "run")
+        run(warm, "warm")
+        shutil.rmtree("warm")
+    with contextlib.redirect_stdout(sys.stderr):
+        wall, cpu = run(config, "run")
     # Not ru_maxrss, which a process inherits from the one that started it.
     resident = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    found = done.result.correlational.findings
-    sure = {f.feature for f in found if f.grade not in ("none", "candidate")}
+    found = json.loads(Path("run/result.json").read_text())["correlational"]["findings"]
+    sure = {f["feature"] for f in found if f["grade"] not in ("none", "candidate")}
     names = {f"f{n}" for n in range(FEATURES - PLANTED, FEATURES)}
-    page = (done.path / "report.html").stat().st_size
-    shutil.rmtree(done.path)
-    exact = {f.feature for f in found[:PLANTED]} == names == sure
+    page = Path("run/report.html").stat().st_size
+    shutil.rmtree("run")
+    exact = {f["feature"] for f in found[:PLANTED]} == names == sure
     return {"wall": wall, "cpu": cpu, "resident": resident, "exact": exact, "page": page}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from radiograph.core import UserError
 from radiograph.core.shapes import Float64, Int64
-from radiograph.numerics.association import Columns, RowPool, pool_rows
+from radiograph.numerics.association import Columns, RowPool, is_range, pool_rows
 
 if TYPE_CHECKING:
     from radiograph.methods._inspect.rows import Placed
@@ -65,7 +65,7 @@ class Table:
     def pooled(self, rows: Columns) -> Columns:
         """Record rows as rows of the study."""
         placed = self.placed
-        if placed.pool in ("as_stored", "token") and _identity(placed.place):
+        if placed.pool in ("as_stored", "token") and is_range(placed.place, len(placed.place)):
             return rows
         how = "max" if placed.pool in ("as_stored", "token") else placed.pool
         return pool_rows(rows, placed.place, placed.rows, cast(RowPool, how))
@@ -167,10 +167,6 @@ def beside(sources: Sequence[tuple[Stored, Placed]], rows: int) -> Tables:
             code="mixed_absence",
         )
     return Tables(tuple(parts), rows)
-
-
-def _identity(place: Int64[np.ndarray, " row"]) -> bool:
-    return bool((place == np.arange(len(place))).all())
 
 
 def _packed(

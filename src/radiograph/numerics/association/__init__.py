@@ -5,7 +5,7 @@ not fit in memory: `study`, then `screen` for parts of the features, `joined`, `
 the selected features. Cost: O(n log n) in the entries n. Nothing here knows of files or of models.
 """
 
-from radiograph.numerics.association._columns import Absent, Columns, columns
+from radiograph.numerics.association._columns import Absent, Columns, columns, is_range
 from radiograph.numerics.association._grades import (
     CODES,
     GRADES,
@@ -62,6 +62,7 @@ __all__ = [
     "family_q",
     "grades",
     "held_up",
+    "is_range",
     "joined",
     "limits",
     "measured",

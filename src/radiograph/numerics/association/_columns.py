@@ -64,17 +64,21 @@ class Columns:
         """The table of some units, renumbered in their order."""
         number = np.cumsum(units) - 1
         kept = units[self.unit]
-        counts = np.bincount(self.feature[kept], minlength=self.features)
-        return Columns(_offsets(counts), number[self.unit[kept]], self.value[kept], int(units.sum()), self.absent)
+        offsets = _offsets(kept)[self.offsets]
+        return Columns(offsets, number[self.unit[kept]], self.value[kept], int(units.sum()), self.absent)
 
     def of(self, features: Int[np.ndarray, " chosen"]) -> Columns:
         """The table of some features, in the order given."""
+        if is_range(features, self.features):
+            return self
         counts = self.stored[features]
         places = np.repeat(self.offsets[:-1][features] - _offsets(counts)[:-1], counts) + np.arange(int(counts.sum()))
         return Columns(_offsets(counts), self.unit[places], self.value[places], self.units, self.absent)
 
     def pooled(self, cell: Int64[np.ndarray, " unit"], rows: Int64[np.ndarray, " cell"]) -> Columns:
         """The mean of each cell; `cell` is −1 for rows that belong to none, `rows` how many rows each cell has."""
+        if len(rows) == self.units and is_range(cell, self.units):
+            return self
         kept = cell[self.unit] >= 0
         key = self.feature[kept] * len(rows) + cell[self.unit[kept]]
         value = self.value[kept]
@@ -152,6 +156,11 @@ def _packed(
 
 def _offsets(counts: Int64[np.ndarray, " feature"]) -> Int64[np.ndarray, " offset"]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
+
+def is_range(numbers: Int[np.ndarray, " _"], size: int) -> bool:
+    """Whether they are 0, 1, …, size − 1."""
+    return len(numbers) == size and bool((numbers == np.arange(size)).all())
 
 
 def starts_of_runs(key: Num[np.ndarray, " entry"]) -> Int64[np.ndarray, " run"]:
