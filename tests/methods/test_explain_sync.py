@@ -6,8 +6,9 @@ import gzip
 import hashlib
 import json
 import shutil
+import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -49,9 +50,10 @@ class Exports:
         self.seen: list[tuple[str, str | None]] = []
         self.faults: dict[str, list] = {}
         self.page = 1000
+        self.untagged = False
 
     def tag(self, key):
-        return hashlib.md5(self.files[key]).hexdigest()
+        return "" if self.untagged else hashlib.md5(self.files[key]).hexdigest()
 
 
 @contextmanager
@@ -285,3 +287,43 @@ def test_mistakes_of_an_export_are_named_by_line(workspace):
 def test_a_source_that_is_not_there_says_so(workspace):
     with exporting() as held, pytest.raises(UserError, match="no exports of tiny-2b/none"):
         go("explain sync", source="tiny-2b/none", from_=held.url)
+
+
+def test_what_changed_upstream_with_as_many_bytes_is_read_again(workspace):
+    key = f"{PLACE}explanations/batch-0.jsonl"
+
+    def lines(word):
+        return "".join(json.dumps(row(n, f"{word} {n}")) + "\n" for n in range(2)).encode()
+
+    def held():
+        with ExplanationCache.open(Path(".radiograph/explanations.sqlite")) as cache:
+            return [own["description"] for said in cache.explanations(MODEL, SOURCE).values() for own in said]
+
+    with exporting({key: lines("wrong")}) as there:
+        sync(there.url)
+        asked = len(there.seen)
+        there.files[key] = lines("right")
+        assert len(lines("right")) == len(lines("wrong"))
+        again = sync(there.url).result
+        assert [file.fresh for file in again.files] == [True] and held() == ["right 0", "right 1"]
+        assert again.files[0].sha256 == hashlib.sha256(lines("right")).hexdigest()
+        assert [file.fresh for file in sync(there.url).result.files] == [False], "and then no more"
+        there.untagged = True
+        assert sync(there.url).result.files[0].fresh, "nothing says that it is what it was"
+        assert len([name for name, _ in there.seen[asked:] if name == key]) == 2
+
+
+def test_a_cache_of_an_earlier_schema_is_taken_on(workspace):
+    with exporting() as there:
+        sync(there.url)
+        place = Path(".radiograph/explanations.sqlite")
+        with closing(sqlite3.connect(place)) as old, old:
+            old.executescript(
+                "CREATE TABLE f AS SELECT model, source, name, sha256, bytes, rows, fetched_at FROM file;"
+                "DROP TABLE file; ALTER TABLE f RENAME TO file; UPDATE meta SET value = '2' WHERE key = 'schema'"
+            )
+        with ExplanationCache.open(place) as cache:
+            assert {file.tag for file in cache.files(MODEL, SOURCE).values()} == {""}
+        # Its files have no tag: they are read once more, and are known from then on.
+        assert all(file.fresh for file in sync(there.url).result.files)
+        assert not any(file.fresh for file in sync(there.url).result.files)

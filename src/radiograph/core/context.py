@@ -56,6 +56,11 @@ class Context(Protocol):
     commands: bool
     """Whether a person has typed the program that is to run, or leave to run those of a file."""
 
+    @property
+    def private(self) -> bool:
+        """Whether something that was read so far is marked private; parts that may leave the bundle keep that mark."""
+        ...
+
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash a file or folder; recorded in the manifest under `role`."""
         ...

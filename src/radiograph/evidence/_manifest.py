@@ -19,6 +19,8 @@ class InputRecord(Record):
     """Of a file's bytes; of a folder's sorted (path, SHA-256) list."""
     tensors_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    private: str | None = None
+    """Where it, or the run that it comes from, says that prompts of it are private: `publish` stops here."""
 
 
 class OutputRecord(Record):

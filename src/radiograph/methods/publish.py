@@ -1,9 +1,9 @@
 """Put a run on the hub, with a card, after looking for what must not leave the machine.
 
 1. the run is verified: unfinished, changed or unreadable ones are refused
-2. every file is searched for absolute paths, keys, prompts marked private, and vectors that were not validated, and
-   what the run was given for prompts marked private, where it is still at hand; a finding stops the publication
-   (exit 2), unless --accept FILE:KIND says that somebody looked at it
+2. every file is searched for absolute paths, keys, prompts marked private, and vectors that were not validated; what
+   the run was given was searched for prompts marked private when it was read, and the manifest keeps that; a finding
+   stops the publication (exit 2), unless --accept FILE:KIND says that somebody looked at it
 3. the card: question, findings with n and intervals, what was not measured, base model, licence, how to run it again
 4. one commit through `huggingface_hub`, with the token that it finds itself; needs --online
 --dry-run stops before 4 and needs no network, no credentials, no hub package: files with hashes, card, findings.
@@ -21,8 +21,7 @@ from radiograph.core import Config as Base
 from radiograph.core import Context, Refusal, RunPath, UserError
 from radiograph.evidence import OutputRecord
 from radiograph.evidence.publication import LEAKS, Leak, Publication
-from radiograph.methods._publish.private import inputs
-from radiograph.methods._publish.scan import scan
+from radiograph.methods._publish.scan import given, scan
 
 if TYPE_CHECKING:
     from radiograph.evidence import Manifest
@@ -71,7 +70,7 @@ def run(config: Config, ctx: Context) -> Publication:
     manifest = bundle.manifest
     with ctx.measure("scan"):
         found = scan(path)
-        marks, unseen = inputs(path, ctx.locate)
+        marks, unseen = given(path)
         found += marks
     accepted = _accepted(config.accept, found)
     leaks = [leak for leak in found if f"{leak.file}:{leak.kind}" not in accepted]

@@ -13,6 +13,7 @@ from radiograph.core import ExitCode, Progress, RadiographError, Workers
 from radiograph.core.limits import Limits
 from radiograph.evidence import InputRecord, StepRecord
 from radiograph.store import BundleWriter, Transcript, Workspace, file_sha256, folder_sha256
+from radiograph.store.lines import marked_input, marked_model
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
@@ -68,6 +69,11 @@ class RunContext:
     inputs: dict[str, InputRecord] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
 
+    @property
+    def private(self) -> bool:
+        """Whether something that was read so far is marked private."""
+        return any(record.private is not None for record in self.inputs.values())
+
     def path(self, reference: str, role: str) -> Path:
         """Resolve, confine and hash."""
         path = self.workspace.resolve(reference)
@@ -80,6 +86,7 @@ class RunContext:
                 ref=self.workspace.label(path),
                 kind="folder" if folder else "file",
                 sha256=folder_sha256(path) if folder else file_sha256(path),
+                private=marked_input(path),
             )
         )
         return path
@@ -157,8 +164,10 @@ class RunContext:
         """Load a dictionary."""
         from radiograph import dictionaries
 
-        dictionary = dictionaries.load(self.dictionary_folder(reference))
-        self.record(InputRecord(role=role, ref=self.label(reference), kind="dictionary", sha256=dictionary.hash))
+        folder = self.dictionary_folder(reference)
+        dictionary = dictionaries.load(folder)
+        ref, mark = self.label(reference), marked_input(folder)
+        self.record(InputRecord(role=role, ref=ref, kind="dictionary", sha256=dictionary.hash, private=mark))
         return dictionary
 
     def dictionary_folder(self, reference: str) -> Path:
@@ -178,7 +187,8 @@ class RunContext:
         folder = shipped or self.workspace.resolve(name)
         found = decompose.load(folder, self.device)
         ref = reference if shipped else self.label(name)
-        self.record(InputRecord(role=role, ref=ref, kind="decomposition", sha256=found.sha256))
+        mark = marked_input(folder)
+        self.record(InputRecord(role=role, ref=ref, kind="decomposition", sha256=found.sha256, private=mark))
         return found
 
     def toy(self, reference: str, role: str = "model") -> Toy | None:
@@ -371,6 +381,7 @@ class RunContext:
 
     def _known_as(self, model: AnyModel, reference: str, role: str) -> AnyModel:
         """Record a model; in an investigation it is known by its role from here on."""
+        folders = [self.workspace.base / part for part in (model.ref.base, model.ref.adapter) if part]
         if self.roles is None:
             self.workspace.confine(reference)
         else:
@@ -378,10 +389,10 @@ class RunContext:
 
             notes = tuple(self.roles.hide(note) for note in model.notes)
             model = replace(model, ref=ModelRef(reference), notes=notes)
-        self._record_model(model, role)
+        self._record_model(model, folders, role)
         return model
 
-    def _record_model(self, model: LanguageModel | StoredModel, role: str) -> None:
+    def _record_model(self, model: LanguageModel | StoredModel, folders: Sequence[Path], role: str) -> None:
         identity = model.identity
         self.record(
             InputRecord(
@@ -391,6 +402,7 @@ class RunContext:
                 sha256=identity.files_sha256 or identity.tensors_sha256,
                 tensors_sha256=identity.tensors_sha256,
                 notes=tuple(model.notes),
+                private=next(filter(None, map(marked_model, folders)), None),
             )
         )
         tokenizer = identity.tokenizer_sha256

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from radiograph.core import UserError
 from radiograph.evidence import InputRecord, document_sha256
+from radiograph.store.lines import marked_input
 
 if TYPE_CHECKING:
     from radiograph.harvest import Corpus, Fields, Text
@@ -111,7 +112,8 @@ def opened(context: RunContext, reference: str, role: str) -> Opened:
     workspace = context.workspace
     name = workspace.label(workspace.resolve(reference))
     file = Opened(workspace.open(reference), name)
-    context.record(InputRecord(role=role, ref=name, kind="file", sha256=file.sha256))
+    mark = marked_input(workspace.resolve(reference))
+    context.record(InputRecord(role=role, ref=name, kind="file", sha256=file.sha256, private=mark))
     return file
 
 
@@ -141,5 +143,6 @@ def activations(context: RunContext, reference: str, role: str) -> ActivationSto
         limits=context.limits,
         opener=opener,
     )
-    context.record(InputRecord(role=role, ref=store.name, kind="activations", sha256=store.sha256))
+    mark = marked_input(real)
+    context.record(InputRecord(role=role, ref=store.name, kind="activations", sha256=store.sha256, private=mark))
     return store

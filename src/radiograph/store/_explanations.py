@@ -5,7 +5,8 @@ decoder it was written for (`binding`), so that labels of another dictionary are
 sorted rows of one source as canonical JSON without fetch times: page layout and insertion order do not matter.
 
 What was fetched from others is not bound until somebody says for which decoder it is; licence, origin and the files it
-came from, each with its hash, stand beside it. Schema 2 added these; files of schema 1 are read as they are.
+came from, each with its hash, stand beside it. Schema 2 added these, schema 3 the tag of a file where it was fetched;
+files of earlier schemas are read as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Final
 from radiograph.core import FormatError, UserError, nearest
 from radiograph.evidence import canonical_json
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE binding (model TEXT, source TEXT, decoder_sha256 TEXT NOT NULL, site TEXT NOT NULL, size INTEGER NOT NULL,
@@ -36,7 +37,8 @@ _ADDED: Final = """
 CREATE TABLE IF NOT EXISTS provenance (model TEXT, source TEXT, licence TEXT, origin TEXT,
   PRIMARY KEY (model, source)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS file (model TEXT, source TEXT, name TEXT, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL,
-  rows INTEGER NOT NULL, fetched_at TEXT, PRIMARY KEY (model, source, name)) WITHOUT ROWID;
+  rows INTEGER NOT NULL, fetched_at TEXT, tag TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (model, source, name)) WITHOUT ROWID;
 """
 _OF_A_SOURCE: Final = ("binding", "feature_cache", "explanation_cache", "provenance", "file")
 
@@ -67,6 +69,8 @@ class ReadFile:
     sha256: str
     bytes: int
     rows: int
+    tag: str = ""
+    """What the place that it was fetched from calls this state of it (an ETag); empty: it does not say."""
 
 
 class ExplanationCache:
@@ -122,6 +126,8 @@ class ExplanationCache:
         connection = sqlite3.connect(path, timeout=30)
         with connection:
             connection.executescript(_ADDED)
+            if not _tagged(connection):
+                connection.execute("ALTER TABLE file ADD COLUMN tag TEXT NOT NULL DEFAULT ''")
             connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))
         return cls(path, connection)
 
@@ -175,8 +181,7 @@ class ExplanationCache:
                 known = self._one("explanation_cache", model, source, index) or []
                 each = {canonical_json(payload): payload for payload in [*known, *given]}
                 self._write("explanation_cache", model, source, index, [each[key] for key in sorted(each)], at)
-            row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
-            self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._filled_from(model, source, file, at)
 
     def copy(self, other: ExplanationCache, model: str, source: str, at: str | None = None) -> None:
         """Take a source over from another cache as it stands there, in place of what is here.
@@ -191,8 +196,18 @@ class ExplanationCache:
                 for index, payload in sorted(other._read(table, model, source).items()):
                     self._write(table, model, source, index, payload, at)
             for file in other.files(model, source).values():
-                row = (model, source, file.name, file.sha256, file.bytes, file.rows, at)
-                self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                self._filled_from(model, source, file, at)
+            if other.private:
+                self.mark_private()
+
+    @property
+    def private(self) -> bool:
+        """Whether something that it says was made of texts that are marked private."""
+        return bool(self._rows("SELECT 1 FROM meta WHERE key = 'private'"))
+
+    def mark_private(self) -> None:
+        """State that it is; there is no way back."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('private', 'yes')")
 
     def describe(self, model: str, source: str, provenance: Provenance) -> None:
         """State where the labels of a source come from."""
@@ -215,7 +230,8 @@ class ExplanationCache:
         """The files that a source was filled from, by name."""
         if not self._has("file"):
             return {}
-        statement = "SELECT name, sha256, bytes, rows FROM file WHERE model = ? AND source = ? ORDER BY name"
+        tag = "tag" if _tagged(self._connection) else "''"
+        statement = f"SELECT name, sha256, bytes, rows, {tag} FROM file WHERE model = ? AND source = ? ORDER BY name"  # noqa: S608 - our own names
         return {row[0]: ReadFile(*row) for row in self._rows(statement, model, source)}
 
     def sources(self) -> list[tuple[str, str]]:
@@ -284,6 +300,10 @@ class ExplanationCache:
         }[table]
         self._connection.execute(statement, (model, source, index, canonical_json(payload).decode(), at))
 
+    def _filled_from(self, model: str, source: str, file: ReadFile, at: str | None) -> None:
+        row = (model, source, file.name, file.sha256, file.bytes, file.rows, at, file.tag)
+        self._connection.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
     def _one(self, table: str, model: str, source: str, index: int) -> Any:
         statement = {
             "feature_cache": "SELECT payload FROM feature_cache WHERE model = ? AND source = ? AND idx = ?",
@@ -313,3 +333,8 @@ class ExplanationCache:
 
     def _damaged(self, error: object) -> FormatError:
         return FormatError(f"{self.path.name} is damaged", got=str(error))
+
+
+def _tagged(connection: sqlite3.Connection) -> bool:
+    """Whether files have tags: since schema 3."""
+    return any(row[1] == "tag" for row in connection.execute("PRAGMA table_info(file)"))

@@ -18,7 +18,7 @@ from radiograph.core import ExitCode, UserError
 from radiograph.methods._publish import scan as scanning
 from radiograph.methods._publish.scan import scan
 from radiograph.runtime import Settings, execute, find, resolve, verify
-from radiograph.store import Workspace
+from radiograph.store import Workspace, file_sha256
 from radiograph.surfaces._services import services
 from running import go
 
@@ -243,13 +243,20 @@ def test_prompts_that_were_private_where_the_run_read_them_stop_it(made, tmp_pat
     go("match", out="run", left="A.jsonl", right="B.jsonl")
     stopped = go("publish", run="run", dry_run=True)
     assert stopped.exit_code is ExitCode.GATE_FAILED and stopped.result.unseen == ()
-    assert [(leak.kind, leak.shown, leak.place) for leak in stopped.result.leaks] == [
-        ("private", "A.jsonl", "input left: line 8"),
-        ("private", "B.jsonl", "input right: line 8"),
+    leaks = [(leak.file, leak.kind, leak.place, leak.shown) for leak in stopped.result.leaks]
+    assert leaks == [
+        ("manifest.json", "private", "input left A.jsonl", "line 8"),
+        ("manifest.json", "private", "input right B.jsonl", "line 8"),
     ]
     assert go("publish", run="run", dry_run=True, accept=["manifest.json:private"]).exit_code is ExitCode.PASS
     Path("A.jsonl").unlink()
     Path("B.jsonl").write_text("{}\n")
+    assert go("publish", run="run", dry_run=True).result.leaks == stopped.result.leaks
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    for given in manifest["inputs"]:
+        del given["private"]
+    Path("run/manifest.json").write_text(json.dumps(manifest))
+    Path("run/manifest.sha256").write_text(f"{file_sha256(Path('run/manifest.json'))}  manifest.json\n")
     blind = go("publish", run="run", dry_run=True)
     assert blind.exit_code is ExitCode.PASS and blind.result.unseen == ("left A.jsonl", "right B.jsonl")
     assert "not searched" in (blind.path / "report.html").read_text()

@@ -51,7 +51,7 @@ class Publication(Result):
     accepted: tuple[str, ...] = ()
     """Findings that somebody looked at and let pass, as FILE:KIND."""
     unseen: tuple[str, ...] = ()
-    """Inputs of the run that are not at hand as it read them, so that nobody looked whether they are marked private."""
+    """Inputs of a run of an earlier version, which did not look whether they are marked private."""
     url: str | None = None
     """Of the commit."""
     commit: str | None = None
@@ -75,7 +75,7 @@ class Publication(Result):
         if not self.unseen:
             return ()
         some = ", ".join(self.unseen[:5]) + (f" and {len(self.unseen) - 5} more" if len(self.unseen) > 5 else "")
-        return (f"not searched for prompts marked private, because they are not at hand as the run read them: {some}",)
+        return (f"not searched for prompts marked private by the version that read them: {some}",)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -5,7 +5,8 @@
 2. `path`: this machine's home and working folder, and whatever begins like a folder of a person or a system
 3. `key`: the shapes of common keys and tokens, assigned passwords, and the values of this process's own variables
    whose names say that they are secret
-4. `private`: a field or a column `private` that says yes (`_publish.private`)
+4. `private`: a field or a column `private` that says yes (`store.lines.marked`), and inputs of the run, or of a step of
+   it, that said so when they were read
 5. `unvalidated`: a file of directions that names failing conditions or a grade other than `validated`
 A key is shown by its first four characters alone.
 """
@@ -19,8 +20,8 @@ from pathlib import Path
 
 from radiograph.core import FormatError
 from radiograph.evidence.publication import Leak, LeakKind
-from radiograph.methods._publish.private import FIELD, marked
 from radiograph.store import MANIFEST, SIDECAR
+from radiograph.store.lines import FIELD, given_in, marked
 
 PIECE, OVERLAP = 1 << 22, 4096
 MOST_A_FILE = 20
@@ -55,6 +56,23 @@ def scan(folder: Path) -> list[Leak]:
             own += _of_vectors(path, name)
         found += list(dict.fromkeys(own))[:MOST_A_FILE]
     return found
+
+
+def given(folder: Path) -> tuple[list[Leak], list[str]]:
+    """Inputs of the runs in a folder that are marked private, and those at whose marks nobody looked."""
+    leaks: list[Leak] = []
+    unseen: set[str] = set()
+    for manifest in sorted(folder.rglob(MANIFEST)):
+        name = manifest.relative_to(folder).as_posix()
+        for one in given_in(manifest):
+            shown = f"{one.get('role')} {one.get('ref')}"
+            if one.get("private"):
+                leaks.append(
+                    Leak(kind="private", file=name, place=f"input {shown}"[:160], shown=str(one["private"])[:80])
+                )
+            elif "private" not in one and one.get("kind") in ("file", "folder"):
+                unseen.add(shown)
+    return leaks, sorted(unseen)
 
 
 def _secrets() -> dict[bytes, str]:

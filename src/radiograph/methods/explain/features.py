@@ -245,7 +245,7 @@ def _shown(explanations: tuple[FeatureExplanation, ...], cards: int) -> tuple[Fe
 def _keep(ctx: Context, given: Gathered, reserved: Material) -> None:
     from radiograph.explanations import write_material
 
-    write_material(ctx.output.folder("reserved"), reserved, given.header)
+    write_material(ctx.output.folder("reserved"), reserved, given.header.model_copy(update={"private": ctx.private}))
 
 
 def _tables(ctx: Context, explanations: tuple[FeatureExplanation, ...], passages: Passages, part: np.ndarray) -> None:
@@ -289,6 +289,8 @@ def _written(ctx: Context, given: Gathered, said: Explained, least_f1: float) ->
         return None
     path = ctx.output.folder("labels") / LABELS_FILE
     with ExplanationCache.create(path) as cache:
+        if ctx.private:
+            cache.mark_private()
         cache.bind(*SHIPPED, Binding(given.decoder_sha256, given.site or "", given.features))
         answered = (e for e in said.explanations if e.why not in ("failed", "not asked"))
         cache.put(

@@ -5,7 +5,9 @@
 2. the files of the source are listed and fetched one by one; what was read before is not fetched again, what was begun
    goes on, and a file whose size or checksum is wrong is fetched anew, once
 3. each file enters the cache with its hash, as a whole or not at all; authors, types and scores stay the source's.
-   Where one is no longer what it was, or with --refresh, all are read anew and take the place of what was there
+   Where one is no longer what it was, all are read anew and take the place of what was there, as with --refresh: a
+   file that lies here is known by its hash, one on the network by its size and its ETag in the listing, and one that
+   has no ETag there cannot be known and is read anew
 4. `--bind` states for which dictionary the explanations were written; without it they name features of nobody's
 
 `--list` shows what is there, `--prune` forgets the source. Refuses when: the run may not use the network; a row of a
@@ -92,6 +94,8 @@ def run(config: Config, ctx: Context) -> ExplainSync:
                 missing = _filled(config, ctx, cache, model, source, files)
             _described(cache, model, source, config.licence, origin)
             done = [(model, source)]
+        if ctx.private:
+            cache.mark_private()
         if config.bind is not None:
             for own in done:
                 _bound(ctx.dictionary(config.bind), cache, *own)
@@ -187,8 +191,12 @@ def _filled(
 
 
 def _changed(before: ReadFile, listed: Listed) -> bool:
-    """Whether a file is another one than that which was read; of one that lies here by its bytes."""
-    return before.bytes != listed.bytes or (listed.sha256 is not None and before.sha256 != listed.sha256())
+    """Whether a file is another one than that which was read, or may be."""
+    if before.bytes != listed.bytes:
+        return True
+    if listed.sha256 is not None:
+        return before.sha256 != listed.sha256()
+    return not listed.tag or before.tag != listed.tag
 
 
 def _read(
@@ -218,7 +226,7 @@ def _read(
                 task.advance()
                 continue
             found = read_file(path, _kind(one.name), *own, one.name)
-            read = ReadFile(one.name, sha256, one.bytes, found.rows)
+            read = ReadFile(one.name, sha256, one.bytes, found.rows, one.tag)
             cache.add(*own, read, found.features, found.explanations, now(), strongest)
             if temporary:
                 path.unlink()
@@ -236,6 +244,8 @@ class Listed(NamedTuple):
     """Where it lies, its hash, and whether it is to be removed."""
     sha256: Callable[[], str] | None = None
     """Of one that lies here."""
+    tag: str = ""
+    """Of one on the network: its ETag."""
 
 
 def _listed(config: Config, ctx: Context, model: str, source: str) -> Iterator[Listed]:
@@ -264,7 +274,7 @@ def _listed(config: Config, ctx: Context, model: str, source: str) -> Iterator[L
                 path = bucket.fetch(file, folder)
                 return path, file_sha256(path), True
 
-            yield Listed(file.name, file.bytes, get)
+            yield Listed(file.name, file.bytes, get, tag=file.tag)
 
 
 def _local(folder: Path, model: str, source: str, kinds: Iterable[str]) -> Iterator[tuple[Path, str]]:

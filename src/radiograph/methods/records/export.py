@@ -354,7 +354,7 @@ def _sorted(
         parts,
         chosen=chosen,
         selected=None if chosen is None or compiled is None else compiled.split.sha256,
-        private=compiled is not None and compiled.criterion.private,
+        private=ctx.private,
         model_sha256=model.identity.tensors_sha256,
     )
     return open_records(folder)

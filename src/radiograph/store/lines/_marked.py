@@ -1,7 +1,7 @@
 """Where a file or a folder says that prompts are private: by a field or a column `private` whose value says yes.
 
 1. of Parquet files the columns, and fields inside columns of text; of CSV the column; of JSON (also `.gz`, `.zst`),
-   YAML and TOML the field, wherever it stands
+   YAML and TOML the field, wherever it stands; of a cache of explanations its own mark
 2. of a folder its files; of records and of runs the tables are left out, for their header and manifests say it
 3. what lies in a run keeps the mark of what that run was given: the manifest around it is looked at, and those below
 """
@@ -11,19 +11,19 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from radiograph.core import FormatError
-from radiograph.store._bundle import MANIFEST
+from radiograph.core import UserError
+from radiograph.store._bundle import MANIFEST, SIDECAR
+from radiograph.store._explanations import ExplanationCache
 from radiograph.store._hashing import tree
 from radiograph.store.lines._private import YES
 from radiograph.store.lines._read import read_lines
 
 FIELD: Final = re.compile(rb"(?i)[\"']private[\"']\s*:\s*(?:true\b|yes\b|1\b|[\"'](?:true|yes|1)[\"'])")
 _BARE: Final = re.compile(rb"(?im)(?:^|[\s{,\-])[\"']?private[\"']?\s*[:=]\s*[\"']?(?:true|yes|1)\b")
-_WORD: Final = re.compile(rb"private", re.IGNORECASE)
 _PLAIN: Final = (".json", ".jsonl", ".ndjson")
 _PACKED: Final = (".gz", ".zst")
 _TABLES: Final = (".csv", ".tsv")
@@ -32,6 +32,7 @@ _COLUMNS: Final = ".parquet"
 _HEADER: Final = "header.json"
 _PIECE: Final = 1 << 22
 _RESULT: Final = "result.json"
+_CACHE: Final = ".sqlite"
 
 
 def marked(path: Path) -> str | None:
@@ -44,17 +45,19 @@ def marked(path: Path) -> str | None:
             return _in_cells(path, "\t" if suffix == ".tsv" else ",")
         if suffix in _PACKED or (suffix in _PLAIN and _said(path)):
             return next(_in_lines(path), None)
+        if suffix == _CACHE:
+            with ExplanationCache.open(path) as cache:
+                return "the cache" if cache.private else None
         if suffix in _BARE_TEXT and _BARE.search(path.read_bytes()):
             return "a field private"
-    except (OSError, FormatError, UnicodeDecodeError, csv.Error):
+    except (OSError, UserError, UnicodeDecodeError, csv.Error):
         return None
     return None
 
 
 def marked_input(path: Path) -> str | None:
     """Where an input, something in it, or the run that it comes from says that it is private; None: nowhere."""
-    around = next((place for place in (path, *path.parents) if (place / MANIFEST).is_file()), None)
-    if around is not None and (found := _in_runs(around)) is not None:
+    if (found := _around(path)) is not None:
         return found
     if path.is_file():
         return marked(path)
@@ -72,9 +75,7 @@ def marked_input(path: Path) -> str | None:
 
 def marked_model(folder: Path) -> str | None:
     """Where a model's configuration, or the run that made it, says that it is private; None: nowhere."""
-    around = next((place for place in (folder, *folder.parents) if (place / MANIFEST).is_file()), None)
-    found = None if around is None else _in_runs(around)
-    return found or marked(folder / "config.json")
+    return (_around(folder) or marked(folder / "config.json")) if folder.is_dir() else None
 
 
 def given_in(manifest: Path) -> list[dict[str, Any]]:
@@ -87,8 +88,11 @@ def given_in(manifest: Path) -> list[dict[str, Any]]:
     return [one for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
 
 
-def _in_runs(folder: Path) -> str | None:
-    """The first input of a run, or of a step of it, that is marked private."""
+def _around(path: Path) -> str | None:
+    """The first input that is marked private, of the run that a path lies in, or of a step of that run."""
+    folder = next((one for one in (path, *path.parents) if (one / SIDECAR).is_file()), None)
+    if folder is None:
+        return None
     for manifest in sorted(folder.rglob(MANIFEST)):
         for given in given_in(manifest):
             if given.get("private"):
@@ -102,16 +106,21 @@ def _said(path: Path) -> bool:
     with path.open("rb") as handle:
         while piece := handle.read(_PIECE):
             data = before + piece
-            if (b"rivate" in data or b"RIVATE" in data) and _WORD.search(data):
+            if _worth(data):
                 return True
-            before = piece[-16:]
+            before = data[-16:]
     return False
+
+
+def _worth(data: bytes) -> bool:
+    """Whether the slower search is worth its time."""
+    return b"rivate" in data or b"RIVATE" in data
 
 
 def _in_lines(path: Path) -> Iterator[str]:
     for lines in read_lines(path):
         for text, number in zip(lines.texts, lines.numbers, strict=True):
-            if FIELD.search(text):
+            if _worth(text) and FIELD.search(text):
                 yield f"line {number}"
 
 
