@@ -154,7 +154,7 @@ def _packed(
     return Columns(_offsets(np.bincount(feature, minlength=features)), unit, value, units, absent)
 
 
-def _offsets(counts: Int64[np.ndarray, " feature"]) -> Int64[np.ndarray, " offset"]:
+def _offsets(counts: Int64[np.ndarray, " place"] | Bool[np.ndarray, " place"]) -> Int64[np.ndarray, " offset"]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
