@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from radiograph import organisms
+from radiograph.core import RadiographError
 from radiograph.evidence import Audit, OutputRecord, pretty_json
 from radiograph.runtime import Outcome
-from radiograph.store import MANIFEST, SIDECAR, evidence_sha256, file_sha256
+from radiograph.store import MANIFEST, SIDECAR, Bundle, evidence_sha256, file_sha256
 from running import go
 
 BASE = organisms.bundled_path("base")
@@ -80,14 +81,32 @@ def reseal(bundle: Path, files: dict[str, bytes]) -> None:
     manifest["evidence_sha256"] = evidence_sha256([OutputRecord(**o) for o in manifest["outputs"]])
     (bundle / MANIFEST).write_text(pretty_json(manifest))
     (bundle / SIDECAR).write_text(f"{file_sha256(bundle / MANIFEST)}  {MANIFEST}\n")
+    if "result.json" in files:
+        _follow(bundle)
+
+
+def _follow(bundle: Path) -> None:
+    """The exit code and the reports of another result, as a run would write them; not where they fit no record."""
+    from radiograph.runtime._catalogue import find
+    from radiograph.runtime._verify import read_result, rewritten
+
+    stored = Bundle(bundle)
+    verb = find(stored.manifest.verb)
+    try:
+        result = read_result(stored.manifest, verb, stored.result)
+        manifest = stored.manifest.model_copy(update={"exit_code": int(result.exit_code)})
+        reports = rewritten(bundle, manifest, verb, stored.result, result.headline)
+    except (RadiographError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError):
+        return
+    (bundle / MANIFEST).write_text(pretty_json(manifest))
+    reseal(bundle, reports)
 
 
 def forge(bundle: Path, result: dict[str, Any]) -> None:
-    """A whole rewrite around another result: its projections, its report, every hash."""
+    """A whole rewrite around another result: its projections, its reports, every hash."""
     audit = Audit.read(result)
     files = {"result.json": pretty_json(result).encode()}
     files |= {name: pretty_json(part).encode() for name, part in audit.projections().items()}
-    files["report.html"] = b"<p>no numbers</p>"
     reseal(bundle, files)
 
 

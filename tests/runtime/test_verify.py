@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from radiograph.core import ExitCode, FormatError, UserError
-from radiograph.evidence import document_sha256
-from radiograph.runtime import verify
-from radiograph.store import MANIFEST, SIDECAR, file_sha256, listing_sha256
+from radiograph.evidence import OutputRecord, document_sha256
+from radiograph.runtime import find, verify
+from radiograph.store import MANIFEST, SIDECAR, evidence_sha256, file_sha256
 from running import contents, go, numbers
 
 pytestmark = pytest.mark.usefixtures("toy", "workspace")
@@ -75,9 +75,7 @@ def reseal(bundle: Path, name: str, data: bytes) -> None:
     for output in manifest["outputs"]:
         output["sha256"] = file_sha256(bundle / output["path"])
         output["bytes"] = (bundle / output["path"]).stat().st_size
-    skip = {"report.md", "report.html", "tool_calls.jsonl"}
-    pairs = [(o["path"], o["sha256"]) for o in manifest["outputs"] if Path(o["path"]).name not in skip]
-    manifest["evidence_sha256"] = listing_sha256(pairs)
+    manifest["evidence_sha256"] = evidence_sha256([OutputRecord(**o) for o in manifest["outputs"]])
     (bundle / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     (bundle / SIDECAR).write_text(f"{file_sha256(bundle / MANIFEST)}  {MANIFEST}\n")
 
@@ -146,3 +144,63 @@ def test_torch_stays_out(bundle, toy_site):
 
 def test_identical_configs_have_identical_hashes():
     assert document_sha256({"a": 1, "b": 2}) == document_sha256({"b": 2, "a": 1})
+
+
+def resealed(bundle: Path, **changes: object) -> None:
+    """A manifest of other words, sealed again."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    (bundle / MANIFEST).write_text(json.dumps({**manifest, **changes}, indent=1, ensure_ascii=False) + "\n")
+    (bundle / SIDECAR).write_text(f"{file_sha256(bundle / MANIFEST)}  {MANIFEST}\n")
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_a_word_of_a_report_with_all_hashes_redone_no_longer_follows(bundle, name):
+    was = (bundle / name).read_bytes()
+    assert b"pass" in was
+    reseal(bundle, name, was.replace(b"pass", b"fine", 1))
+    assert [(p.path, "written again" in p.text) for p in verify(bundle).problems] == [(name, True)]
+
+
+def test_reports_of_another_build_are_not_called_changed_and_said_to_be_taken_as_written(bundle):
+    assert verify(bundle).as_written == ()
+    reseal(bundle, "report.md", b"# in the words of another build\n")
+    for changes in ({"wording": "0" * 64}, {"wording": None}, {"tool_version": "0.0.1"}):
+        resealed(bundle, **changes)
+        found = verify(bundle)
+        assert (found.status, found.problems) == ("intact", ())
+        assert "taken as written: the words of the reports" in found.headline
+
+
+def test_an_exit_code_that_is_not_that_of_the_result_is_noticed(bundle):
+    resealed(bundle, exit_code=2)
+    assert any(p.path == MANIFEST and "exit_code" in p.text for p in verify(bundle).problems)
+
+
+def test_a_bundle_under_the_name_of_another_verb_is_noticed(bundle):
+    resealed(bundle, verb="weights.diff")
+    assert verify(bundle).status == "changed"
+
+
+def test_a_run_that_is_said_to_be_refused_is_noticed(bundle):
+    resealed(bundle, status="refused")
+    assert verify(bundle).status == "changed"
+
+
+def test_what_other_rules_made_is_unverifiable_and_not_changed(workspace):
+    (workspace / "h").mkdir()
+    for number, code in enumerate((0, 0, 1)):
+        (workspace / "h" / f"checkpoint-{number}").mkdir()
+        (workspace / "h" / f"checkpoint-{number}" / "run").write_text(f"exit {code}\n")
+    bundle = go("bisect", folder="h", eval_="sh {ckpt}/run", out="found").path
+    assert verify(bundle).status == "intact"
+    for rules in ({}, {"bisect": 99}, {"bisect": 1, "more": 1}):
+        resealed(bundle, rules=rules)
+        found = verify(bundle)
+        assert (found.status, found.exit_code) == ("unverifiable", ExitCode.NOT_MEASURED)
+        assert "other detectors or rules" in found.problems[0].text
+
+
+def test_each_verb_whose_conclusions_are_derived_from_tables_of_probes_keeps_versions_of_its_rules():
+    verbs = ("probe.build", "probe.defection", "probe.truth", "probe.harm", "probe.pack", "probe.sae-diff")
+    for key in (*verbs, "probe.interference", "blame", "bisect", "diagnose"):
+        assert find(key).rules, key

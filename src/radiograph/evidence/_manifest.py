@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from pydantic import Field
 
 from radiograph.core import ExitCode
 from radiograph.evidence._record import Document, Record, Result
@@ -74,10 +77,10 @@ class Manifest(Document):
     started: str
     finished: str
     packages: dict[str, str]
-    rules: dict[str, int] = {}
-    """Versions of what the verb's conclusions follow from, as far as it keeps them; those of others do not bind here."""
+    rules: Mapping[str, int] = Field(default_factory=dict)
+    """Versions of what the verb's conclusions follow from, as far as it keeps them."""
     wording: str | None = None
-    """SHA-256 over the program's files that write reports: only where they are the same can a report be written again."""
+    """SHA-256 over the program's files that write reports: only by the same ones can they be written again."""
     device: Device
     inputs: tuple[InputRecord, ...]
     outputs: tuple[OutputRecord, ...]

@@ -3,20 +3,32 @@
 1. the sidecar seals the manifest (and `seal`, if given, is the one printed when the run ended)
 2. every file of the manifest is there with its hash, and no other file is
 3. the evidence hash follows from the outputs, the transcript's chain is whole up to the head that the manifest names
-4. the verb's own `recompute(result, folder)` derives verdicts, scores and p-values again from what is stored; what
-   detectors or rules of other versions made is unverifiable
-5. each number in `report.html` equals the stored value that it points to
+4. the result is one of its verb's, its exit code the manifest's; the verb's own `recompute(result, folder)` derives
+   verdicts, scores and p-values again from what is stored; what detectors or rules of other versions made is
+   unverifiable; what a verb cannot derive here (`as_written(result, folder)`) is listed, never passed over
+5. each number in `report.html` equals the stored value that it points to; both reports are written again, byte for
+   byte, where this radiograph writes in the words of that run, and listed where not
 6. bundles of steps inside this one are checked the same way, and so is a session with the bundles of its calls
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from radiograph.core import ExitCode, FormatError, RadiographError, UserError
-from radiograph.evidence import Manifest, NewerSchema, OtherVersions, Record, Result, document_sha256
-from radiograph.runtime._catalogue import find
+from radiograph.evidence import (
+    Manifest,
+    NewerSchema,
+    OtherVersions,
+    Record,
+    Refused,
+    Result,
+    check_versions,
+    document_sha256,
+)
+from radiograph.runtime._catalogue import Verb, find
+from radiograph.runtime._execute import tool_version, written_page
 from radiograph.runtime._sessions import SESSION, Finding, check_session, is_session, read_session, session_seal
 from radiograph.store import (
     MANIFEST,
@@ -56,14 +68,17 @@ class Verification(Result):
     seal: str | None = None
     files: int = 0
     recomputed: tuple[str, ...] = ()
+    as_written: tuple[str, ...] = ()
+    """What was taken as it is written: nothing in the bundle, and nothing at hand, that it could be derived from."""
     problems: tuple[Problem, ...] = ()
 
     @property
     def headline(self) -> str:
-        """Status, and the first problem."""
+        """Status, the first problem, and what was taken as written."""
         first = f": {self.problems[0].path}: {self.problems[0].text}" if self.problems else ""
         more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        return f"{self.run}: {self.status}{first}{more}"
+        taken = f"; taken as written: {', '.join(self.as_written)}" if self.as_written else ""
+        return f"{self.run}: {self.status}{first}{more}{taken}"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -99,15 +114,16 @@ def verify(path: Path, seal: str | None = None) -> Verification:
         return Verification(status="changed", run=path.name, seal=sealed, problems=tuple(problems))
     _check_files(path, manifest, problems)
     _check_transcript(path, manifest, problems)
+    taken: list[str] = []
     try:
-        recomputed = _recompute(path, manifest, problems) if not problems else []
+        recomputed = _recompute(path, manifest, problems, taken) if not problems else []
     except OtherVersions as error:
         text = f"{error.message}; stored: {error.expected}; here: {error.got}"
         return Verification(
             status="unverifiable", run=path.name, seal=sealed, problems=(Problem(path="result.json", text=text),)
         )
     unknown: list[Problem] = []
-    nested = _check_steps(path, manifest, problems, unknown)
+    nested = _check_steps(path, manifest, problems, unknown, taken)
     status: Status = "changed" if problems else "unverifiable" if unknown else "intact"
     return Verification(
         status=status,
@@ -115,6 +131,7 @@ def verify(path: Path, seal: str | None = None) -> Verification:
         seal=sealed,
         files=len(manifest.outputs) + 2,
         recomputed=(*recomputed, *nested),
+        as_written=tuple(taken),
         problems=(*problems, *unknown),
     )
 
@@ -188,28 +205,99 @@ def _check_transcript(path: Path, manifest: Manifest, problems: list[Problem]) -
     problems += [Problem(path=log.name, text=text) for text in broken]
 
 
-def _recompute(path: Path, manifest: Manifest, problems: list[Problem]) -> list[str]:
+def _recompute(path: Path, manifest: Manifest, problems: list[Problem], taken: list[str]) -> list[str]:
+    """Everything that follows from what is stored; what has to be taken as written goes to `taken`.
+
+    Raises:
+        OtherVersions: detectors or rules of other versions made the bundle.
+    """
+    verb, document = find(manifest.verb), Bundle(path).result
     done: list[str] = []
     if manifest.status == "done":
-        recompute = getattr(find(manifest.verb).module, "recompute", None)
+        check_versions(manifest.rules, verb.rules, MANIFEST)
+        recompute = getattr(verb.module, "recompute", None)
         if recompute is not None:
             try:
-                differences = recompute(Bundle(path).result, path)
+                differences = recompute(document, path)
             except OtherVersions:
                 raise
             except RadiographError as error:
                 differences = [str(error)]
             problems += [Problem(path="result.json", text=text) for text in differences]
             done.append(f"{manifest.verb}: verdict and scores")
+            if not differences and (as_written := getattr(verb.module, "as_written", None)) is not None:
+                taken += as_written(document, path)
     from radiograph import reports
 
     broken, checked = reports.broken_pointers(path)
     problems += [Problem(path="report.html", text=text) for text in broken]
     done.append(f"{manifest.verb}: {checked} numbers in the report")
+    try:
+        done += _again(path, manifest, verb, document, problems, taken)
+    except RadiographError as error:
+        problems.append(Problem(path="result.json", text=str(error)))
     return done
 
 
-def _check_steps(path: Path, manifest: Manifest, problems: list[Problem], unknown: list[Problem]) -> list[str]:
+def _again(
+    path: Path, manifest: Manifest, verb: Verb, document: dict[str, Any], problems: list[Problem], taken: list[str]
+) -> list[str]:
+    """The exit code and both reports, from the result.
+
+    Raises:
+        RadiographError: the result is none of what its verb returns.
+    """
+    from radiograph import reports
+
+    result = read_result(manifest, verb, document)
+    if int(result.exit_code) != manifest.exit_code:
+        text = f"exit_code is {manifest.exit_code}, the result says {int(result.exit_code)}"
+        problems.append(Problem(path=MANIFEST, text=text))
+    if (manifest.tool_version, manifest.wording) != (tool_version(), reports.wording()):
+        taken.append(f"the words of the reports (of another build of radiograph {manifest.tool_version})")
+        return []
+    for name, data in rewritten(path, manifest, verb, document, result.headline).items():
+        if not (path / name).is_file() or (path / name).read_bytes() != data:
+            problems.append(Problem(path=name, text="is not what the result gives, written again"))
+    return [f"{manifest.verb}: both reports"]
+
+
+def rewritten(path: Path, manifest: Manifest, verb: Verb, document: dict[str, Any], headline: str) -> dict[str, bytes]:
+    """Both reports of a bundle as they are written here, from its result and its figures.
+
+    Raises:
+        FormatError: no report can be written of such a result.
+    """
+    evidence = evidence_sha256(manifest.outputs)
+    try:
+        page = written_page(
+            path, verb, document, headline, manifest.exit_code, evidence, manifest.run_id, manifest.inputs
+        )
+    except Exception as error:
+        raise FormatError(f"no report can be written of the result: {type(error).__name__}: {error}") from error
+    return {"report.md": page.markdown.encode(), "report.html": page.html.encode()}
+
+
+def read_result(manifest: Manifest, verb: Verb, document: dict[str, Any]) -> Result:
+    """The result as a record of its kind.
+
+    Raises:
+        FormatError: it is none of what its verb returns.
+    """
+    from radiograph.runtime._replay import Replay
+    from radiograph.runtime.workflow._result import WorkflowResult
+
+    kinds = [Refused] if manifest.status == "refused" else verb.results
+    if kinds == [Result]:  # nothing but that, or what a service of the runtime returns
+        kinds = [Result, WorkflowResult, Verification, Replay]
+    named = str(document.get("schema")).rpartition("/")[0]
+    kind = next((k for k in kinds if k.SCHEMA.rpartition("/")[0] == named), kinds[0])
+    return kind.read(document, "result.json")
+
+
+def _check_steps(
+    path: Path, manifest: Manifest, problems: list[Problem], unknown: list[Problem], taken: list[str]
+) -> list[str]:
     """Bundles of steps; what cannot be verified here goes to `unknown`."""
     done: list[str] = []
     for step in manifest.steps:
@@ -219,4 +307,5 @@ def _check_steps(path: Path, manifest: Manifest, problems: list[Problem], unknow
         found = unknown if inner.status == "unverifiable" else problems
         found += [Problem(path=f"{step.run}/{p.path}", text=p.text) for p in inner.problems]
         done += [f"{step.run}: {text}" for text in inner.recomputed]
+        taken += [f"{step.run}: {text}" for text in inner.as_written]
     return done

@@ -24,6 +24,8 @@ from radiograph.core import Context, FilePath, FolderPath, ModelRef, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence.probes.probe import PackReport
 
+RULES = {"pack": 1}
+
 
 class Config(Base):
     """Which pack, and what to do with it."""
