@@ -84,8 +84,9 @@ def scored(name: str) -> None:
 
 
 def graphed(name: str) -> None:
-    inspected(name, "found")
-    go("graph report", out="run", runs=["found"])
+    exported(name)
+    go("match", out="found", left="exported", right="exported")
+    go("graph report", out="run", run=["found"])
 
 
 def synced(name: str) -> None:

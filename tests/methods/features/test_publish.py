@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from auditing import reseal
 from hubbing import hubbing
 from radiograph.core import ExitCode, UserError
 from radiograph.methods._publish import scan as scanning
@@ -306,38 +307,20 @@ def test_a_finding_stops_the_publication_until_somebody_looked(here, hub):
     folder = Path("run")
     result = json.loads((folder / "result.json").read_text())
     result["notes"] = ["see /home/zelda/notes"]
-    reseal(folder, "result.json", json.dumps(result))
+    reseal(folder, {"result.json": json.dumps(result).encode()})
     stopped = online(run="run", repo="me/evidence")
     assert stopped.exit_code is ExitCode.GATE_FAILED
-    assert [(leak.file, leak.kind) for leak in stopped.result.leaks] == [("result.json", "path")]
+    found = {(leak.file, leak.kind) for leak in stopped.result.leaks}
+    assert found == {(name, "path") for name in ("result.json", "report.md", "report.html")}
     assert hub.repos == {}
     with pytest.raises(UserError, match="nothing to accept"):
-        go("publish", run="run", dry_run=True, accept=["report.md:path"])
-    passed = go("publish", run="run", dry_run=True, accept=["result.json:path"])
+        go("publish", run="run", dry_run=True, accept=["manifest.json:path"])
+    passed = go("publish", run="run", dry_run=True, accept=[f"{name}:{kind}" for name, kind in found])
     assert passed.exit_code is ExitCode.PASS
     result["notes"] = [f"key {KEY}"]
-    reseal(folder, "result.json", json.dumps(result))
+    reseal(folder, {"result.json": json.dumps(result).encode()})
     with pytest.raises(UserError, match="a key is never published"):
         go("publish", run="run", dry_run=True, accept=["result.json:key"])
-
-
-def reseal(folder: Path, name: str, text: str) -> None:
-    """Change a file of a run and its manifest, as somebody with bad intent or a hurry would."""
-    import hashlib
-
-    from radiograph.evidence import Manifest, pretty_json
-    from radiograph.store import evidence_sha256, file_sha256
-
-    (folder / name).write_text(text)
-    manifest = Manifest.read(json.loads((folder / "manifest.json").read_text()))
-    data = text.encode()
-    outputs = tuple(
-        o.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}) if o.path == name else o
-        for o in manifest.outputs
-    )
-    made = manifest.model_copy(update={"outputs": outputs, "evidence_sha256": evidence_sha256(outputs)})
-    (folder / "manifest.json").write_text(pretty_json(made))
-    (folder / "manifest.sha256").write_text(f"{file_sha256(folder / 'manifest.json')}  manifest.json\n")
 
 
 @pytest.mark.slow
