@@ -239,6 +239,24 @@ def test_other_tokens_on_both_sides():
         assert [c.row for c in found.chosen][:1] == ([7] if added else [])
 
 
+@pytest.mark.parametrize(("groups", "tokens"), [((12, 12), (5, 25)), ((12, 12), (25, 5)), ((15, 15), (10, 100))])
+def test_other_tokens_in_groups_of_other_sizes_keep_the_level(groups, tokens):
+    """One law on both sides, and longer groups on one: no drift and no carried or diffuse shift beyond the level."""
+    rows, draws = units(64, 12), 150
+    drifted = stood_out = 0
+    for seed in range(draws):
+        rng = np.random.default_rng([5, seed])
+        counts = np.repeat(tokens, groups)
+        table = rng.standard_normal((sum(groups), 12)) * np.sqrt(counts)[:, None]
+        table -= np.outer(counts, table.sum(0) / counts.sum())
+        design = Unpaired(counts, groups[0], 199, seed)
+        p = shift_length(table @ rows.T.astype(np.float64), design).p
+        found = carried(rows, table, design, seed=seed)
+        drifted += p <= 0.05
+        stood_out += bool(found.chosen) or found.rest == "diffuse"
+    assert max(drifted, stood_out) <= draws * (0.05 + 3 * np.sqrt(0.05 * 0.95 / draws))
+
+
 def codes_of(x, encoder, bias):
     return np.maximum(x @ encoder.T + bias, 0)
 

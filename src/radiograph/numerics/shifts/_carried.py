@@ -2,7 +2,8 @@
 
 1. R [group, width] sums the shift by group, r̄ = W_0·R; D̂ are the rows, of length 1. The next row j* has the largest
    |⟨D̂_j, r̄⟩| among those not chosen.
-2. *Noise*: p = (1 + #{b: max_j |⟨D̂_j, W_b·R⟩| ≥ |⟨D̂_j*, r̄⟩|}) / (1 + B) ≤ .05. Relabelled groups shift that little.
+2. *Noise*: p = (1 + #{b: max_j |⟨D̂_j, W_b·R⟩| ≥ |⟨D̂_j*, r̄⟩|}) / (1 + B) ≤ .05, the largest over the kinds of null
+   that the design has. Relabelled groups shift that little.
    *Chance*: ⟨D̂_j*, r̄⟩² / ‖r̄‖² exceeds the 95 % quantile of max_j ⟨D̂_j, u⟩² over 200 random unit u: in an
    overcomplete dictionary every direction has a near row.
 3. Both pass: the span of the chosen rows leaves R, and the next row is looked for, up to 64. Noise passed and chance
@@ -16,6 +17,7 @@ whose absolute sum reaches the score, which no others can exceed. The limit is n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -171,29 +173,32 @@ class _Search:
         rows: Float[np.ndarray, "row width"],
         sums: Float64[np.ndarray, "group width"],
         products: Float[np.ndarray, "row group"],
-        weights: Float64[np.ndarray, "label group"],
+        nulls: Sequence[Float64[np.ndarray, "label group"]],
     ) -> None:
-        self.rows, self.sums, self.products, self.weights = rows, sums, products, weights
+        self.rows, self.sums, self.products, self.nulls = rows, sums, products, nulls
+        self.weights = nulls[0][0]
         self.basis = np.zeros((0, sums.shape[1]))
         self.taken = np.zeros(len(rows), bool)
 
     @property
     def left(self) -> float:
         """‖r̄‖² of what is left."""
-        mean = self.weights[0] @ self.sums
+        mean = self.weights @ self.sums
         return float(mean @ mean)
 
     def best(self) -> tuple[int, float]:
         """The row that explains most, and |⟨D̂_j, r̄⟩|."""
-        scores = np.abs(self.products @ self.weights[0].astype(self.products.dtype))
+        scores = np.abs(self.products @ self.weights.astype(self.products.dtype))
         self.scores = np.where(self.taken, -1.0, scores)
         best = int(self.scores.argmax())
         # The sum of float32 products is good to 1e-6; the tests compare it with others of the same make.
         return best, float(self.scores[best])
 
     def noise(self, score: float) -> float:
-        """The p-value against relabellings."""
-        others = self.weights[1:].astype(self.products.dtype)
+        """The p-value against relabellings, of every kind."""
+        return max(self._reached(score, null[1:].astype(self.products.dtype)) for null in self.nulls)
+
+    def _reached(self, score: float, others: Float[np.ndarray, "label group"]) -> float:
         sizes = np.abs(others).max(0)
         able = np.flatnonzero(np.abs(self.products) @ sizes >= score * (1 - 1e-6))
         reached = np.zeros(len(others), bool)
@@ -224,10 +229,10 @@ class _Search:
         self.products -= np.outer(self.rows @ unit.astype(kind), along.astype(kind))
 
 
-def _relabelled(design: Design, label: int) -> Float64[np.ndarray, "label group"]:
-    """The weights with one label as the data; the sham stays out of the pool."""
-    weights = design.weights
-    return np.concatenate([weights[[label]], weights[1 : design.flips + 1]])
+def _relabelled(design: Design, label: int) -> list[Float64[np.ndarray, "label group"]]:
+    """The weights of every kind of null with one label as the data; the sham stays out of the pool."""
+    own = design.weights[[label]]
+    return [np.concatenate([own, null[1 : design.flips + 1]]) for null in design.nulls]
 
 
 def _chance(rows: Float[np.ndarray, "row width"], seed: int) -> float:

@@ -1,7 +1,10 @@
 """Which relabellings of the data are as likely as the data, if nothing moved.
 
 `Paired`: the same tokens on both sides. The difference of a group keeps its size and loses its sign: ε ∈ {−1, +1} per
-group, the same for every feature. `Unpaired`: other tokens. Whole groups change sides, as many on each as before.
+group, the same for every feature. `Unpaired`: other tokens. Whole groups change sides, as many on each as before. That
+is as likely as the data where groups of both sides are alike in size; where those of one side hold more tokens, a shift
+under relabelling is smaller than the data's. So what is not studentised is held to `nulls`, where a second kind leaves
+groups on their side and flips the signs of what they are off its mean.
 
 For values summed by group, P [group, column], every relabelling b gives
     Δ_b = W_b·P          V_b = the variance of Δ_b from the spread of groups about their side's mean, G/(G − 1) included
@@ -53,6 +56,11 @@ class Paired:
     def weights(self) -> Float64[np.ndarray, "label group"]:
         """ε / n."""
         return self.signs / self.counts.sum()
+
+    @property
+    def nulls(self) -> tuple[Float64[np.ndarray, "label group"], ...]:
+        """The weights, which are the one kind of null."""
+        return (self.weights,)
 
     def moments(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
         """Δ, and V = G/(G−1) Σ_g(ε_g P_g − n_gΔ)²/n²."""
@@ -113,6 +121,22 @@ class Unpaired:
         first, second = self.sides, 1 - self.sides
         n = self.counts.astype(np.float64)
         return first / (first @ n)[:, None] - second / (second @ n)[:, None]
+
+    @property
+    def nulls(self) -> tuple[Float64[np.ndarray, "label group"], ...]:
+        """Two kinds, and what is claimed holds against both: groups that change sides, and signs of residuals.
+
+        Row b of the second gives Σ_g ε_g w_g (P_g − n_gΔ of its side)/(1 − n_g/n of its side), w those of the data;
+        the divisor makes up for what a group takes of its own side's mean (MacKinnon and White 1985, HC3).
+        """
+        relabelled = self.weights
+        signs = np.random.default_rng((self.seed, *b"signs")).integers(0, 2, (self.flips + 1, self.groups)) * 2.0 - 1
+        flipped = np.empty((self.flips + 1, self.groups))
+        for side in _halves(self.candidates, self.groups):
+            share = self.counts[side] / self.counts[side].sum()
+            own = signs[:, side] * relabelled[0, side] / np.where(share < 1, 1 - share, 1.0)
+            flipped[:, side] = own - (own @ self.counts[side])[:, None] / self.counts[side].sum()
+        return relabelled, np.concatenate([relabelled[:1], flipped])
 
     def moments(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
         """Δ, and V: the sum of both sides' variances of a mean over groups."""

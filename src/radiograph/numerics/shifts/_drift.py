@@ -1,7 +1,8 @@
 """The shift of the mean codes as a whole, beside what relabelled groups give.
 
 1. L2 = ‖μ_cand − μ_ref‖ over mean codes. It grows with the number of features and with noise, so it never stands alone
-2. floor: the same under relabellings of *centred* group sums, median and 95 %; p: against uncentred ones
+2. floor: the same under relabellings of *centred* group sums, median and 95 %; p: against uncentred ones. Of several
+   kinds of null the one with the longer floor, and the larger p
 3. excess = √max(0, L2² − mean floor²)
 4. seen = 1 − ‖δ − Σ_j (μ_cand,j − μ_ref,j) D_j‖² / ‖δ‖², which may be negative; its null is the same for relabellings
 All of it is quadratic in the group sums, so that a relabelling costs G², not F.
@@ -36,15 +37,15 @@ def shift_length(sums: Float64[np.ndarray, "group column"], design: Design) -> D
 
 def shift_length_of(gram: Float64[np.ndarray, "group group"], design: Design) -> Drift:
     """The same from the products of the group sums."""
-    weights = design.weights
-    length = float(np.sqrt(_lengths(gram, weights[:1])[0]))
+    length = float(np.sqrt(_lengths(gram, design.weights[:1])[0]))
     if design.groups < LEAST_GROUPS:
         return Drift(length, None, None, None, None)
-    flips = weights[1 : design.flips + 1]
+    kinds = [null[1 : design.flips + 1] for null in design.nulls]
     centring = design.centred(np.eye(design.groups))  # of the products: the sums are as wide as there are features
-    floor = _lengths(centring @ gram @ centring.T, flips)
-    moved = np.sqrt(_lengths(gram, flips))
-    p = float(1 + (moved >= length * (1 - 1e-12)).sum()) / (1 + len(flips))
+    centred = centring @ gram @ centring.T
+    floor = max((_lengths(centred, flips) for flips in kinds), key=lambda lengths: float(lengths.mean()))
+    moved = [np.sqrt(_lengths(gram, flips)) for flips in kinds]
+    p = max(float(1 + (own >= length * (1 - 1e-12)).sum()) / (1 + len(own)) for own in moved)
     excess = float(np.sqrt(max(0.0, length**2 - floor.mean())))
     median, q95 = (float(v) for v in np.quantile(np.sqrt(floor), [0.5, 0.95]))
     return Drift(length, median, q95, p, excess)
