@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from radiograph.evidence.reportcard.bisection import Bisection
 
 __all__ = ["Config", "recompute", "run", "soup"]
-RULES = {"bisect": 1}
+RULES = {"bisect": 2}
 ALIASES = ("adapters bisect",)
 LIMITS = ("checkpoints", "log-bytes")
 COMMANDS = ("eval_", "verb")

@@ -53,9 +53,9 @@ def bisect(config: Config, ctx: Context) -> Bisection:
             fix="type it on the command line, or type --allow-commands",
             code="no_commands",
         )
-    if 1 < config.repeats < (need := least_repeats(config.confidence)) and config.metric is None:
+    if 1 < config.repeats < (need := least_repeats(config.confidence)):
         raise UserError(
-            f"{config.repeats} runs can never decide",
+            f"{config.repeats} {'runs' if config.metric is None else 'equal metrics'} can never decide",
             where="--repeats",
             expected=f"1, or {need} and more at --confidence {config.confidence:g}",
         )

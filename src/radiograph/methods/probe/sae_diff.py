@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from radiograph.evidence.probes.shift import FeatureShift
 
 __all__ = ["Config", "recompute", "run", "soup"]
-RULES = {"shift": 1}
+RULES = {"shift": 2}
 LIMITS = ("tokens", "features", "width", "json-bytes", "dictionary-bytes", "dictionary-tensors", "top-k")
 DOWNLOADS = True
 TOLERANCE = 1e-4
