@@ -125,12 +125,12 @@ class ExplainScore(Result):
     def headline(self) -> str:
         """The lift of each scorer that measured something."""
         told = [
-            f"{_said(s.scorer)} {s.own.value:.2f}, lift {s.lift.value:+.2f}"
+            f"{_said(s.scorer)} {s.own.value:.2f}, {'no lift' if s.lift is None else f'lift {s.lift.value:+.2f}'}"
             for s in self.summaries
-            if s.own is not None and s.lift is not None
+            if s.own is not None
         ]
         missing = [f"{_said(s.scorer)} not measured ({s.code})" for s in self.summaries if s.own is None]
-        return "; ".join(told + missing) + f"; {self.scored} of {self.explained} explanations"
+        return "; ".join([*told, *missing, f"{self.scored} of {self.explained} explanations"])
 
     @property
     def exit_code(self) -> ExitCode:
