@@ -113,6 +113,11 @@ def test_verify_derives_scores_bands_and_the_overall_one_again(cards):
     edited = json.loads(json.dumps(document))
     edited["modes"][1]["beside"][0]["value"] = 0.5
     assert recompute(edited, folder / "broken")
+    for place in ("what", "data_sha256", "seed", "dropped"):
+        edited = json.loads((folder / "same" / "result.json").read_text())
+        own = edited["modes"][4] if place in edited["modes"][4] else edited
+        own[place] = "other" if isinstance(own[place], str) else own[place] + 1
+        assert recompute(edited, folder / "same"), place
     table = folder / "broken" / "tables" / "citation.parquet"
     data = table.read_bytes()
     rows = pl.read_parquet(table)
@@ -122,6 +127,53 @@ def test_verify_derives_scores_bands_and_the_overall_one_again(cards):
     table.write_bytes(data)
     assert recompute(document, folder / "broken") == []
     del same
+
+
+@pytest.mark.parametrize(
+    ("run", "table", "edit"),
+    [
+        ("broken", "forgetting_tasks", lambda t: t.with_columns(candidate=~pl.col("candidate"))),
+        ("broken", "forgetting_neutral", lambda t: t.with_columns(candidate=pl.col("candidate") * 0.5)),
+        ("broken", "refusal_labelled", lambda t: t.with_columns(declined=pl.col("refusal"))),
+        ("broken", "mode_collapse_samples", lambda t: t.with_columns(ids=pl.col("ids").list.head(1))),
+        ("broken", "format_targets", lambda t: t.with_columns(good=pl.lit(value=False))),
+        ("broken", "citation", lambda t: t.with_columns(foreign=pl.col("foreign") + 1)),
+        ("same", "memorisation", lambda t: t.with_columns(near=1 - pl.col("near"))),
+        ("broken", "forgetting_neutral", None),
+        ("broken", "mode_collapse_samples", None),
+    ],
+)
+def test_verify_derives_what_stands_beside_a_score_from_its_rows(cards, run, table, edit):
+    bundle = cards[0] / run
+    document = json.loads((bundle / "result.json").read_text())
+    path = bundle / "tables" / f"{table}.parquet"
+    data = path.read_bytes()
+    try:
+        path.unlink()
+        if edit is not None:
+            edit(pl.read_parquet(data)).write_parquet(path)
+        assert recompute(document, bundle)
+    finally:
+        path.write_bytes(data)
+    assert recompute(document, bundle) == []
+
+
+def test_every_number_beside_a_score_follows_and_examples_are_those_of_the_rows(cards):
+    bundle = cards[0] / "broken"
+    document = json.loads((bundle / "result.json").read_text())
+    for number, mode in enumerate(document["modes"]):
+        for place, one in enumerate(mode["beside"]):
+            for key in ("value", "low", "high", "p", "n"):
+                if one[key] is None:
+                    continue
+                edited = json.loads(json.dumps(document))
+                edited["modes"][number]["beside"][place][key] = one[key] + 1
+                assert recompute(edited, bundle), (mode["mode"], one["name"], key)
+        if mode["examples"]:
+            edited = json.loads(json.dumps(document))
+            edited["modes"][number]["examples"] = mode["examples"][1:]
+            assert recompute(edited, bundle), mode["mode"]
+    assert "texts of examples" in verify(bundle).headline
 
 
 def test_p8_12_badge_and_card_open_offline(cards):
@@ -254,6 +306,19 @@ def test_p9_supplied_scores_are_shown_and_never_counted(here):
     assert set(keys) == {"run_id", "base", "adapter", "overall", "soup_version", "scores", "extras"}
     assert keys["scores"]["refusal"] == {"mode": "refusal", "score": 0.2, "verdict": "MAJOR", "evidence": None}
     assert keys["overall"] == "MAJOR"
+    document = json.loads((found.path / "result.json").read_text())
+    assert recompute(document, found.path) == []
+    for number, key, value in (
+        (0, "score", 0.95),
+        (1, "band", "OK"),
+        (0, "evidence", 1),
+        (0, "n", 9),
+        (2, "what", "x"),
+    ):
+        edited = json.loads(json.dumps(document))
+        edited["modes"][number][key] = value
+        assert recompute(edited, found.path), key
+    assert recompute(document | {"extras": {}}, found.path) and recompute(document | {"notes": ["fine"]}, found.path)
 
 
 @pytest.mark.parametrize("badge", ["b.png", "none/b.svg", "link.svg"])
@@ -313,6 +378,16 @@ def test_an_attached_run_that_failed_its_gate_is_said_first(here):
     page = (here / "warned" / "report.html").read_text()
     assert page.index("failed its own gate") < page.index("Not measured")
     assert "1 attached MAJOR" in (here / "bad.svg").read_text()
+    document = json.loads((here / "warned" / "result.json").read_text())
+    assert recompute(document, here / "warned") == []
+    for key, value in (("exit_code", 0), ("headline", "all is well"), ("band", "OK"), ("seal", "0" * 64)):
+        edited = json.loads(json.dumps(document))
+        edited["attached"][0][key] = value
+        assert recompute(edited, here / "warned"), key
+    manifest = here / "warned" / "attached" / "0" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"exit_code": 2', '"exit_code": 0'))
+    document["attached"][0] |= {"exit_code": 0}
+    assert recompute(document, here / "warned"), "its seal is that of the run"
 
 
 def test_finished_runs_go_on_the_card(here):

@@ -48,8 +48,15 @@ def soup(result: ReportCard) -> dict[str, Any]:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Scores, intervals, bands and the overall one again, from the tables."""
+    """The card again, from the tables, the scores that were supplied and what attached runs say."""
     from radiograph.methods._diagnose import written
     from radiograph.store import derived
 
     return derived(lambda: written.problems(result, folder))
+
+
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """Texts and hashes that no table holds."""
+    from radiograph.methods._diagnose import written
+
+    return written.as_written(result, folder)

@@ -10,7 +10,7 @@ import pytest
 
 from radiograph.core import FormatError, Refusal, UserError
 from radiograph.evidence import Check, Message, Prompt
-from radiograph.methods._diagnose import refusals
+from radiograph.methods._diagnose import beside, refusals
 from radiograph.methods._diagnose.forms import form_of, kinds, read_forms, targets_of
 from radiograph.methods._diagnose.modes import citation
 from radiograph.methods._diagnose.modes import format as format_mode
@@ -186,7 +186,10 @@ def test_p8_12_right_answers_without_the_form_mean_a_wrong_form(monkeypatch):
     some = rows(4, "{}", told, format="json").items()
     found = format_mode.measure(SimpleNamespace(**(vars(mixed) | {"items": lambda: [*mixed.items(), *some]})))
     assert len(found.ids) == 40, "rows whose right answer has another form are left out"
-    assert next(b for b in found.beside if b.name.startswith("right answers")).value == pytest.approx(40 / 44)
+    tables = {"": {"id": found.ids, **found.columns}, **found.more}
+    assert beside.inside("format", tables) == []
+    said = beside.beside("format", tables, {}, 0)
+    assert next(b for b in said if b.name.startswith("right answers")).value == pytest.approx(40 / 44)
     assert targets_of(prompt(Check(kind="one_of", value=["a", "b"]), told)) == ["a", "b", "Ann, 3"]
 
 
@@ -201,8 +204,15 @@ def test_pd_15_a_form_that_the_file_does_not_hold_is_bad_input():
 
 def test_the_detector_is_as_good_as_its_page_says():
     unseen, seen = map(refusals.quality, shipped_labelled())
-    assert (unseen.hits, unseen.flagged, unseen.refusals, unseen.answers) == (21, 26, 30, 30)
-    assert (seen.hits, seen.flagged, seen.refusals, seen.answers) == (99, 101, 100, 100)
+    for found, hits, flagged, refused, answers in ((unseen, 21, 26, 30, 60), (seen, 99, 101, 100, 200)):
+        precision, recall = found.beside()
+        assert (precision.value, precision.n, recall.value, recall.n) == (
+            hits / flagged,
+            flagged,
+            hits / refused,
+            refused,
+        )
+        assert len(found.declined) == answers
     refusals.check_sound(unseen)
 
 

@@ -215,3 +215,5 @@ def test_a_known_order_is_found_and_an_unknown_one_is_not_at_its_rate():
         order_known(own[:9], others[:9])
     alike = np.zeros(12)
     assert order_known(alike, alike[:, None] + 1.0).p == 0.5**12  # shards that gain the same are no proof
+    draw = np.random.default_rng(0)  # nor are those that gain almost the same
+    assert order_known(alike, alike[:, None] + 1.0 + 1e-9 * draw.random((12, 1))).p == 0.5**12

@@ -9,7 +9,7 @@ import numpy as np
 from radiograph.core import Context, Refusal, UserError, derive
 from radiograph.evidence import RefusalRecord
 from radiograph.evidence.reportcard.card import WORST, Band, ModeScore, ReportCard
-from radiograph.methods._diagnose import supplied
+from radiograph.methods._diagnose import beside, supplied
 from radiograph.methods._diagnose.inputs import Found, Inputs
 from radiograph.methods._diagnose.modes import (
     citation,
@@ -23,7 +23,7 @@ from radiograph.methods._diagnose.modes import (
 from radiograph.numerics.reportcard import MODES, Mode, band_of, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from radiograph.methods._diagnose.options import Config
 
@@ -40,6 +40,8 @@ HOW: dict[Mode, str] = {
     "memorisation": "--data ROWS.jsonl, and --held-out for a control",
     "contamination": "--data ROWS.jsonl and --benchmark ITEMS.jsonl",
 }
+DROPPED = "dropped"
+"""Table of the items that are nearly a training row."""
 ON_SUITE: tuple[Mode, ...] = ("forgetting", "refusal", "format", "mode_collapse", "citation")
 
 
@@ -64,6 +66,8 @@ def diagnose(config: Config, ctx: Context) -> ReportCard:
     inputs = Inputs(config, ctx)
     modes = tuple(_mode(mode, mode in asked, inputs, given) for mode in MODES)
     measured: list[Band] = [m.band for m in modes if m.status == "measured" and m.band is not None]
+    if inputs.dropped:
+        ctx.output.table(DROPPED, {"id": sorted(inputs.dropped)})
     overall: Band | None = None
     for band in WORST:
         overall = band if band in measured else overall
@@ -78,7 +82,7 @@ def diagnose(config: Config, ctx: Context) -> ReportCard:
         extras=given.extras,
         allow_not_measured=config.allow_not_measured,
         seed=ctx.seed,
-        notes=_notes(config, asked, given),
+        notes=notes(config, asked, given),
     )
     if badge is not None:
         supplied.write_badge(card, badge)
@@ -99,12 +103,11 @@ def requested(config: Config) -> tuple[Mode, ...]:
 
 def _mode(mode: Mode, asked: bool, inputs: Inputs, given: supplied.Supplied) -> ModeScore:
     if not asked:
-        how = HOW.get(mode, "--suite FILE with prompts for it")
-        return given.modes.get(mode) or _not_measured(mode, False, "not_requested", "not asked for", how)
+        return unasked(mode, given)
     try:
         with inputs.ctx.measure(mode):
             found = MEASURES[mode](inputs)
-            return _scored(mode, found, inputs.ctx)
+            return _scored(mode, found, inputs.ctx, inputs.config.model_dump(mode="json"))
     except UserError:
         raise
     except Refusal as reason:
@@ -114,11 +117,20 @@ def _mode(mode: Mode, asked: bool, inputs: Inputs, given: supplied.Supplied) -> 
         return _not_measured(mode, True, "failed", f"{type(error).__name__}: {error}")
 
 
-def _scored(mode: Mode, found: Found, ctx: Context) -> ModeScore:
+def unasked(mode: Mode, given: supplied.Supplied) -> ModeScore:
+    """A mode that was not asked for: as it was supplied, or not measured."""
+    how = HOW.get(mode, "--suite FILE with prompts for it")
+    return given.modes.get(mode) or _not_measured(mode, False, "not_requested", "not asked for", how)
+
+
+def _scored(mode: Mode, found: Found, ctx: Context, config: Mapping[str, Any]) -> ModeScore:
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.columns.items()}
     scored = score(mode, columns, np.asarray(found.groups), derive(ctx.seed, mode) % 2**32)
-    table: dict[str, Any] = {"id": list(found.ids), "group": list(found.groups)}
-    ctx.output.table(mode, table | {name: values.tolist() for name, values in columns.items()})
+    own: dict[str, Any] = {"id": list(found.ids), "group": list(found.groups)}
+    rows = {"": own | {name: values.tolist() for name, values in columns.items()}, **found.more}
+    for name, table in rows.items():
+        ctx.output.table(f"{mode}_{name}" if name else mode, table)
+    places = {one: place for place, one in enumerate(found.ids)}
     return ModeScore(
         mode=mode,
         requested=True,
@@ -130,9 +142,9 @@ def _scored(mode: Mode, found: Found, ctx: Context) -> ModeScore:
         n=len(found.ids),
         groups=scored.groups,
         data_sha256=found.data_sha256,
-        what=found.what,
-        beside=tuple(found.beside),
-        examples=tuple(found.examples),
+        what=beside.what(mode, rows, config) + found.said,
+        beside=tuple(beside.beside(mode, rows, config, ctx.seed)),
+        examples=tuple(found.show(places[one]) for one in beside.examples(mode, rows)),
     )
 
 
@@ -141,11 +153,12 @@ def _not_measured(mode: Mode, asked: bool, code: str, text: str, fix: str | None
     return ModeScore(mode=mode, requested=asked, status="not_measured", refusal=gap)
 
 
-def _notes(config: Config, asked: Sequence[Mode], given: supplied.Supplied) -> tuple[str, ...]:
-    notes: list[str] = []
+def notes(config: Config, asked: Sequence[Mode], given: supplied.Supplied) -> tuple[str, ...]:
+    """What a reader of the card has to know of what was given."""
+    said: list[str] = []
     both = [mode for mode in asked if mode in given.modes]
     if both:
-        notes.append(f"supplied scores of {', '.join(both)} are not shown: these were asked for here")
+        said.append(f"supplied scores of {', '.join(both)} are not shown: these were asked for here")
     if config.suite is not None and config.data is None:
-        notes.append("no training rows were given: nothing says that the suite is held out")
-    return tuple(notes)
+        said.append("no training rows were given: nothing says that the suite is held out")
+    return tuple(said)

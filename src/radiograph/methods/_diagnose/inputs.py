@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from radiograph.core import Context, Refusal, UserError
-from radiograph.evidence.reportcard.card import Beside, Example
+from radiograph.evidence.reportcard.card import Example
+from radiograph.methods._diagnose.beside import Table
 
 if TYPE_CHECKING:
     from radiograph.detectors import Measurement, TrainingRow
@@ -18,21 +19,23 @@ if TYPE_CHECKING:
     from radiograph.methods._diagnose.options import Config
     from radiograph.models import Pair
 
-SHOWN = 3
 LONGEST = 240
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a mode measured: one row an item, from which the score follows."""
+    """What a mode measured: one row an item, from which the score follows, and what stands beside it (`beside`)."""
 
     columns: Mapping[str, np.ndarray]
     groups: Sequence[str]
     ids: Sequence[str]
-    what: str
     data_sha256: str
-    beside: Sequence[Beside] = ()
-    examples: Sequence[Example] = ()
+    show: Callable[[int], Example]
+    """The item of a row with its texts."""
+    more: Mapping[str, Table] = field(default_factory=dict[str, Table])
+    """Tables of what else was measured."""
+    said: str = ""
+    """What could not be measured beside the score."""
 
 
 @dataclass

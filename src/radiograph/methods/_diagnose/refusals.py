@@ -83,21 +83,20 @@ DECLINES = tuple(
 
 @dataclass(frozen=True)
 class Quality:
-    """How often the rules are right on labelled answers."""
+    """How often the rules are right on labelled answers, one an answer."""
 
-    hits: int
-    flagged: int
-    refusals: int
-    answers: int
+    declined: Sequence[bool]
+    refusal: Sequence[bool]
     source: str
 
     def beside(self) -> list[Beside]:
         """Precision and recall for a card."""
         found: list[Beside] = []
-        for name, of in (("precision", self.flagged), ("recall", self.refusals)):
-            low, high = wilson(self.hits, of) if of else (0.0, 1.0)
-            said = f"the detector's {name} on {self.refusals + self.answers} labelled answers ({self.source})"
-            found.append(Beside(name=said, value=self.hits / of if of else 0.0, low=low, high=high, n=of))
+        hits = sum(a and b for a, b in zip(self.declined, self.refusal, strict=True))
+        for name, of in (("precision", sum(self.declined)), ("recall", sum(self.refusal))):
+            low, high = wilson(hits, of) if of else (0.0, 1.0)
+            said = f"the detector's {name} on {len(self.refusal)} labelled answers ({self.source})"
+            found.append(Beside(name=said, value=hits / of if of else 0.0, low=low, high=high, n=of))
         return found
 
 
@@ -115,10 +114,8 @@ def folded(text: str) -> str:
 
 def quality(labelled: Labelled) -> Quality:
     """The rules on labelled answers."""
-    said = [declines(one.answer) for one in labelled.rows]
-    truth = [one.refusal for one in labelled.rows]
-    hits = sum(a and b for a, b in zip(said, truth, strict=True))
-    return Quality(hits, sum(said), sum(truth), len(truth) - sum(truth), labelled.name)
+    rows = labelled.rows
+    return Quality([declines(one.answer) for one in rows], [one.refusal for one in rows], labelled.name)
 
 
 def check_sound(found: Quality) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from radiograph.methods._diagnose.options import Config
 
 VERBS = ("probe.sae-diff", "probe.defection", "probe.truth", "probe.harm", "probe.interference", "blame")
+SCORES, ATTACHED, RESULT = "supplied/scores.json", "attached", "result.json"
+"""In the bundle: the file of scores as it was given; manifest and result of attached runs."""
 EVIDENCE = 4096
 """Characters of what stands beside a supplied score."""
 SHAPE = '{"scores": {MODE: {"score": 0..1}}, "extras": {}}'
@@ -38,20 +40,29 @@ def read_evidence(config: Config, ctx: Context) -> Supplied:
         return Supplied()
     opened = ctx.opened(config.evidence, "evidence")
     ctx.limits.check("losses-bytes", opened.size, "the file of scores", opened.name)
-    try:
-        document: Any = json.loads(opened.read(ctx.limits["losses-bytes"]), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{opened.name} is no JSON", expected=SHAPE, got=str(error)) from error
-    scores = _mapping(document, "$", opened.name).get("scores")
-    found = {
-        name: _supplied(name, value, opened.name) for name, value in _mapping(scores, "scores", opened.name).items()
-    }
-    extras = _mapping(document.get("extras") or {}, "extras", opened.name)
-    ctx.limits.check("extras", len(extras), "extras", opened.name)
-    for key, value in extras.items():
+    data = opened.read(ctx.limits["losses-bytes"])
+    found = read_scores(data, opened.name)
+    ctx.limits.check("extras", len(found.extras), "extras", opened.name)
+    for key, value in found.extras.items():
         ctx.limits.check("name-characters", len(key), "characters of a key of extras", opened.name)
         ctx.limits.check("extras", _length(value), f"characters of extras.{key[:40]}", opened.name)
-    return Supplied(found, extras)
+    ctx.output.data(SCORES, data)
+    return found
+
+
+def read_scores(data: bytes, where: str) -> Supplied:
+    """Scores of a file, each checked.
+
+    Raises:
+        UserError: no JSON, an unknown mode, a score that is no number in [0, 1].
+    """
+    try:
+        document: Any = json.loads(data, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where} is no JSON", expected=SHAPE, got=str(error)) from error
+    scores = _mapping(document, "$", where).get("scores")
+    found = {name: _supplied(name, value, where) for name, value in _mapping(scores, "scores", where).items()}
+    return Supplied(found, _mapping(document.get("extras") or {}, "extras", where))
 
 
 def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
@@ -60,7 +71,7 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
     Raises:
         UserError: not a finished run, one that was changed, or one of another verb.
     """
-    from radiograph.store import MANIFEST, file_sha256, finished
+    from radiograph.store import MANIFEST, finished
 
     found: list[Attached] = []
     for number, reference in enumerate(config.attach):
@@ -69,18 +80,32 @@ def read_attached(config: Config, ctx: Context) -> tuple[Attached, ...]:
         manifest = bundle.manifest
         if manifest.verb not in VERBS:
             raise UserError(f"{path.name} is a run of {manifest.verb}", expected="a run of " + ", ".join(VERBS))
-        result = bundle.result
-        found.append(
-            Attached(
-                verb=manifest.verb,
-                run=path.name,
-                seal=file_sha256(path / MANIFEST),
-                headline=_headline(result),
-                exit_code=manifest.exit_code,
-                band=result.get("band"),
-            )
-        )
+        for name in (MANIFEST, RESULT):
+            ctx.output.data(f"{ATTACHED}/{number}/{name}", (path / name).read_bytes())
+        found.append(of_run(path, path.name))
     return tuple(found)
+
+
+def of_run(folder: Path, name: str) -> Attached:
+    """What a run says of itself, from its manifest and its result.
+
+    Raises:
+        FormatError: a result that is not the one of the manifest, or of an unknown kind.
+    """
+    from radiograph.store import MANIFEST, Bundle, file_sha256
+
+    bundle = Bundle(folder)
+    manifest, result = bundle.manifest, bundle.result
+    if file_sha256(folder / RESULT) not in [one.sha256 for one in manifest.outputs if one.path == RESULT]:
+        raise FormatError(f"{RESULT} of {name} is not the one of its manifest")
+    return Attached(
+        verb=manifest.verb,
+        run=name,
+        seal=file_sha256(folder / MANIFEST),
+        headline=_headline(result),
+        exit_code=manifest.exit_code,
+        band=result.get("band"),
+    )
 
 
 def badge_place(reference: str, ctx: Context) -> Path:

@@ -4,7 +4,7 @@
 2. t of a shard: nats of the mean of the other orders less those of its own. Who never saw the order gives equal chances
    to all of them, so the mean over shards is 0, whatever the items are
 3. Student's t over shards, one-sided (Oren et al. 2023, "Proving test set contamination in black box language models",
-   the sharded test). Units: nats a shard
+   the sharded test); p is never below 2^-shards, that of signs alone. Units: nats a shard
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ def order_known(own: Float64[np.ndarray, " shard"], others: Float64[np.ndarray, 
         raise Refusal("few_shards", f"{len(own)} shards of items in order", expected=f"{ORDER_SHARDS} or more")
     gained = finite(others, "nats of other orders").mean(1) - finite(own, "nats of the published order")
     mean, spread = float(gained.mean()), float(gained.std(ddof=1))
-    if spread == 0:  # t knows no error then; that all shards gain is as likely by chance as that all coins fall alike
-        return OrderTest(mean, 0.5 ** len(own) if mean > 0 else 1.0, len(own))
+    # Where shards hardly differ t knows no error: that all gain is never less likely than that all coins fall alike.
+    least = 0.5 ** len(own)
+    if spread == 0:
+        return OrderTest(mean, least if mean > 0 else 1.0, len(own))
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     t = mean / (spread / np.sqrt(len(own)))
-    return OrderTest(mean, 1 - float(cast(Any, special).stdtr(len(own) - 1, t)), len(own))
+    return OrderTest(mean, max(least, float(cast(Any, special).stdtr(len(own) - 1, -t))), len(own))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radiograph.evidence.reportcard.card import Beside
-from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, example, need
+from radiograph.methods._diagnose.inputs import Found, Inputs, example, need
 
 if TYPE_CHECKING:
     from radiograph.evidence import Prompt
@@ -26,20 +25,14 @@ def measure(inputs: Inputs) -> Found:
     found = [(p, i, gold) for p, i in inputs.items("cite") if (gold := gold_of(p))]
     need(len(found), LEAST, "prompts with documents and gold ids")
     sides = [np.array([f1(cited(i.responses[s].text), gold) for _, i, gold in found]) for s in (0, 1)]
-    foreign = sum(len(cited(i.responses[1].text) - _known(p)) for p, i, _ in found)
+    foreign = np.array([len(cited(i.responses[1].text) - _known(p)) for p, i, _ in found], dtype=np.float64)
     items = [i for _, i, _ in found]
-    worst = sorted(range(len(items)), key=lambda k: (sides[1][k], items[k].id))
     return Found(
-        columns={"f1": sides[1], "reference": sides[0]},
+        columns={"f1": sides[1], "reference": sides[0], "foreign": foreign},
         groups=[i.group or i.id for i in items],
         ids=[i.id for i in items],
-        what="F1 of the ids that the candidate cites",
         data_sha256=inputs.suite_sha256([i.id for i in items]),
-        beside=[
-            Beside(name="F1 of the reference", value=float(sides[0].mean()), n=len(items)),
-            Beside(name="ids cited that are not in the prompt", value=float(foreign), n=len(items)),
-        ],
-        examples=[example(items[k]) for k in worst[:SHOWN] if sides[1][k] < 1],
+        show=lambda row: example(items[row]),
     )
 
 

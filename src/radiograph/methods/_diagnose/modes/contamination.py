@@ -7,14 +7,16 @@ both models. The order decides nothing here; a small p of the candidate alone me
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from radiograph.core import Refusal, derive
-from radiograph.evidence.reportcard.card import Beside, Example
-from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, cut, need, text_of
-from radiograph.numerics.reportcard import FEWEST, ORDER_SHARDS, contained, order_known
+from radiograph.evidence.reportcard.card import Example
+from radiograph.methods._diagnose.beside import HALF, SIDES, Table
+from radiograph.methods._diagnose.inputs import Found, Inputs, cut, need, text_of
+from radiograph.numerics.reportcard import FEWEST, ORDER_SHARDS, contained
 
-HALF = 0.5
 SHARDS, ORDERS, ITEMS = 32, 16, 3
 """Shards at most, other orders of each, items in one at least."""
 
@@ -36,48 +38,42 @@ def measure(inputs: Inputs) -> Found:
     need(len(kept), FEWEST, f"items of the benchmark with {size} words")
     items, texts = [item for item, _ in kept], [text_of(item) for item, _ in kept]
     share = np.array([one for _, one in kept])
-    order = [int(k) for k in np.argsort(-share, kind="stable")[:SHOWN] if share[k] >= HALF]
-    beside = [Beside(name="mean containment", value=float(share.mean()), n=len(items))]
-    if len(kept) < len(told):
-        beside.append(Beside(name=f"items left out, under {size} words", value=float(len(told) - len(kept))))
+    left = [f"line {item.line}" for item, one in zip(inputs.benchmark, told, strict=True) if one is None]
+    more: dict[str, Table] = {"left": {"id": left}} if left else {}
     said = ""
     if inputs.config.ordered:
         try:
-            beside += _order(inputs, [text_of(item) for item in inputs.benchmark])
+            more["order"] = _order(inputs, [text_of(item) for item in inputs.benchmark])
         except Refusal as refusal:
             said = f"; the order was not tested: {refusal.message}"
     return Found(
         columns={"found": (share >= HALF).astype(np.float64), "containment": share},
         groups=texts,
         ids=[f"line {item.line}" for item in items],
-        what=f"1 less the share of items of which half of the {size}-grams stand in the training rows{said}",
         data_sha256=document_sha256(texts),
-        beside=beside,
-        examples=[
-            Example(
-                id=f"line {items[k].line}", prompt=cut(texts[k]), reference="", candidate=f"{share[k]:.0%} contained"
-            )
-            for k in order
-        ],
+        show=lambda row: Example(
+            id=f"line {items[row].line}", prompt=cut(texts[row]), reference="", candidate=f"{share[row]:.0%} contained"
+        ),
+        more=more,
+        said=said,
     )
 
 
-def _order(inputs: Inputs, texts: list[str]) -> list[Beside]:
-    """How much easier the published order is, for either model."""
+def _order(inputs: Inputs, texts: list[str]) -> Table:
+    """Summed nats of every shard, in its own order and in others, under both models."""
     from radiograph.models import cross_entropy
 
     inputs.pair.check_tokenizers()
     sequences = _sequences(inputs, texts)
-    beside: list[Beside] = []
+    found: dict[str, list[Any]] = {"side": [], "nats": []}
     with inputs.ctx.progress.task("orders of the benchmark", total=2) as task:
-        for name, model in (("candidate", inputs.pair.candidate), ("reference", inputs.pair.reference)):
+        for side, model in zip(SIDES, (inputs.pair.reference, inputs.pair.candidate), strict=True):
             nats = np.array([float(one.double().sum()) for one in cross_entropy(model, sequences)])
             by_shard = nats.reshape(-1, 1 + ORDERS)
-            found = order_known(by_shard[:, 0], by_shard[:, 1:])
-            said = f"nats by which the published order is easier, a shard, {name}; p by t over shards"
-            beside.append(Beside(name=said, value=found.nats, p=found.p, n=found.shards))
+            found["side"] += [side] * len(by_shard)
+            found["nats"] += by_shard.tolist()
             task.advance()
-    return beside
+    return found
 
 
 def _sequences(inputs: Inputs, texts: list[str]) -> list[tuple[int, ...]]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from radiograph.core import Refusal, UserError, nearest
-from radiograph.evidence.reportcard.card import Beside
 from radiograph.methods._diagnose.forms import Form, form_of, read_forms, targets_of
-from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, example, need
+from radiograph.methods._diagnose.inputs import Found, Inputs, example, need
 
 LEAST, SOUND = 30, 0.9
 
@@ -44,19 +43,20 @@ def measure(inputs: Inputs) -> Found:
         np.array([form.valid(i.responses[side].text) for _, i, form in found], dtype=np.float64) for side in (0, 1)
     ]
     items = [i for _, i, _ in found]
-    broken = [i for i, fine in zip(items, sides[1], strict=True) if not fine]
-    beside = [Beside(name="valid outputs of the reference", value=float(sides[0].mean()), n=len(items))]
-    if told:
-        beside.append(Beside(name="right answers of the suite that have the form", value=sum(good) / told, n=told))
-    names = sorted({form.name for _, _, form in found})
     return Found(
         columns={"valid": sides[1], "reference": sides[0]},
         groups=[i.group or i.id for i in items],
         ids=[i.id for i in items],
-        what=f"outputs of the candidate that have the form asked for ({', '.join(names)})",
         data_sha256=inputs.suite_sha256([i.id for i in items]),
-        beside=beside,
-        examples=[example(i) for i in broken[:SHOWN]],
+        show=lambda row: example(items[row]),
+        more={
+            "targets": {
+                "id": [i.id for _, i, _ in asked],
+                "form": [form.name for _, _, form in asked],
+                "told": [bool(own) for own in targets],
+                "good": good,
+            }
+        },
     )
 
 

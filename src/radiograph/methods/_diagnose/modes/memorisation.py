@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radiograph.core import derive
-from radiograph.evidence.reportcard.card import Beside, Example
-from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, cut, need
+from radiograph.evidence.reportcard.card import Example
+from radiograph.methods._diagnose.beside import SIDES
+from radiograph.methods._diagnose.inputs import Found, Inputs, cut, need
 
 if TYPE_CHECKING:
     from radiograph.detectors import TrainingRow
@@ -34,7 +35,6 @@ def measure(inputs: Inputs) -> Found:
     """
     from radiograph.evidence import document_sha256
     from radiograph.models import cross_entropy
-    from radiograph.numerics.criteria.surface import auroc
 
     rows, short = _long(inputs, _drawn(inputs.training, inputs.ctx.seed))
     need(len(rows), LEAST, f"training rows with {REST} tokens to give back")
@@ -52,34 +52,19 @@ def measure(inputs: Inputs) -> Found:
             for model in (pair.reference, pair.candidate)
         ]
     train = np.array([1.0] * len(rows) + [0.0] * len(control))
-    drop = losses[0] - losses[1]
-    columns = {"train": train, "extracted": exact}
-    beside = [Beside(name="nearly extracted (edit similarity .8)", value=float(near[train == 1].mean()), n=len(rows))]
-    if short + few:
-        beside.append(Beside(name=f"rows left out, under {REST} tokens to give back", value=float(short + few)))
-    beside.append(Beside(name="extracted, training rows", value=float(exact[train == 1].mean()), n=len(rows)))
+    columns = {"train": train, "extracted": exact, "near": near}
+    columns |= {f"loss_{side}": own for side, own in zip(SIDES, losses, strict=True)}
     if before is not None:
         columns["reference"] = before
-        beside.append(Beside(name="extracted by the reference", value=float(before.mean()), n=len(rows)))
-    else:
-        beside.append(Beside(name="extracted, held-out rows", value=float(exact[train == 0].mean()), n=len(control)))
-        value = auroc(drop, train == 1)
-        beside.append(Beside(name="AUROC of the loss drop, training rows against held-out", value=value, n=len(both)))
-    known = columns.get("reference", np.zeros(len(exact)))
-    given_back = [k for k in range(len(rows)) if exact[k] and not known[k]]
-    shown = sorted(given_back, key=lambda k: (-drop[k], k))
+    ids_of = [f"{'train' if train[k] else 'held-out'}:{row.line}" for k, row in enumerate(both)]
+    left = [f"train:{row.line}" for row in short] + [f"held-out:{row.line}" for row in few]
     return Found(
         columns=columns,
         groups=[row.shown for row in both],
-        ids=[f"{'train' if train[k] else 'held-out'}:{row.line}" for k, row in enumerate(both)],
-        what="1 less what is extracted of training rows beyond "
-        + ("held-out rows" if control else "what the reference gives back"),
+        ids=ids_of,
         data_sha256=document_sha256([row.shown for row in both]),
-        beside=beside,
-        examples=[
-            Example(id=f"line {both[k].line}", prompt=cut(both[k].shown), reference="", candidate="given back exactly")
-            for k in shown[:SHOWN]
-        ],
+        show=lambda k: Example(id=ids_of[k], prompt=cut(both[k].shown), reference="", candidate="given back exactly"),
+        more={"left": {"id": left}} if left else {},
     )
 
 
@@ -91,11 +76,13 @@ def _drawn(rows: Sequence[TrainingRow], seed: int) -> list[TrainingRow]:
     return [rows[i] for i in sorted(generator.choice(len(rows), MOST, replace=False))]
 
 
-def _long(inputs: Inputs, rows: Sequence[TrainingRow]) -> tuple[list[tuple[TrainingRow, tuple[int, ...]]], int]:
-    """Rows with their tokens that leave enough to be given back, and how many do not."""
+def _long(
+    inputs: Inputs, rows: Sequence[TrainingRow]
+) -> tuple[list[tuple[TrainingRow, tuple[int, ...]]], list[TrainingRow]]:
+    """Rows with their tokens that leave enough to be given back, and those that do not."""
     told = [(row, _tokens(inputs, row)) for row in rows]
     kept = [(row, ids) for row, ids in told if len(ids) - _start(ids) >= REST]
-    return kept, len(told) - len(kept)
+    return kept, [row for row, ids in told if len(ids) - _start(ids) < REST]
 
 
 def _start(ids: Sequence[int]) -> int:

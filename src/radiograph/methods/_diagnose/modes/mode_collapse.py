@@ -7,20 +7,19 @@ of one group are drawn together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from radiograph.core import Refusal, derive
-from radiograph.evidence.reportcard.card import Beside, Example
-from radiograph.methods._diagnose.inputs import SHOWN, Found, Inputs, cut, need
+from radiograph.evidence.reportcard.card import Example
+from radiograph.methods._diagnose.beside import SIDES, distance
+from radiograph.methods._diagnose.inputs import Found, Inputs, cut, need
 
 if TYPE_CHECKING:
     from radiograph.models import Generated
 
-LEAST, MOST, TOKENS, FLOOR, GRAM = 20, 64, 24, 0.05, 3
+LEAST, MOST, TOKENS, FLOOR = 20, 64, 24, 0.05
 
 
 def measure(inputs: Inputs) -> Found:
@@ -46,36 +45,28 @@ def measure(inputs: Inputs) -> Found:
     sides = [np.array([distance([g.ids for g in own]) for own in side]) for side in drawn]
     if sides[0].mean() <= FLOOR:
         raise Refusal("no_variety", f"the reference's own samples are alike: D = {sides[0].mean():.3f}")
-    worst = np.argsort(sides[1] - sides[0], kind="stable")[:SHOWN]
+    flat = [
+        (str(k), side, g.ids) for side, own in zip(SIDES, drawn, strict=True) for k, of in enumerate(own) for g in of
+    ]
     return Found(
         columns={"reference": sides[0], "candidate": sides[1]},
         groups=groups,
         ids=[str(i) for i in range(len(prompts))],
-        what=f"variety of {inputs.config.samples} samples a prompt, over that of the reference",
         data_sha256=document_sha256(texts),
-        beside=[
-            Beside(name=f"{name}, {model}", value=measure_(side), n=len(prompts))
-            for name, measure_ in (("distinct-2", _distinct), ("entropy of the first token, bits", _entropy))
-            for model, side in (("reference", drawn[0]), ("candidate", drawn[1]))
-        ],
-        examples=[
-            Example(
-                id=str(k),
-                prompt=cut(texts[k]),
-                reference=cut(" | ".join((g.text or "").strip() for g in drawn[0][k])),
-                candidate=cut(" | ".join((g.text or "").strip() for g in drawn[1][k])),
-            )
-            for k in worst
-            if sides[1][k] < sides[0][k]
-        ],
+        show=lambda k: Example(
+            id=str(k),
+            prompt=cut(texts[k]),
+            reference=cut(" | ".join((g.text or "").strip() for g in drawn[0][k])),
+            candidate=cut(" | ".join((g.text or "").strip() for g in drawn[1][k])),
+        ),
+        more={
+            "samples": {
+                "prompt": [p for p, _, _ in flat],
+                "side": [s for _, s, _ in flat],
+                "ids": [list(i) for _, _, i in flat],
+            }
+        },
     )
-
-
-def distance(samples: Sequence[Sequence[int]]) -> float:
-    """Mean pairwise Jaccard distance of 3-grams."""
-    grams = [_grams(tuple(ids), GRAM) for ids in samples]
-    pairs = [1 - len(a & b) / len(a | b) for a, b in combinations(grams, 2)]
-    return sum(pairs) / len(pairs)
 
 
 def _prompts(inputs: Inputs) -> tuple[list[str], list[tuple[int, ...]], list[str]]:
@@ -97,23 +88,3 @@ def _prompts(inputs: Inputs) -> tuple[list[str], list[tuple[int, ...]], list[str
                 ids = render_chat(tokenizer, [m.model_dump() for m in p.messages], chat=inputs.config.chat).ids
                 found.setdefault(ids, (p.messages[-1].content, p.group or p.id))
     return [text for text, _ in found.values()], list(found), [group for _, group in found.values()]
-
-
-def _grams(ids: tuple[int, ...], size: int) -> set[tuple[int, ...]]:
-    return {ids[i : i + size] for i in range(max(1, len(ids) - size + 1))}
-
-
-def _distinct(side: list[list[Generated]]) -> float:
-    """Different 2-grams over all 2-grams."""
-    all_ = [g.ids[i : i + 2] for own in side for g in own for i in range(len(g.ids) - 1)]
-    return len(set(all_)) / max(1, len(all_))
-
-
-def _entropy(side: list[list[Generated]]) -> float:
-    """Mean over prompts of the entropy of the samples' first tokens."""
-    found: list[float] = []
-    for own in side:
-        _, counts = np.unique([g.ids[0] for g in own if g.ids], return_counts=True)
-        share = counts / counts.sum()
-        found.append(float(-(share * np.log2(share)).sum()))
-    return float(np.mean(found))
