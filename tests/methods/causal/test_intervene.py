@@ -443,18 +443,3 @@ def test_z_candidates_of_an_inspection_are_moved(place):
         go("intervene", out="foreign", model="bundled:base", from_="found", **small)
     held = json.loads((place / "found" / "criterion" / "criterion.json").read_bytes())
     assert outcome.result.order.criterion_id == held["id"]
-
-
-@pytest.mark.slow
-def test_x5_8_a_run_that_is_killed_ends_with_the_same_bytes(place, monkeypatch):
-    rng = np.random.default_rng(0)
-    chunks = 1 + 2 * 6  # untouched; of each feature discover, costs, confirm, idle, placebo, controls
-    whole = contents(place / "run")
-    for number, after in enumerate(rng.integers(0, chunks, 20).tolist()):
-        killed(place, monkeypatch, after, f"killed-{number}")
-        go("intervene", out=f"resumed-{number}", **ASKED, resume=f"killed-{number}.partial")
-        found = contents(place / f"resumed-{number}")
-        same = [
-            name for name in whole if name.startswith(("tables/", "figures/")) or name in ("result.json", "order.json")
-        ]
-        assert all(found[name] == whole[name] for name in same), after
