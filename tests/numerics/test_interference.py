@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft.utils import merge_utils
+from scipy import stats
 
 from radiograph.core import Refusal, UserError
 from radiograph.numerics.interference import (
@@ -80,13 +81,15 @@ def test_scores_and_intervals_a_second_time():
     draws = []
     for _ in range(1500):
         rows = np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(names, len(names))])
-        taken = both[1][rng.integers(0, 3, 3)]
-        draws.append(np.mean([one[rows].sum() for one in taken]) / alone[rows].sum() - 1)
+        draws.append(both[1].mean(0)[rows].sum() / alone[rows].sum() - 1)
     assert found.score[1] == pytest.approx(both[1].mean(0).sum() / alone.sum() - 1)
     assert found.repeats[1] == pytest.approx([one.sum() / alone.sum() - 1 for one in both[1]])
-    spread = np.std(draws)
-    assert np.quantile(draws, 0.025) == pytest.approx(found.low[1], abs=0.2 * spread)
-    assert np.quantile(draws, 0.975) == pytest.approx(found.high[1], abs=0.2 * spread)
+    spread, score = np.std(draws), found.score[1]
+    few = stats.t.ppf(0.975, 29) / stats.norm.ppf(0.975) * np.sqrt(30 / 29)
+    seeds = stats.t.ppf(0.975, 2) * np.std(found.repeats[1], ddof=1) / np.sqrt(3)
+    for end, quantile in ((found.low[1], 0.025), (found.high[1], 0.975)):
+        off = np.hypot(few * (np.quantile(draws, quantile) - score), seeds)
+        assert abs(end - score) == pytest.approx(off, abs=0.2 * spread)
 
 
 def test_pd_19_repeated_rows_and_another_order_change_no_interval():
@@ -115,6 +118,19 @@ def test_p8_8_intervals_cover_a_larger_evaluation():
         larger = both[0, 0, 60:].sum() / alone[60:].sum() - 1
         covered += bool(found.low[0] <= larger <= found.high[0])
     assert covered >= 18
+
+
+@pytest.mark.parametrize(("groups", "repeats", "apart"), [(12, 1, 0.0), (100, 2, 0.1), (100, 5, 0.1)])
+def test_few_groups_and_few_seeds_keep_the_level(groups, repeats, apart):
+    """Losses that change by 20 % on the whole are MAJOR, or shown to be less, in a twentieth of evaluations at most."""
+    missed, draws = 0, 300
+    for seed in range(draws):
+        rng = np.random.default_rng([seed, 11])
+        alone = rng.gamma(2.0, 0.5, groups)
+        change = (1.2 + 0.3 * rng.standard_normal(groups)) * (1 + apart * rng.standard_normal((1, repeats, 1)))
+        found = paired_scores(alone, alone * change, np.arange(groups), seed=seed, resamples=400)
+        missed += not found.low[0] <= 0.2 <= found.high[0]
+    assert missed <= draws * (0.05 + 2 * np.sqrt(0.05 * 0.95 / draws))
 
 
 def test_no_loss_and_one_group_are_refused():

@@ -68,3 +68,16 @@ def test_one_unit_is_refused_and_nan_is_an_error():
         bootstrap(weighted_mean(np.ones(5)), 5, seed=0, clusters=np.zeros(5))
     with pytest.raises(UserError, match="not finite"):
         bootstrap(weighted_mean(np.array([1.0, np.nan])), 2, seed=0)
+
+
+@pytest.mark.parametrize("units", [2, 5, 12])
+def test_widened_percentiles_of_few_units_keep_the_level(units):
+    plain = wide = 0
+    for seed in range(400):
+        values = np.random.default_rng([seed, units]).standard_normal(units)
+        found = bootstrap(weighted_mean(values), units, seed=seed, resamples=400)
+        ends = found.interval()
+        plain += not ends.low <= 0 <= ends.high
+        low, high = resampling.widened(found.estimate, ends, units)
+        wide += not low <= 0 <= high
+    assert wide <= 400 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)) < plain

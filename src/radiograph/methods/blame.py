@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from radiograph.models import Pair
 
 __all__ = ["Config", "recompute", "run", "soup"]
-RULES = {"blame": 1}
+RULES = {"blame": 2}
 ALIASES = ("adapters blame",)
 LIMITS = ("rows", "checkpoints")
 METHODS = ("datainf", "dot", "cosine", "tracin", "ekfac")

@@ -36,7 +36,7 @@ class Bootstrap:
     """Independent units: rows, or clusters if rows were clustered."""
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Two-sided percentile interval; its low end at .90 is the one-sided 95 % bound."""
+        """Two-sided percentile interval; its low end at .90 is the one-sided 95 % bound. Of few units: `widened`."""
         tail = (1 - confidence) / 2
         low, high = np.quantile(self.samples, [tail, 1 - tail])
         return Interval(float(low), float(high))
@@ -64,6 +64,19 @@ def bootstrap(
     samples = [statistic(counts if alone else counts[:, units]) for counts in draws_of(n, rows, resamples, seed)]
     values = finite(np.concatenate([estimate, *samples]), "resampled statistic")
     return Bootstrap(float(values[0]), values[1:], n)
+
+
+def widened(estimate: float, ends: Interval, n: int, confidence: float = 0.95) -> Interval:
+    """Percentile ends of n units, moved away from the estimate by √(n/(n − 1))·t/z: 1.03 times at 60, 1.17 at 12.
+
+    Draws of n units vary by (n − 1)/n of what the units do, and know nothing of how uncertain that is (Hesterberg 2015,
+    What Teachers Should Know About the Bootstrap): of 5 normal units a percentile interval misses the mean in 16 %.
+    """
+    from scipy.special import ndtri, stdtrit  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
+
+    tail = (1 + confidence) / 2
+    factor = float(stdtrit(n - 1, tail) / ndtri(tail)) * (n / (n - 1)) ** 0.5
+    return Interval(estimate - factor * (estimate - ends.low), estimate + factor * (ends.high - estimate))
 
 
 def weighted_mean(

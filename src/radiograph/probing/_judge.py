@@ -32,7 +32,8 @@ from radiograph.numerics.probes import (
     separation_difference,
     set_support,
 )
-from radiograph.numerics.resampling import bootstrap, weighted_mean
+from radiograph.numerics.proportions import Interval
+from radiograph.numerics.resampling import bootstrap, weighted_mean, widened
 from radiograph.probing._probe import Probe
 from radiograph.probing._read import Read
 
@@ -96,11 +97,11 @@ def paired(probe: Probe, target: Read, reference: Read, name: str, seed: int) ->
     rng = np.random.default_rng(derive(seed, "signs"))
     flips = rng.integers(0, 2, size=(FLIPS, len(sums))) * 2 - 1
     p = (1 + int((np.abs(flips @ sums) >= observed - _ROUNDING).sum())) / (1 + FLIPS)
-    ends = bootstrap(weighted_mean(sums / sizes, sizes), len(sums), seed=derive(seed, "paired")).interval()
+    estimate, ends = _mean(sums, sizes, derive(seed, "paired"))
     return Paired(
         reference=name,
-        difference=float(sums.sum() / sizes.sum()),
-        interval=(ends.low, ends.high),
+        difference=estimate,
+        interval=(max(-1.0, ends.low), min(1.0, ends.high)),
         p=p,
         draws=FLIPS,
     )
@@ -111,8 +112,15 @@ def shift(probe: Probe, target: Read, reference: Read, seed: int) -> Shift:
     _check_same(target, reference)
     unit = 1.0 if probe.negatives is None else float(probe.negatives.std())
     sums, sizes = _by_group((target.score - reference.score) / unit, target.group)
-    ends = bootstrap(weighted_mean(sums / sizes, sizes), len(sums), seed=derive(seed, "shift")).interval()
-    return Shift(value=float(sums.sum() / sizes.sum()), interval=(ends.low, ends.high), n=len(sums))
+    estimate, ends = _mean(sums, sizes, derive(seed, "shift"))
+    return Shift(value=estimate, interval=(ends.low, ends.high), n=len(sums))
+
+
+def _mean(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, Interval]:
+    """Of all rows, and its interval over groups, be they few."""
+    estimate = float(sums.sum() / sizes.sum())
+    ends = bootstrap(weighted_mean(sums / sizes, sizes), len(sums), seed=seed).interval()
+    return estimate, widened(estimate, ends, len(sums))
 
 
 def separated(positive: Bool[np.ndarray, " row"], target: Read, reference: Read | None) -> Separated:

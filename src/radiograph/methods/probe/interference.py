@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from radiograph.evidence.probes.interference import Interference
 
 __all__ = ["Config", "recompute", "run", "soup"]
-RULES = {"interference": 1}
+RULES = {"interference": 2}
 LIMITS = ("losses-bytes", "adapters", "name-characters", "rows")
 TOLERANCE = 1e-6
 

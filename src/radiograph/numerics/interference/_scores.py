@@ -2,10 +2,12 @@
 
 1. score = (loss with both - loss alone)/loss alone, on the rows of one target
 2. rows under both conditions: groups of rows are drawn with replacement, the same for all conditions, and the ratio of
-   sums is taken anew; where a condition was repeated with several seeds, seeds are drawn as well. Percentile interval
+   sums is taken anew: a percentile interval, widened for few groups (`resampling.widened`). Where a condition was
+   repeated with several seeds, what their mean may be off, t·s/√seeds, is added to it in squares
 3. means with sd and n alone: the ratio of two independent means by Fieller's theorem (1954), Student's t at the smaller
    n - 1. A denominator that is not clear of 0 has no bounded interval
-Units: shares of the loss alone. Rows of one text or prompt are one group. Percentiles of few seeds are narrow.
+Units: shares of the loss alone. Rows of one text or prompt are one group. One seed is one merge: its interval is not of
+others.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from radiograph.core import Refusal
 from radiograph.core.shapes import Float64, Shaped
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval
-from radiograph.numerics.resampling import draws_of
+from radiograph.numerics.resampling import draws_of, widened
 
 RESAMPLES = 2000
 
@@ -64,18 +66,28 @@ def paired_scores(
     if not one.sum() > 0:
         raise Refusal("no_loss", "the rows have no loss to change")
     repeats = two.sum(-1) / one.sum() - 1
-    count = two.shape[1]
-    chosen = np.random.default_rng([seed, 1])
+    mean, score = two.mean(1), repeats.mean(-1)
     drawn: list[np.ndarray] = []
     for counts in draws_of(len(names), len(names), resamples, seed):
-        weights = chosen.multinomial(count, np.full(count, 1 / count), size=len(counts)) / count
         below = counts @ one
         if not (below > 0).all():
             raise Refusal("no_loss", "so few rows have a loss to change that a draw of them has none")
-        sums = np.einsum("dg,crg->dcr", counts, two, optimize=True)
-        drawn.append((sums * weights[:, None, :]).sum(-1) / below[:, None] - 1)
-    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
-    return Scores(repeats.mean(-1), low, high, repeats, len(names))
+        drawn.append(counts @ mean.T / below[:, None] - 1)
+    ends = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
+    rows = [widened(float(s), Interval(*e), len(names)) for s, e in zip(score, ends.T.tolist(), strict=True)]
+    seeds = _seeds_off(repeats)
+    low, high = (np.array([own[end] for own in rows]) for end in (0, 1))
+    return Scores(
+        score, score - np.hypot(score - low, seeds), score + np.hypot(high - score, seeds), repeats, len(names)
+    )
+
+
+def _seeds_off(repeats: Float64[np.ndarray, "condition repeat"]) -> Float64[np.ndarray, " condition"]:
+    """How far the mean over seeds may be from that over all seeds, at .95; 0 of one seed."""
+    count = repeats.shape[1]
+    if count < 2:
+        return np.zeros(len(repeats))
+    return _quantile(count, 0.95) * repeats.std(1, ddof=1) / np.sqrt(count)
 
 
 def gain(
@@ -98,7 +110,8 @@ def gain(
         raise Refusal("too_few_units", "an interval needs at least two groups of rows", got=str(len(won)))
     drawn = [(counts @ won) / (counts @ size) for counts in draws_of(len(won), len(won), RESAMPLES, seed)]
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-    return float(won.sum() / size.sum()), Interval(float(low), float(high))
+    estimate = float(won.sum() / size.sum())
+    return estimate, widened(estimate, Interval(float(low), float(high)), len(won))
 
 
 def difference_interval(

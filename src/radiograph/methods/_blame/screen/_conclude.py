@@ -13,7 +13,7 @@ from radiograph.core import FormatError, derive
 from radiograph.evidence import Estimate
 from radiograph.evidence.influence import STRONG, BlameScreen, ScreenedRow, ScreenNull, UnscreenedRow
 from radiograph.numerics.influence import ranked
-from radiograph.numerics.resampling import bootstrap, weighted_mean
+from radiograph.numerics.resampling import bootstrap, weighted_mean, widened
 
 Columns = Mapping[str, Any]
 LISTED = 100
@@ -64,7 +64,7 @@ def _mean(score: np.ndarray, prompt: np.ndarray, mean: float, seed: int) -> Esti
     low = high = None
     if len(sums) > 1:
         drawn = bootstrap(weighted_mean(sums / sizes, sizes), len(sums), seed=derive(seed, "screen"))
-        low, high = drawn.interval()
+        low, high = widened(mean, drawn.interval(), drawn.n)
     return Estimate(value=mean, low=low, high=high, n=len(score), unit="score", method="bootstrap over prompts")
 
 
