@@ -160,7 +160,7 @@ def test_every_number_of_a_record_follows_from_its_tables(place):
     document = json.loads((path / "result.json").read_text())
     assert recompute(document, path) == []
     _edited(FORGED, document, path)
-    for name in ("features", "groups", "sample", "shift", "basis", "scale"):
+    for name in ("features", "groups", "sample", "written", "basis", "scale"):
         file = path / "tables" / f"{name}.parquet"
         data = file.read_bytes()
         table = pl.read_parquet(file)
@@ -177,6 +177,41 @@ def test_every_number_of_a_record_follows_from_its_tables(place):
         assert recompute(document, path), column
         table.write_parquet(file)
     assert recompute(document, path) == []
+
+
+def test_what_needs_the_dictionary_is_measured_again_where_it_is_and_said_to_be_taken_where_not(place):
+    from radiograph.methods.probe.sae_diff import as_written, recompute
+
+    path = shift(out="held", permutations=99).path
+    document = json.loads((path / "result.json").read_text())
+    edits = {
+        "rest/p": 0.5 if document["rest"]["p"] is None or document["rest"]["p"] < 0.4 else 0.2,
+        "rest/share": 0.2,
+        "rest/chance": 0.01,
+        "moved/sham_carried": 1,
+        "carried/0/alternatives": [3],
+        "carried/0/name": "x",
+        "shown/0/name": "x",
+        "activation": "identity",
+        "notes": ["x"],
+        "null": [document["null"][1], document["null"][0], *document["null"][2:]],
+    }
+    _edited(edits, document, path)
+    assert not any("dictionary" in text for text in as_written(document, path))
+    features = path / "tables/features.parquet"
+    data = features.read_bytes()
+    pl.read_parquet(data).with_columns(sham_q=pl.col("sham_q") * 0.99).write_parquet(features)
+    assert any("sham_q" in text for text in recompute(document, path))
+    features.write_bytes(data)
+    away = Path("d.safetensors").rename("elsewhere.safetensors")
+    try:
+        assert recompute(document, path) == []
+        assert "d.safetensors is not at hand" in verify(path).headline and verify(path).status == "intact"
+        away.with_name("d.safetensors").write_bytes(away.read_bytes()[:-4] + b"\0\0\0\1")
+        assert any("is not at hand as it was" in text for text in as_written(document, path))
+    finally:
+        away.rename("d.safetensors")
+    assert verify(path).status == "intact"
 
 
 def _edited(edits, document, path):

@@ -52,8 +52,15 @@ def soup(result: FeatureShift) -> dict[str, Any]:
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Counts, q, coefficients, shares, drift, FVU and demands again, from the tables."""
+    """Counts, q, coefficients, shares, drift, FVU and demands from the tables; the search where the dictionary is."""
     from radiograph.methods.probe._sae_diff import again
     from radiograph.store import derived
 
     return derived(lambda: again.problems(result, folder))
+
+
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """What needs the activations, or a dictionary that is not at hand."""
+    from radiograph.methods.probe._sae_diff import again
+
+    return again.as_written(result, folder)

@@ -6,7 +6,7 @@
 from radiograph.numerics.shifts._carried import DRAWS, LEVEL, Carried, Chosen, Rest, carried, explained
 from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Paired, Unpaired
 from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length, shift_length_of, unseen
-from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, feature_shifts, feature_tests
+from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, blocks, feature_shifts, feature_tests
 from radiograph.numerics.shifts._rates import CodeSums, FeatureRates, feature_rates
 from radiograph.numerics.shifts._sums import GroupSums, RowSpread, keyed_bins, segments
 
@@ -27,6 +27,7 @@ __all__ = [
     "Rest",
     "RowSpread",
     "Unpaired",
+    "blocks",
     "carried",
     "explained",
     "feature_rates",

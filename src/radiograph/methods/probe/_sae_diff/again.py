@@ -13,6 +13,7 @@ import numpy as np
 
 from radiograph.core import Refusal, derive
 from radiograph.methods.dictionary._evaluation import requirements
+from radiograph.methods.probe._sae_diff import remeasured
 from radiograph.methods.probe._sae_diff.sample import LEFT, Rebuilt, compared
 from radiograph.numerics.multiplicity import q_values
 from radiograph.numerics.shifts import (
@@ -66,7 +67,44 @@ def problems(result: dict[str, Any], folder: Path) -> list[str]:
         _listed(found, result, features, config)
         _drift(found, result, tables, design)
         _sample(found, result, tables, config, manifest.seed)
-    return [*found, *_demands(result, config)]
+    _gaps(found, result)
+    found += _demands(result, config)
+    # The dictionary says nothing more of what its own tables do not give.
+    held = None if found else remeasured.at_hand(result, config, remeasured.sums_of(tables, "read").shape[1])
+    return found if held is None else remeasured.problems(held, result, tables, design, manifest.seed)
+
+
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """What needs the activations, and without the dictionary what needs that."""
+    import polars
+
+    names = [folder / "tables" / f"{name}.parquet" for name in ("read", "written")]
+    width = polars.read_parquet(next(path for path in names if path.is_file())).height
+    said = ["codes of features"] if any(row.get("rate_ref") is not None for row in result["shown"]) else []
+    said += ["random dictionaries"] if result["shares"]["outside_random"] else []
+    labels = any(row["label"] is not None for row in (*result["carried"], *result["shown"], *result["changes"]))
+    said += ["labels"] if labels else []
+    if remeasured.at_hand(result, Bundle(folder).manifest.config, width) is None:
+        said.append(
+            f"the search, its sham and the null (the dictionary {result['dictionary']} is not at hand as it was)"
+        )
+    return [*said, "names of both sides and of their site"]
+
+
+def _gaps(found: list[str], result: dict[str, Any]) -> None:
+    """What is not measured is said once, and only that."""
+    said = [gap["what"] for gap in result["not_measured"]]
+    expected = {"l2, share_seen": result["l2"] is None, "effect": result["effect_rms"] is None}
+    if result["kind"] == "crosscoder":
+        expected = {}
+    expected |= {"tests": result["moved"]["count"] is None and "few_groups" in result["stamps"]}
+    found += [
+        f"not_measured says {what!r} {said.count(what)} times"
+        for what, gap in expected.items()
+        if said.count(what) != gap
+    ]
+    if len(set(said)) < len(said):
+        found.append("not_measured says one thing twice")
 
 
 def _of_config(found: list[str], result: dict[str, Any], config: dict[str, Any]) -> None:
@@ -172,9 +210,10 @@ def _row(row: dict[str, Any], features: Columns, result: dict[str, Any]) -> dict
 
 def _carried(found: list[str], result: dict[str, Any], tables: dict[str, Columns], design: Design, seed: int) -> None:
     """Coefficients, shares, intervals; the order of entry; why the search stopped; the length of the shift."""
-    gram = _matrix(tables["shift"])
+    gram = _gram(tables)
     length = math.sqrt(max(0.0, float(design.weights[0] @ gram @ design.weights[0])))
     trace = float(tables["scale"]["trace"][0])
+    _same(found, "the sums of what is written", int(tables["scale"]["width"][0]), len(tables["written"]["g0"]))
     _same(found, "activation_drift", length / trace**0.5 if trace > 0 else None, result["activation_drift"], ROUNDED)
     names = [one["feature"] for one in result["carried"]]
     basis = tables.get("basis", {"feature": np.zeros(0, np.int64)})
@@ -232,7 +271,7 @@ def _drift(found: list[str], result: dict[str, Any], tables: dict[str, Columns],
         _same(found, "l2.excess", again.excess, result["l2"]["excess"], ROUNDED)
     seen: tuple[float | None, float | None] = (None, None)
     if "unseen" in tables:
-        seen = seen_null(_matrix(tables["shift"]), _matrix(tables["unseen"]), design)
+        seen = seen_null(_gram(tables), _matrix(tables["unseen"]), design)
     for name, value in zip(("seen", "seen_null"), seen, strict=True):
         _same(found, f"shares.{name}", value, result["shares"][name], ROUNDED)
 
@@ -306,6 +345,12 @@ def _demands(result: dict[str, Any], config: dict[str, Any]) -> list[str]:
         for own, one in zip(again, result["requirements"], strict=True)
         if own != one
     ]
+
+
+def _gram(tables: dict[str, Columns]) -> np.ndarray:
+    """Products of the sums of what is written."""
+    sums = remeasured.sums_of(tables, "written")
+    return sums @ sums.T
 
 
 def _matrix(table: Columns) -> np.ndarray:

@@ -27,6 +27,7 @@ from radiograph.numerics.shifts import (
     FeatureTests,
     GroupSums,
     RowSpread,
+    blocks,
     carried,
     feature_rates,
     feature_shifts,
@@ -198,6 +199,16 @@ def reported(config: Config, tests: FeatureTests, chosen: Carried | None) -> NDA
     return np.array([*first, *rest][: max(count, len(first))], np.int64)
 
 
+def preactivated(dictionary: PlainDictionary, sums: NDArray[np.float64], block: slice) -> NDArray[np.float64]:
+    """[group, feature] of a block of features, from the sums of rows: pre-activations are linear in them."""
+    return sums @ dictionary.encoder[block].T.astype(np.float64)
+
+
+def every(dictionary: PlainDictionary) -> list[slice]:
+    """Blocks of all features."""
+    return list(blocks(dictionary.size))
+
+
 def _columns(
     dictionary: PlainDictionary, sums: Sums, codes: CodeSums | None
 ) -> Callable[[slice], list[NDArray[np.float64]]]:
@@ -207,7 +218,7 @@ def _columns(
     def column(block: slice) -> list[NDArray[np.float64]]:
         found = kept.get(block.start)
         if found is None:
-            found = sums.read @ dictionary.encoder[block].T.astype(np.float64)
+            found = preactivated(dictionary, sums.read, block)
             if keep:
                 kept[block.start] = found
         tables = [found]

@@ -287,6 +287,11 @@ def _squared(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums @ sums.T
 
 
+def _sums(sums: NDArray[np.float64]) -> dict[str, Any]:
+    """Sums of groups, as a table: a column a group."""
+    return {f"g{i}": np.ascontiguousarray(own) for i, own in enumerate(sums)}
+
+
 def _products(sums: NDArray[np.float64]) -> dict[str, list[float]]:
     """Products of group sums, as a table."""
     gram = _squared(sums)
@@ -351,10 +356,15 @@ def _tables(parts: Parts, with_carried: bool) -> None:
         crossed = np.zeros(size, np.int64)
         crossed[found.counted] = found.rates.crossed
         columns["crossed"] = crossed
-        if parts.config.depth == "full" and found.rates.turned_on is not None and found.rates.turned_off is not None:
-            columns |= {"turned_on": found.rates.turned_on, "turned_off": found.rates.turned_off}
+        for name in ("turned_on", "turned_off"):
+            if (counts := getattr(found.rates, name)) is not None:
+                whole = np.zeros(size, np.int64)
+                whole[found.counted] = counts
+                columns[name] = whole
     parts.ctx.output.table("features", columns)
     rows = None if parts.directions is None or not with_carried else parts.directions
+    if parts.sums.read is not parts.sums.written:
+        parts.ctx.output.table("read", _sums(parts.sums.read))
     group_tables(parts.ctx, parts.sums.design, parts.sums.written, parts.sums.trace, found.carried, rows)
 
 
@@ -366,12 +376,12 @@ def group_tables(
     chosen: Carried | None,
     rows: NDArray[Any] | None,
 ) -> None:
-    """Groups, products of their sums, and their sums along the rows that were chosen: from these the shift as a whole,
+    """Groups, the sums of what is written, and these along the rows that were chosen: from these the shift as a whole,
     coefficients, shares and intervals follow.
     """
     groups: dict[str, Any] = {"weight": design.weights[0], "tokens": design.counts}
-    ctx.output.table("shift", _products(sums))
-    ctx.output.table("scale", {"trace": [float(trace)]})
+    ctx.output.table("written", _sums(sums))
+    ctx.output.table("scale", {"trace": [float(trace)], "width": [sums.shape[1]]})
     if chosen is not None and chosen.chosen and rows is not None:
         names = [one.row for one in chosen.chosen]
         basis = rows[names].astype(np.float64)
