@@ -31,6 +31,7 @@ from radiograph.evidence.features import Requirement
 from radiograph.evidence.interventions import Effects
 from radiograph.methods._intervene import conclude
 from radiograph.methods._intervene.options import Options
+from radiograph.methods.explain._endpoint import ChatOptions, chat_of
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
     from radiograph.methods._intervene.inspected import Inspected
     from radiograph.methods._intervene.tested import Opened, Tested
     from radiograph.models import LanguageModel
+    from radiograph.store.chat import ChatClient
 
 
-_OF_A_RUN = frozenset({"order_only", "order", "shard", "merge", "dry_run", "resume", "require", "workers"})
+_ASKING = frozenset(ChatOptions.model_fields) - {"chat_model"}
+"""How a judge is asked, who is part of the order."""
+_OF_A_RUN = _ASKING | {"order_only", "order", "shard", "merge", "dry_run", "resume", "require", "workers"}
 """Options that change nothing of what is measured."""
 
 
@@ -85,7 +89,8 @@ def run(config: Config, ctx: Context) -> Effects:
         order = merged(ctx, config.merge)
         ctx.output.json("order.json", order)
         return _concluded(ctx, order, shard=None, required=config.require)
-    return _run(config, ctx)
+    with chat_of(config, ctx) as chat:
+        return _run(config, ctx, chat)
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
@@ -93,7 +98,7 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     return conclude.differences(result, folder)
 
 
-def _run(config: Config, ctx: Context) -> Effects:
+def _run(config: Config, ctx: Context, chat: ChatClient | None) -> Effects:
     from radiograph.methods._intervene import shards
     from radiograph.methods._intervene.measure import measure, planned_of
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
@@ -108,7 +113,7 @@ def _run(config: Config, ctx: Context) -> Effects:
     model = ctx.model(config.model, "model")
     known = _inspected(config, ctx, model)
     sources, compiled, ids = _asked(config, ctx, known)
-    study = study_of(config, ctx, model, compiled, config.model, verb=config.verb)
+    study = study_of(config, ctx, model, compiled, config.model, verb=config.verb, chat=chat)
     found: Opened = opened(ctx, model, sources)
     with ctx.measure("natural"):
         barred = found.barred(() if known is None else known.association)
@@ -184,7 +189,8 @@ def _spread(config: Config, ctx: Context, order: InterventionOrder, many: int) -
         )
     root = ctx.output.folder("tables").parent
     named = config.model_fields_set - _OF_A_RUN
-    asked = config.model_dump(mode="json", include=set(named)) | {"order": str(root / conclude.ORDER)}
+    told = named | (config.model_fields_set & _ASKING)
+    asked = config.model_dump(mode="json", include=set(told)) | {"order": str(root / conclude.ORDER)}
     made = ctx.many_steps("intervene", [asked | {"shard": f"{n + 1}/{many}"} for n in range(many)], config.workers)
     shards.put_together(made, ctx.output.folder("tables"))
     return _concluded(ctx, order, shard=None, required=config.require)

@@ -71,7 +71,7 @@ def draw(parts: Parts, seed: int) -> Drawn:
     """
     assert parts.writer is not None
     labeller = parts.labeller or parts.writer
-    study = _Study(parts.text)
+    study = Study(parts.text)
     study.define(parts.writer)
     if parts.texts is None:
         texts = study.written(parts.writer, parts.count)
@@ -81,21 +81,13 @@ def draw(parts: Parts, seed: int) -> Drawn:
     held = dict(zip((t.name for t in order), study.labelled(labeller, [t.text for t in order]), strict=True))
     study.check()
     judged = [(t, label) for t in texts if (label := held[t.name]) is not None]
-    agreement = _agreement(judged)
+    agreement = agreement_of([(t.kind == "positive", label) for t, label in judged], "writer and labeller")
     kept = [t for t, label in judged if label == (t.kind == "positive")]
     record = CriterionLabeller(
         writer=parts.writer.endpoint.model,
         model=labeller.endpoint.model,
         prompts=tuple(sorted(study.versions)),
-        kappa=Estimate(
-            value=agreement.value,
-            low=agreement.low,
-            high=agreement.high,
-            n=agreement.n,
-            unit="kappa",
-            method="Wilson limits of the agreement",
-            null=0.0,
-        ),
+        kappa=kappa_of(agreement),
         questions=study.asked,
         failed=study.lost,
         disagreements=len(judged) - len(kept),
@@ -107,7 +99,7 @@ def draw(parts: Parts, seed: int) -> Drawn:
     return Drawn(rows, sha256, {k: n for k, n in dropped.items() if n}, study.definition, record)
 
 
-class _Study:
+class Study:
     """What was asked about one criterion, and what of it failed."""
 
     def __init__(self, criterion: str) -> None:
@@ -164,9 +156,9 @@ class _Study:
             for kind in _KINDS
         ]
 
-    def labelled(self, client: ChatClient, texts: Sequence[str]) -> list[bool | None]:
-        """Whether each text meets the criterion; None where the question failed."""
-        parts = [texts[i : i + _LABELLED] for i in range(0, len(texts), _LABELLED)]
+    def labelled(self, client: ChatClient, texts: Sequence[str], together: int = _LABELLED) -> list[bool | None]:
+        """Whether each text meets the criterion, so many to a question; None where the question failed."""
+        parts = [texts[i : i + together] for i in range(0, len(texts), together)]
         asks = [
             self._ask("label-1", partial(_labels, n=len(part)), definition=self.definition, texts=_numbered(part))
             for part in parts
@@ -193,7 +185,7 @@ class _Study:
         )
 
 
-def _given(study: _Study, writer: ChatClient, prompts: Prompts) -> list[_Text]:
+def _given(study: Study, writer: ChatClient, prompts: Prompts) -> list[_Text]:
     """The texts that were handed in, with the writer's labels; those it failed on are left out."""
     texts: list[str] = []
     for values, number in zip(prompts.rows, prompts.numbers, strict=True):
@@ -215,21 +207,38 @@ def _given(study: _Study, writer: ChatClient, prompts: Prompts) -> list[_Text]:
     ]
 
 
-def _agreement(judged: Sequence[tuple[_Text, bool]]) -> Kappa:
-    meant = [(t.kind == "positive", held) for t, held in judged]
-    counts = Counter(meant)
+def agreement_of(judged: Sequence[tuple[bool, bool]], who: str) -> Kappa:
+    """Cohen's κ of two labels of the same texts.
+
+    Raises:
+        Refusal: `low_agreement`.
+    """
+    counts = Counter(judged)
     table = [counts[pair] for pair in ((True, True), (True, False), (False, True), (False, False))]
     found = kappa(*table) if judged else None
     if found is None or found.value < MIN_KAPPA:
         said = "nothing was told apart" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
         raise Refusal(
             "low_agreement",
-            "writer and labeller do not agree on what meets the criterion",
+            f"{who} do not agree on what meets the criterion",
             expected=f"Cohen's kappa of at least {MIN_KAPPA}",
             got=f"{said} on {len(judged)} rows",
             fix="say the criterion more precisely, take other models, or label rows yourself (--prompts FILE)",
         )
     return found
+
+
+def kappa_of(found: Kappa) -> Estimate:
+    """As evidence."""
+    return Estimate(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        unit="kappa",
+        method="Wilson limits of the agreement",
+        null=0.0,
+    )
 
 
 def _row(text: _Text) -> Row:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from radiograph.core import ExitCode
 from radiograph.evidence._record import Document, Record, Result
+from radiograph.evidence.criterion import CriterionLabeller
 from radiograph.evidence.features import GRADES, Requirement, at_least
 
 NONE_ACCEPTABLE = "none_acceptable"
@@ -200,6 +201,8 @@ class InterventionOrder(Document):
     """Codes that every feature carries, by its source."""
     cut: int = 0
     """Prompts that lost their beginning, because the context would not hold them and what follows."""
+    judge: CriterionLabeller | None = None
+    """Who says which continuations meet the criterion, and how far it agrees with the labels of the rows."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The options that make this order; paths as they may be written down."""
 

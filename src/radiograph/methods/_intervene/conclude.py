@@ -330,10 +330,17 @@ def _continued(own: polars.DataFrame) -> Continuations | None:
 
 
 def notes_of(order: InterventionOrder) -> tuple[str, ...]:
-    """What a reader must know of the prompts."""
-    if not order.cut:
-        return ()
-    return (f"{order.cut} prompts do not fit the context with what continues them; their beginnings were left out",)
+    """What a reader must know of the prompts, and of who judges what is said after them."""
+    cut = f"{order.cut} prompts do not fit the context with what continues them; their beginnings were left out"
+    notes = [cut] if order.cut else []
+    if (judge := order.judge) is not None:
+        k = judge.kappa
+        limits = "no interval" if k.low is None or k.high is None else f"{k.low:.2f} to {k.high:.2f}"
+        notes.append(
+            f"{judge.model} judges which continuations meet the criterion; on {k.n} labelled texts of it, which are no "
+            f"continuations, its agreement with the labels is κ {k.value:.2f} ({limits}; 0 by chance)"
+        )
+    return tuple(notes)
 
 
 def planned(order: InterventionOrder) -> Effects:

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from radiograph.core import Config as Base
 from radiograph.core import Context, FilePath, Input, RunPath, SuiteRef, UserError
+from radiograph.methods.explain._endpoint import ChatOptions
 from radiograph.numerics.effects import Limits
 
 DOSES = "-2,-1,-0.5,0.5,1,2"
 MOST_DOSES = 64
 
 
-class Options(Base):
+class Options(ChatOptions):
     """What is pushed, how hard, where, and what is measured."""
 
     prompts: FilePath | None = None
@@ -30,7 +30,8 @@ class Options(Base):
     """Most positives of each half, and as many others."""
     outcome: str = "logprob"
     """logprob or choice (probability) of the targets against the foils, if any; rate (share of continuations that hold
-    a target); feature:SOURCE; or probe:FILE."""
+    a target, or, with --endpoint and --chat-model, that meet the criterion as that model judges); feature:SOURCE; or
+    probe:FILE."""
     targets: str | None = None
     """Continuations by comma, or a file with one a line; else those of the prompts."""
     foils: str | None = None

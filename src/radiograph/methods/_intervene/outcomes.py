@@ -5,6 +5,7 @@
 | logprob | logsumexp over targets − logsumexp over foils of whole-sequence log-probabilities | nat |
 | choice | P(targets)/(P(targets) + P(foils)); without foils P(targets) | probability |
 | rate | 1 where the model says one of the targets next, as whole words, letters folded, else 0 | share |
+| rate, with a judge | 1 where what the model says next meets the criterion, as the judge says, else 0 | share |
 | probe:FILE | what a probe scores: pooled as it was built, a probe of tokens by its largest score | score |
 | feature:SOURCE | the largest code of another feature after the first token; of a unit, that of the last token | code |
 
@@ -24,6 +25,7 @@ from radiograph.core import Refusal, Site, UserError
 from radiograph.methods._intervene.prompts import Prompt
 
 if TYPE_CHECKING:
+    from radiograph.criteria.judging import Judge
     from radiograph.interventions.features import Pushed, Question
     from radiograph.models import LanguageModel
     from radiograph.probing import Probe
@@ -179,14 +181,19 @@ class Activation:
 
 
 class Rate:
-    """`rate`: greedy continuations that hold a target, letters folded; “m” is not held by “some”."""
+    """`rate`: greedy continuations that hold a target, letters folded; “m” is not held by “some”. Or that a judge, who
+    was held against the labels of the criterion, says to meet it.
+    """
 
     name, unit = "rate", "share"
     codec_sha256: str | None = None
 
-    def __init__(self, model: LanguageModel, prompts: Sequence[Prompt], new: int, carry: bool) -> None:
-        self.model, self.prompts, self.new, self.carry = model, prompts, new, carry
-        require_targets(prompts)
+    def __init__(
+        self, model: LanguageModel, prompts: Sequence[Prompt], new: int, carry: bool, judge: Judge | None
+    ) -> None:
+        self.model, self.prompts, self.new, self.carry, self.judge = model, prompts, new, carry, judge
+        if judge is None:
+            require_targets(prompts)
         self.wanted = [[said_in(target) for target in one.targets] for one in prompts]
 
     def lines(self, prompts: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
@@ -197,6 +204,8 @@ class Rate:
 
         tokens = [self.prompts[one].ids for one in prompts]
         found = continued(self.model, tokens, writes if hooked else None, new=self.new, carry=self.carry)
+        if self.judge is not None:
+            return [float(held) for held in self.judge.holds([one.text or "" for one in found])]
         said = [(one.text or "").casefold() for one in found]
         return [float(any(own.search(text) for own in self.wanted[p])) for p, text in zip(prompts, said, strict=True)]
 
@@ -244,14 +253,15 @@ def outcome_of(
     *,
     new: int,
     carry: bool,
+    judge: Judge | None = None,
 ) -> Outcome:
-    """The outcome by its name; `open_features` finds the features of a source, `open_probe` reads a probe's file, `new`
-    and `carry` concern `rate`.
+    """The outcome by its name; `open_features` finds the features of a source, `open_probe` reads a probe's file,
+    `new`, `carry` and `judge` concern `rate`.
     """
     if name.startswith("probe:"):
         return ProbeScore(model, prompts, open_probe(name.removeprefix("probe:")))
     if name == "rate":
-        return Rate(model, prompts, new, carry)
+        return Rate(model, prompts, new, carry, judge)
     if name in ("logprob", "choice"):
         return LogProb(model, prompts, name)
     found = open_features(name.removeprefix("feature:"))

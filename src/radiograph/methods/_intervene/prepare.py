@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from radiograph.core import Context, Refusal
+from radiograph.core import Context, Refusal, UserError
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import InterventionOrder, LimitsRecord, OrderedCondition, OrderedFeature
 from radiograph.methods._causal.guards import Guard
@@ -18,24 +18,34 @@ from radiograph.methods._intervene.tested import Tested, excluded, opened
 
 if TYPE_CHECKING:
     from radiograph.criteria import Compiled
+    from radiograph.criteria.judging import Judge
     from radiograph.interventions.features import Control
     from radiograph.methods._intervene.measure import Planned
     from radiograph.models import LanguageModel
     from radiograph.probing import Probe
+    from radiograph.store.chat import ChatClient
 
 NEUTRAL_TOKENS = 64
 FOLDER = "sweeps"
 
 
 def study_of(
-    config: Options, ctx: Context, model: LanguageModel, compiled: Compiled, reference: str, *, verb: str
+    config: Options,
+    ctx: Context,
+    model: LanguageModel,
+    compiled: Compiled,
+    reference: str,
+    *,
+    verb: str,
+    chat: ChatClient | None,
 ) -> Study:
-    """The prompts with their outcome, neutral text, and where measured rows go.
+    """The prompts with their outcome, neutral text, and where measured rows go; `chat` judges what is said.
 
     Raises:
-        UserError: no targets, or an unknown outcome. Refusal: too few positives.
+        UserError: no targets, or an unknown outcome. Refusal: too few positives, or a judge who is not to be trusted.
     """
     require_outcome(config.outcome)
+    judge = _judge(config, ctx, compiled, chat)
     targets = continuations(ctx, config.targets, "targets")
     foils = continuations(ctx, config.foils, "foils")
     prompts = prompts_of(model, compiled, most=config.rows, seed=ctx.seed, targets=targets, foils=foils)
@@ -48,6 +58,7 @@ def study_of(
         lambda text: _probe(ctx, text),
         new=config.new_tokens,
         carry=carry,
+        judge=judge,
     )
     neutral = _neutral(config, ctx, model)
     folder = ctx.output.folder(FOLDER) if config.resume is None else ctx.output.adopt(ctx.locate(config.resume), FOLDER)
@@ -79,6 +90,7 @@ def study_of(
         carry=carry,
         folder=folder,
         identity=identity,
+        judged=None if judge is None else judge.record,
     )
 
 
@@ -185,6 +197,7 @@ def order_of(
         features=tuple(features),
         codes=codes,
         cut=sum(one.cut > 0 for one in study.prompts),
+        judge=study.judged,
         options=dict(options or {}),
     )
 
@@ -192,6 +205,27 @@ def order_of(
 def targets_of(study: Study) -> tuple[str, ...]:
     """Every target of any prompt, sorted."""
     return tuple(sorted({target for one in study.prompts for target in one.targets}))
+
+
+def _judge(config: Options, ctx: Context, compiled: Compiled, chat: ChatClient | None) -> Judge | None:
+    """Who judges continuations, if somebody is to.
+
+    Raises:
+        UserError: nothing is to be judged. Refusal: the judge does not agree with the labels.
+    """
+    if chat is None:
+        return None
+    if config.outcome != "rate":
+        raise UserError(
+            "a judge says which continuations meet the criterion",
+            got=f"--outcome {config.outcome} with --endpoint",
+            expected="--outcome rate",
+            code="bad_value",
+        )
+    from radiograph.criteria.judging import Judge
+
+    with ctx.measure("judge"):
+        return Judge.checked(compiled, chat, ctx.seed)
 
 
 def _probe(ctx: Context, reference: str) -> Probe:

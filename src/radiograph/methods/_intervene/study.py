@@ -35,6 +35,7 @@ from radiograph.numerics.effects import Limits, check_placebo, pushes
 if TYPE_CHECKING:
     import polars
 
+    from radiograph.evidence import CriterionLabeller
     from radiograph.interventions.features import Control, FeatureWrite, Naturals, Pushed
     from radiograph.models import LanguageModel
     from radiograph.store.vectors import BatchWriter
@@ -72,6 +73,8 @@ class Study:
     folder: Path
     identity: Mapping[str, Any]
     """Columns that are the same in every row."""
+    judged: CriterionLabeller | None
+    """Who says which continuations meet the criterion."""
     naturals: dict[str, Naturals] = field(default_factory=dict)
     _codes: dict[tuple[str, tuple[int, ...]], list[np.ndarray]] = field(default_factory=dict)
 
@@ -466,8 +469,10 @@ class Study:
     def sha256(self) -> str:
         """Of everything that decides an outcome, beside what is written."""
         identity = self.model.identity
+        judge = {} if self.judged is None else {"judge": self.judged.model_dump(mode="json")}
         return document_sha256(
-            {
+            judge
+            | {
                 "model": identity.tensors_sha256,
                 "adapter": identity.adapter_tensors_sha256,
                 "dtype": str(self.model.dtype),

@@ -25,10 +25,12 @@ from radiograph.evidence.features import Requirement
 from radiograph.evidence.interventions import ContrastFacts, Effects, Steering
 from radiograph.methods._intervene import conclude
 from radiograph.methods._intervene.options import Options
+from radiograph.methods.explain._endpoint import chat_of
 
 if TYPE_CHECKING:
     from radiograph.methods._intervene.contrast import Fitted
     from radiograph.methods._intervene.study import Study
+    from radiograph.store.chat import ChatClient
 
 
 class Config(Options):
@@ -50,12 +52,17 @@ class Config(Options):
 
 def run(config: Config, ctx: Context) -> Steering:
     """Fit, choose a site, measure, judge, and write what may be written."""
+    if config.require is not None and Requirement.parse(config.require).kind != "causal":
+        raise UserError("steer contrast measures what is causal", got=config.require, expected="causal:GRADE")
+    with chat_of(config, ctx) as chat:
+        return _steered(config, ctx, chat)
+
+
+def _steered(config: Config, ctx: Context, chat: ChatClient | None) -> Steering:
     from radiograph.methods._intervene.contrast import discover, fitted_at, tested_of, write_fitted, write_projections
     from radiograph.methods._intervene.measure import confirmed, costs_of, guarded_of, planned_of
     from radiograph.methods._intervene.prepare import order_of, study_of, targets_of
 
-    if config.require is not None and Requirement.parse(config.require).kind != "causal":
-        raise UserError("steer contrast measures what is causal", got=config.require, expected="causal:GRADE")
     model = ctx.model(config.model, "model")
     compiled = ctx.criterion(
         config.criterion,
@@ -65,7 +72,7 @@ def run(config: Config, ctx: Context) -> Steering:
         threshold=config.threshold,
         count=8 * config.rows,
     )
-    study = study_of(config, ctx, model, compiled, config.model, verb="steer")
+    study = study_of(config, ctx, model, compiled, config.model, verb="steer", chat=chat)
     sites = list(dict.fromkeys(site for text in config.site for site in model.sites(text)))
     with ctx.measure("fit"):
         fits = [fitted_at(study, site, config.method, config.pool, seed=ctx.seed) for site in sites]
