@@ -1,7 +1,9 @@
 """Does moving a feature move the outcome, more than moving anything else as far, and at what cost?
 
-1. prompts of a criterion in two halves; an outcome (`logprob` of targets, `choice`, another feature's code); without
-   targets there is none
+1. prompts of a criterion in two halves; an outcome (`logprob` of targets, `choice`, another feature's code, a probe's
+   score, `rate`: the share of continuations that hold a target); without targets there is none, except for codes,
+   probes, and `rate` by a judge: --endpoint and --chat-model name a language model, which is first held against the
+   labels of the criterion's own prompts (Cohen's κ), and then asked of each continuation whether it meets the criterion
 2. each feature is pushed at every dose (`steer`), or ablated, amplified, clamped, or patched from the other label's
    prompt of its group; the write adds W_dec·Δcode and keeps what a dictionary does not explain
 3. directed effect = push × (with − without): positive where the feature promotes the outcome
@@ -12,7 +14,8 @@
 Rows stand in tables/interventions.parquet (`radiograph.intervention/1`), and `verify` grades them again.
 
 Source of p: Phipson and Smyth 2010. Units: nats (logprob), probability (choice), the code's own (feature:SOURCE).
-Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit.
+Refuses when: no targets; too few positives in a half; the placebo moves anything; a feature has no natural unit; the
+judge's κ is under .6, or a continuation was not judged.
 What `patch` costs on neutral text, which has no partner: each position gets the mean of what positives get.
 Exit 2: no dose of any feature is acceptable (`none_acceptable`), or --require is not met. Exit 4: nothing was measured.
 """
