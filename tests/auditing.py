@@ -88,15 +88,15 @@ def reseal(bundle: Path, files: dict[str, bytes]) -> None:
 def _follow(bundle: Path) -> None:
     """The exit code and the reports of another result, as a run would write them; not where they fit no record."""
     from radiograph.runtime._catalogue import find
-    from radiograph.runtime._verify import read_result, rewritten
+    from radiograph.runtime._verify import rewritten, said_of
 
     stored = Bundle(bundle)
     verb = find(stored.manifest.verb)
     try:
-        result = read_result(stored.manifest, verb, stored.result)
-        manifest = stored.manifest.model_copy(update={"exit_code": int(result.exit_code)})
-        reports = rewritten(bundle, manifest, verb, stored.result, result.headline)
-    except (RadiographError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError):
+        code, headline = said_of(stored.manifest, verb, stored.result)
+        manifest = stored.manifest.model_copy(update={"exit_code": code})
+        reports = rewritten(bundle, manifest, verb, stored.result, headline)
+    except RadiographError:
         return
     (bundle / MANIFEST).write_text(pretty_json(manifest))
     reseal(bundle, reports)

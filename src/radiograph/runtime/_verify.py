@@ -249,14 +249,14 @@ def _again(
     """
     from radiograph import reports
 
-    result = read_result(manifest, verb, document)
-    if int(result.exit_code) != manifest.exit_code:
-        text = f"exit_code is {manifest.exit_code}, the result says {int(result.exit_code)}"
+    code, headline = said_of(manifest, verb, document)
+    if code != manifest.exit_code:
+        text = f"exit_code is {manifest.exit_code}, the result says {code}"
         problems.append(Problem(path=MANIFEST, text=text))
     if (manifest.tool_version, manifest.wording) != (tool_version(), reports.wording()):
         taken.append(f"the words of the reports (of another build of radiograph {manifest.tool_version})")
         return []
-    for name, data in rewritten(path, manifest, verb, document, result.headline).items():
+    for name, data in rewritten(path, manifest, verb, document, headline).items():
         if not (path / name).is_file() or (path / name).read_bytes() != data:
             problems.append(Problem(path=name, text="is not what the result gives, written again"))
     return [f"{manifest.verb}: both reports"]
@@ -278,8 +278,8 @@ def rewritten(path: Path, manifest: Manifest, verb: Verb, document: dict[str, An
     return {"report.md": page.markdown.encode(), "report.html": page.html.encode()}
 
 
-def read_result(manifest: Manifest, verb: Verb, document: dict[str, Any]) -> Result:
-    """The result as a record of its kind.
+def said_of(manifest: Manifest, verb: Verb, document: dict[str, Any]) -> tuple[int, str]:
+    """Exit code and headline of a result, read as a record of its kind.
 
     Raises:
         FormatError: it is none of what its verb returns.
@@ -292,7 +292,11 @@ def read_result(manifest: Manifest, verb: Verb, document: dict[str, Any]) -> Res
         kinds = [Result, WorkflowResult, Verification, Replay]
     named = str(document.get("schema")).rpartition("/")[0]
     kind = next((k for k in kinds if k.SCHEMA.rpartition("/")[0] == named), kinds[0])
-    return kind.read(document, "result.json")
+    result = kind.read(document, "result.json")
+    try:
+        return int(result.exit_code), result.headline
+    except Exception as error:
+        raise FormatError(f"the result says nothing of itself: {type(error).__name__}: {error}") from error
 
 
 def _check_steps(

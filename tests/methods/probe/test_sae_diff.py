@@ -191,6 +191,7 @@ def test_what_needs_the_dictionary_is_measured_again_where_it_is_and_said_to_be_
         "moved/sham_carried": 1,
         "carried/0/alternatives": [3],
         "carried/0/name": "x",
+        "carried/0/label": "x",
         "shown/0/name": "x",
         "activation": "identity",
         "notes": ["x"],

@@ -13,14 +13,24 @@ import pytest
 
 from radiograph.core import ExitCode, FormatError, Refusal, UserError
 from radiograph.evidence.probes.probe import PackSource
+from radiograph.methods.probe import pack
 from radiograph.organisms import bundled_path
+from radiograph.runtime import Outcome, verify
 from radiograph.store import probes
 from radiograph.store.opened import Opened
 from radiograph.store.probes._known import _installed
-from running import go
+from running import go as run
 
 SHIPPED = bundled_path("base").parent / "probes"
 PACK = SHIPPED / "base"
+
+
+def go(*verb, **config) -> Outcome:
+    """A run whose bundle holds what its conclusions rest on."""
+    outcome = run(*verb, **config)
+    if outcome.path is not None:
+        assert (found := verify(outcome.path)).status == "intact", found.problems
+    return outcome
 
 
 def document(**change):
@@ -171,7 +181,6 @@ def _restamp(folder: Path, path: Path) -> None:
 
 
 def test_p9_the_old_keys_of_a_pack(workspace):
-    from radiograph.methods.probe import pack
 
     found = pack.soup(go("probe.pack", target="base", schema_="soup").result)
     assert list(found) == ["base", "soup_version", "probes"]
@@ -190,6 +199,60 @@ def test_a_pack_of_names_alone_and_one_of_own_probes(workspace):
     own = go("probe.pack", target="bundled:base", probe=[str(PACK / "harm.safetensors")], out="own").result
     assert (own.pack.probes[0].kind, own.pack.base.hidden_size, own.pack.base.layers) == ("harm", 64, 3)
     assert go("probe.pack", check="own/pack").exit_code is ExitCode.PASS
+
+
+FORGED_CHECKS = {
+    "checks/0/holds": False,
+    "checks/0/problems": ["x"],
+    "checks/0/auroc": 0.1,
+    "checks/0/looked_at": False,
+    "checks/0/again": True,
+    "checks/0/note": "x",
+    "checks": [],
+    "pack/version": "9",
+    "pack/probes/0/status": "schema_only",
+    "known": [{"id": "x", "aliases": [], "hidden_size": 1, "calibrated": ["x"], "uncalibrated": [], "schema_only": [],
+               "build": None}],
+}  # fmt: skip
+FORGED_LIST = {"known/0/calibrated": [], "known/1/calibrated": ["defection"], "known": [], "known/0/build": "x"}
+
+
+@pytest.mark.parametrize("did", ["checked", "listed"])
+def test_verify_holds_a_check_and_a_list_to_the_packs_that_the_run_kept(did, workspace):
+    path = go("probe.pack", **({"check": str(PACK)} if did == "checked" else {"list_": True})).path
+    stored = json.loads((path / "result.json").read_text())
+    for way, value in (FORGED_CHECKS if did == "checked" else FORGED_LIST).items():
+        other = json.loads(json.dumps(stored))
+        *keys, last = [int(key) if key.isdigit() else key for key in way.split("/")]
+        part = other
+        for key in keys:
+            part = part[key]
+        part[last] = value
+        assert pack.recompute(other, path), way
+    for file in sorted(path.glob("pack/*") if did == "checked" else path.glob("known/00[0-6].json")):
+        data = file.read_bytes()
+        file.unlink()
+        if file.name == "pack.json":
+            with pytest.raises(UserError):
+                pack.recompute(stored, path)
+        else:
+            assert pack.recompute(stored, path), file.name
+        file.write_bytes(data)
+    if did == "checked":
+        file = path / "pack" / "truth.safetensors"
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        assert pack.recompute(stored, path)
+
+
+def test_what_is_too_large_to_be_kept_is_said_to_be_taken_as_written(workspace, monkeypatch):
+    from radiograph.methods._probe import packs
+
+    monkeypatch.setattr(packs, "KEPT", 100_000)
+    path = go("probe.pack", check=str(PACK)).path
+    assert not (path / "pack" / "defection.safetensors").exists()
+    assert "whether defection holds (its file is not kept)" in verify(path).headline
 
 
 @pytest.fixture

@@ -19,34 +19,38 @@ from radiograph.evidence.probes.probe import (
 )
 from radiograph.methods._probe.chosen import shipped_packs
 
-FOLDER = "pack"
+FOLDER, KNOWN = "pack", "known"
+KEPT = 4 * 2**20
+"""Bytes of a file of a pack, or of a dictionary in it, up to which a run that checks it keeps it."""
 _DICTIONARY = re.compile(r"dictionary:[A-Za-z0-9._-]+")
 
 
-def listed() -> PackReport:
-    """Every base that is known."""
-    from radiograph.store.probes import known_packs
+def listed(ctx: Context) -> PackReport:
+    """Every base that is known; their manifests are kept."""
+    from radiograph.store.probes import known_packs, pack_bytes
 
-    lines: list[PackLine] = []
-    for known in known_packs(shipped_packs()):
-        base = known.pack.base
-        by = {
-            status: tuple(entry.name for entry in known.pack.probes if entry.status == status)
-            for status in ("calibrated", "uncalibrated", "schema_only")
-        }
-        lacking = bool(by["schema_only"]) or not by["calibrated"]
-        lines.append(
-            PackLine(
-                id=base.id,
-                aliases=base.aliases,
-                hidden_size=base.hidden_size,
-                calibrated=by["calibrated"],
-                uncalibrated=by["uncalibrated"],
-                schema_only=by["schema_only"],
-                build=f"radiograph probe build {base.id} --contrast SOURCE" if lacking else None,
-            )
-        )
-    return PackReport(did="listed", known=tuple(lines))
+    known = [one.pack for one in known_packs(shipped_packs())]
+    for number, pack in enumerate(known):
+        ctx.output.data(f"{KNOWN}/{number:03d}.json", pack_bytes(pack))
+    return PackReport(did="listed", known=tuple(map(_line, known)))
+
+
+def _line(pack: ProbePack) -> PackLine:
+    base = pack.base
+    by = {
+        status: tuple(entry.name for entry in pack.probes if entry.status == status)
+        for status in ("calibrated", "uncalibrated", "schema_only")
+    }
+    lacking = bool(by["schema_only"]) or not by["calibrated"]
+    return PackLine(
+        id=base.id,
+        aliases=base.aliases,
+        hidden_size=base.hidden_size,
+        calibrated=by["calibrated"],
+        uncalibrated=by["uncalibrated"],
+        schema_only=by["schema_only"],
+        build=f"radiograph probe build {base.id} --contrast SOURCE" if lacking else None,
+    )
 
 
 def written(
@@ -160,6 +164,106 @@ def made(name: str, probes: Sequence[str], dictionary: str | None, ctx: Context)
     return ProbePack(base=base, version=version("radiograph"), probes=tuple(entries)), files
 
 
+def kept(folder: Path, ctx: Context) -> None:
+    """The manifest of a pack, and of its files those that are small, into the bundle: what the checks rest on.
+
+    Raises:
+        UserError: a manifest that is a link.
+    """
+    from radiograph.store import tree
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import MANIFEST, read_pack
+
+    with Opened.at(folder.resolve() / MANIFEST, links=False) as file:
+        pack = read_pack(file)
+    names = [Path(MANIFEST), *(Path(entry.file) for entry in pack.probes if entry.file is not None)]
+    for entry in pack.probes:
+        inside = _inside(entry)
+        files = [] if inside is None or not (folder / inside).is_dir() else list(tree(folder / inside))
+        names += [path.relative_to(folder) for path in files] if sum(f.stat().st_size for f in files) <= KEPT else []
+    for name in dict.fromkeys(names):
+        try:
+            with Opened.at(folder.resolve() / name, links=False) as file:
+                if file.size <= KEPT:
+                    ctx.output.data(f"{FOLDER}/{name.as_posix()}", file.read())
+        except UserError:  # what cannot be opened is a problem that the check names
+            continue
+
+
+def unlike(report: PackReport, folder: Path, model: str | None) -> list[str]:
+    """Where a report is not what the packs that its bundle keeps give."""
+    from radiograph.store.opened import Opened
+    from radiograph.store.probes import read_pack
+
+    if report.did == "listed":
+        known: list[ProbePack] = []
+        for path in sorted((folder / KNOWN).glob("*.json")):
+            with Opened.at(path, links=False) as file:
+                known.append(read_pack(file))
+        wrong = (report.pack, report.folder, report.checks) != (None, None, ())
+        wrong |= tuple(map(_line, known)) != report.known
+        return ["/known is not what the manifests of the bases say"] if wrong else []
+    again = checked(folder / FOLDER, FOLDER)
+    said = [] if again.pack == report.pack and not report.known else ["/pack is not what pack.json says"]
+    if report.did != "checked" and report.folder != FOLDER:
+        said.append(f"/folder is not {FOLDER}")
+    if report.did == "written":
+        said += ["/checks: nothing was checked"] if report.checks else []
+        return [*said, *(f"{check.name}: {text}" for check in again.checks for text in check.problems)]
+    if [check.name for check in report.checks] != [check.name for check in again.checks]:
+        return [*said, "/checks are not those of the entries of the pack, in their order"]
+    apart = _apart(report, folder)
+    for own, check in zip(again.checks, report.checks, strict=True):
+        if check.name not in apart:
+            said += _unlike(own, check, model)
+        elif check.holds == bool(check.problems) or check.again:
+            said.append(f"{check.name}: whether it holds does not follow from its problems")
+    return said
+
+
+def as_written(report: PackReport, folder: Path) -> list[str]:
+    """Entries whose files are not kept; what a model gave."""
+    if report.did not in ("checked", "fetched"):
+        return []
+    found = [f"whether {name} holds (its file is not kept)" for name in sorted(_apart(report, folder))]
+    again = [check.name for check in report.checks if check.again]
+    found += ["the name of the folder"] if report.did == "checked" else []
+    return [*found, *([f"that the model gave the scores of {', '.join(again)}"] if again else [])]
+
+
+def _apart(report: PackReport, folder: Path) -> set[str]:
+    """Entries that cannot be looked at again: their files are large, or could not be opened."""
+    assert report.pack is not None
+    found: set[str] = set()
+    for entry, check in zip(report.pack.probes, report.checks, strict=False):
+        place = _inside(entry) if entry.dictionary is not None else entry.file
+        gone = place is not None and not (folder / FOLDER / place).exists()
+        if gone and (check.problems or entry.dictionary is not None or (entry.bytes or 0) > KEPT):
+            found.add(entry.name)
+    return found
+
+
+def _unlike(own: PackCheck, said: PackCheck, model: str | None) -> list[str]:
+    """A check against what the kept files give; a model may have found more, and is not here."""
+    if model is not None and not said.looked_at and own.looked_at and not own.problems:
+        return [] if not (said.holds or said.problems or said.again) and said.note else [f"{own.name}: not looked at"]
+    more = said.problems[len(own.problems) :]
+    expected = own.model_copy(
+        update={"again": said.again, "problems": (*own.problems, *more), "holds": own.holds and not more}
+    )
+    ran = model is not None and own.looked_at and own.auroc is not None and not own.problems
+    wrong = said != expected or (said.again != ran) or (bool(more) and not ran)
+    return [f"{own.name}: whether it holds, and why, is not what its file gives"] if wrong else []
+
+
+def _inside(entry: PackedProbe) -> Path | None:
+    """The folder of a dictionary that lies in its pack."""
+    place = Path(entry.dictionary or "")
+    if entry.dictionary is None or entry.dictionary == "dictionary:bundled" or _DICTIONARY.fullmatch(entry.dictionary):
+        return None
+    return None if place.is_absolute() or ".." in place.parts or not place.parts else place
+
+
 def checked(folder: Path, label: str, ctx: Context | None = None, model: str | None = None) -> PackReport:
     """Caps, hashes, and the numbers of every probe from its test scores; with a model those scores too.
 
@@ -241,12 +345,12 @@ def _dictionary(folder: Path, entry: PackedProbe) -> PackCheck:
     from radiograph.store.opened import Opened
 
     name = entry.dictionary or ""
-    inside = Path(name)
+    inside = _inside(entry)
     if name == "dictionary:bundled":
         place, opener = organisms.bundled_path("dictionary"), Opened.at
     elif _DICTIONARY.fullmatch(name):
         return PackCheck(name=entry.name, holds=False, looked_at=False, note=f"{name} is not here to be looked at")
-    elif inside.is_absolute() or ".." in inside.parts or not inside.parts:
+    elif inside is None:
         problem = f"its dictionary {visible(name, 80)!r} is neither dictionary:NAME nor a folder of the pack"
         return PackCheck(name=entry.name, holds=False, problems=(problem,))
     else:

@@ -64,23 +64,24 @@ def run(config: Config, ctx: Context) -> PackReport:
     if config.model is not None and config.check is None:
         raise UserError("--model runs the probes of a pack that is checked", expected="--check DIR", where="--model")
     if config.list_:
-        return packs.listed()
+        return packs.listed(ctx)
     if config.check is not None:
-        return packs.checked(ctx.path(config.check, "pack"), ctx.label(config.check), ctx, config.model)
+        folder = ctx.path(config.check, "pack")
+        packs.kept(folder, ctx)
+        return packs.checked(folder, ctx.label(config.check), ctx, config.model)
     if config.fetch is not None:
         return packs.fetched(config.fetch, ctx, allowed=config.allow_download)
     return packs.written(config.target, config.base, config.hidden, config.probe, config.dictionary, ctx)
 
 
 def recompute(result: dict[str, Any], folder: Path) -> list[str]:
-    """Whether a pack that lies in the bundle still holds."""
+    """Whether the packs that lie in the bundle give what is said of them."""
     from radiograph.store import derived
 
     return derived(lambda: _unlike(PackReport.read(result), folder))
 
 
 def _unlike(report: PackReport, folder: Path) -> list[str]:
-    """Whether a pack that lies in the bundle still holds, and the record says the same of it."""
     from radiograph.methods._probe import packs
     from radiograph.store import Bundle
 
@@ -88,14 +89,14 @@ def _unlike(report: PackReport, folder: Path) -> list[str]:
     did = "listed" if config["list_"] else "checked" if config["check"] else "fetched" if config["fetch"] else "written"
     if report.did != did:
         return [f"/did is {report.did}, and the pack was {did}"]
-    wrong = [check.name for check in report.checks if check.looked_at and check.holds == bool(check.problems)]
-    if wrong:
-        return [f"{name}: whether it holds does not follow from its problems" for name in wrong]
-    if report.folder is None or report.did == "checked":
-        return []
-    again = packs.checked(folder / report.folder, report.folder)
-    said = [f"{check.name}: {text}" for check in again.checks for text in check.problems]
-    return said if again.pack == report.pack else [*said, "/pack is not what pack.json says"]
+    return packs.unlike(report, folder, config["model"])
+
+
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """What rests on files that are not kept, or on a model."""
+    from radiograph.methods._probe import packs
+
+    return packs.as_written(PackReport.read(result), folder)
 
 
 def soup(result: PackReport) -> dict[str, Any]:

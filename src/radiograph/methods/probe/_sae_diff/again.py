@@ -71,7 +71,11 @@ def problems(result: dict[str, Any], folder: Path) -> list[str]:
     found += _demands(result, config)
     # The dictionary says nothing more of what its own tables do not give.
     held = None if found else remeasured.at_hand(result, config, remeasured.sums_of(tables, "read").shape[1])
-    return found if held is None else remeasured.problems(held, result, tables, design, manifest.seed)
+    return (
+        found
+        if held is None
+        else remeasured.problems(held, result, tables, design, manifest.seed, remeasured.in_folder(config))
+    )
 
 
 def as_written(result: dict[str, Any], folder: Path) -> list[str]:

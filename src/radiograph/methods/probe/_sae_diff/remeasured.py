@@ -69,7 +69,12 @@ def at_hand(result: Mapping[str, Any], config: Mapping[str, Any], width: int) ->
 
 
 def problems(
-    held: PlainDictionary, result: dict[str, Any], tables: dict[str, Columns], design: Design, seed: int
+    held: PlainDictionary,
+    result: dict[str, Any],
+    tables: dict[str, Columns],
+    design: Design,
+    seed: int,
+    foldered: bool,
 ) -> list[str]:
     """What the dictionary and the sums do not give."""
     from threadpoolctl import threadpool_limits
@@ -84,10 +89,21 @@ def problems(
     for row in (*result["carried"], *result["shown"], *result["changes"]):
         own = named[row["feature"]] if named else None
         wrong += [f"the name of {row['feature']} is not that of the dictionary"] if row["name"] != own else []
+        # Labels lie beside a dictionary in a folder of ours alone; those may have been written anew since.
+        if row["label"] is not None and not foldered:
+            wrong.append(f"the label of {row['feature']} is of no dictionary")
     with threadpool_limits(1):  # as the run did
         wrong += _features(held, result, tables, design)
         wrong += _search(held, result, tables, design, seed)
     return wrong
+
+
+def in_folder(config: Mapping[str, Any]) -> bool:
+    """Whether the dictionary is a folder, beside which labels may lie."""
+    text = config["dictionary"]
+    if text.startswith((dictionary.UNITS, dictionary.SUITE, dictionary.DIRECTIONS)):
+        return False
+    return _AtHand().dictionary_folder(text).is_dir()
 
 
 def sums_of(tables: dict[str, Columns], name: str) -> np.ndarray:
