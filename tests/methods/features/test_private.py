@@ -180,11 +180,13 @@ def test_marks_of_folders(tmp_path):
     assert marked_input(tmp_path / "data") == "manifest.json, input data"
 
 
-@pytest.mark.parametrize("pieces", [1, 7])
-def test_a_mark_is_found_wherever_it_stands(tmp_path, monkeypatch, pieces):
-    monkeypatch.setattr("radiograph.store.lines._marked._PIECE", pieces)
+@pytest.mark.parametrize("word", ["private", "Private", "PRIVATE"])
+def test_a_mark_is_found_wherever_it_stands(tmp_path, word):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "x"}\n{"text": "y", "private": true}\n')
-    assert marked(path) == "line 2"
+    for before in (0, 1, 20_000):
+        path.write_text('{"text": "x"}\n' * before + f'{{"text": "y", "{word}": true}}\n')
+        assert marked(path) == f"line {before + 1}"
+    path.write_text("")
+    assert marked(path) is None
     path.write_text('{"text": "a private matter"}\n')
     assert marked(path) is None

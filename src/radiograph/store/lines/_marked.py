@@ -12,6 +12,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ _TABLES: Final = (".csv", ".tsv")
 _BARE_TEXT: Final = (".yaml", ".yml", ".toml")
 _COLUMNS: Final = ".parquet"
 _HEADER: Final = "header.json"
-_PIECE: Final = 1 << 22
+_WORDS: Final = ((b"v", b"rivate"), (b"V", b"RIVATE"))
 _RESULT: Final = "result.json"
 _CACHE: Final = ".sqlite"
 
@@ -43,7 +44,7 @@ def marked(path: Path) -> str | None:
             return _in_columns(path)
         if suffix in _TABLES:
             return _in_cells(path, "\t" if suffix == ".tsv" else ",")
-        if suffix in _PACKED or (suffix in _PLAIN and _said(path)):
+        if suffix in _PACKED or (suffix in _PLAIN and path.stat().st_size and _said(path)):
             return next(_in_lines(path), None)
         if suffix == _CACHE:
             with ExplanationCache.open(path) as cache:
@@ -102,19 +103,14 @@ def _around(path: Path) -> str | None:
 
 def _said(path: Path) -> bool:
     """Whether the word is there at all: a file is read anew, line by line, only if it is."""
-    before = b""
-    with path.open("rb") as handle:
-        while piece := handle.read(_PIECE):
-            data = before + piece
-            if _worth(data):
-                return True
-            before = data[-16:]
-    return False
+    with path.open("rb") as handle, mmap(handle.fileno(), 0, access=ACCESS_READ) as data:
+        # One letter is found many times as fast as a word, and is often not there at all.
+        return any(data.find(letter) >= 0 and data.find(word) >= 0 for letter, word in _WORDS)
 
 
 def _worth(data: bytes) -> bool:
     """Whether the slower search is worth its time."""
-    return b"rivate" in data or b"RIVATE" in data
+    return any(word in data for _, word in _WORDS)
 
 
 def _in_lines(path: Path) -> Iterator[str]:
