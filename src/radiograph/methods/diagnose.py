@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from radiograph.evidence.reportcard.card import ReportCard
 
 __all__ = ["Config", "recompute", "run", "soup"]
-RULES = {"card": 1}
+RULES = {"card": 2}
 LIMITS = ("extras", "losses-bytes", "rows")
 
 

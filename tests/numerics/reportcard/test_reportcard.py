@@ -195,6 +195,19 @@ def test_the_interval_of_the_worst_task_misses_at_its_rate(shares):
     assert max(below, above) / 200 <= 0.10
 
 
+@pytest.mark.parametrize(("rows", "groups"), [(40, 40), (60, 60), (100, 20)])
+def test_a_share_just_below_an_edge_is_seldom_called_ok(rows, groups):
+    """Shares of .849, in rows of their own or in groups that go together: OK from .85 on."""
+    ok, draws = 0, 200
+    for seed in range(draws):
+        rng = np.random.default_rng([seed, 3])
+        own = np.full(groups, 0.849) if rows == groups else rng.beta(0.849 * 2, 0.151 * 2, groups)
+        group = np.arange(rows) % groups
+        found = score("format", {"valid": (rng.random(rows) < own[group]) * 1.0}, group, seed=seed)
+        ok += band_of(found.low, found.high) == "OK"
+    assert ok <= draws * (0.025 + 2 * np.sqrt(0.025 * 0.975 / draws))
+
+
 def orders(shift: float, seed: int, shards: int = 16) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
     base = draw.normal(200, 30, shards)
