@@ -97,7 +97,7 @@ def run(config: Config, ctx: Context) -> Blame | BlamePlan | BlameScreen:
     with ExitStack() as stack:
         made = _scored(config, ctx, study, options, folder, stack, names)
         report = written.Report.of(study, made, options, config.top_k, ctx)
-    report.tokens(study, made, options)
+    report.tokens(study, made, options, ctx)
     check = _validated(config, ctx, study, made, options, report, trainer, asked)
     if folder is not None and not config.keep_gradients:
         shutil.rmtree(folder)
@@ -369,9 +369,10 @@ def _validated(
             own = {name: values[:, 1:] for name, values in made.scores.items()}
             halves = asked.n or validate.HALVES
             check, table = validate.lds_halves(trainer, data, own, study.targets, halves, ctx.seed)
+            ctx.output.table("validation_scores", validate.scores_table([row.place for row in data.rows], own))
         else:
             tokenizer = study.pair.candidate.tokenizer
-            check, why = validate.self_check(
+            check, found = validate.self_check(
                 ctx,
                 trainer,
                 data,
@@ -380,9 +381,10 @@ def _validated(
                 study.patterns,
                 lambda turns: rows.added(turns, tokenizer, data.count, config.chat),
             )
-            if why is not None:
-                study.stamps.append(why)
-            return check
+            if isinstance(found, str):
+                study.stamps.append(found)
+                return None
+            table = found
     ctx.output.table("validation", table)
     return check
 
@@ -428,3 +430,10 @@ def soup(result: Blame | BlamePlan | BlameScreen) -> dict[str, Any]:
         "elapsed_seconds": None,
         "top_influencers": top,
     }
+
+
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """What needs the rows, the models or their gradients."""
+    from radiograph.methods._blame.recompute import as_written as taken
+
+    return taken(Blame.read(result)) if result["schema"] == Blame.SCHEMA else ["texts and counts"]

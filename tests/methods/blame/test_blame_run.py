@@ -233,5 +233,23 @@ def test_what_was_asked_and_shown_follows_from_tables_and_configuration(done):
     }
     for key, value in edits.items():
         assert recompute(document | {key: value}, done.path), key
-    edited = first | {"tokens": [[text, 1.0] for text, _ in first["tokens"]]}
-    assert recompute(document | {"top": [edited, *document["top"][1:]]}, done.path)
+    tokens, part = first["tokens"], next(iter(first["weights"]))
+    moved = [[tokens[0][0], tokens[0][1] + 1.0], [tokens[1][0], tokens[1][1] - 1.0], *tokens[2:]]
+    for change in (
+        {"tokens": [[text, 1.0] for text, _ in tokens]},
+        {"tokens": moved},  # one against another: the sum is the same
+        {"tokens": []},
+        {"more_tokens": 1},
+        {"weights": first["weights"] | {part: 0.5 * first["weights"][part]}},
+        {"weights": {}},
+    ):
+        assert recompute(document | {"top": [first | change, *document["top"][1:]]}, done.path), change
+    assert recompute(document | {"weights": document["weights"][1:]}, done.path)
+    assert recompute(document | {"matrices": 1}, done.path)
+    for name in ("matrices", "tokens"):
+        path = Path(done.path) / "tables" / f"{name}.parquet"
+        data = path.read_bytes()
+        path.unlink()
+        assert recompute(document, done.path), name
+        path.write_bytes(data)
+    assert "texts of rows and tokens" in verify(done.path).headline

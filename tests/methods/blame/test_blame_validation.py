@@ -12,6 +12,8 @@ import pytest
 from blaming import truth
 from radiograph.core import ExitCode
 from radiograph.evidence.influence import BlameValidation
+from radiograph.methods._blame.validate import recalls
+from radiograph.methods.blame import recompute
 from radiograph.runtime import verify
 from running import go
 
@@ -90,6 +92,14 @@ def test_a_validation_that_could_not_say_is_no_pass(done):
     assert plain.model_copy(update={"validation": told}).exit_code == ExitCode.PASS
 
 
+def test_recall_follows_from_what_every_order_says_of_every_row():
+    """The two planted rows lead by one order and come last by the other."""
+    table = {"line": [1, -1, 2, -2], "planted": [False, True, False, True], "dot": [0.0, 2.0, 1.0, 3.0]}
+    found = recalls(table | {"words": [2.0, 0.0, 3.0, 1.0]})
+    assert (found["k"], found["recall"], found["chance"]) == (2, {"dot": 1.0, "words": 0.0}, 0.5)
+    assert found["recall_intervals"]["words"][0] == 0.0 and found["recall_intervals"]["dot"][1] == 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["leave-out:5", "lds:8"])
 def test_copies_are_trained_and_verify_follows_them(place, kind):
@@ -105,3 +115,13 @@ def test_copies_are_trained_and_verify_follows_them(place, kind):
     else:
         assert set(check.lds) >= {"datainf", "dot", "cosine"}
         assert all(low <= estimate <= high for estimate, low, high in check.lds.values())
+        document = json.loads((found.path / "result.json").read_text())
+        for method in check.lds:
+            edited = json.loads(json.dumps(document))
+            edited["validation"]["lds"][method][0] += 0.1
+            assert recompute(edited, found.path), method
+        scores = found.path / "tables" / "validation_scores.parquet"
+        data = scores.read_bytes()
+        for column in ("dot_00", "datainf_00"):
+            pl.read_parquet(data).with_columns(-pl.col(column)).write_parquet(scores)
+            assert recompute(document, found.path), column

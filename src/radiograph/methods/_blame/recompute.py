@@ -10,11 +10,11 @@ import numpy as np
 from radiograph.core import FormatError, Refusal, derive
 from radiograph.evidence.influence import Blame
 from radiograph.methods._blame import conclude, targets, validate
-from radiograph.methods._blame.written import described
+from radiograph.methods._blame.written import described, largest, of_tokens, token_gap
 from radiograph.store import Bundle
 
-TOKENS = 1e-6
-"""Of the gap between tokens and scores, which numbers of the record give again."""
+SUMS = 1e-3
+"""Of the largest score: by how much the parts of a score may miss it, which are products of their own in float32."""
 
 
 def differences(stored: Blame, folder: Path) -> list[str]:
@@ -36,7 +36,7 @@ def differences(stored: Blame, folder: Path) -> list[str]:
     if stored.agreement != ranking.agreement:
         said.append("/agreement does not follow from tables/rows.parquet")
     said += _before(stored, table, folder)
-    return said + _asked(stored, table, folder) + _tokens(stored) + _validation(stored, table, folder)
+    return said + _asked(stored, table, folder) + _parts(stored, folder) + _validation(stored, table, folder)
 
 
 def _asked(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
@@ -71,15 +71,33 @@ def _asked(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]:
     return said
 
 
-def _tokens(stored: Blame) -> list[str]:
-    """Tokens of the leading rows add up to their scores, to the stated gap."""
-    largest = max((abs(row.score) for row in stored.top), default=0.0)
-    gaps = [abs(sum(value for _, value in row.tokens) + row.more_score - row.score) for row in stored.top if row.tokens]
-    gap = max(gaps) / largest if gaps and largest > 0 else None
-    close = gap == stored.token_gap or (gap is not None and stored.token_gap is not None)
-    if not close or (gap is not None and abs(gap - (stored.token_gap or 0.0)) > TOKENS):
-        return [f"/token_gap is {stored.token_gap}, the tokens of the leading rows give {gap}"]
-    return []
+def _parts(stored: Blame, folder: Path) -> list[str]:
+    """Parts of the leading scores by matrix and by token: what is listed, and that they add up."""
+    matrices, tokens = _beside(folder, "matrices"), _beside(folder, "tokens")
+    said: list[str] = []
+    names = [name for name in matrices if name != "row"]
+    if names and (tuple(names[: len(stored.weights)]), len(names)) != (stored.weights, stored.matrices):
+        said.append("/weights and /matrices are not those of tables/matrices.parquet")
+    if stored.method != "tracin" and (not names or not tokens):
+        said.append("tables/matrices.parquet or tables/tokens.parquet is missing")
+    by_row = {row: {name: matrices[name][i] for name in names} for i, row in enumerate(matrices.get("row", ()))}
+    by_token = dict(zip(tokens.get("row", ()), tokens.get("parts", ()), strict=True))
+    most = max((abs(row.score) for row in stored.top), default=0.0)
+    if names and list(by_row) != [row.row for row in stored.top]:
+        said.append("tables/matrices.parquet does not hold the leading rows, in their order")
+    for number, row in enumerate(stored.top):
+        own = by_row.get(row.row, {})
+        if largest(own) != row.weights:
+            said.append(f"/top/{number}/weights are not the largest parts in tables/matrices.parquet")
+        if own and abs(sum(own.values()) - row.score) > SUMS * most:
+            said.append(f"/top/{number}: its parts by matrix add up to {sum(own.values())}, its score is {row.score}")
+        values, more, rest = of_tokens(by_token.get(row.row, ()))
+        if ([value for _, value in row.tokens], row.more_tokens, row.more_score) != (values, more, rest):
+            said.append(f"/top/{number}/tokens are not those of tables/tokens.parquet")
+    gap = token_gap(stored.top, tokens or {"row": (), "parts": ()})
+    if gap != stored.token_gap:
+        said.append(f"/token_gap is {stored.token_gap}, the tokens of the leading rows give {gap}")
+    return said
 
 
 NOT_HERE = {"shard": 0, "weights": {}, "tokens": (), "more_tokens": 0, "more_score": 0.0}
@@ -120,28 +138,19 @@ def _validation(stored: Blame, table: dict[str, Any], folder: Path) -> list[str]
     if check.kind != asked.kind:
         return [f"/validation is of {check.kind}, and {asked.kind} was asked for"]
     if check.kind == "self-check":
-        return _recalls(stored)
+        own = check.model_dump(include={"k", "recall", "recall_intervals", "chance"})
+        again = check.model_copy(update=validate.recalls(_table(folder, "validation")))
+        return [] if again.model_dump(include=set(own)) == own else ["/validation is not what its table gives"]
     copies = _table(folder, "validation")
     if check.kind == "leave-out":
         k = asked.n or min(manifest.config["top_k"], max(1, int(validate.TOP_SHARE * len(table["row"]))))
         again = validate.left_out(copies, k, stored.target.f_candidate)
         return [] if again == check else [f"/validation/delta_f is {check.delta_f}, its table gives {again.delta_f}"]
-    return _halves(stored, table, copies, manifest.seed)
+    return _halves(stored, table, copies, folder)
 
 
-def _recalls(stored: Blame) -> list[str]:
-    """Shares of planted rows and their intervals, which no table holds beside the record."""
-    from radiograph.numerics.proportions import wilson
-
-    check = stored.validation
-    assert check is not None and check.k is not None, "a self-check plants rows"
-    ends = {name: tuple(wilson(round(share * check.k), check.k)[:2]) for name, share in check.recall.items()}
-    wrong = [name for name in ends if not np.allclose(ends[name], check.recall_intervals.get(name, (2, 2)))]
-    return [f"/validation/recall_intervals/{name} does not follow from its recall" for name in wrong]
-
-
-def _halves(stored: Blame, table: dict[str, Any], copies: dict[str, Any], seed: int) -> list[str]:
-    """The halves again, and how the scores of the method foretell them; of other methods no table has the parts."""
+def _halves(stored: Blame, table: dict[str, Any], copies: dict[str, Any], folder: Path) -> list[str]:
+    """The halves again, and how the scores of every method foretell them."""
     from radiograph.numerics.influence import lds
 
     check = stored.validation
@@ -157,15 +166,36 @@ def _halves(stored: Blame, table: dict[str, Any], copies: dict[str, Any], seed: 
         kept[half, [place[row] for row in rows]] = True
     if any(int(kept[half].sum()) != len(place) // 2 for half in range(count)):
         return ["tables/validation.parquet: a half does not hold half of the rows"]
-    values = np.stack([np.asarray(table[f"group_{g:02d}"]) for g in range(groups)], axis=1)
+    parts = _table(folder, "validation_scores")
+    if sorted(parts["row"]) != table["row"]:
+        return ["tables/validation_scores.parquet does not hold the rows"]
+    # In its own order: sums over halves end in the same last bit.
+    kept = kept[:, [place[row] for row in parts["row"]]]
     outcome = np.asarray(copies["f"], dtype=np.float64).reshape(count, groups)
-    estimate, ends, _ = lds(values, kept, outcome, seed=derive(seed, "lds"))
     said: list[str] = []
-    if not np.allclose(check.lds.get(stored.method, (2.0,) * 3), (estimate, ends.low, ends.high), atol=1e-9):
-        said.append(f"/validation/lds/{stored.method} does not follow from the halves")
+    for method in stored.methods:
+        values = np.stack([np.asarray(parts[f"{method}_{g:02d}"]) for g in range(groups)], axis=1)
+        own = [table[f"group_{g:02d}"] for g in range(groups)]
+        if method == stored.method and not np.array_equal(
+            values[np.argsort(parts["row"])], np.stack([np.asarray(one) for one in own], axis=1)
+        ):
+            said.append("tables/validation_scores.parquet holds other scores than tables/rows.parquet")
+        estimate, ends, _ = lds(values, kept, outcome, seed=derive(Bundle(folder).manifest.seed, "lds"))
+        if not np.allclose(check.lds.get(method, (2.0,) * 3), (estimate, ends.low, ends.high), atol=1e-9):
+            said.append(f"/validation/lds/{method} does not follow from the halves")
     if set(check.lds) != set(stored.methods) or (check.k, check.delta_f, check.causal) != (None, None, None):
         said.append("/validation holds more or less than halves give")
     return said
+
+
+def _beside(folder: Path, name: str) -> dict[str, Any]:
+    """A table that not every method has."""
+    return _table(folder, name) if (folder / "tables" / f"{name}.parquet").is_file() else {}
+
+
+def as_written(stored: Blame) -> list[str]:
+    """What needs the rows, the models or their gradients."""
+    return ["texts of rows and tokens", "what was read: counts of rows and entries, the point, weights of the loss"]
 
 
 def _table(folder: Path, name: str) -> dict[str, Any]:

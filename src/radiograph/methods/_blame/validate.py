@@ -147,6 +147,12 @@ def lds_halves(
     return BlameValidation(kind="lds", n=halves, lds=found), table
 
 
+def scores_table(places: Sequence[int], scores: dict[str, np.ndarray]) -> Table:
+    """Scores of every method by group of targets, from which LDS follows beside the halves."""
+    columns = {f"{name}_{g:02d}": own[:, g].tolist() for name, own in scores.items() for g in range(own.shape[1])}
+    return {"row": list(places), **columns}
+
+
 def self_check(
     ctx: Context,
     trainer: Trainer,
@@ -155,8 +161,8 @@ def self_check(
     chat: str,
     patterns: Sequence[str],
     read: Callable[[Sequence[tuple[dict[str, str], ...]]], list[Row]],
-) -> tuple[BlameValidation | None, str | None]:
-    """What the scores find of rows that were planted; or nothing, and why.
+) -> tuple[BlameValidation | None, str | Table]:
+    """What the scores find of rows that were planted, with what every order says of every row; or nothing, and why.
 
     Raises:
         Refusal: too few conversations among the rows.
@@ -184,16 +190,27 @@ def self_check(
         rows = sorted((*data.rows, *extra), key=lambda r: (len(r.ids), r.sha256, r.line))
         both = replace(data, rows=tuple(rows))
         known = {i for i, row in enumerate(rows) if row.line < 0}
-        recall = _recalls(stack, ctx, pair, both, targets, options, tracked_matrices(pair.candidate, patterns), known)
+        table = _orders(stack, ctx, pair, both, targets, options, tracked_matrices(pair.candidate, patterns), known)
     return BlameValidation(
         kind="self-check",
         n=1,
-        k=len(known),
-        recall=recall,
-        recall_intervals={name: _within(share, len(known)) for name, share in recall.items()},
-        chance=len(known) / len(rows),
+        **recalls(table),
         gate=(shown, len(asked)),
-    ), None
+    ), table
+
+
+def recalls(table: Table) -> dict[str, Any]:
+    """How many of the planted rows lead by every order, with intervals, and by chance."""
+    from radiograph.numerics.influence import recall_at
+
+    known = {i for i, planted in enumerate(table["planted"]) if planted}
+    recall = {n: recall_at(np.asarray(own), known) for n, own in table.items() if n not in ("line", "planted")}
+    return {
+        "k": len(known),
+        "recall": recall,
+        "recall_intervals": {name: _within(share, len(known)) for name, share in recall.items()},
+        "chance": len(known) / len(table["planted"]),
+    }
 
 
 def _within(share: float, n: int) -> tuple[float, float]:
@@ -203,7 +220,7 @@ def _within(share: float, n: int) -> tuple[float, float]:
     return low, high
 
 
-def _recalls(
+def _orders(
     stack: ExitStack,
     ctx: Context,
     pair: Any,
@@ -212,10 +229,10 @@ def _recalls(
     options: Options,
     matrices: Any,
     known: set[int],
-) -> dict[str, float]:
+) -> Table:
     from radiograph.methods._blame.scores import scored
     from radiograph.methods._blame.targets import nats
-    from radiograph.numerics.influence import bm25, recall_at
+    from radiograph.numerics.influence import bm25
 
     made = scored(stack, ctx, pair, matrices, data, targets, options, None, {})
     lengths = np.array([sum(row.learned[1][1:]) for row in data.rows])
@@ -223,7 +240,8 @@ def _recalls(
     orders = {name: made.order(name, options.rank) for name in made.scores}
     orders |= {"words": bm25([row.words for row in data.rows], targets.words)}
     orders |= {"loss": losses[0], "drop": losses[0] - losses[1]}
-    return {name: recall_at(values, known) for name, values in orders.items()}
+    rows = {"line": [row.line for row in data.rows], "planted": [i in known for i in range(len(data.rows))]}
+    return rows | {name: np.asarray(values, dtype=np.float64).tolist() for name, values in orders.items()}
 
 
 def _planted(data: Data, seed: int) -> tuple[list[tuple[dict[str, str], ...]], list[tuple[dict[str, str], ...]], str]:

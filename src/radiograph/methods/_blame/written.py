@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,12 @@ class Report:
         with ctx.measure("leading rows"):
             groups = group_records(study.targets, made.lengths[method])
             parts = scores.by_matrix(made, method, wanted)
+        if parts and parts[0]:
+            ctx.output.table(
+                "matrices",
+                {"row": [table["row"][i] for i in leading.tolist()]}
+                | {name: [part[name] for part in parts] for name in parts[0]},
+            )
         ctx.output.table("rows", table)
         ctx.output.table("targets", target_table(study.targets, study.found))
         ctx.output.table("unscored", {"line": list(study.data.unscored)})
@@ -140,7 +147,7 @@ class Report:
                 update={
                     "text": study.data.rows[i].shown,
                     "shard": i // options.shard_rows,
-                    "weights": _largest(parts[number]),
+                    "weights": largest(parts[number]),
                 }
             )
             for number, (place, i) in enumerate(zip(leading.tolist(), wanted.tolist(), strict=True))
@@ -149,7 +156,7 @@ class Report:
             study.stamps.append(said)
         return cls(ranking, wanted, rows, [table["row"][i] for i in ranking.order.tolist()], groups)
 
-    def tokens(self, study: Study, made: Scored, options: Options) -> None:
+    def tokens(self, study: Study, made: Scored, options: Options, ctx: Context) -> None:
         """Tokens of the leading rows; needs the model without hooks."""
         from radiograph.methods._blame.scores import token_scores
         from radiograph.models import token_text
@@ -158,20 +165,20 @@ class Report:
         method = options.methods[0]
         with on_path(study.pair, options.at) as model:
             found = token_scores(model, made, method, study.data, self.wanted, options.reduction)
-        gaps: list[float] = []
+        table: dict[str, list[Any]] = {"row": [], "parts": []}
         for number, (row, parts) in enumerate(zip(self.rows, found, strict=True)):
             if not len(parts):
                 continue
+            table["row"].append(row.row)
+            table["parts"].append([float(part) for part in parts])
             ids = study.data.rows[self.wanted[number]].ids
             texts = [token_text(model.tokenizer, i) for i in ids[:TOKENS]]
-            shown = tuple(zip(texts, map(float, parts[:TOKENS]), strict=True))
-            gaps.append(abs(float(parts.sum()) - row.score))
-            rest = parts[TOKENS:]
-            self.rows[number] = row.model_copy(
-                update={"tokens": shown, "more_tokens": len(rest), "more_score": float(rest.sum())}
-            )
-        largest = max((abs(row.score) for row in self.rows), default=0.0)
-        self.gap = max(gaps) / largest if gaps and largest > 0 else None
+            values, more, rest = of_tokens(table["parts"][-1])
+            shown = tuple(zip(texts, values, strict=True))
+            self.rows[number] = row.model_copy(update={"tokens": shown, "more_tokens": more, "more_score": rest})
+        if table["row"]:
+            ctx.output.table("tokens", table)
+        self.gap = token_gap(self.rows, table)
 
     def result(self, study: Study, made: Scored, options: Options, check: BlameValidation | None) -> Blame:
         """The evidence."""
@@ -206,6 +213,20 @@ class Report:
             validation=check,
             stamps=tuple(dict.fromkeys(study.stamps)),
         )
+
+
+def of_tokens(parts: Sequence[float]) -> tuple[list[float], int, float]:
+    """Of the parts of a row's tokens those that are listed, and of the rest how many and their sum."""
+    rest = parts[TOKENS:]
+    return list(parts[:TOKENS]), len(rest), float(np.sum(rest))
+
+
+def token_gap(rows: Sequence[BlamedRow], table: Mapping[str, Sequence[Any]]) -> float | None:
+    """The largest difference between a score and the sum over its tokens, in largest scores."""
+    parts = dict(zip(table["row"], table["parts"], strict=True))
+    gaps = [abs(float(np.sum(parts[row.row])) - row.score) for row in rows if row.row in parts]
+    most = max((abs(row.score) for row in rows), default=0.0)
+    return max(gaps) / most if gaps and most > 0 else None
 
 
 LEADERS, LOUD = 20, 0.8
@@ -251,6 +272,7 @@ def described(table: conclude.Columns, ranking: Ranking, i: int, method: str, re
     )
 
 
-def _largest(parts: dict[str, float]) -> dict[str, float]:
+def largest(parts: dict[str, float]) -> dict[str, float]:
+    """The matrices of the largest parts of a score."""
     named = sorted(parts.items(), key=lambda item: (-abs(item[1]), item[0]))[:PARTS]
     return dict(named)
