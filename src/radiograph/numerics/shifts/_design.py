@@ -3,8 +3,9 @@
 `Paired`: the same tokens on both sides. The difference of a group keeps its size and loses its sign: ε ∈ {−1, +1} per
 group, the same for every feature. `Unpaired`: other tokens. Whole groups change sides, as many on each as before. That
 is as likely as the data where groups of both sides are alike in size; where those of one side hold more tokens, a shift
-under relabelling is smaller than the data's. So what is not studentised is held to `nulls`, where a second kind leaves
-groups on their side and flips the signs of what they are off its mean.
+under relabelling is smaller than the data's, and where one side spreads more its few groups are thinned. So what is
+claimed holds against two kinds of null (`nulls`, and `kinds` of what is studentised): the second leaves groups on
+their side and flips the signs of what they are off its mean.
 
 For values summed by group, P [group, column], every relabelling b gives
     Δ_b = W_b·P          V_b = the variance of Δ_b from the spread of groups about their side's mean, G/(G − 1) included
@@ -14,7 +15,7 @@ through everything as if it were the data. A statistic is then compared with wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -28,6 +29,7 @@ Labels = slice | NDArray[np.integer]
 """Which of the data, the relabellings and the sham."""
 Moments = tuple[Float64[np.ndarray, "label column"], Float64[np.ndarray, "label column"]]
 """Δ_b and V_b."""
+Moved = Callable[[Float64[np.ndarray, "group column"], Labels], Moments]
 LEAST_GROUPS: Final = 12
 """Groups below which relabellings are too few to say anything."""
 
@@ -76,6 +78,11 @@ class Paired:
         np.maximum(variance, 0, out=variance)
         variance *= self.groups / max(self.groups - 1, 1)
         return shift, variance
+
+    @property
+    def kinds(self) -> tuple[Moved, ...]:
+        """What gives Δ and V under relabellings, of every kind of null."""
+        return (self.moments,)
 
     def centred(self, sums: Float64[np.ndarray, "group column"]) -> Float64[np.ndarray, "group column"]:
         """P_g − n_gΔ."""
@@ -130,13 +137,34 @@ class Unpaired:
         the divisor makes up for what a group takes of its own side's mean (MacKinnon and White 1985, HC3).
         """
         relabelled = self.weights
-        signs = np.random.default_rng((self.seed, *b"signs")).integers(0, 2, (self.flips + 1, self.groups)) * 2.0 - 1
-        flipped = np.empty((self.flips + 1, self.groups))
+        flipped = relabelled.copy()
         for side in _halves(self.candidates, self.groups):
             share = self.counts[side] / self.counts[side].sum()
-            own = signs[:, side] * relabelled[0, side] / np.where(share < 1, 1 - share, 1.0)
-            flipped[:, side] = own - (own @ self.counts[side])[:, None] / self.counts[side].sum()
-        return relabelled, np.concatenate([relabelled[:1], flipped])
+            own = self._signs[1:, side] * relabelled[0, side] / np.where(share < 1, 1 - share, 1.0)
+            flipped[1:, side] = own - (own @ self.counts[side])[:, None] / self.counts[side].sum()
+        return relabelled, flipped
+
+    @property
+    def kinds(self) -> tuple[Moved, ...]:
+        """What gives Δ and V under relabellings, of both kinds of null."""
+        return self.moments, self._signed
+
+    @cached_property
+    def _signs(self) -> Float64[np.ndarray, "label group"]:
+        drawn = np.random.default_rng((self.seed, *b"signs")).integers(0, 2, (self.flips + 1, self.groups)) * 2.0 - 1
+        return np.concatenate([np.ones((1, self.groups)), drawn])
+
+    def _signed(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
+        """Δ and V of residuals with signs, each side by itself."""
+        centred, squares = self.centred(sums), np.square
+        shift, variance = np.zeros((2, len(self._signs[labels]), sums.shape[1]))
+        for side, sign in zip(_halves(self.candidates, self.groups), (1, -1), strict=True):
+            own, signs, n = centred[side], self._signs[labels][:, side], self.counts[side].astype(np.float64)
+            mean = signs @ own / n.sum()
+            spread = squares(own).sum(0) - 2 * mean * ((signs * n) @ own) + squares(mean) * (n @ n)
+            variance += np.maximum(spread, 0) * (len(n) / max(len(n) - 1, 1) / n.sum() ** 2)
+            shift += sign * mean
+        return shift, variance
 
     def moments(self, sums: Float64[np.ndarray, "group column"], labels: Labels) -> Moments:
         """Δ, and V: the sum of both sides' variances of a mean over groups."""

@@ -4,7 +4,8 @@
 2. Δ_j = W_0·P_j, effect Δ_j / s_j with s_j = √(E_j Σ E_jᵀ), t_j = Δ_j / √V_j over all groups
 3. T = t² over the merged groups, or the larger of t² and that of the rate where codes were counted; the same under
    every relabelling. Of one group nothing is known of the spread: T is Δ² then, and only an order
-4. p_j = (1 + #{(b, k): T_k^b ≥ T_j}) / (1 + B·F): pooled over features, since T is studentised; Benjamini-Hochberg
+4. p_j = (1 + #{(b, k): T_k^b ≥ T_j}) / (1 + B·F): pooled over features, since T is studentised; the larger of the
+   kinds of null; Benjamini-Hochberg
 
 Features go in blocks, float64 inside, so that neither memory nor bytes depend on how many there are. A feature whose
 spread is zero in every group has T = 0 where it did not move, and the largest T where it did. Refuses (p None) below
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from radiograph.core.shapes import Float, Float32, Float64, Int
 from radiograph.numerics.multiplicity import q_values
-from radiograph.numerics.shifts._design import LEAST_GROUPS, Design
+from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Moved
 
 BLOCK: Final = 2048
 """Features at a time."""
@@ -124,7 +125,7 @@ class FeatureTests:
     sham_q: Float64[np.ndarray, " feature"] | None
     """q of one more relabelling, tested as if it were the data."""
     null: Int[np.ndarray, " bin"]
-    """Of the pool: counts over `edges` of √T."""
+    """Of the pool: counts over `edges` of √T; of several kinds of null the larger count beyond each edge."""
     edges: Float64[np.ndarray, " edge"]
 
     def moved(self, level: float) -> tuple[int, int]:
@@ -150,31 +151,33 @@ def feature_tests(design: Design, size: int, columns: Columns) -> FeatureTests:
     ends = np.array([0, last])
     statistic, sham = np.empty(size, np.float32), np.empty(size, np.float32)
     for block in blocks(size):
-        found = _statistics(design, columns(block), ends)
+        found = _statistics(design, design.moments, columns(block), ends)
         statistic[block], sham[block] = found
     edges = np.linspace(0, 10, 81)
     if design.groups < LEAST_GROUPS:
         return FeatureTests(statistic, None, None, None, np.zeros(len(edges), np.int64), edges)
     sought = [(np.argsort(values, kind="stable"), values) for values in (statistic, sham)]
-    counts = [np.zeros(size, np.int64) for _ in sought]
-    null = np.zeros(len(edges), np.int64)
+    counts = np.zeros((len(sought), len(design.kinds), size), np.int64)
+    beyond = np.zeros((len(design.kinds), len(edges)), np.int64)
     for block in blocks(size):
-        pool = np.sort(_statistics(design, columns(block), np.arange(1, last)), axis=None)
-        for (order, values), count in zip(sought, counts, strict=True):
-            count[order] += len(pool) - np.searchsorted(pool, values[order], side="left")
-        places = np.searchsorted(pool, np.square(edges).astype(np.float32))
-        null += np.diff(places, append=len(pool))
-    p, sham_p = ((1 + count) / (1 + design.flips * size) for count in counts)
+        tables = columns(block)
+        for kind, moments in enumerate(design.kinds):
+            pool = np.sort(_statistics(design, moments, tables, np.arange(1, last)), axis=None)
+            for (order, values), count in zip(sought, counts[:, kind], strict=True):
+                count[order] += len(pool) - np.searchsorted(pool, values[order], side="left")
+            beyond[kind] += len(pool) - np.searchsorted(pool, np.square(edges).astype(np.float32))
+    null = -np.diff(beyond.max(0), append=0)
+    p, sham_p = (1 + counts.max(1)) / (1 + design.flips * size)
     return FeatureTests(statistic, p, q_values(p), q_values(sham_p), null, edges)
 
 
 def _statistics(
-    design: Design, tables: list[Float64[np.ndarray, "group feature"]], labels: NDArray[np.integer]
+    design: Design, moments: Moved, tables: list[Float64[np.ndarray, "group feature"]], labels: NDArray[np.integer]
 ) -> Float32[np.ndarray, "label feature"]:
     """The largest studentised square over the tables, under some labels."""
     found: NDArray[np.float32] | None = None
     for sums in tables:
-        shift, variance = design.moments(sums, labels)
+        shift, variance = moments(sums, labels)
         np.square(shift, out=shift)
         if design.groups < 2:
             found = np.minimum(shift, LARGEST).astype(np.float32)
