@@ -120,6 +120,24 @@ def test_every_number_of_a_reading_follows_from_its_probe_and_rows(workspace):
     assert defection.recompute(document, place) == []
 
 
+def test_what_is_only_declared_of_the_rows_cannot_be_left_out(store, workspace):
+    from radiograph.methods.probe import defection
+
+    place = go("probe.defection", target="base", evidence=store, out="declared").path
+    document = json.loads((place / "result.json").read_text())
+    assert "origin_declared" in document["stamps"] and defection.recompute(document, place) == []
+    for stamps in ([], document["stamps"][1:], [*document["stamps"], "truncated:3"]):
+        assert defection.recompute(document | {"stamps": stamps}, place), stamps
+    np.save("w.npy", np.random.default_rng(1).standard_normal(64).astype(np.float32))
+    place = go("probe.defection", target="base", weights="w.npy", site="resid_post.0", evidence=store, out="other").path
+    document = json.loads((place / "result.json").read_text())
+    assert defection.recompute(document, place) == []
+    for key, value in (("threshold", 0.5), ("weights_sha256", "0" * 64), ("probe", "x"), ("stamps", [])):
+        assert defection.recompute(document | {key: value}, place), key
+    (place / "weights" / "w.npy").unlink()
+    assert defection.recompute(document, place)
+
+
 def test_a_store_of_the_base_reads_as_the_model_does(store):
     stored = go("probe.defection", target="base", evidence=store).result
     assert stored.band == "OK" and stored.stamps[0] == "origin_declared"

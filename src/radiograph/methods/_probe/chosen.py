@@ -18,6 +18,9 @@ from radiograph.evidence.probes.probe import ProbeKind
 from radiograph.methods._probe.options import Options
 from radiograph.probing import Probe
 
+FOREIGN = "weights"
+"""Folder of a vector of others, in the bundle of a reading by it."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -85,6 +88,7 @@ def _foreign(config: Options, ctx: Context, kind: ProbeKind) -> Chosen:
         raise UserError("a vector of others does not say where it belongs", expected="--site SITE")
     with ctx.opened(config.weights or "", "probe") as file:
         own = Probe.foreign(read_foreign(file), kind, str(Site.parse(config.site)), "none")
+        ctx.output.data(f"{FOREIGN}/{Path(file.name).name}", file.read())
     return Chosen(own, ctx.label(config.base or config.target), ())
 
 
@@ -121,20 +125,19 @@ def _packed(config: Options, ctx: Context, kind: ProbeKind, model: Any) -> Chose
     return Chosen(own, pack.pack.base.id, pack.pack.base.aliases)
 
 
-def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> tuple[str, ...]:
-    """Hold a loaded target to the model of the probe; a stamp where only --base says that it comes from it.
+def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> None:
+    """Hold a loaded target to the model of the probe, or where --base says that it comes from it to that.
 
     Raises:
         Refusal: `other_model`.
     """
     card = chosen.probe.card
     if card is None:
-        return ()
+        return
     identity = model.identity
     known = {identity.tensors_sha256, identity.base_tensors_sha256}
-    declared = card.model.sha256 not in known and config.base is not None
-    if declared:
-        known.add(ctx.stored(config.base or "", "base").identity.tensors_sha256)
+    if card.model.sha256 not in known and config.base is not None:
+        known.add(ctx.stored(config.base, "base").identity.tensors_sha256)
     if card.model.sha256 not in known:
         raise Refusal(
             "other_model",
@@ -145,11 +148,10 @@ def check_model(chosen: Chosen, model: Any, config: Options, ctx: Context) -> tu
         )
     if card.model.tokenizer_sha256 != identity.tokenizer_sha256:
         raise Refusal("other_model", f"{chosen.probe.name} was built with another tokenizer")
-    return ("origin_declared",) if declared else ()
 
 
-def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tuple[str, ...]:
-    """Hold stored rows to the model and site of the probe; stamps for what is only declared.
+def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> None:
+    """Hold stored rows to the model and site of the probe, or to what is declared of them.
 
     Raises:
         Refusal: `other_model`, or of unknown origin.
@@ -157,7 +159,7 @@ def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tu
     probe = chosen.probe
     card = probe.card
     if card is None:
-        return ("origin_declared", *(("site_declared",) if store.site is None else ()))
+        return
     if store.site is not None and str(Site.parse(store.site)) != probe.site:
         raise Refusal(
             "other_model", f"{store.name} is of another site than {probe.name}", expected=probe.site, got=store.site
@@ -170,18 +172,18 @@ def check_store(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tu
             expected=tokenizers[0],
             got=tokenizers[1],
         )
-    return (*_origin(chosen, store, config, ctx), *(("site_declared",) if store.site is None else ()))
+    _check_origin(chosen, store, config, ctx)
 
 
-def _origin(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tuple[str, ...]:
+def _check_origin(chosen: Chosen, store: Any, config: Options, ctx: Context) -> None:
     """Whether the model of stored rows is that of the probe, or only said to be."""
     probe, card = chosen.probe, chosen.probe.card
     assert card is not None, "looked at by `check_store`"
     if store.model_sha256 is not None:
         if store.model_sha256 == card.model.sha256:
-            return ()
+            return
         if config.base is not None and _declares(chosen, config.base, ctx):
-            return ("origin_declared",)
+            return
         raise Refusal(
             "other_model",
             f"{store.name} holds activations of another model than {probe.name} was built on",
@@ -190,7 +192,7 @@ def _origin(chosen: Chosen, store: Any, config: Options, ctx: Context) -> tuple[
             fix="name the model that it was tuned from with --base",
         )
     if _declares(chosen, config.base or config.target, ctx):
-        return ("origin_declared",)
+        return
     raise Refusal(
         "other_model",
         f"{store.name} does not say which model it is of",

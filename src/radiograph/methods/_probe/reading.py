@@ -17,7 +17,7 @@ from radiograph.evidence.probes.probe import (
 )
 from radiograph.methods._probe.chosen import Chosen, check_model, check_store, chosen_probe
 from radiograph.methods._probe.options import Options
-from radiograph.methods._probe.recorded import Asked, Evidence, recorded
+from radiograph.methods._probe.recorded import Asked, Evidence, Origin, recorded
 from radiograph.methods._probe.tokens import Tokens
 from radiograph.probing import CHUNK, Read, check_width, chunk_rows, read
 
@@ -25,6 +25,7 @@ BLOCK = 32
 OF_DEFECTION = (0.01, 0.05)
 """Up to the first share OK, up to the second MINOR."""
 PROBE = "probe.safetensors"
+ORIGIN = "origin.json"
 """The probe that was applied, as it was: `verify` reads the same rows with it."""
 _SHARE = re.compile(r"(\d*\.?\d+)(%?)", re.ASCII)
 _SHARES = re.compile(f"{_SHARE.pattern},{_SHARE.pattern}", re.ASCII)
@@ -56,9 +57,11 @@ def reading(config: Options, ctx: Context, kind: ProbeKind, edges: tuple[float, 
     models = ctx.models(config.reference or config.target, [config.target] if config.reference else [])
     target = models["candidate"] if config.reference else models["reference"]
     chosen = chosen_probe(config, ctx, kind, target)
-    declared = check_model(chosen, target, config, ctx)
-    texts, label, stamps = _texts(config, ctx, target)
-    own = replace(_through(target, texts, chosen, ctx, config, label), stamps=(*declared, *stamps))
+    check_model(chosen, target, config, ctx)
+    texts, label, cut_off = _texts(config, ctx, target)
+    known = (target.identity.tensors_sha256, target.identity.base_tensors_sha256)
+    origin = Origin(stored=False, models=tuple(own for own in known if own is not None), truncated=cut_off)
+    own = replace(_through(target, texts, chosen, ctx, config, label), origin=origin)
     other = None if config.reference is None else _through(models["reference"], texts, chosen, ctx, config, label)
     return _written(config, ctx, kind, edges, chosen, own, other)
 
@@ -85,7 +88,7 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
     probe = chosen.probe
     store = ctx.activations(config.evidence or "", "evidence")
     check_width(probe, store.width, store.name, store.rows)
-    stamps = check_store(chosen, store, config, ctx)
+    check_store(chosen, store, config, ctx)
     named = store.columns.get("group", store.columns.get("prompt"))
     if named is not None:
         names, number = np.unique(named, return_inverse=True)
@@ -93,11 +96,9 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
     elif probe.level == "token":
         number = np.arange(store.rows) // BLOCK
         groups = tuple(f"rows {i * BLOCK}-{min((i + 1) * BLOCK, store.rows) - 1}" for i in range(int(number[-1]) + 1))
-        stamps = (*stamps, "clusters_assumed")
     else:
         number = np.arange(store.rows)
         groups = tuple(f"row {i}" for i in range(store.rows))
-        stamps = (*stamps, "rows_as_prompts")
 
     def chunks() -> Iterator[Any]:
         start = 0
@@ -110,10 +111,12 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
     found = read(probe, chunks())
     places = store.columns.get("position")
     position = None if places is None else places.astype(np.int64)[found.place]
-    return Evidence(store.name, found, groups, position, stamps=stamps)
+    models = () if store.model_sha256 is None else (store.model_sha256,)
+    origin = Origin(stored=True, models=models, site=store.site, named=named is not None)
+    return Evidence(store.name, found, groups, position, origin=origin)
 
 
-def _texts(config: Options, ctx: Context, model: Any) -> tuple[list[Tokens], NDArray[np.bool_] | None, tuple[str, ...]]:
+def _texts(config: Options, ctx: Context, model: Any) -> tuple[list[Tokens], NDArray[np.bool_] | None, int]:
     from radiograph.methods._probe.contrast import labelled_rows
     from radiograph.methods._probe.tokens import cut, of_rows, of_texts
     from radiograph.probing import check_distinct
@@ -127,7 +130,7 @@ def _texts(config: Options, ctx: Context, model: Any) -> tuple[list[Tokens], NDA
     else:
         texts = of_texts(model, ctx.corpus(config.data))
     kept, places, count = cut(texts, model.context_length)
-    return kept, None if label is None else label[places], (f"truncated:{count}",) if count else ()
+    return kept, None if label is None else label[places], count
 
 
 def _through(
@@ -200,6 +203,7 @@ def _tables(ctx: Context, own: Evidence, other: Evidence | None) -> None:
     if other is not None:
         columns |= {"reference_score": other.read.score.tolist(), "reference_outside": other.read.outside.tolist()}
     ctx.output.table("rows", columns)
+    ctx.output.json(ORIGIN, {name: getattr(own.origin, name) for name in Origin.__dataclass_fields__})
     ctx.output.table("axes", {"mean": found.mean.tolist(), "variance": found.variance.tolist()})
     names = dict(enumerate(visible(name, 256) for name in own.groups))
     ctx.output.table("groups", group_columns(found, names))

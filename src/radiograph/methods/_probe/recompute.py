@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from radiograph.core import visible
 from radiograph.evidence.probes.probe import ProbeBuild, ProbeReading
 
 if TYPE_CHECKING:
+    from radiograph.methods._probe.recorded import Origin
     from radiograph.probing import Probe
 
 
@@ -60,15 +62,14 @@ def unlike_build(stored: ProbeBuild, folder: Path) -> list[str]:
 
 
 def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
-    """Differences between a reading and what its probe says of its rows. Of foreign weights, which no bundle keeps, the
-    threshold is the record's.
-    """
-    from radiograph.methods._probe.reading import OF_DEFECTION, PROBE, edges_of, group_columns
+    """Differences between a reading and what its probe says of its rows."""
+    from radiograph.methods._probe.chosen import FOREIGN
+    from radiograph.methods._probe.reading import OF_DEFECTION, ORIGIN, PROBE, edges_of, group_columns
     from radiograph.methods._probe.recorded import Asked, Evidence, recorded
     from radiograph.probing import Probe, read_again
     from radiograph.store import Bundle
     from radiograph.store.opened import Opened
-    from radiograph.store.probes import read_probe
+    from radiograph.store.probes import read_foreign, read_probe
 
     manifest = Bundle(folder).manifest
     config = manifest.config
@@ -76,9 +77,9 @@ def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
         with Opened.at(folder / PROBE) as file:
             probe = Probe.of(read_probe(file))
     else:
-        none: Any = np.zeros(0, dtype=np.float32)
-        named = (stored.probe, stored.kind, "uncalibrated", "token", None, "none", stored.site)
-        probe = Probe(*named, none, stored.threshold, stored.weights_sha256)  # type: ignore[arg-type]
+        (place,) = (folder / FOREIGN).iterdir()
+        with Opened.at(place) as file:
+            probe = Probe.foreign(read_foreign(file), stored.kind, stored.site, "none")
     rows, axes, groups = (_columns(folder, name) for name in ("rows", "axes", "groups"))
     own = read_again(probe.support, rows, axes)
     said = [
@@ -106,7 +107,7 @@ def unlike_reading(stored: ProbeReading, folder: Path) -> list[str]:
         tuple(names.get(number, "") for number in range(max(names, default=-1) + 1)),
         rows.get("position"),
         label=rows["label"].astype(bool) if "label" in rows else None,
-        stamps=stored.stamps,
+        origin=_origin(folder / ORIGIN),
     )
     edges = edges_of(config["bands"]) if "bands" in config else OF_DEFECTION
     question: Any = manifest.verb.rpartition(".")[2]
@@ -120,14 +121,10 @@ def _unlike(again: ProbeReading, stored: ProbeReading, probe: Probe, config: dic
     ours, theirs = (one.model_dump(mode="json") for one in (again, stored))
     for top in (*ours["top"], *theirs["top"]):
         top |= {"text": None, "before": None, "after": None, "group": visible(top["group"], 256)}
-    ours["stamps"] = theirs["stamps"]
     said = [
         f"{_WORDS.get(key, f'/{key}')} does not follow from the stored rows" for key in ours if ours[key] != theirs[key]
     ]
-    stamps = probe.card.stamps if probe.card else ()
     given = config["data"] or ([config["labels"]] if config["labels"] else [])
-    if stamps != stored.stamps[len(stored.stamps) - len(stamps) :]:
-        said.append("/stamps are without those of the probe")
     if given and stored.evidence != ", ".join(given):
         said.append("/evidence is not what was read")
     return said
@@ -145,6 +142,20 @@ _WORDS = {
     "rows_needed": "the rows needed",
     "separated": "the AUROC",
 }
+
+
+def as_written(stored: ProbeReading) -> list[str]:
+    """What needs the texts and the rows themselves."""
+    said = ["texts of top rows"] if any(row.text for row in stored.top) else []
+    return [*said, "what the rows say of their origin"]
+
+
+def _origin(path: Path) -> Origin:
+    from radiograph.methods._probe.recorded import Origin
+
+    said: dict[str, Any] = json.loads(path.read_text())
+    said["models"] = tuple(said["models"])
+    return Origin(**said)
 
 
 def _columns(folder: Path, name: str) -> dict[str, Any]:

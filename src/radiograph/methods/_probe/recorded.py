@@ -36,6 +36,34 @@ class Asked:
     seed: int
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What rows say of where they come from."""
+
+    stored: bool
+    """Read from a store, not through a model."""
+    models: tuple[str, ...] = ()
+    """SHA-256 of the tensors of their model, and of its base."""
+    site: str | None = None
+    named: bool = True
+    """Their groups, where they are stored."""
+    truncated: int = 0
+    """Texts that did not fit."""
+
+    def stamps(self, probe: Probe) -> tuple[str, ...]:
+        """What has to be said of rows beside what a probe says of them."""
+        card = probe.card
+        unknown = self.stored if card is None else card.model.sha256 not in self.models
+        said = {
+            "origin_declared": unknown,
+            "site_declared": self.stored and self.site is None,
+            "clusters_assumed": not self.named and probe.level == "token",
+            "rows_as_prompts": not self.named and probe.level == "sequence",
+            f"truncated:{self.truncated}": self.truncated > 0,
+        }
+        return tuple(name for name, holds in said.items() if holds)
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What was read, and what its rows are called."""
@@ -49,7 +77,7 @@ class Evidence:
     texts: tuple[Tokens, ...] = ()
     label: NDArray[np.bool_] | None = None
     """By group, where rows are labelled."""
-    stamps: tuple[str, ...] = ()
+    origin: Origin = Origin(stored=False)
 
 
 def recorded(asked: Asked, probe: Probe, own: Evidence, other: Read | None) -> ProbeReading:
@@ -84,7 +112,7 @@ def recorded(asked: Asked, probe: Probe, own: Evidence, other: Read | None) -> P
         probe_auroc=None if card is None else card.auroc.interval,
         probe_fpr=None if card is None else card.fpr.interval,
         probe_tpr=None if card is None else card.tpr.estimate,
-        stamps=(*own.stamps, *(card.stamps if card else ())),
+        stamps=(*own.origin.stamps(probe), *(card.stamps if card else ())),
         counts=_counts(own.read, found),
         support=_support(found),
         threshold=probe.threshold,

@@ -45,6 +45,13 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
     return derived(lambda: unlike_reading(ProbeReading.read(result), folder))
 
 
+def as_written(result: dict[str, Any], folder: Path) -> list[str]:
+    """Texts, and what rows say of where they come from."""
+    from radiograph.methods._probe.recompute import as_written as taken
+
+    return taken(ProbeReading.read(result))
+
+
 def soup(result: ProbeReading) -> dict[str, Any]:
     """The keys of soup-cli."""
     from radiograph.methods._probe.reading import soup_of

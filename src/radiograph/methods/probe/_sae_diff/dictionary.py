@@ -105,11 +105,45 @@ def _opened(config: Config, ctx: Context, store: ActivationStore) -> PlainDictio
         path = ctx.path(text.removeprefix(DIRECTIONS), "dictionary")
         return read_directions_file(path, store.width, config.site)
     if text.startswith(SUITE):
-        from radiograph.methods.probe._sae_diff.suite import located
-
-        place = located(ctx, text.removeprefix(SUITE), (config.reference, config.candidate))
+        place = _listed(ctx, text.removeprefix(SUITE), (config.reference, config.candidate))
         return _read(place, config, ctx, store)
     return _read(_place(config, ctx), config, ctx, store)
+
+
+def _listed(ctx: Context, text: str, sides: tuple[str, str]) -> Path:
+    """The file or folder of a listed dictionary, `NAME/PATH`; `sides` are those that it is asked for.
+
+    PATH begins with the repository's own name where a suite has several, and goes on to the folder or file of one
+    dictionary: layer, width and L0 are chosen, never "the first file". Nothing that is not listed is fetched.
+
+    Raises:
+        UserError: not listed, not confirmed, not cached, or may not be fetched.
+    """
+    import shlex
+
+    from radiograph.dictionaries import suites
+
+    entry, repository, path = suites.resolve(text)
+    cached = suites.cached(repository, path)
+    if cached is not None:
+        return cached
+    if entry.status != "confirmed":
+        raise UserError(
+            f"{repository} is listed but nobody confirmed that it exists",
+            expected="a confirmed suite",
+            got=f"status {entry.status}",
+            fix="try " + ", ".join(entry.instead) if entry.instead else None,
+            code="unconfirmed",
+        )
+    if not ctx.downloads:
+        command = shlex.join(["radiograph", "probe", "sae-diff", f"suite:{text}", *sides, "--allow-download"])
+        raise UserError(
+            f"suite:{text} is not in the local cache",
+            expected="a cached file, or leave to fetch it",
+            fix=f"{command} fetches one file of {repository} ({entry.licence})",
+            code="not_cached",
+        )
+    return suites.fetch(entry, repository, path, ctx.progress)
 
 
 def _read(path: Path, config: Config, ctx: Context, store: ActivationStore) -> PlainDictionary:
