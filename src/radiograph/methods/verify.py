@@ -1,10 +1,12 @@
 """Is a bundle untouched, and do its conclusions follow from its numbers?
 
 1. re-hash every file against the manifest, and the manifest against its sidecar (and `--seal`, if you kept it)
-2. recompute scores and verdicts from what is stored; compare every number in the report with what it points to
+2. recompute scores and verdicts from what is stored; compare every number in the report with what it points to, and
+   write both reports again; what follows from nothing that is stored or at hand is named: taken as written
 3. check the transcript's hash chain, and the bundles of steps inside
 
-Exit codes: 0 intact · 2 changed · 3 incomplete (the run was interrupted) · 4 unverifiable (a newer schema).
+Exit codes: 0 intact · 2 changed · 3 incomplete (the run was interrupted) · 4 unverifiable (a newer schema,
+or rules of another version).
 Needs no model, no network and no torch. Writes nothing, so it leaves no bundle of its own.
 """
 
