@@ -272,6 +272,22 @@ def test_other_tokens_on_both_sides(place):
     assert verify(done.path).status == "intact"
 
 
+def test_blocks_that_nobody_asked_for_are_as_long_as_rows_are_alike(place):
+    """Rows without ids, in documents of 100: blocks of 32 are no groups."""
+    rng = np.random.default_rng(3)
+    own = rng.standard_normal((60, D)).repeat(100, 0).astype(np.float32)
+    first = rng.standard_normal((6_000, D)).astype(np.float32)
+    np.save("long-ref.npy", first)
+    np.save("long.npy", first + own + 0.3 * rng.standard_normal((6_000, D)).astype(np.float32))
+    done = shift(reference="long-ref.npy", candidate="long.npy")
+    size = int(done.result.n.clusters.removeprefix("block:"))
+    assert "clusters_assumed" in done.result.stamps and size >= 128
+    assert done.result.n.groups == -(-6_000 // size)
+    assert verify(done.path).status == "intact"
+    asked = shift(reference="long-ref.npy", candidate="long.npy", clusters="block:32", out="asked")
+    assert asked.result.n.clusters == "block:32" and "clusters_assumed" not in asked.result.stamps
+
+
 def test_verify_derives_everything_again_and_sees_what_was_edited(full):
     assert verify(full.path).status == "intact"
     from radiograph.methods.probe.sae_diff import recompute

@@ -7,6 +7,7 @@ import pytest
 
 from radiograph.numerics.multiplicity import q_values
 from radiograph.numerics.shifts import (
+    LEAST_GROUPS,
     CodeSums,
     GroupSums,
     Paired,
@@ -16,6 +17,7 @@ from radiograph.numerics.shifts import (
     feature_rates,
     feature_shifts,
     feature_tests,
+    independent,
     keyed_bins,
     seen_null,
     segments,
@@ -273,6 +275,46 @@ def test_p8_1_other_tokens_that_spread_more_on_one_side_move_nothing(groups, tok
         tests = feature_tests(Unpaired(counts, groups[0], 199, seed), 100, lambda b, t=table: [t @ rows[b].T])
         moved += tests.moved(0.05)[0] > 0
     assert moved <= draws * (0.05 + 3 * np.sqrt(0.05 * 0.95 / draws))
+
+
+def blocks_of_documents(length, share, n, seed):
+    """Sums over blocks of 32 of rows that share a part within documents, and rows of length 1."""
+    rng = np.random.default_rng([9, seed])
+    own = rng.standard_normal((n // length + 1, 12)).repeat(length, 0)[:n]
+    found = GroupSums(-(-n // 32), 12)
+    found.add(np.sqrt(1 - share) * rng.standard_normal((n, 12)) + np.sqrt(share) * own, np.arange(n) // 32)
+    return found, units(100, 12).astype(np.float64)
+
+
+@pytest.mark.parametrize(("length", "share", "n"), [(130, 0.5, 20_000), (60, 0.2, 12_000), (1, 0.0, 2_000)])
+def test_p8_1_blocks_grow_until_neighbours_are_not_alike(length, share, n):
+    """Blocks of 32 rows of documents of 130 called something moved in most draws."""
+    moved, short, draws = 0, 0, 60
+    for seed in range(draws):
+        found, rows = blocks_of_documents(length, share, n, seed)
+        factor = independent([found])
+        assert length == 1 or 32 * factor >= length
+        for size in (factor, 1):
+            held = found.merged(np.arange(found.groups) // size)
+            held = held.merged(keyed_bins(np.arange(held.groups), 64, "bins"))
+            tests = feature_tests(Paired(held.counts, 99, seed), 100, lambda b, t=held.sums, e=rows: [t @ e[b].T])
+            if size == factor:
+                moved += tests.moved(0.05)[0] > 0
+            else:
+                short += tests.moved(0.05)[0] > 0
+        assert length > 1 or factor <= 2
+    assert moved <= draws * (0.05 + 3 * np.sqrt(0.05 * 0.95 / draws))
+    assert length < 100 or short > draws / 4
+
+
+def test_blocks_that_never_differ_are_one_group():
+    """A drift over the whole file leaves nothing to compare with."""
+    found = GroupSums(64, 3)
+    found.add(np.arange(2048.0)[:, None] * np.ones(3), np.arange(2048) // 32)
+    assert 64 // independent([found]) < LEAST_GROUPS
+    still = GroupSums(4, 3)
+    still.add(np.zeros((128, 3)), np.arange(128) // 32)
+    assert independent([still]) == 1
 
 
 def test_signs_of_residuals_by_a_second_derivation():

@@ -8,7 +8,7 @@ from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Paired, Unp
 from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length, shift_length_of, unseen
 from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, blocks, feature_shifts, feature_tests
 from radiograph.numerics.shifts._rates import CodeSums, FeatureRates, feature_rates
-from radiograph.numerics.shifts._sums import GroupSums, RowSpread, keyed_bins, segments
+from radiograph.numerics.shifts._sums import GroupSums, RowSpread, independent, keyed_bins, segments
 
 __all__ = [
     "DRAWS",
@@ -33,6 +33,7 @@ __all__ = [
     "feature_rates",
     "feature_shifts",
     "feature_tests",
+    "independent",
     "keyed_bins",
     "seen_null",
     "segments",

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,10 @@ SAFE: Final = (1e-12, 1e12)
 """Differences whose products float32 holds."""
 RUN: Final = 128
 """Most rows of a run: counts of a run fit into a byte."""
+ALIKE: Final = 0.05
+"""Correlation of neighbouring blocks from which on they are one group: a tenth of variance that is not seen."""
+CHANCE: Final = 2.0
+"""Standard deviations."""
 
 
 def keyed_bins(names: NDArray[Any], bins: int, key: str) -> Int[np.ndarray, " name"]:
@@ -69,6 +74,32 @@ class GroupSums:
         np.add.at(found.sums, bins, self.sums)
         np.add.at(found.counts, bins, self.counts)
         return found
+
+
+def independent(parts: Sequence[GroupSums]) -> int:
+    """How many neighbouring blocks of rows have to be one group, so that neighbours are no longer alike; a power of 2.
+
+    r = Σ⟨c_g, c_g+1⟩ / Σ‖c_g‖² over what each block is off its mean, + 1/G for the mean taken; of several parts (sides)
+    the largest. Blocks are joined in pairs while r exceeds .05, beyond what blocks that are not alike give by chance
+    (their products add up with random signs), and while two are left.
+    """
+    factor = 1
+    held = list(parts)
+    while any(_alike(part) for part in held):
+        factor *= 2
+        held = [part.merged(np.arange(part.groups) // 2) for part in held]
+    return factor
+
+
+def _alike(part: GroupSums) -> bool:
+    own = part.sums[part.counts > 0]
+    if len(own) < 2:
+        return False
+    off = own - np.outer(part.counts[part.counts > 0] / part.counts.sum(), own.sum(0))
+    squares = float(np.einsum("gw,gw->", off, off))
+    products = np.einsum("gw,gw->g", off[1:], off[:-1])
+    r = float(products.sum()) / squares + 1 / len(own) if squares else 0.0
+    return r > ALIKE and products.sum() > CHANCE * float(np.sqrt(np.square(products).sum()))
 
 
 @dataclass(eq=False)

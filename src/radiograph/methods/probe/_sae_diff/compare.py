@@ -58,7 +58,7 @@ def _compare(config: Config, ctx: Context) -> FeatureShift:
     recorded = held.metadata.neutral or held.metadata.quality
     most = SAMPLE if config.depth == "full" or recorded is not None else SMALL_SAMPLE
     with ctx.measure("sums", tokens=both.tokens):
-        sums = measure.gathered(config, ctx, held, both, most)
+        both, sums = measure.gathered(config, ctx, held, both, most)
     gaps: list[RefusalRecord] = []
     rebuilt, more, able = _rebuilt(config, ctx, held, both, sums, gaps)
     with ctx.measure("features"):

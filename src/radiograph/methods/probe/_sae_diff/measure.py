@@ -32,6 +32,7 @@ from radiograph.numerics.shifts import (
     feature_rates,
     feature_shifts,
     feature_tests,
+    independent,
     segments,
 )
 
@@ -64,8 +65,8 @@ class Sums:
     sample: Sample
 
 
-def gathered(config: Config, ctx: Context, dictionary: PlainDictionary, sides: Sides, most: int) -> Sums:
-    """The one pass; `most` rows of each side are kept for the sample."""
+def gathered(config: Config, ctx: Context, dictionary: PlainDictionary, sides: Sides, most: int) -> tuple[Sides, Sums]:
+    """The one pass, and the sides in the groups that it found; `most` rows of each side are kept for the sample."""
     picked = [Picked.of(groups, most) for groups in sides.groups]
     width = dictionary.width
     whole = width * width * 8 <= config.memory // 2
@@ -105,10 +106,21 @@ def gathered(config: Config, ctx: Context, dictionary: PlainDictionary, sides: S
                             target.add(tiles[-1])
                     picked[side].take([tiles[0], tiles[-1]], place)
                     task.advance(len(rows) / 2)
+    if sides.assumed and (factor := independent(read)) > 1:
+        sides, same = sides.lengthened(factor), written is read
+        read = [_joined(sums, factor) for sums in read]
+        written = read if same else [_joined(sums, factor) for sums in written]
+        groups = sides.counts.shape[1]
+        for own in picked:
+            own.groups //= factor
     design, bins = sides.design(config.groups, config.permutations, ctx.seed)
     tables = [_merged(sums, sides, design, bins) for sums in (read, written)]
     variance = None if sides.paired and groups == design.groups else _variance(read, sides)
-    return Sums(design, bins, tables[0], tables[1], variance, spread, target.trace, Sample.of(picked))
+    return sides, Sums(design, bins, tables[0], tables[1], variance, spread, target.trace, Sample.of(picked))
+
+
+def _joined(sums: GroupSums, factor: int) -> GroupSums:
+    return sums.merged(np.arange(sums.groups) // factor)
 
 
 def _merged(sums: list[GroupSums], sides: Sides, design: Design, bins: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -4,13 +4,14 @@
 2. stores must agree in rows, width and, where both have them, token ids, prompts, positions, site and tokenizer; the
    first row that differs is named
 3. groups: the prompt group, the prompt, a column, or blocks of rows; several at once are merged by keyed hash where
-   their sums would not fit into the memory that is allowed
+   their sums would not fit into the memory that is allowed. Blocks that nobody asked for are as long as that takes, and
+   `lengthened` once their sums are known, until neighbours are no longer alike
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,8 @@ class Sides:
     """[side, group]."""
     clusters: str
     names: NDArray[Any]
+    assumed: bool = False
+    """Whether groups are blocks of rows that nobody asked for."""
     stamps: list[str] = field(default_factory=list)
     read_bytes: int = 32 * 2**20
 
@@ -50,6 +53,19 @@ class Sides:
     def tokens(self) -> int:
         """Rows of the reference."""
         return self.inputs[0].rows
+
+    def lengthened(self, factor: int) -> Sides:
+        """With so many blocks in a group."""
+        groups = (self.groups[0] // factor, self.groups[1] // factor)
+        size = factor * int(self.clusters.removeprefix("block:"))
+        most = -(-len(self.names) // factor)
+        return replace(
+            self,
+            groups=groups,
+            counts=np.array([np.bincount(own, minlength=most) for own in groups]),
+            clusters=f"block:{size}",
+            names=np.arange(most),
+        )
 
     def tiles(self, stores: Sequence[ActivationStore]) -> Iterator[tuple[list[NDArray[Any]], slice]]:
         """The same rows of some stores, a tile at a time, and where they stand."""
@@ -167,14 +183,17 @@ def together(
     groups, names = _groups(inputs, clusters, paired)
     counts = np.array([np.bincount(g, minlength=len(names)) for g in groups])
     most = max(64, memory // 4 // (inputs[0].width * 8))
+    budget = max(2**16, memory // 8)
+    if assumed:
+        blocks = Sides(inputs, targets, paired, groups, counts, clusters, names, True, stamps, budget)
+        return blocks.lengthened(-(-len(names) // most))
     if len(names) > most:
         bins = keyed_bins(names, most, "groups of a budget")
         groups = (bins[groups[0]], bins[groups[1]])
         names = np.arange(most)
         counts = np.array([np.bincount(g, minlength=most) for g in groups])
         stamps.append("groups_merged")
-    budget = max(2**16, memory // 8)
-    return Sides(inputs, targets, paired, groups, counts, clusters, names, stamps, budget)
+    return Sides(inputs, targets, paired, groups, counts, clusters, names, False, stamps, budget)
 
 
 def _same_place(one: ActivationStore, two: ActivationStore) -> None:

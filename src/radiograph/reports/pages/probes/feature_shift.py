@@ -16,7 +16,7 @@ RESTS = {
     "limit": "the largest number of features was reached",
 }
 STAMPS = {
-    "clusters_assumed": "no prompt ids: blocks of 32 rows were taken for groups",
+    "clusters_assumed": "no prompt ids: blocks of rows were taken for groups, so long that neighbours are not alike",
     "pairing_assumed": "neither side has ids: row r was taken for the same token on both",
     "unpaired": "the sides hold other tokens",
     "groups_merged": "groups were merged so that their sums fit into the memory that was allowed",
