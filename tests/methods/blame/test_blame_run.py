@@ -244,7 +244,8 @@ def test_what_was_asked_and_shown_follows_from_tables_and_configuration(done):
         {"weights": {}},
     ):
         assert recompute(document | {"top": [first | change, *document["top"][1:]]}, done.path), change
-    assert recompute(document | {"weights": document["weights"][1:]}, done.path)
+    for names in (document["weights"][1:], document["weights"][:-1], []):
+        assert recompute(document | {"weights": names}, done.path)
     assert recompute(document | {"matrices": 1}, done.path)
     for name in ("matrices", "tokens"):
         path = Path(done.path) / "tables" / f"{name}.parquet"

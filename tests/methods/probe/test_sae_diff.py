@@ -139,6 +139,8 @@ FULL = {
     "shares/seen": 0.1,
     "shares/seen_null": 0.1,
     "shares/outside": 0.1,
+    "shares/outside_random": [],
+    "carried/0/label_source": "x",
     "l2/floor_median": 9.0,
     "l2/p": 0.5,
     "l2/excess": 0.0,

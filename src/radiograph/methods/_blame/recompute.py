@@ -10,7 +10,7 @@ import numpy as np
 from radiograph.core import FormatError, Refusal, derive
 from radiograph.evidence.influence import Blame
 from radiograph.methods._blame import conclude, targets, validate
-from radiograph.methods._blame.written import described, largest, of_tokens, token_gap
+from radiograph.methods._blame.written import LISTED, described, largest, of_tokens, token_gap
 from radiograph.store import Bundle
 
 SUMS = 1e-3
@@ -76,14 +76,14 @@ def _parts(stored: Blame, folder: Path) -> list[str]:
     matrices, tokens = _beside(folder, "matrices"), _beside(folder, "tokens")
     said: list[str] = []
     names = [name for name in matrices if name != "row"]
-    if names and (tuple(names[: len(stored.weights)]), len(names)) != (stored.weights, stored.matrices):
+    if names and (tuple(names[:LISTED]), len(names)) != (stored.weights, stored.matrices):
         said.append("/weights and /matrices are not those of tables/matrices.parquet")
     if stored.method != "tracin" and (not names or not tokens):
         said.append("tables/matrices.parquet or tables/tokens.parquet is missing")
     by_row = {row: {name: matrices[name][i] for name in names} for i, row in enumerate(matrices.get("row", ()))}
     by_token = dict(zip(tokens.get("row", ()), tokens.get("parts", ()), strict=True))
     most = max((abs(row.score) for row in stored.top), default=0.0)
-    if names and list(by_row) != [row.row for row in stored.top]:
+    if names and matrices["row"] != [row.row for row in stored.top]:
         said.append("tables/matrices.parquet does not hold the leading rows, in their order")
     for number, row in enumerate(stored.top):
         own = by_row.get(row.row, {})

@@ -14,7 +14,7 @@ import numpy as np
 from radiograph.core import Refusal, derive
 from radiograph.methods.dictionary._evaluation import requirements
 from radiograph.methods.probe._sae_diff import remeasured
-from radiograph.methods.probe._sae_diff.sample import LEFT, Rebuilt, compared
+from radiograph.methods.probe._sae_diff.sample import LEFT, RANDOM, Rebuilt, compared, thinned
 from radiograph.numerics.multiplicity import q_values
 from radiograph.numerics.shifts import (
     LEAST_GROUPS,
@@ -96,7 +96,10 @@ def as_written(result: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _gaps(found: list[str], result: dict[str, Any]) -> None:
-    """What is not measured is said once, and only that."""
+    """What is not measured is said once, and only that; what is said stands beside what it needs."""
+    rows = (*result["carried"], *result["shown"], *result["changes"])
+    if any((row["label"] is None) != (row["label_source"] is None) for row in rows):
+        found.append("a label stands without its source, or a source without its label")
     said = [gap["what"] for gap in result["not_measured"]]
     expected = {"l2, share_seen": result["l2"] is None, "effect": result["effect_rms"] is None}
     if result["kind"] == "crosscoder":
@@ -306,6 +309,9 @@ def _sample(
         _same(found, "fvu.left_dictionary", fvu["difference"][0] > LEFT, fvu["left_dictionary"])
     outside = rebuilt.outside if paired and result["depth"] == "full" else None
     _same(found, "shares.outside", outside, result["shares"]["outside"])
+    turned = outside is not None and moved is not None and moved[thinned(len(moved))].sum() > 0
+    random = RANDOM if turned and result["kind"] == "sae" else 0
+    _same(found, "the number of random dictionaries", random, len(result["shares"]["outside_random"]))
 
 
 def _written(found: list[str], result: dict[str, Any], features: Columns) -> None:

@@ -167,7 +167,7 @@ def random_outside(dictionary: PlainDictionary, sample: Sample, l0: float, seed:
     """Share outside of the same dictionary behind a random signed permutation of the coordinates: it then knows nothing
     of the site. Its bias is moved so that as many codes are active.
     """
-    take = np.unique(np.linspace(0, len(sample.read[0]) - 1, RANDOM_ROWS).astype(np.int64))
+    take = thinned(len(sample.read[0]))
     read, written = ([rows[take].astype(np.float32) for rows in both] for both in (sample.read, sample.written))
     centre = read[0].mean(0)
     shift = written[1].astype(np.float64) - written[0]
@@ -187,6 +187,11 @@ def random_outside(dictionary: PlainDictionary, sample: Sample, l0: float, seed:
         turned[:, order] = change
         found.append(float(_squares(shift - turned).sum()) / whole)
     return tuple(found)
+
+
+def thinned(rows: int) -> NDArray[np.int64]:
+    """The rows of a sample on which random dictionaries are looked at."""
+    return np.unique(np.linspace(0, rows - 1, RANDOM_ROWS).astype(np.int64))
 
 
 def _level(dictionary: PlainDictionary, rows: NDArray[Any], active: int) -> np.float32:
