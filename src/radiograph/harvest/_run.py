@@ -122,8 +122,8 @@ def index_of(engine: Engine, spec: Spec, names: Mapping[str, str], data: Mapping
     )
 
 
-def header_of(engine: Engine, spec: Spec, names: Mapping[str, str]) -> Header:
-    """The header of records that begin."""
+def header_of(engine: Engine, spec: Spec, names: Mapping[str, str], *, private: bool = False) -> Header:
+    """The header of records that begin; `private` is a mark of what they are made of."""
     codec, pool = engine.codec, engine.recipe.pool
     assert codec is not None, "records need a codec"
     tokenizer = engine.models[REFERENCE].tokenizer
@@ -138,6 +138,7 @@ def header_of(engine: Engine, spec: Spec, names: Mapping[str, str]) -> Header:
         dictionary_sha256=codec.hash,
         value_unit=getattr(codec, "value_unit", "raw"),
         features=codec.size,
+        private=private,
     )
 
 

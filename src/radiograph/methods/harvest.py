@@ -145,7 +145,7 @@ def run(config: Config, ctx: Context) -> HarvestResult:
             plan,
             engine,
             index=harvest.index_of(engine, spec, names, texts.hashes),
-            header=None if codec is None else harvest.header_of(engine, spec, names),
+            header=None if codec is None else harvest.header_of(engine, spec, names, private=ctx.private),
             workers=workers,
             before=places.before,
             verify=config.verify,

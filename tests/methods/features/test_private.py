@@ -16,6 +16,7 @@ from moved import TARGETS, plant, write_prompts
 from radiograph.core import ExitCode
 from radiograph.explanations import write_material
 from radiograph.store.lines import marked, marked_input, marked_model
+from radiograph.store.records import open_records
 from running import go
 
 PUSHED: dict[str, Any] = {
@@ -155,6 +156,17 @@ def test_records_taken_out_of_their_run_keep_the_mark(here):
     shutil.rmtree("exported")
     go("match", out="run", left="moved", right="moved")
     assert go("publish", run="run", dry_run=True).exit_code is ExitCode.GATE_FAILED
+
+
+@pytest.mark.parametrize("name", ["secret", "open"])
+def test_records_that_harvest_wrote_say_in_their_header_what_the_texts_said(here, name):
+    made = go("harvest", out="made", model="bundled:base", dictionary="dictionary:bundled", data=[f"{name}.jsonl"])
+    assert made.exit_code is ExitCode.PASS
+    shutil.copytree("made/records", "moved")
+    shutil.rmtree("made")
+    Path(f"{name}.jsonl").unlink()
+    assert open_records(Path("moved")).header.private is (name == "secret")
+    assert (marked_input(Path("moved").resolve()) is not None) is (name == "secret")
 
 
 def test_a_model_that_says_so_or_was_made_of_private_rows_makes_runs_private(here):

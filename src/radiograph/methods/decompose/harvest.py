@@ -168,6 +168,7 @@ def _begin_records(ctx: Context, folder: Path, decomposition: Decomposition, tar
         sites=decomposition.weights,
         dictionary_sha256=decomposition.sha256,
         features=decomposition.size,
+        private=ctx.private,
     )
     begin_records(folder, header)
 
