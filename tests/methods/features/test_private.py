@@ -158,10 +158,16 @@ def test_records_taken_out_of_their_run_keep_the_mark(here):
     assert go("publish", run="run", dry_run=True).exit_code is ExitCode.GATE_FAILED
 
 
+HARVESTS: dict[str, dict[str, Any]] = {
+    "harvest": {"model": "bundled:base", "dictionary": "dictionary:bundled"},
+    "decompose.harvest": {"decomposition": "decomposition:bundled", "examples": 2, "record_tokens": 20},
+}
+
+
 @pytest.mark.parametrize("name", ["secret", "open"])
-def test_records_that_harvest_wrote_say_in_their_header_what_the_texts_said(here, name):
-    made = go("harvest", out="made", model="bundled:base", dictionary="dictionary:bundled", data=[f"{name}.jsonl"])
-    assert made.exit_code is ExitCode.PASS
+@pytest.mark.parametrize("verb", HARVESTS)
+def test_records_that_were_harvested_say_in_their_header_what_the_texts_said(here, verb, name):
+    assert go(verb, out="made", data=[f"{name}.jsonl"], **HARVESTS[verb]).exit_code is ExitCode.PASS
     shutil.copytree("made/records", "moved")
     shutil.rmtree("made")
     Path(f"{name}.jsonl").unlink()
