@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from radiograph.core import Refusal
 from radiograph.numerics import probes
@@ -77,7 +77,25 @@ def test_one_mistake_is_not_surer_than_none():
         one = probes.separation(sign * scores, positive, np.arange(40))
         scores[[19, 20]] = scores[[20, 19]]
         assert one.area != none.area
-        assert one.interval.low <= none.interval.low and one.interval.high >= none.interval.high
+        # Towards ½; at the other end a mistake does say that the area is not 1.
+        assert one.interval.low <= none.interval.low if sign > 0 else one.interval.high >= none.interval.high
+        assert one.interval.high - one.interval.low > 0.99 * (none.interval.high - none.interval.low)
+
+
+@pytest.mark.parametrize("sizes", [np.ones(20, int), np.ones(60, int), "uneven"], ids=["20", "60", "uneven"])
+@pytest.mark.parametrize("true", [0.7, 0.9])
+def test_the_interval_of_an_area_covers(sizes, true):
+    if isinstance(sizes, str):
+        sizes = np.clip(np.random.default_rng(3).lognormal(1, 1.2, 30).astype(int), 1, 60)
+    group = np.repeat(np.arange(2 * len(sizes)), np.tile(sizes, 2))
+    positive, apart = group < len(sizes), norm.ppf(true) * np.sqrt(2)
+    below = above = 0
+    for seed in range(400):
+        rng = np.random.default_rng([2, seed])
+        scores = rng.standard_normal(2 * len(sizes))[group] + rng.standard_normal(len(group))
+        low, high = probes.separation(scores / np.sqrt(2) + apart * positive, positive, group).interval
+        below, above = below + (low > true), above + (high < true)
+    assert max(below, above) <= 400 * (0.025 + 3 * np.sqrt(0.025 * 0.975 / 400))
 
 
 @pytest.mark.parametrize("alike", ["all", "inside pairs"])

