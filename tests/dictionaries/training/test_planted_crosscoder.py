@@ -100,5 +100,6 @@ def test_identical_copies_have_nothing_exclusive():
     fresh, _ = rows(ours, ours, 10_000, seed=2)
     result = scaled(dictionary, blocks(torch.cat([fresh, fresh], 1), groups=np.arange(len(fresh)) // 20))
     assert not [p for p in result.probes if p.scaling.state == "exclusive"]
-    shared = [p.scaling.nu_error for p in result.of("shared")]
-    assert shared and max(abs(nu - 1) for nu in shared) <= 0.01
+    # Features that hardly fire say nothing, and are not measured.
+    shared = [p.scaling.nu_error for p in result.of("shared") if p.scaling.nu_error is not None]
+    assert len(shared) >= 5 and max(abs(nu - 1) for nu in shared) <= 0.01
