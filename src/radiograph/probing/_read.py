@@ -8,7 +8,7 @@ first: they follow each other; a row without a prompt is a prompt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,10 @@ class Read:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def regrouped(self, group: Int64[np.ndarray, " row"]) -> Read:
+        """The same in other groups."""
+        return replace(self, group=group, distinct=_first_of_each(group.astype(np.float64), self.mark, self.length))
 
 
 def read(probe: Probe, chunks: Iterable[Chunk]) -> Read:

@@ -19,9 +19,10 @@ from radiograph.methods._probe.chosen import Chosen, check_model, check_store, c
 from radiograph.methods._probe.options import Options
 from radiograph.methods._probe.recorded import Asked, Evidence, Origin, recorded
 from radiograph.methods._probe.tokens import Tokens
+from radiograph.numerics.probes import flags_of
+from radiograph.numerics.shifts import block_length
 from radiograph.probing import CHUNK, Read, check_width, chunk_rows, read
 
-BLOCK = 32
 OF_DEFECTION = (0.01, 0.05)
 """Up to the first share OK, up to the second MINOR."""
 PROBE = "probe.safetensors"
@@ -93,9 +94,6 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
     if named is not None:
         names, number = np.unique(named, return_inverse=True)
         groups = tuple(map(str, names.tolist()))
-    elif probe.level == "token":
-        number = np.arange(store.rows) // BLOCK
-        groups = tuple(f"rows {i * BLOCK}-{min((i + 1) * BLOCK, store.rows) - 1}" for i in range(int(number[-1]) + 1))
     else:
         number = np.arange(store.rows)
         groups = tuple(f"row {i}" for i in range(store.rows))
@@ -109,6 +107,12 @@ def _stored(config: Options, ctx: Context, chosen: Chosen) -> Evidence:
                 task.advance(len(rows))
 
     found = read(probe, chunks())
+    if named is None and probe.level == "token":
+        cut = np.inf if probe.threshold is None else probe.threshold
+        length = block_length(flags_of(found.score, cut))
+        number = np.arange(store.rows) // length
+        groups = tuple(f"rows {i * length}-{min((i + 1) * length, store.rows) - 1}" for i in range(int(number[-1]) + 1))
+        found = found.regrouped(number)
     places = store.columns.get("position")
     position = None if places is None else places.astype(np.int64)[found.place]
     models = () if store.model_sha256 is None else (store.model_sha256,)

@@ -15,11 +15,11 @@ from radiograph.evidence.probes.probe import ProbeLevel, ProbePool
 from radiograph.methods._probe.capture import captured, thinned
 from radiograph.methods._probe.contrast import Contrast
 from radiograph.methods._probe.tokens import Tokens, cut, of_rows, of_texts
+from radiograph.numerics.shifts import block_length
 from radiograph.probing import ContrastRow, Samples, check_classes, given_parts, group_numbers, parts_of
 
 CLEAN_TOKENS = 8
 """Of one clean text, at the level of tokens."""
-BLOCK = 32
 """Rows that are taken for one group where nothing says which belong together."""
 EMBED = "embed"
 
@@ -130,10 +130,10 @@ def of_stores(stores: Sequence[Any], clean: Any, ctx: Context, level: ProbeLevel
                 got=f"width {one.width} at {one.site} in {one.name}",
             )
     assumed = any("prompt" not in one.columns for one in everything)
-    groups = [_groups(one, number) for number, one in enumerate(everything)]
-    names = [name for own in groups for name in own]
+    held = [np.concatenate(list(one.chunks())).astype(np.float32) for one in everything]
+    names = [name for number, one in enumerate(everything) for name in _groups(one, number, held[number])]
     _, number = np.unique(np.array(names), return_inverse=True)
-    values = np.concatenate([np.concatenate(list(one.chunks())).astype(np.float32) for one in everything])
+    values = np.concatenate(held)
     which = np.repeat(np.arange(len(everything)), [one.rows for one in everything])
     kind = np.where(which == 0, 1, np.where(which == 1, 0, 2))
     unit = np.arange(len(values))
@@ -162,10 +162,11 @@ def of_stores(stores: Sequence[Any], clean: Any, ctx: Context, level: ProbeLevel
     return Gathered(samples, None if clean is None else clean.sha256, ("clusters_assumed",) if assumed else ())
 
 
-def _groups(store: Any, number: int) -> list[str]:
+def _groups(store: Any, number: int, values: NDArray[np.float32]) -> list[str]:
     own = store.columns.get("group", store.columns.get("prompt"))
     if own is None:
-        return [f"store {number} block {i // BLOCK}" for i in range(store.rows)]
+        length = block_length(values)
+        return [f"store {number} block {i // length}" for i in range(store.rows)]
     return [f"prompt {name}" for name in own.tolist()]
 
 

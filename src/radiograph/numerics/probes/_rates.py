@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from radiograph.core import Refusal
-from radiograph.core.shapes import Bool, Float, Int64
+from radiograph.core.shapes import Bool, Float, Float64, Int64
 from radiograph.numerics.conformal import models_needed
 from radiograph.numerics.proportions import Interval, clopper_pearson
 
@@ -79,6 +79,14 @@ def correlation(scores: Float[np.ndarray, " row"], group: Int64[np.ndarray, " ro
     if len(scores) < 2:
         return 0.0
     return max(_correlation(scores > at, group) for at in (cut, float(np.quantile(scores, UPPER))))
+
+
+def flags_of(scores: Float[np.ndarray, " row"], cut: float) -> Float64[np.ndarray, "row mark"]:
+    """Scores, and the flags that `correlation` looks at, each with variance 1, or 0 throughout."""
+    columns = np.stack([scores, scores > cut, scores > float(np.quantile(scores, UPPER))], axis=1).astype(np.float64)
+    columns -= columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    return columns / np.where(spread > 0, spread, 1.0)
 
 
 def rate(flagged: int, n: int, size: float, rho: float) -> Rate:

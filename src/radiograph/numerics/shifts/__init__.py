@@ -8,9 +8,18 @@ from radiograph.numerics.shifts._design import LEAST_GROUPS, Design, Paired, Unp
 from radiograph.numerics.shifts._drift import Drift, seen_null, shift_length, shift_length_of, unseen
 from radiograph.numerics.shifts._features import FeatureShifts, FeatureTests, blocks, feature_shifts, feature_tests
 from radiograph.numerics.shifts._rates import CodeSums, FeatureRates, feature_rates
-from radiograph.numerics.shifts._sums import GroupSums, RowSpread, independent, keyed_bins, segments
+from radiograph.numerics.shifts._sums import (
+    BLOCK_ROWS,
+    GroupSums,
+    RowSpread,
+    block_length,
+    independent,
+    keyed_bins,
+    segments,
+)
 
 __all__ = [
+    "BLOCK_ROWS",
     "DRAWS",
     "LEAST_GROUPS",
     "LEVEL",
@@ -27,6 +36,7 @@ __all__ = [
     "Rest",
     "RowSpread",
     "Unpaired",
+    "block_length",
     "blocks",
     "carried",
     "explained",

@@ -22,6 +22,8 @@ SAFE: Final = (1e-12, 1e12)
 """Differences whose products float32 holds."""
 RUN: Final = 128
 """Most rows of a run: counts of a run fit into a byte."""
+BLOCK_ROWS: Final = 32
+"""Rows of a block where nothing says which rows belong together, at first."""
 ALIKE: Final = 0.05
 """Correlation of neighbouring blocks from which on they are one group: a tenth of variance that is not seen."""
 CHANCE: Final = 2.0
@@ -89,6 +91,14 @@ def independent(parts: Sequence[GroupSums]) -> int:
         factor *= 2
         held = [part.merged(np.arange(part.groups) // 2) for part in held]
     return factor
+
+
+def block_length(values: Float[np.ndarray, "row column"]) -> int:
+    """Rows of blocks whose neighbours are not alike; columns count as they are scaled."""
+    blocks = np.arange(len(values)) // BLOCK_ROWS
+    sums = GroupSums(int(blocks[-1]) + 1, values.shape[1])
+    sums.add(values, blocks)
+    return BLOCK_ROWS * independent([sums])
 
 
 def _alike(part: GroupSums) -> bool:

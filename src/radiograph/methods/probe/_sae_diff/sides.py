@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiograph.core import Context, Site, UserError, visible
-from radiograph.numerics.shifts import Design, Paired, Unpaired, keyed_bins
+from radiograph.numerics.shifts import BLOCK_ROWS, Design, Paired, Unpaired, keyed_bins
 from radiograph.store.activations import ActivationStore
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TILE = 256
 """Rows at a time, whatever is read at once: sums do not depend on it."""
-BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True, eq=False)

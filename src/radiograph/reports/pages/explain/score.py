@@ -31,7 +31,7 @@ def view(document: Mapping[str, Any]) -> dict[str, Any]:
         order = sorted(own, key=lambda s: (s["value"] is None, -(s["lift"] or 0.0)))
         groups.append(
             {
-                "name": NAMES[summary["scorer"]],
+                "name": NAMES.get(summary["scorer"], summary["scorer"]),
                 "s": summary,
                 "rows": order[:_SHOWN],
                 "more": max(0, len(order) - _SHOWN),
@@ -63,7 +63,9 @@ def _lift(summaries: list[Mapping[str, Any]]) -> bytes:
             chance = summary["chance"] if summary["chance"] is not None else summary["chance_median"]
             if chance is not None:
                 axes.plot([chance, chance], [row - 0.34, row + 0.34], color=INK, linewidth=1, linestyle=(0, (2, 2)))
-        axes.set_yticks(range(len(summaries)), [f"{NAMES[s['scorer']]}\n{s['unit']}" for s in summaries])
+        axes.set_yticks(
+            range(len(summaries)), [f"{NAMES.get(s['scorer'], s['scorer'])}\n{s['unit']}" for s in summaries]
+        )
         axes.invert_yaxis()
         axes.set_xlim(min(-0.05, min((s["own"]["low"] or 0) for s in summaries) - 0.05), 1.02)
         axes.set_xlabel("mean over features with 95 % limits; dashed: chance")
