@@ -10,7 +10,7 @@ from radiograph.reports._figure import CANDIDATE, INK, REFERENCE, drawing, svg
 STAMPS = {
     "origin_declared": "nothing but what was declared says that this comes from the model of the probe",
     "site_declared": "the stored rows do not say which site they are of: that of the probe is assumed",
-    "clusters_assumed": "nothing says which rows belong together: blocks whose neighbours are not alike are taken for groups",
+    "clusters_assumed": "nothing says which rows belong together: blocks of rows are groups, neighbours not alike",
     "rows_as_prompts": "nothing says which rows belong together: every row is taken for a prompt",
     "reads_text": "words, or the embedding, tell the classes of its contrast apart as well as the probe",
 }
