@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars
 import pytest
 
-from radiograph.core import FormatError, UserError, extras, plugins
+from radiograph.core import FormatError, UserError
 from radiograph.criteria import (
     Parts,
     Prompts,
@@ -234,35 +234,6 @@ def test_a_template_is_read_from_yaml(tmp_path):
         with pytest.raises(FormatError) as caught:
             read_template(path)
         assert said in str(caught.value)
-
-
-def test_another_package_may_add_a_route(monkeypatch):
-    class Point:
-        name, value = "shop", "shop.route"
-
-        def load(self):
-            return self.module
-
-    class Module:
-        def lacks(self, parts):
-            return None
-
-        def draw(self, parts, seed):
-            return routes()["dataset"].draw(dataset(labelled(12)), seed)
-
-    point = Point()
-    point.module = Module()
-    monkeypatch.setattr(extras, "entry_points", lambda group: [point])
-    plugins.cache_clear()
-    try:
-        criterion = compile_criterion(Parts(text="x")).criterion
-        assert [(r.route, r.rows) for r in criterion.routes] == [("shop", 12)]
-        point.module = object()
-        plugins.cache_clear()
-        with pytest.raises(FormatError, match="cannot be the route 'shop'"):
-            routes()
-    finally:
-        plugins.cache_clear()
 
 
 def test_a_template_that_makes_too_many_rows_is_refused():

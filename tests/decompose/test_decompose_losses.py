@@ -134,15 +134,15 @@ def test_another_package_can_register_a_loss_and_an_importance(monkeypatch, scen
     loss = SimpleNamespace(OPTIONS={"k": 2}, measure=lambda scene, options: scene.seen.output.new_tensor(options["k"]))
     nets = SimpleNamespace(OPTIONS={}, tensors=lambda *a: {}, raw=lambda *a: {})
     for name, value, fits in (("mine", loss, True), ("recon", loss, False), ("odd", SimpleNamespace(), False)):
-        point = SimpleNamespace(name=name, value=f"p:{name}", load=lambda value=value: value)
+        point = SimpleNamespace(name=name, value=f"p:{name}", load=lambda value=value: value, dist=None)
         monkeypatch.setattr(extras, "entry_points", lambda group, point=point: [point])
         plugins.cache_clear()
         if fits:
             assert number(scene, "mine:1,k=3") == 3.0
         else:
             with pytest.raises(FormatError):
-                names()
-    point = SimpleNamespace(name="theirs", value="p:theirs", load=lambda: nets)
+                number(scene, f"{name}:1")
+    point = SimpleNamespace(name="theirs", value="p:theirs", load=lambda: nets, dist=None)
     monkeypatch.setattr(extras, "entry_points", lambda group: [point])
     plugins.cache_clear()
     assert kind_of("theirs") is nets

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chatting import Fault, chatting
-from radiograph.core import FormatError, Refusal, UserError
+from radiograph.core import Refusal, UserError
 from radiograph.explanations import (
     CHECK,
     LEARN,
@@ -227,28 +227,3 @@ def test_explainers_say_what_they_lack(given):
     with pytest.raises(UserError, match="no explainer 'heuristics'") as caught:
         explainer("heuristics")
     assert "did you mean heuristic" in caught.value.fix
-
-
-def test_z_other_packages_bring_explainers(given, monkeypatch):
-    import sys
-    from importlib.metadata import EntryPoint
-    from types import ModuleType
-
-    from radiograph.core import extras, plugins
-    from radiograph.explanations._study import Explained
-
-    own = ModuleType("somebody")
-    own.lacks = lambda study: None
-    own.explain = lambda study: Explained("somebody", ())
-    monkeypatch.setitem(sys.modules, "somebody", own)
-    point = EntryPoint("loud", "somebody", "radiograph.explainers")
-    monkeypatch.setattr(extras, "entry_points", lambda group: [point] if group == "radiograph.explainers" else [])
-    plugins.cache_clear()
-    try:
-        assert explainer("loud").explain(study(given)).author == "somebody"
-        del own.explain
-        plugins.cache_clear()
-        with pytest.raises(FormatError, match="cannot be the explainer"):
-            explainer("loud")
-    finally:
-        plugins.cache_clear()

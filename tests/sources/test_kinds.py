@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from radiograph.core import MissingExtra, Refusal, UserError
-from radiograph.sources import Dumped, Live, Options, Stored, kinds
+from radiograph.sources import Dumped, Live, Options, Stored
 from radiograph.store.directions import DirectionsHeader, MatrixRecord, write_directions
 
 from .conftest import make_context
@@ -269,25 +269,6 @@ class TestSaeLens:
             context.features("saelens:ral/layer_1/x")
         with pytest.raises(UserError, match="a/b/layer_1/x"):
             context.features("saelens:rel/layer_1/x").open(base)
-
-
-def test_another_package_can_register_a_kind(monkeypatch):
-    from types import SimpleNamespace
-
-    from radiograph.core import FormatError, extras, plugins
-
-    module = SimpleNamespace(open=lambda reference, parts: None)
-    for name, value, fits in (("mine", module, True), ("toy", module, False), ("odd", SimpleNamespace(), False)):
-        point = SimpleNamespace(name=name, value=f"p:{name}", load=lambda value=value: value)
-        monkeypatch.setattr(extras, "entry_points", lambda group, point=point: [point])
-        plugins.cache_clear()
-        if fits:
-            assert kinds()["mine"] is module
-        else:
-            with pytest.raises(FormatError):
-                kinds()
-    monkeypatch.undo()
-    plugins.cache_clear()
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,14 +73,16 @@ def _waiting(file: str) -> dict[str, tuple[str, str]]:
 def plugins(folder: str, group: str, kind: str, calls: Sequence[str]) -> dict[str, Callable[[], Any]]:
     """Every plug-in of a kind by name, sorted, each to be imported by a call.
 
+    One of another package that cannot be used stops those who ask for it, and nobody else: its call raises FormatError.
+
     Args:
         folder: the package whose modules are plug-ins, those with an underscore left out.
         group: where other packages register theirs: name, and module.
         kind: what one is called in an error.
-        calls: functions that every one has.
+        calls: functions that every one has, as they are called: `draw(parts, seed)`.
 
     Raises:
-        FormatError: another package registers a name that is taken, or something that is no plug-in.
+        FormatError: another package registers a name that is taken.
     """
     found: dict[str, Callable[[], Any]] = {
         module.name: partial(import_module, f"{folder}.{module.name}")
@@ -87,16 +90,43 @@ def plugins(folder: str, group: str, kind: str, calls: Sequence[str]) -> dict[st
         if not module.name.startswith("_")
     }
     for point in entry_points(group=group):
-        module = point.load()
-        if point.name in found or not all(callable(getattr(module, call, None)) for call in calls):
-            raise FormatError(
-                f"{point.value} cannot be the {kind} {point.name!r}",
-                expected=f"a name that is free, and a module with {' and '.join(calls)}",
-                where=f"entry point {point.name} = {point.value}",
-            )
-        found[point.name] = partial(_itself, module)
+        if point.name in found:
+            raise _unfit(point, kind, "a name that is free", f"{point.name!r} is taken")
+        found[point.name] = partial(_joined, point, kind, calls)
     return dict(sorted(found.items()))
 
 
-def _itself(module: Any) -> Any:
+def package_of(group: str, name: str) -> str | None:
+    """The package that registered a plug-in, with its version; None for one of our own."""
+    owners = [point.dist for point in entry_points(group=group, name=name) if point.dist is not None]
+    return f"{owners[0].name} {owners[0].version}" if owners else None
+
+
+def _joined(point: EntryPoint, kind: str, calls: Sequence[str]) -> Any:
+    """What another package registered, imported and held against how it will be called."""
+    expected = f"a module with {' and '.join(calls)}"
+    try:
+        module = point.load()
+    except Exception as error:
+        raise _unfit(point, kind, expected, f"{type(error).__name__}: {error}") from error
+    for call in calls:
+        name, _, given = call.rstrip(")").partition("(")
+        own = getattr(module, name, None)
+        if not callable(own):
+            raise _unfit(point, kind, expected, f"no function {name}")
+        try:
+            signature(own).bind(*given.split(", "))
+        except (TypeError, ValueError) as error:
+            raise _unfit(point, kind, expected, f"{name}: {error}") from error
     return module
+
+
+def _unfit(point: EntryPoint, kind: str, expected: str, got: str) -> FormatError:
+    owner = None if point.dist is None else point.dist.name
+    return FormatError(
+        f"{point.value} cannot be the {kind} {point.name!r}",
+        expected=expected,
+        got=got,
+        where=f"entry point {point.name} = {point.value}" + (f" of the package {owner}" if owner else ""),
+        fix=f"mend that package, or remove it: pip uninstall {owner or point.value.partition('.')[0]}",
+    )

@@ -33,7 +33,7 @@ def routes() -> dict[str, Route]:
     Raises:
         FormatError: another package registers something that is no route.
     """
-    found = plugins(f"{__name__.rpartition('.')[0]}.routes", GROUP, "route", ("lacks", "draw"))
+    found = plugins(f"{__name__.rpartition('.')[0]}.routes", GROUP, "route", ("lacks(parts)", "draw(parts, seed)"))
     return {name: cast(Route, load()) for name, load in found.items()}
 
 

@@ -3,7 +3,9 @@
 An explainer has a docstring whose first line says what it does, `lacks(study) -> str | None` (what must be given for
 it) and `explain(study) -> Explained`. Adding a file adds one; other packages join through the entry-point group
 `radiograph.explainers` (name, module). Verbalizers are found likewise: modules of `verbalizers` with
-`lacks(given) -> str | None` and `make(given) -> Verbalizer`, group `radiograph.verbalizers`.
+`lacks(given) -> str | None` and `make(given) -> (Verbalizer, Reconstructor | None)`, group `radiograph.verbalizers`.
+Scorers too: modules of `scorers` with `questions(judged, feature, seed, explanation) -> list[Question]` for a judge,
+group `radiograph.scorers`; those of other packages say by `UNIT` in what their answers are measured.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ from typing import Any, Final, Protocol, cast
 from radiograph.core import UserError, nearest, plugins
 from radiograph.explanations._study import Explained, Study
 
-_CALL: Final = {"explainers": "explain", "verbalizers": "make"}
+_CALLS: Final = {
+    "explainers": ("lacks(study)", "explain(study)"),
+    "verbalizers": ("lacks(given)", "make(given)"),
+    "scorers": ("questions(judged, feature, seed, explanation)",),
+}
 
 
 class Explainer(Protocol):
@@ -47,6 +53,15 @@ def verbalizer_module(name: str) -> Any:
     return _named(name, "verbalizers")
 
 
+def scorer_module(name: str) -> Any:
+    """A module that asks judges, by name; `rule` asks none.
+
+    Raises:
+        UserError: there is none; the nearest are named.
+    """
+    return _named(name, "scorers")
+
+
 def names(folder: str) -> list[str]:
     """Every name of a kind, sorted."""
     return list(_modules(folder))
@@ -67,4 +82,4 @@ def _named(name: str, folder: str) -> Any:
 
 def _modules(folder: str) -> dict[str, Callable[[], Any]]:
     home = f"{__name__.rpartition('.')[0]}.{folder}"
-    return plugins(home, f"radiograph.{folder}", folder.removesuffix("s"), ("lacks", _CALL[folder]))
+    return plugins(home, f"radiograph.{folder}", folder.removesuffix("s"), _CALLS[folder])

@@ -17,6 +17,7 @@ from radiograph.explanations.scorers._judging import (
     questions_of,
     scores_of,
     summary_of,
+    unit_of,
 )
 from radiograph.explanations.scorers._proxies import agreement, proxies
 from radiograph.explanations.scorers.rule import counts as rule_counts
@@ -43,4 +44,5 @@ __all__ = [
     "rule_scores",
     "scores_of",
     "summary_of",
+    "unit_of",
 ]

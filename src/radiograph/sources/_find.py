@@ -56,4 +56,4 @@ def open_source(text: str, parts: Parts) -> Given:
 
 
 def _known() -> dict[str, Callable[[], Any]]:
-    return plugins(f"{__name__.rpartition('.')[0]}.kinds", GROUP, "kind", ("open",))
+    return plugins(f"{__name__.rpartition('.')[0]}.kinds", GROUP, "kind", ("open(reference, parts)",))

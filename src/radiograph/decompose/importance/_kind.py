@@ -19,6 +19,7 @@ from radiograph.core import UserError, nearest, plugins
 from radiograph.core.shapes import Float
 
 GROUP: Final = "radiograph.importances"
+_CALLS: Final = ("tensors(sizes, options, generator)", "raw(tensors, seen, h)")
 Values = Mapping[str, Float[Tensor, "..."]]
 Options = dict[str, float | int | str]
 
@@ -137,4 +138,4 @@ def uniform(generator: torch.Generator, *shape: int, fan: int) -> Tensor:
 
 
 def _known() -> dict[str, Callable[[], Any]]:
-    return plugins(f"{__name__.rpartition('.')[0]}", GROUP, "importance function", ("tensors", "raw"))
+    return plugins(f"{__name__.rpartition('.')[0]}", GROUP, "importance function", _CALLS)

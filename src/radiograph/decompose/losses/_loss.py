@@ -130,4 +130,4 @@ def _number(text: str, what: str) -> float:
 
 
 def _known() -> dict[str, Callable[[], Any]]:
-    return plugins(f"{__name__.rpartition('.')[0]}", GROUP, "loss", ("measure",))
+    return plugins(f"{__name__.rpartition('.')[0]}", GROUP, "loss", ("measure(scene, options)",))

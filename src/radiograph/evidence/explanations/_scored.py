@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -10,7 +10,6 @@ from radiograph.core import ExitCode
 from radiograph.evidence._record import Record, Result
 from radiograph.evidence.explanations._explained import Exchange
 
-Scorer = Literal["detection", "fuzzing", "simulation_top", "simulation_random", "rule"]
 SCORERS: dict[str, str] = {
     "detection": "balanced accuracy",
     "fuzzing": "balanced accuracy",
@@ -18,7 +17,7 @@ SCORERS: dict[str, str] = {
     "simulation_random": "correlation",
     "rule": "F1",
 }
-"""What each is measured in."""
+"""What each of ours is measured in; those of other packages say it in their summary."""
 
 
 class Limits(Record):
@@ -41,7 +40,7 @@ class JudgeRecord(Record):
 class ScorerSummary(Record):
     """One scorer over all features."""
 
-    scorer: Scorer
+    scorer: str
     unit: str
     judge: str
     chance: float | None
@@ -65,7 +64,7 @@ class FeatureScore(Record):
 
     feature: int
     feature_id: str
-    scorer: Scorer
+    scorer: str
     value: float | None
     low: float | None = None
     high: float | None = None

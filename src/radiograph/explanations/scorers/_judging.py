@@ -12,16 +12,16 @@ Scores follow from the table of answers alone, so anybody can compute them again
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiograph.core import Progress, derive
+from radiograph.core import FormatError, Progress, derive
 from radiograph.evidence.explanations import SCORERS, FeatureScore, Limits, ScorerSummary
+from radiograph.explanations._find import scorer_module
 from radiograph.explanations._study import MAX_FAILED
 from radiograph.explanations.texts._contexts import Context, Windowed, scoring
 from radiograph.numerics.explanations import balanced_accuracy, correlation, mean_limits
@@ -108,17 +108,38 @@ class Answers:
     prompts: set[str] = field(default_factory=set)
 
 
+def unit_of(scorer: str) -> str:
+    """What a scorer is measured in.
+
+    Raises:
+        UserError: there is no such scorer. FormatError: one of another package does not say it.
+    """
+    if scorer in SCORERS:
+        return SCORERS[scorer]
+    unit = getattr(scorer_module(scorer), "UNIT", None)
+    if unit not in CHANCE:
+        raise FormatError(
+            f"the scorer {scorer!r} of another package does not say what its answers are measured in",
+            expected=f"UNIT, one of {', '.join(CHANCE)}",
+            got=repr(unit),
+            fix="mend that package, or leave its scorer out",
+        )
+    return unit
+
+
 def ask_judges(judged: Judged, scorers: Sequence[str], client: ChatClient, progress: Progress) -> Answers:
     """Put every question of some scorers."""
     asked: list[tuple[int, int, str, Question]] = []
     for name in scorers:
-        module: Scorer = import_module(f"radiograph.explanations.scorers.{name}")  # type: ignore[assignment]
+        module: Scorer = scorer_module(name)
+        ours = name in JUDGED
         for feature, text in enumerate(judged.words):
             for seed in judged.seeds if text is not None else ():
                 for whose in WHOSE:
                     words = judged.explanation(feature, whose)
                     if words is not None:
-                        asked += [(feature, seed, whose, q) for q in module.questions(judged, feature, seed, words)]
+                        put = module.questions(judged, feature, seed, words)
+                        asked += [(feature, seed, whose, q if ours else replace(q, scorer=name)) for q in put]
     return put_questions(asked, client, progress)
 
 
@@ -144,11 +165,16 @@ COLUMNS: Final = ("feature", "scorer", "seed", "whose", "item", "context", "trut
 
 
 def scores_of(
-    columns: dict[str, list[Any]], scorer: str, features: Sequence[tuple[int, str]], *, code: str | None
+    columns: dict[str, list[Any]],
+    scorer: str,
+    features: Sequence[tuple[int, str]],
+    *,
+    code: str | None,
+    unit: str | None = None,
 ) -> list[FeatureScore]:
     """The scores of one scorer that follow from answers; `features` are number and id, by place.
 
-    `code`: why the scorer measured nothing (`code_of`).
+    `code`: why the scorer measured nothing (`code_of`); `unit`: of one of another package.
     """
     own = np.array([name == scorer for name in columns["scorer"]], bool)
     feature = np.array(columns["feature"], np.int64)[own]
@@ -157,18 +183,26 @@ def scores_of(
     for place in np.unique(feature).tolist():
         at = np.flatnonzero(feature == place)
         rows = {name: [column[n] for n in at] for name, column in table.items()}
-        out.append(_score(rows, scorer, *features[place], code=code))
+        out.append(_score(rows, scorer, unit or SCORERS[scorer], *features[place], code=code))
     return out
 
 
 def summary_of(
-    scorer: str, scores: Sequence[FeatureScore], judge: str, *, questions: int, failed: int, code: str | None, seed: int
+    scorer: str,
+    scores: Sequence[FeatureScore],
+    judge: str,
+    *,
+    questions: int,
+    failed: int,
+    code: str | None,
+    seed: int,
+    unit: str | None = None,
 ) -> ScorerSummary:
-    """Means over features."""
-    unit = SCORERS[scorer]
+    """Means over features; `unit` is that of a scorer of another package."""
+    unit = unit or SCORERS[scorer]
     chance = [s.chance for s in scores]
     return ScorerSummary(
-        scorer=scorer,  # type: ignore[arg-type]  # one of `SCORERS`
+        scorer=scorer,
         unit=unit,
         judge=judge,
         chance=CHANCE.get(unit),
@@ -199,8 +233,9 @@ def code_of(columns: dict[str, list[Any]], scorer: str, stopped: str | None) -> 
     return stopped if not put else None
 
 
-def _score(rows: dict[str, list[Any]], scorer: str, number: int, name: str, *, code: str | None) -> FeatureScore:
-    unit = SCORERS[scorer]
+def _score(
+    rows: dict[str, list[Any]], scorer: str, unit: str, number: int, name: str, *, code: str | None
+) -> FeatureScore:
     whose, seeds = np.array(rows["whose"]), np.array(rows["seed"])
     lost = sum(said is None and asked for said, asked in zip(rows["said"], rows["asked"], strict=True))
     base = {"feature": number, "feature_id": name, "scorer": scorer, "chance": CHANCE[unit], "failed": lost}

@@ -16,13 +16,13 @@ never averaged. Refuses when: nothing was explained; no scorer can be used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from radiograph.core import Context, Refusal, RunPath, UserError, derive
+from radiograph.core import Context, Refusal, RunPath, UserError, derive, package_of
 from radiograph.evidence import Record
 from radiograph.evidence.explanations import (
     SCORERS,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from radiograph.explanations import Material
     from radiograph.explanations.judging import Answers
 
-Scorer = Literal["detection", "fuzzing", "simulation", "rule"]
 _RULES = ("rules", "rule_groups")
 _OF = {"simulation": ("simulation_top", "simulation_random")}
 
@@ -51,8 +50,8 @@ class Config(ChatOptions):
 
     run: RunPath
     """A run of `explain features`."""
-    scorer: tuple[Scorer, ...] = ()
-    """Repeatable; by default rule, and with an endpoint detection, fuzzing and simulation too."""
+    scorer: tuple[str, ...] = ()
+    """detection, fuzzing, simulation, rule; by default rule, and with an endpoint the others too. Repeatable."""
     seeds: int = Field(default=3, ge=1, le=20)
     """How many times contexts are drawn."""
     most: int | None = Field(default=None, ge=1)
@@ -76,12 +75,12 @@ def run(config: Config, ctx: Context) -> ExplainScore:
         scorers = _scorers(config, told, chat is not None)
         summaries: list[ScorerSummary] = []
         scores: list[FeatureScore] = []
-        judged = [name for name in judging.JUDGED if name in scorers]
+        judged = sorted((name for name in scorers if name != "rule"), key=_place)
         answers: Answers | None = None
         if judged and chat is not None:
+            inner = {name: judging.unit_of(name) for outer in judged for name in _OF.get(outer, (outer,))}
             with ctx.measure("judge"):
                 answers = _asked(told, windowed, seeds, judged, chat, ctx)
-            inner = [name for outer in judged for name in _OF.get(outer, (outer,))]
             stopped = None if answers.stopped is None else answers.stopped.code
             more, own = _of_judges(answers.columns, stopped, listed, inner, chat.endpoint.model, seeds[0])
             summaries += more
@@ -113,7 +112,7 @@ def run(config: Config, ctx: Context) -> ExplainScore:
         proxy_correlations=judging.agreement(found, own),
         proxy_against=against,
         exchange=exchange,
-        notes=_notes(told, material),
+        notes=_notes(told, material, scorers),
     )
 
 
@@ -144,7 +143,10 @@ def recompute(result: dict[str, Any], folder: Path) -> list[str]:
         columns["feature"] = [place[feature] for feature in columns["feature"]]
         stopped = None if stored.exchange is None else stored.exchange.stopped
         code = None if stopped is None else stopped.partition(":")[0]
-        summaries, scores = _of_judges(columns, code, listed, judged, stored.judge.name, stored.judge.seeds[0])
+        units = {s.scorer: SCORERS.get(s.scorer, s.unit) for s in stored.summaries if s.scorer in judged}
+        if strange := [name for name, unit in units.items() if unit not in judging.CHANCE]:
+            return [f"{name} is measured in {units[name]}, which nothing is" for name in strange]
+        summaries, scores = _of_judges(columns, code, listed, units, stored.judge.name, stored.judge.seeds[0])
     if "rule" in names:
         counts = tables[_RULES[0]], tables[_RULES[1]]
         try:
@@ -220,7 +222,19 @@ def _narrowed(reserved: Material, told: ExplainFeatures, chosen: list[int]) -> t
     )
 
 
+def _place(scorer: str) -> tuple[int, str]:
+    """Ours in their own order, then those of other packages by name."""
+    from radiograph.explanations import judging
+
+    ours = judging.JUDGED
+    return (ours.index(scorer) if scorer in ours else len(ours), scorer)
+
+
 def _scorers(config: Config, told: ExplainFeatures, judge: bool) -> list[str]:
+    from radiograph.explanations import scorer_module
+
+    for name in config.scorer:
+        scorer_module(name)
     rules = any(rule is not None for rule in _rules(told))
     wanted: list[str] = list(config.scorer)
     if not wanted:
@@ -259,7 +273,7 @@ def _of_judges(
     columns: dict[str, list[Any]],
     stopped: str | None,
     listed: Sequence[tuple[int, str]],
-    names: Sequence[str],
+    units: Mapping[str, str],
     judge: str,
     seed: int,
 ) -> tuple[list[ScorerSummary], list[FeatureScore]]:
@@ -268,18 +282,18 @@ def _of_judges(
 
     summaries: list[ScorerSummary] = []
     scores: list[FeatureScore] = []
-    for name in names:
+    for name, unit in units.items():
         code = judging.code_of(columns, name, stopped)
-        own = judging.scores_of(columns, name, listed, code=code)
+        own = judging.scores_of(columns, name, listed, code=code, unit=unit)
         known = {score.feature for score in own}
         own += [
             FeatureScore(
                 feature=feature,
                 feature_id=feature_id,
-                scorer=name,  # type: ignore[arg-type]  # one of the scorers
+                scorer=name,
                 value=None,
                 n=0,
-                chance=judging.CHANCE[SCORERS[name]],
+                chance=judging.CHANCE[unit],
                 code="few_contexts",
             )
             for feature, feature_id in listed
@@ -287,7 +301,9 @@ def _of_judges(
         ]
         scores += own
         put, failed = judging.questions_of(columns, name)
-        summaries.append(judging.summary_of(name, own, judge, questions=put, failed=failed, code=code, seed=seed))
+        summaries.append(
+            judging.summary_of(name, own, judge, questions=put, failed=failed, code=code, seed=seed, unit=unit)
+        )
     return summaries, scores
 
 
@@ -321,8 +337,10 @@ def _against(scores: list[FeatureScore]) -> tuple[str | None, list[FeatureScore]
     return None, []
 
 
-def _notes(told: ExplainFeatures, material: Material) -> tuple[str, ...]:
+def _notes(told: ExplainFeatures, material: Material, scorers: Sequence[str]) -> tuple[str, ...]:
     notes = list(told.notes)
+    owners = {name: package_of("radiograph.scorers", name) for name in scorers}
+    notes += [f"{name} is a scorer of the package {owner}" for name, owner in owners.items() if owner]
     silent = int((material.fires.getnnz(axis=1) == 0).sum())
     if silent:
         notes.append(f"{silent} of {len(material)} features never fire on the reserved texts")

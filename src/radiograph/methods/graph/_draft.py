@@ -304,8 +304,8 @@ def explanations(draft: Draft, run: Opened) -> None:
 def scores(draft: Draft, run: Opened) -> None:
     """How far words hold on texts that nobody who wrote them has seen."""
     found = ExplainScore.read(run.result)
-    order = list(SCORERS)
-    for one in sorted(found.scores, key=lambda score: order.index(score.scorer)):
+    order = {name: place for place, name in enumerate(SCORERS)}
+    for one in sorted(found.scores, key=lambda score: order.get(score.scorer, len(order))):
         if one.value is not None:
             draft.scores.setdefault((Path(found.run).name, one.feature_id), one)
 
