@@ -9,6 +9,7 @@ import pytest
 from radiograph.core import UserError
 from radiograph.sources import Options
 from radiograph.store.services import Dashboard, Service, ServiceError
+from radiograph.surfaces.cli._main import run
 from serving import serving
 
 from .conftest import make_context
@@ -80,6 +81,31 @@ def test_z_neuronpedia_is_a_dump_whose_scores_stay_its_own(workspace):
     with pytest.raises(UserError) as caught:
         asked(make_context(workspace), served.url, "neuronpedia:gpt2-small@6-res-jb:652")
     assert caught.value.code == "offline"
+
+
+def test_z_the_command_line_names_another_service_of_dashboards(workspace, capsys, monkeypatch):
+    monkeypatch.setenv("NP_KEY", KEY)
+    verb = ["inspect", "gpt2-small", "--criterion", "units", "--quiet", "--neuronpedia-url"]
+    feature = "gpt2-small@6-res-jb:650"
+    with serving(dashboard) as served:
+        asked = [*verb, served.url, "--key-env", "NP_KEY", "--features"]
+        assert run([*asked, f"neuronpedia:{feature}", "--out", "refused"]) == 3
+        assert "pass --online" in capsys.readouterr().err and served.paths == []
+        assert run([*asked, f"neuronpedia:{feature}", "--out", "r", "--online", "--search", "units"]) == 4
+        assert run([*asked, f"neuronpedia:{served.url}/gpt2-small/6-res-jb/651", "--out", "page", "--online"]) == 4
+        (workspace / "list.txt").write_text(f"{feature}\n")
+        assert run([*asked, "neuronpedia:@list.txt", "--out", "cached", "--refresh", "--online"]) == 4
+        numbers = [path.rpartition("/")[2] for path in served.paths]
+        assert numbers == ["650", "651", "650"] and {h["x-api-key"] for h in served.headers} == {KEY}
+    document = json.loads((workspace / "r/result.json").read_text())
+    (source,) = document["sources"]
+    assert (source["kind"], source["features"], source["model"]) == ("dump", 1, "gpt2-small")
+    assert [hit["feature"] for hit in document["search"]] == [feature]
+    # What was fetched serves a run without network, from the service that it came from alone.
+    assert run([*verb, served.url, "--features", f"neuronpedia:{feature}", "--out", "again"]) == 4
+    assert run(["inspect", "gpt2-small", "--criterion", "units", "--features", f"neuronpedia:{feature}"]) == 3
+    for folder in ("r", "page", "cached", "again"):
+        assert not any(KEY.encode() in file.read_bytes() for file in (workspace / folder).rglob("*") if file.is_file())
 
 
 def test_what_explain_sync_cached_serves_a_run_without_network(workspace):
