@@ -214,9 +214,9 @@ def recalls(table: Table) -> dict[str, Any]:
 
 
 def _within(share: float, n: int) -> tuple[float, float]:
-    from radiograph.numerics.proportions import wilson
+    from radiograph.numerics.proportions import clopper_pearson
 
-    low, high = wilson(round(share * n), n)
+    low, high = clopper_pearson(round(share * n), n)
     return low, high
 
 
