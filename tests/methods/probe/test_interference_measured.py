@@ -233,7 +233,10 @@ def test_seeds_of_a_random_merge(place):
         assert len(set(cell.repeats)) == 3
         assert cell.score == pytest.approx(np.mean(cell.repeats))
     assert outcome.result.evaluations == {"run": 4 + 2 * 3, "known": 0}
+    assert "one_seed" not in outcome.result.stamps
     assert verify(outcome.path).status == "intact"
+    once = study(names=("a", "near"), combine="dare_ties", repeats=1, out="once")
+    assert "one_seed" in once.result.stamps and "rows, not seeds" in (once.path / "report.html").read_text()
 
 
 def test_joint_is_the_sum_of_both_changes(base):

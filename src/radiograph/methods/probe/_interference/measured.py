@@ -366,6 +366,8 @@ def _stamps(study: Study) -> tuple[str, ...]:
     found = ["adapter_base_unverified"] if any(n.startswith("adapter_base_unverified") for n in notes) else []
     if any(data.truncated for data in study.data.values()):
         found.append("truncated")
+    if study.config.combine == "dare_ties" and study.repeats == 1:
+        found.append("one_seed")
     return tuple(found)
 
 

@@ -29,6 +29,7 @@ COMBINE = {
     "dare_ties": "merged: entries kept at random, signs elected",
 }
 STAMPS = {
+    "one_seed": "One seed of a random merge: the interval knows rows, not seeds; a band may be that of the draw.",
     "no_interval": "Without n and sd of a loss there is no interval: the point decides, as if it were the truth.",
     "adapter_base_unverified": "The adapters record another base than the one given.",
     "truncated": "Rows longer than the model's context were cut.",
