@@ -70,13 +70,13 @@ def _waiting(file: str) -> dict[str, tuple[str, str]]:
 
 
 @cache
-def plugins(folder: str, group: str, kind: str, calls: Sequence[str]) -> dict[str, Callable[[], Any]]:
+def plugins(folder: str | None, group: str, kind: str, calls: Sequence[str]) -> dict[str, Callable[[], Any]]:
     """Every plug-in of a kind by name, sorted, each to be imported by a call.
 
     One of another package that cannot be used stops those who ask for it, and nobody else: its call raises FormatError.
 
     Args:
-        folder: the package whose modules are plug-ins, those with an underscore left out.
+        folder: the package whose modules are plug-ins, those with an underscore left out; None: we have none ourselves.
         group: where other packages register theirs: name, and module.
         kind: what one is called in an error.
         calls: functions that every one has, as they are called: `draw(parts, seed)`.
@@ -86,7 +86,7 @@ def plugins(folder: str, group: str, kind: str, calls: Sequence[str]) -> dict[st
     """
     found: dict[str, Callable[[], Any]] = {
         module.name: partial(import_module, f"{folder}.{module.name}")
-        for module in pkgutil.iter_modules(import_module(folder).__path__)
+        for module in (pkgutil.iter_modules(import_module(folder).__path__) if folder else ())
         if not module.name.startswith("_")
     }
     for point in entry_points(group=group):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from radiograph.criteria import Compiled
     from radiograph.evidence.interventions import InterventionOrder
     from radiograph.methods._intervene.inspected import Inspected
+    from radiograph.methods._intervene.shards import Runner
     from radiograph.methods._intervene.tested import Opened, Tested
     from radiograph.models import LanguageModel
     from radiograph.store.chat import ChatClient
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _ASKING = frozenset(ChatOptions.model_fields) - {"chat_model"}
 """How a judge is asked, who is part of the order."""
-_OF_A_RUN = _ASKING | {"order_only", "order", "shard", "merge", "dry_run", "resume", "require", "workers"}
+_OF_A_RUN = _ASKING | {"order_only", "order", "shard", "merge", "dry_run", "resume", "require", "workers", "runner"}
 """Options that change nothing of what is measured."""
 
 
@@ -80,6 +81,8 @@ class Config(Options):
     """Runs of all shards of one order, put together; no model runs."""
     workers: str = "1"
     """1, N processes here, or ray[:N]: each takes a part of the features."""
+    runner: str | None = None
+    """Who runs the parts, --workers of them, where another package brings one: NAME of `radiograph.runners`."""
 
 
 def run(config: Config, ctx: Context) -> Effects:
@@ -111,6 +114,9 @@ def _run(config: Config, ctx: Context, chat: ChatClient | None) -> Effects:
     if stored is not None:
         config = _completed(config, stored.options)
     part = None if config.shard is None else shards.Shard.parse(config.shard)
+    if config.runner is not None and part is not None:
+        raise UserError("a runner hands out all parts", got="--runner with --shard", fix="give one", code="bad_value")
+    runner = None if config.runner is None else shards.runner_of(config.runner)
     if config.model is None:
         raise UserError("no model to intervene on", expected="a folder, hub id or bundled:NAME", code="missing")
     model = ctx.model(config.model, "model")
@@ -139,9 +145,9 @@ def _run(config: Config, ctx: Context, chat: ChatClient | None) -> Effects:
         study.clear()
         return conclude.planned(order)
     many = min(Workers.parse(config.workers).count, len(planned))
-    if many > 1 and part is None:
+    if (many > 1 or runner is not None) and part is None:
         study.clear()
-        return _spread(config, ctx, order, many)
+        return _spread(config, ctx, order, many, runner)
     with ctx.measure("forwards"):
         rows, costs, guards = measure(study, planned, mine, ctx.seed)
     conclude.write_rows(ctx.output.folder("tables"), rows, costs, guards)
@@ -179,14 +185,14 @@ def _completed(config: Config, options: Mapping[str, Any]) -> Config:
     return Config.model_validate(held | {name: getattr(config, name) for name in named})
 
 
-def _spread(config: Config, ctx: Context, order: InterventionOrder, many: int) -> Effects:
-    """The order in as many parts, each a step in a process of its own, put together here."""
+def _spread(config: Config, ctx: Context, order: InterventionOrder, many: int, runner: Runner | None) -> Effects:
+    """The order in as many parts, each run in a process of its own or by a runner, put together here."""
     from radiograph.methods._intervene import shards
 
     if config.resume is not None:
         raise UserError(
             "what other processes were doing cannot be resumed",
-            got=f"--resume with --workers {config.workers}",
+            got=f"--resume with --workers {config.workers}" + (f" --runner {config.runner}" if runner else ""),
             fix="resume with one worker, or run the parts yourself: --order-only, --order with --shard, --merge",
             code="bad_value",
         )
@@ -194,7 +200,11 @@ def _spread(config: Config, ctx: Context, order: InterventionOrder, many: int) -
     named = config.model_fields_set - _OF_A_RUN
     told = named | (config.model_fields_set & _ASKING)
     asked = config.model_dump(mode="json", include=set(told)) | {"order": str(root / conclude.ORDER)}
-    made = ctx.many_steps("intervene", [asked | {"shard": f"{n + 1}/{many}"} for n in range(many)], config.workers)
+    parts = [asked | {"shard": f"{n + 1}/{many}"} for n in range(many)]
+    if runner is None:
+        made = ctx.many_steps("intervene", parts, config.workers)
+    else:
+        made = shards.handed_out(ctx, runner, parts, order, str(config.runner))
     shards.put_together(made, ctx.output.folder("tables"))
     return _concluded(ctx, order, shard=None, required=config.require)
 

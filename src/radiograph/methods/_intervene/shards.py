@@ -1,4 +1,10 @@
-"""Parts of an order: which features a shard takes, and how finished shards become one run again. No torch.
+"""Parts of an order: which features a shard takes, who runs them, and how they become one run again. No torch.
+
+Parts are run by processes here, by Ray, or by what another package registers in the entry-point group
+`radiograph.runners`: a module with `run(parts, folder)`. A part is the options of one `radiograph intervene` as plain
+data: `order`, the path of an order.json, `shard`, `i/n`, `seed`, and what this run was given besides. On another
+machine these three are enough, where the files that the order names lie there too. The runner puts the finished run of
+every part into `folder`, and returns their folders in any order. They are verified before they are believed.
 
 A shard takes features whole, every n-th one: the dose of a feature is chosen on all of its discover rows. Batches
 belong to a feature, so that merged rows equal those of one run on the same kind of device.
@@ -8,16 +14,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol, cast
 
-from radiograph.core import Context, FormatError, UserError
+from radiograph.core import Context, FormatError, RadiographError, UserError, nearest, package_of, plugins
 from radiograph.evidence import document_sha256
 from radiograph.evidence.interventions import Effects, InterventionOrder
 from radiograph.methods._causal.guards import TABLE as GUARDS
 from radiograph.methods._intervene.conclude import COSTS, ROWS, write_rows
+
+RUNNERS: Final = "radiograph.runners"
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,65 @@ class Shard:
                 code="bad_value",
             )
         return range(self.number - 1, size, self.many)
+
+
+class Runner(Protocol):
+    """What a runner's module offers."""
+
+    def run(self, parts: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[Path]:
+        """Run every part into a folder below `folder`."""
+        ...
+
+
+def runner_of(name: str) -> Runner:
+    """A runner by name.
+
+    Raises:
+        UserError: there is none; the nearest are named. FormatError: it cannot be used.
+    """
+    known = plugins(None, RUNNERS, "runner", ("run(parts, folder)",))
+    if name not in known:
+        close = nearest(name, list(known))
+        raise UserError(
+            f"no runner {name!r}",
+            expected=", ".join(known) or "none is installed",
+            where="--runner",
+            fix=f"did you mean {', '.join(close)}?" if close else "--workers N or ray:N run parts without one",
+            code="bad_value",
+        )
+    return cast(Runner, known[name]())
+
+
+def handed_out(
+    ctx: Context, runner: Runner, parts: Sequence[Mapping[str, Any]], order: InterventionOrder, name: str
+) -> list[Path]:
+    """The finished runs of all parts.
+
+    Raises:
+        UserError: runs elsewhere, unfinished, changed, or of another order. RadiographError: the runner failed.
+    """
+    home = ctx.output.folder("steps")
+    with ctx.measure(f"runner {name}"):
+        try:
+            made = [Path(one) for one in runner.run([{**part, "seed": ctx.seed} for part in parts], home)]
+        except RadiographError:
+            raise
+        except Exception as error:
+            owner = package_of(RUNNERS, name)
+            raise RadiographError(f"the runner {name!r} of {owner} failed: {type(error).__name__}: {error}") from error
+    outside = [one.name for one in made if home.resolve() not in one.resolve().parents or not one.is_dir()]
+    if outside or not made:
+        raise UserError(
+            f"the runner {name!r} returned what is no run of a part",
+            expected="folders inside the one that it was given",
+            got=", ".join(outside) or "nothing",
+            code="not_intact",
+        )
+    for folder in made:
+        _require_intact(folder, ctx)
+        if (own := _effects(folder).order_sha256) != document_sha256(order):
+            raise UserError(f"{folder.name} is a part of another order", expected=document_sha256(order), got=own)
+    return made
 
 
 def read_order(path: Path) -> InterventionOrder:
