@@ -214,6 +214,28 @@ def test_a_broken_part_is_named_with_its_package_and_a_remedy(workspace, tmp_pat
     assert not Path("r").exists() and not Path("r.partial").exists()
 
 
+@pytest.mark.parametrize(
+    ("group", "text", "said"),
+    [
+        ("radiograph.sources", "def open(reference, parts): return []", "expected: Live or Stored or Dumped"),
+        ("radiograph.criteria", "def lacks(parts): ...\ndef draw(parts, seed): return 3", "expected: Drawn"),
+        ("radiograph.explainers", "def lacks(study): ...\ndef explain(study): return 3", "expected: Explained"),
+        (
+            "radiograph.explainers",
+            "from radiograph.explanations import Explained\n"
+            "def lacks(study): ...\ndef explain(study): return Explained('me', ())",
+            "expected: 4 explanations",
+        ),
+    ],
+)
+def test_a_part_that_gives_back_something_else_is_named(workspace, tmp_path_factory, capsys, group, text, said):
+    write_material(workspace / "records", material(40), HEADER)
+    with installed(tmp_path_factory.mktemp("site"), {f"{group} bad": "their_broken"}, {"their_broken": text}):
+        assert run([*VERBS[group], "--out", "r", "--quiet"]) == 3
+    told = capsys.readouterr().err
+    assert said in told and "'bad'" in told and "mend " in told and not Path("r").exists()
+
+
 def test_a_broken_part_that_nobody_asks_for_stops_nothing(workspace, tmp_path_factory):
     points = {f"radiograph.{name} bad": "their_broken" for name in ("sources", "explainers", "scorers", "verbalizers")}
     write_material(workspace / "records", material(40), HEADER)

@@ -28,7 +28,7 @@ from radiograph.core.errors import (
     WorkerLost,
     nearest,
 )
-from radiograph.core.extras import deferred, package_of, plugins, require
+from radiograph.core.extras import deferred, held, package_of, plugins, require
 from radiograph.core.progress import Progress, Silent, Task
 from radiograph.core.seeds import derive, derive_many
 from radiograph.core.sites import REFERENCE, FeatureAddress, Site, Source, canonical, expand, hidden_state
@@ -73,6 +73,7 @@ __all__ = [
     "derive_many",
     "expand",
     "finite_number",
+    "held",
     "hidden_state",
     "inputs_of",
     "nearest",

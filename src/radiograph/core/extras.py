@@ -15,9 +15,11 @@ from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from radiograph.core.errors import FormatError, MissingExtra
+
+Given = TypeVar("Given")
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -100,6 +102,24 @@ def package_of(group: str, name: str) -> str | None:
     """The package that registered a plug-in, with its version; None for one of our own."""
     owners = [point.dist for point in entry_points(group=group, name=name) if point.dist is not None]
     return f"{owners[0].name} {owners[0].version}" if owners else None
+
+
+def held(value: Given, expected: type | tuple[type, ...], group: str, name: str) -> Given:
+    """What a plug-in gave back, if it is of the type that it has to be.
+
+    Raises:
+        FormatError: it is of another one.
+    """
+    if isinstance(value, expected):
+        return value
+    kinds = expected if isinstance(expected, tuple) else (expected,)
+    raise FormatError(
+        f"{name!r} of {package_of(group, name) or 'this package'} gave back something else",
+        expected=" or ".join(kind.__name__ for kind in kinds),
+        got=type(value).__name__,
+        where=f"entry point {name} of {group}",
+        fix="mend that package, or do without its part",
+    )
 
 
 def _joined(point: EntryPoint, kind: str, calls: Sequence[str]) -> Any:

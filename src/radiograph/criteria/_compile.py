@@ -20,8 +20,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from radiograph.core import Refusal, UserError
-from radiograph.criteria._find import available, routes
+from radiograph.core import Refusal, UserError, held
+from radiograph.criteria._find import GROUP, available, routes
 from radiograph.criteria._groups import distinct, group_names
 from radiograph.criteria._measure import counted, rows_sha256, split_record, surface_of, warnings_of
 from radiograph.criteria._parts import Drawn, Parts
@@ -146,4 +146,4 @@ def _drawn(parts: Parts, seed: int) -> dict[str, Drawn]:
             got="none of them has what it needs",
             fix="; ".join(f"{name}: {lack}" for name, lack in lacks.items()),
         )
-    return {name: routes()[name].draw(parts, seed) for name in names}
+    return {name: held(routes()[name].draw(parts, seed), Drawn, GROUP, name) for name in names}

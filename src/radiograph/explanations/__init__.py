@@ -16,7 +16,7 @@ from radiograph.explanations._sources import LABELS_FILE, NO_LABELS, SHIPPED, La
 if TYPE_CHECKING:
     from radiograph.explanations._asking import as_data, exchange, lines, marked_text, question
     from radiograph.explanations._attributes import Choice, Labelled, choose
-    from radiograph.explanations._find import Explainer, explainer, scorer_module, verbalizer_module
+    from radiograph.explanations._find import Explainer, explained, explainer, scorer_module, verbalizer_module
     from radiograph.explanations._protocol import Reconstructor, Verbalizer
     from radiograph.explanations._study import Explained, Study, Truth
     from radiograph.explanations.texts._contexts import Context, Windowed
@@ -50,6 +50,7 @@ __all__ = [
     "as_data",
     "choose",
     "exchange",
+    "explained",
     "explainer",
     "label_features",
     "lines",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from radiograph.core import UserError, nearest, plugins
+from radiograph.core import FormatError, UserError, held, nearest, plugins
 from radiograph.explanations._study import Explained, Study
 
 _CALLS: Final = {
@@ -42,6 +42,23 @@ def explainer(name: str) -> Explainer:
         UserError: there is none; the nearest are named.
     """
     return cast(Explainer, _named(name, "explainers"))
+
+
+def explained(name: str, study: Study) -> Explained:
+    """What an explainer says of a study that it lacks nothing of.
+
+    Raises:
+        FormatError: one of another package gives back something else, or not one explanation a feature.
+    """
+    said = held(explainer(name).explain(study), Explained, "radiograph.explainers", name)
+    if len(said.explanations) != len(study.material):
+        raise FormatError(
+            f"the explainer {name!r} did not answer for each feature",
+            expected=f"{len(study.material)} explanations, in the order of the material",
+            got=str(len(said.explanations)),
+            fix="mend the package that brings it; a feature without words has text=None and says why",
+        )
+    return said
 
 
 def verbalizer_module(name: str) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from radiograph.core import UserError, nearest, plugins
-from radiograph.sources._given import Given
+from radiograph.core import UserError, held, nearest, plugins
+from radiograph.sources._given import Dumped, Given, Live, Stored
 from radiograph.sources._grammar import Reference
 from radiograph.sources._parts import Parts
 
@@ -52,7 +52,7 @@ def open_source(text: str, parts: Parts) -> Given:
             fix=f"did you mean {', '.join(close)}?" if close else "write KIND:WHERE, as dictionary:FOLDER",
             code="unknown_source",
         )
-    return known[reference.kind]().open(reference, parts)
+    return held(known[reference.kind]().open(reference, parts), (Live, Stored, Dumped), GROUP, reference.kind)
 
 
 def _known() -> dict[str, Callable[[], Any]]:

@@ -79,7 +79,7 @@ class Config(ChatOptions):
 
 def run(config: Config, ctx: Context) -> ExplainFeatures:
     """Gather, part, explain, keep."""
-    from radiograph.explanations import CHECK, LEARN, RESERVE, Study, explainer, parts
+    from radiograph.explanations import CHECK, LEARN, RESERVE, Study, explained, explainer, parts
     from radiograph.methods.explain._given import gathered, pushes_of
 
     kind, _, name = config.with_.partition(":")
@@ -117,7 +117,7 @@ def run(config: Config, ctx: Context) -> ExplainFeatures:
         if lacks := writer.lacks(study):
             raise UserError(f"--with {config.with_} needs {lacks}", code="no_explainer")
         with ctx.measure("explain"):
-            said = writer.explain(study)
+            said = explained(kind, study)
     limits = (config.above * largest).tolist()
     words = tuple(e.model_copy(update={"threshold": limit}) for e, limit in zip(said.explanations, limits, strict=True))
     reserved = material.take(~explains)
