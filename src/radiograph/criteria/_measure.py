@@ -111,7 +111,10 @@ def warnings_of(
 
 
 def _texts(values: Sequence[Any]) -> Sequence[str]:
-    return values if set(map(type, values)) == {str} else list(map(_text, values))
+    kinds = set(map(type, values))
+    if kinds == {bool}:
+        return ["True" if value else "False" for value in values]
+    return values if kinds == {str} else list(map(_text, values))
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radiograph.numerics.firing import coactivation, histogram, phi, shown_rows
+from radiograph.numerics.firing import _together, coactivation, histogram, phi, shown_rows
 
 
 def test_every_value_falls_into_one_bin_whatever_its_kind():
@@ -55,17 +55,28 @@ def test_few_rows_show_each_once():
     assert [row for _, row in shown.tenths] == [4]
 
 
-def test_phi_is_the_correlation_of_firing():
+def by_feature(dense, features):
+    """Features, offsets and rows."""
+    feature, row = np.nonzero(dense[:, features].T)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(feature, minlength=len(features)))])
+    return np.array(features), offsets, row
+
+
+@pytest.mark.parametrize("limit", [2**24, 100, 1])
+def test_phi_is_the_correlation_of_firing(limit, monkeypatch):
+    monkeypatch.setattr(_together, "DENSE", limit)
     rng = np.random.default_rng(2)
     dense = rng.random((80, 12)) < rng.uniform(0.1, 0.9, 12)
-    row, feature = np.nonzero(dense)
     chosen = np.array([3, 7])
-    parts = [(feature[:200], row[:200]), (feature[200:], row[200:])]
+    parts = [by_feature(dense, [0, 1, 2, 3, 4]), by_feature(dense, [11, 10, 9, 8, 7, 6, 5])]
     found = coactivation(parts, np.nonzero(dense[:, chosen]), (12, 80, 2))
+    assert found.active.tolist() == dense.sum(0).tolist()
     expected = np.corrcoef(dense.T.astype(float))[:, chosen]
     assert phi(found, chosen, 80) == pytest.approx(expected, abs=1e-12)
 
 
 def test_phi_of_a_silent_feature_is_zero():
-    found = coactivation([(np.zeros(3, np.int64), np.arange(3))], (np.arange(3), np.zeros(3, np.int64)), (2, 3, 1))
+    found = coactivation(
+        [(np.array([0, 1]), np.array([0, 3, 3]), np.arange(3))], (np.arange(3), np.zeros(3, np.int64)), (2, 3, 1)
+    )
     assert phi(found, np.array([0]), 3).tolist() == [[0.0], [0.0]]

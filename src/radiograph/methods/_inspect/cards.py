@@ -285,15 +285,15 @@ def _together(numbers: Sequence[int], tables: Tables, memory: int) -> dict[int, 
 
 def _places(
     part: Table, kept: np.ndarray, memory: int
-) -> Iterator[tuple[Int64[np.ndarray, " entry"], Int64[np.ndarray, " entry"]]]:
-    """(feature, row) of every entry of a source that is not zero and belongs to the study."""
+) -> Iterator[tuple[Int64[np.ndarray, " feature"], Int64[np.ndarray, " offset"], Int64[np.ndarray, " entry"]]]:
+    """Features, and the rows of the study on which each is not zero."""
     every = bool(kept.all())
     for rows, numbers in part.ranges(memory):
-        feature, row = numbers[rows.feature] - part.first, rows.unit
-        if not every:
-            own = kept[row]
-            feature, row = feature[own], row[own]
-        yield feature, row
+        on = rows.value != 0 if every else (rows.value != 0) & kept[rows.unit]
+        if on.all():
+            yield numbers - part.first, rows.offsets, rows.unit
+        else:
+            yield numbers - part.first, np.concatenate([[0], np.cumsum(on)])[rows.offsets], rows.unit[on]
 
 
 def _named(found: Sequence[tuple[int, float]], names: Sequence[str]) -> tuple[Neighbour, ...]:

@@ -117,7 +117,7 @@ def _centred_ranks(
 ) -> Float64[np.ndarray, "pair row"]:
     """Ranks minus their mean, ties sharing the average of their places; 0 where nothing is real."""
     padded = np.where(real, x, np.inf)
-    order = np.argsort(padded, axis=1, kind="stable")
+    order = np.argsort(padded, axis=1)  # equal values share their places, so any order of them will do
     ordered = np.take_along_axis(padded, order, 1)
     new = np.ones((len(x), x.shape[1] + 1), dtype=bool)
     new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
