@@ -74,7 +74,9 @@ def _shuffle(
         out[members] = stream.permuted(np.repeat(weight[None], draws, axis=0), axis=1).T
         return
     chosen = np.argpartition(stream.random((draws, len(members))), positive - 1, axis=1)[:, :positive]
-    out[members[chosen], np.arange(draws)[:, None]] = 1.0
+    places = np.zeros((draws, len(members)))
+    np.put_along_axis(places, chosen, 1.0, axis=1)
+    out[members] = places.T
 
 
 def flips(units: int, draws: int, seed: int) -> Iterator[Float64[np.ndarray, "unit draw"]]:
