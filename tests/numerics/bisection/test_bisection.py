@@ -147,28 +147,28 @@ def test_a_metric_decides_when_students_interval_leaves_the_threshold():
     assert decide([0.05], 1, 0.95, Threshold(">=", 0.05)) == "broken"
 
 
-def test_metrics_of_few_values_are_not_sure_because_two_are_equal():
-    """A metric of 0 or 1 that is wrong one time in five: a checkpoint is called wrongly within the confidence."""
-    rng = np.random.default_rng(0)
-    threshold, wrong, draws = Threshold(">", 0.5), 0, 1500
+def called_broken(draw, threshold, draws):
+    """Of rounds of up to 15 runs of a good checkpoint."""
+    wrong = 0
     for _ in range(draws):
         runs: list[float] = []
         while len(runs) < 15 and decide(runs, 15, 0.95, threshold) is None:
-            runs.append(float(rng.random() < 0.2))
+            runs.append(float(draw()))
         wrong += decide(runs, 15, 0.95, threshold) == "broken"
-    assert wrong <= draws * 0.025
+    return wrong / draws
+
+
+def test_metrics_of_few_values_are_not_sure_because_two_are_equal():
+    """A metric of 0 or 1 that is wrong one time in five: a checkpoint is called wrongly within the confidence."""
+    rng = np.random.default_rng(0)
+    assert called_broken(lambda: rng.random() < 0.2, Threshold(">", 0.5), 1500) <= 0.025
 
 
 def test_looking_after_every_run_keeps_the_level():
     """A mean a tenth of a deviation on the good side; the level itself at every look gives 7 %."""
     rng = np.random.default_rng(1)
-    threshold, wrong, draws = Threshold(">", 1.0), 0, 800
-    for _ in range(draws):
-        runs: list[float] = []
-        while len(runs) < 15 and decide(runs, 15, 0.95, threshold) is None:
-            runs.append(0.9 + float(rng.standard_normal()))
-        wrong += decide(runs, 15, 0.95, threshold) == "broken"
-    assert wrong <= draws * 0.025 + 3 * np.sqrt(draws * 0.025 * 0.975)
+    wrong = called_broken(lambda: 0.9 + rng.standard_normal(), Threshold(">", 1.0), 800)
+    assert wrong <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 800)
 
 
 def test_thresholds_are_read_or_refused():
