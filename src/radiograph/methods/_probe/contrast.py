@@ -15,7 +15,7 @@ from radiograph.evidence.probes.probe import ProbeKind
 from radiograph.probing import ContrastRow, check_distinct, contrast_row
 
 PROMPTS = "builtin:prompts#"
-WORLD_ROWS = 800
+WORLD_ROWS = 1600
 FORMS = "FILE.jsonl, builtin:defection|truth|harm, world:ATTRIBUTE, suite:FILE#FACTOR or stores:POS,NEG"
 
 

@@ -11,8 +11,9 @@ draws of 20 and 20 rows, and in 20 % where groups are of very unequal size, for 
 A constant score, or one that is equal inside of every pair, adds nothing to the variance: its interval is that of
 groups none of which was unlike the others (`alike_area`).
 
-Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among those
-m groups, (α/2)^(1/m), so that one mistake does not look surer than none. Near 0 likewise.
+Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among m
+groups, (α/2)^(1/m), m what they are worth or, where there was none, how many they are: one mistake does not look surer
+than none. Near 0 likewise.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def separation(
     groups = (len(np.unique(group[positive])), len(np.unique(group[~positive])))
     if error <= _NOTHING and 0 < area < 1:
         return Separation(area, alike_area(area, groups), groups)
-    worth = min(_worth(group[positive]), _worth(group[~positive]))
+    # Of groups none of which was unlike the others their number counts, of what was seen to differ the rows too.
+    whole = area in (0, 1)
+    worth = min(groups) if whole else min(_worth(group[positive]), _worth(group[~positive]))
     perfect = 0.025 ** (1 / worth)
-    low, high = (area, area) if area in (0, 1) else _around(area, error, worth)
+    low, high = (area, area) if whole else _around(area, error, worth)
     return Separation(area, Interval(min(low, perfect), max(high, 1 - perfect)), groups)
 
 
