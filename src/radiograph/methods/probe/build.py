@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 METHODS = ("mean_difference", "logistic", "lda", "whitened")
 CLEAN = "world:mixture#8000"
 BINS = 40
-RULES = {"build": 1}
+RULES = {"build": 2}
 LIMITS = ("tokens", "width")
 
 

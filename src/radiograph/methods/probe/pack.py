@@ -24,7 +24,7 @@ from radiograph.core import Context, FilePath, FolderPath, ModelRef, UserError
 from radiograph.core.config import Positional
 from radiograph.evidence.probes.probe import PackReport
 
-RULES = {"pack": 1}
+RULES = {"pack": 2}
 
 
 class Config(Base):
