@@ -25,19 +25,30 @@ def test_d10_4_final_is_at_least_best_random_at_least_mean_random():
         assert ((found.point >= 0) & (found.point <= 1)).all()
 
 
-def test_d10_4_linear_toys_reach_the_enumerated_optimum():
+def toy(seed):
+    """A loss that is linear in the masks before it is squared, and its largest value at a corner."""
+    generator = torch.Generator().manual_seed(seed)
+    x, v, u = (torch.randn(*shape, generator=generator) for shape in ((4,), (4, 10), (10, 3)))
+
+    def loss(r):
+        return (((r - 1) * (x @ v)) @ u).square().sum(1)
+
     corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=10)))
+    return loss, float(loss(corners).max()), generator
+
+
+def test_d10_4_a_linear_toy_reaches_the_enumerated_optimum():
+    loss, optimum, generator = toy(0)
+    found = attack(loss, 10, Attack(16, 8, 20, 0.25), generator)
+    assert found.value == pytest.approx(optimum, rel=1e-5)
+
+
+def test_d10_4_linear_toys_reach_the_enumerated_optimum_or_nearly():
+    """Ascent from 16 starts may end at another corner: on 7 of 200 toys, at .983 of the optimum or more."""
     reached = []
     for seed in range(40):
-        generator = torch.Generator().manual_seed(seed)
-        x, v, u = (torch.randn(*shape, generator=generator) for shape in ((4,), (4, 10), (10, 3)))
-
-        def loss(r, xv=x @ v, u=u):
-            return (((r - 1) * xv) @ u).square().sum(1)
-
-        found = attack(loss, 10, Attack(16, 8, 20, 0.25), generator)
-        reached.append(found.value / float(loss(corners).max()))
-    # Ascent from 16 starts may end at another corner: on 7 of 200 toys, at .983 of the optimum or more.
+        loss, optimum, generator = toy(seed)
+        reached.append(attack(loss, 10, Attack(16, 8, 20, 0.25), generator).value / optimum)
     assert sum(share > 1 - 1e-5 for share in reached) >= 36
     assert min(reached) > 0.95 and max(reached) < 1 + 1e-5
 

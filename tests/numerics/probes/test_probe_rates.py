@@ -78,9 +78,7 @@ def test_one_mistake_is_not_surer_than_none():
         one = probes.separation(sign * scores, positive, np.arange(40))
         scores[[19, 20]] = scores[[20, 19]]
         assert one.area != none.area
-        # Towards ½; at the other end a mistake does say that the area is not 1.
-        assert one.interval.low <= none.interval.low if sign > 0 else one.interval.high >= none.interval.high
-        assert one.interval.high - one.interval.low > 0.99 * (none.interval.high - none.interval.low)
+        assert one.interval.low <= none.interval.low and one.interval.high >= none.interval.high
 
 
 @pytest.mark.parametrize("sizes", [np.ones(20, int), np.ones(60, int), "uneven"], ids=["20", "60", "uneven"])
@@ -249,12 +247,11 @@ def test_p8_6_the_interval_covers_where_groups_are_of_unequal_size():
 @pytest.mark.parametrize("rho", [0.05, 0.2])
 @pytest.mark.parametrize("mean", [0.005, 0.03, 0.1])
 @pytest.mark.parametrize("sizes", [np.full(100, 50), np.full(30, 100), LOGNORMAL], ids=["100", "30", "lognormal"])
-def test_p8_6_the_interval_covers_at_full_size(sizes, mean, rho):
-    held, bands = coverage(sizes, mean, rho, 400)
-    # A group in fifty holds nearly all flags, so half of the draws of thirty groups never saw one like it.
-    unseen = (mean, rho) == (0.005, 0.2)
-    assert held >= (0.65 if unseen else 0.85)
-    assert not unseen or "MAJOR" not in bands
+def test_p8_6_the_interval_covers_at_full_size(sizes, mean, rho, request):
+    if (mean, rho) == (0.005, 0.2):
+        reason = "a group in fifty holds nearly all flags: half of the draws of thirty groups never saw one like it"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    assert coverage(sizes, mean, rho, 400)[0] >= 0.85
 
 
 @pytest.mark.parametrize("sizes", [[5] * 200 + [3000] * 2, [5000] + [20] * 50, [800] * 3, [2500]])

@@ -12,8 +12,8 @@ A constant score, or one that is equal inside of every pair, adds nothing to the
 groups none of which was unlike the others (`alike_area`).
 
 Near 1 the variance is near zero and says little: the lower end is never above the exact one for no mistake among m
-groups, (α/2)^(1/m), m what they are worth or, where there was none, how many they are: one mistake does not look surer
-than none. Near 0 likewise.
+groups, (α/2)^(1/m), m what they are worth or, where there was none, how many they are; the upper one is 1 then. So one
+mistake does not look surer than none. Near 0 likewise.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def separation(
     worth = min(groups) if whole else min(_worth(group[positive]), _worth(group[~positive]))
     perfect = 0.025 ** (1 / worth)
     low, high = (area, area) if whole else _around(area, error, worth)
-    return Separation(area, Interval(min(low, perfect), max(high, 1 - perfect)), groups)
+    if low > perfect:
+        low, high = perfect, 1.0
+    elif high < 1 - perfect:
+        low, high = 0.0, 1 - perfect
+    return Separation(area, Interval(low, high), groups)
 
 
 def _worth(group: Int64[np.ndarray, " row"]) -> float:
