@@ -14,49 +14,16 @@ from safetensors.numpy import save_file
 
 from radiograph.core import ExitCode, Refusal, UserError
 from radiograph.runtime import verify
-from radiograph.store import Bundle
 from radiograph.surfaces.cli._main import run as command
-from running import go
-
-D, F, N, GROUPS = 32, 400, 1200, 40
-PLANTED = {7: 2.0, 90: -2.0, 301: 1.5}
-
-
-def rows(seed=0):
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((F, D)).astype(np.float32)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    x = rng.standard_normal((N, D)).astype(np.float32)
-    y = x + sum(a * directions[j] for j, a in PLANTED.items()) + 0.05 * rng.standard_normal((N, D)).astype(np.float32)
-    return directions, x, y.astype(np.float32)
-
-
-DIRECTIONS, X, Y = rows()
-PROMPTS = np.arange(N) * GROUPS // N
-WEIGHTS = {"W_enc": np.ascontiguousarray(DIRECTIONS.T), "b_enc": np.full(F, -1.5, np.float32), "W_dec": DIRECTIONS}
+from shifting import DIRECTIONS, GROUPS, PLANTED, PROMPTS, WEIGHTS, D, F, N, X, Y, shift, written
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Both sides in several formats, and the dictionary."""
-    folder = tmp_path_factory.mktemp("shift")
-    save_file(WEIGHTS, folder / "d.safetensors")
-    for name, side in (("ref", X), ("cand", Y)):
-        np.savez(folder / f"{name}.npz", activations=side, prompt=PROMPTS)
-        np.save(folder / f"{name}.npy", side)
-        save_file({"activations": side, "prompt": PROMPTS}, folder / f"{name}.safetensors")
-        columns = {"activations": pl.Series(side, dtype=pl.Array(pl.Float32, D)), "prompt": PROMPTS}
-        pl.DataFrame(columns).write_parquet(folder / f"{name}.parquet")
-        document = {"activations": side.tolist(), "prompt": PROMPTS.tolist()}
-        (folder / f"{name}.json").write_text(json.dumps(document))
     with pytest.MonkeyPatch.context() as patch:
+        folder = written(tmp_path_factory.mktemp("shift"))
         patch.chdir(folder)
         yield folder
-
-
-def shift(**more):
-    config = {"dictionary": "d.safetensors", "reference": "ref.npz", "candidate": "cand.npz", "activation": "relu"}
-    return go("probe.sae-diff", **{**config, "permutations": 99, **more})
 
 
 @pytest.fixture(scope="module")
@@ -111,123 +78,6 @@ def test_p8_2_every_number_of_the_table_by_a_second_derivation(full):
     assert full.result.shares.seen == pytest.approx(seen, rel=1e-3)
     assert full.result.l2.floor_median < full.result.l2.drift and full.result.l2.p < 0.05
     assert len(full.result.shares.outside_random) == 3
-
-
-FORGED = {
-    "kind": "crosscoder",
-    "requirements": [],
-    "activation_drift": 0.001,
-    "effect_rms": 0.001,
-    "largest": 1.0,
-    "carried/0/interval": [-9.0, 9.0],
-    "carried/0/share": 0.01,
-    "carried/0/effect": 0.0,
-    "carried/0/state": "silenced",
-    "carried/0/q": 0.2,
-    "rest/state": "diffuse",
-    "shares/carried_interval": [0.0, 0.1],
-    "moved/level": 0.5,
-    "n/tokens": 12,
-    "null": [0] * 81,
-    "shown/0/active_ref": 5.0,
-    "shown/0/mean_ref": 5.0,
-    "shown/0/state": "unmoved",
-    "shown/3/p": None,
-    "shown/3/feature": 2,
-}
-FULL = {
-    "shares/seen": 0.1,
-    "shares/seen_null": 0.1,
-    "shares/outside": 0.1,
-    "shares/outside_random": [],
-    "carried/0/label_source": "x",
-    "l2/floor_median": 9.0,
-    "l2/p": 0.5,
-    "l2/excess": 0.0,
-    "fvu/difference": [0.5, 0.6],
-    "shown/0/turned_on": 5,
-    "changes/0/feature": 2,
-}
-
-
-def test_every_number_of_a_record_follows_from_its_tables(place):
-    """Each edit alone, its hashes redone; then rows left out, doubled, changed, and tables left out."""
-    from radiograph.methods.probe.sae_diff import recompute
-
-    path = shift(depth="full", out="forged-full", require=["l2_excess<0.1"]).path
-    document = json.loads((path / "result.json").read_text())
-    assert recompute(document, path) == []
-    _edited(FULL, document, path)
-    path = shift(out="forged", require=["moved<3"]).path
-    document = json.loads((path / "result.json").read_text())
-    assert recompute(document, path) == []
-    _edited(FORGED, document, path)
-    for name in ("features", "groups", "sample", "written", "basis", "scale"):
-        file = path / "tables" / f"{name}.parquet"
-        data = file.read_bytes()
-        table = pl.read_parquet(file)
-        for other in (table[1:], table[:0]):
-            other.write_parquet(file)
-            assert recompute(document, path), name
-        file.unlink()
-        assert recompute(document, path), name
-        file.write_bytes(data)
-    for column in ("p", "q", "statistic", "effect"):
-        file = path / "tables/features.parquet"
-        table = pl.read_parquet(file)
-        table.with_columns((pl.col(column) * 0.5).alias(column)).write_parquet(file)
-        assert recompute(document, path), column
-        table.write_parquet(file)
-    assert recompute(document, path) == []
-
-
-def test_what_needs_the_dictionary_is_measured_again_where_it_is_and_said_to_be_taken_where_not(place):
-    from radiograph.methods.probe.sae_diff import as_written, recompute
-
-    path = shift(out="held", permutations=99).path
-    document = json.loads((path / "result.json").read_text())
-    edits = {
-        "rest/p": 0.5 if document["rest"]["p"] is None or document["rest"]["p"] < 0.4 else 0.2,
-        "rest/share": 0.2,
-        "rest/chance": 0.01,
-        "moved/sham_carried": 1,
-        "carried/0/alternatives": [3],
-        "carried/0/name": "x",
-        "carried/0/label": "x",
-        "shown/0/name": "x",
-        "activation": "identity",
-        "notes": ["x"],
-        "null": [document["null"][1], document["null"][0], *document["null"][2:]],
-    }
-    _edited(edits, document, path)
-    assert not any("dictionary" in text for text in as_written(document, path))
-    features = path / "tables/features.parquet"
-    data = features.read_bytes()
-    pl.read_parquet(data).with_columns(sham_q=pl.col("sham_q") * 0.99).write_parquet(features)
-    assert any("sham_q" in text for text in recompute(document, path))
-    features.write_bytes(data)
-    away = Path("d.safetensors").rename("elsewhere.safetensors")
-    try:
-        assert recompute(document, path) == []
-        assert "d.safetensors is not at hand" in verify(path).headline and verify(path).status == "intact"
-        away.with_name("d.safetensors").write_bytes(away.read_bytes()[:-4] + b"\0\0\0\1")
-        assert any("is not at hand as it was" in text for text in as_written(document, path))
-    finally:
-        away.rename("d.safetensors")
-    assert verify(path).status == "intact"
-
-
-def _edited(edits, document, path):
-    from radiograph.methods.probe.sae_diff import recompute
-
-    for way, value in edits.items():
-        other = json.loads(json.dumps(document))
-        *keys, last = [int(key) if key.isdigit() else key for key in way.split("/")]
-        part = other
-        for key in keys:
-            part = part[key]
-        part[last] = value
-        assert recompute(other, path), way
 
 
 def test_codes_of_the_reported_features_are_those_of_all(full, standard):
@@ -288,26 +138,6 @@ def test_blocks_that_nobody_asked_for_are_as_long_as_rows_are_alike(place):
     assert verify(done.path).status == "intact"
     asked = shift(reference="long-ref.npy", candidate="long.npy", clusters="block:32", out="asked")
     assert asked.result.n.clusters == "block:32" and "clusters_assumed" not in asked.result.stamps
-
-
-def test_verify_derives_everything_again_and_sees_what_was_edited(full):
-    assert verify(full.path).status == "intact"
-    from radiograph.methods.probe.sae_diff import recompute
-
-    document = Bundle(full.path).result
-    edits = {
-        "count": lambda d: d["moved"].update(count=3),
-        "coefficient": lambda d: d["carried"][0].update(coefficient=9.0),
-        "carried": lambda d: d["shares"].update(carried=0.5),
-        "drift": lambda d: d["l2"].update(drift=0.0),
-        "fvu.ref": lambda d: d["fvu"].update(ref=0.0),
-        "outside": lambda d: d["shares"].update(outside=0.0),
-        "delta": lambda d: d["changes"][0].update(delta=0.0),
-    }
-    for name, edit in edits.items():
-        copy = json.loads(json.dumps(document))
-        edit(copy)
-        assert any(name in text for text in recompute(copy, full.path)), name
 
 
 @pytest.mark.parametrize(
