@@ -48,7 +48,7 @@ def bootstrap_limits(
     for start in range(0, draws, step):
         own = min(step, draws - start)
         taken = np.take(_draw(generator, kind, own), group, axis=1)
-        parts = np.array_split(taken, -(-taken.size // _HOT))
+        parts = np.array_split(taken, min(own, -(-taken.size // _HOT)))
         found += [_share(table, part) if paired else sides.areas(part) for part in parts]
     if not found or not table.features:
         return Limits(np.full(table.features, np.nan), np.full(table.features, np.nan))
